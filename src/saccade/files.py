@@ -1,0 +1,49 @@
+"""Writing files so that a crash, a kill or a full disk leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from saccade.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what was written there takes the place of `path` at the end.
+
+    Raises:
+        InputError: The disk is full or the folder cannot be written; `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as cause:
+        raise InputError(
+            f"could not write {path}: {cause.strerror or cause}", "free some space, or choose another folder with --out"
+        ) from cause
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON; a NaN or an infinity in it is an error, for readers refuse them."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, or say which file is broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as cause:
+        raise InputError(f"{path} is not valid JSON ({cause})", "delete it, or restore it from a copy") from cause

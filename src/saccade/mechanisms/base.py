@@ -1,0 +1,118 @@
+"""What every mechanism is: a function of a feature map that can also say what it attended to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from saccade.errors import InputError, near
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The key names one published code gives to the tensors of a mechanism.
+
+    Args:
+        source: Repository or listing the names come from.
+        names: Authors' key, or prefix of keys ending in a dot, to ours.
+        options: Constructor options a module needs to hold this layout; named when a checkpoint does not fit.
+        convert: Changes a tensor on its way in (our key, their tensor), where a rename and a reshape do not do. Linear,
+            so that it takes their gradients to ours as well.
+        needs: Attributes a module must have for these numbers to mean the same, where shapes cannot tell:
+            ``{"variant": "timm"}``. A module without them is refused.
+    """
+
+    source: str
+    names: Mapping[str, str]
+    options: str = ""
+    convert: Callable[[str, Tensor], Tensor] | None = field(default=None, compare=False)
+    needs: Mapping[str, Any] = field(default_factory=dict)
+
+    def rename(self, key: str) -> str | None:
+        """Our name of the authors' `key`; None if it is none of theirs."""
+        for theirs in sorted(self.names, key=len, reverse=True):
+            if key == theirs or (theirs.endswith(".") and key.startswith(theirs)):
+                return self.names[theirs] + key.removeprefix(theirs)
+        return None
+
+
+class Mechanism(nn.Module):
+    """A feature map in, a feature map of the same shape out.
+
+    Subclasses write `forward`, and those of the three views that mean something for them:
+
+    * ``gates(x)``: the factors they multiply by, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``;
+    * ``attention(x)``: the whole map, rows are queries and sum to 1: (B, N, M) over positions, (B, C, C) over channels;
+    * ``weights(x, queries)``: the rows of ``attention`` for chosen positions only, (B, Q, H', W').
+    """
+
+    label: ClassVar[str]
+    layouts: ClassVar[tuple[Layout, ...]] = ()
+
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__()
+        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+            raise InputError(f"{self.label}: `channels` must be a whole number of at least 1; received {channels=}")
+        self.channels = channels
+        self.dims = dims
+
+    @property
+    def starts_as_identity(self) -> bool:
+        """Whether a newly made module returns its input exactly (a branch that starts at zero)."""
+        return False
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The options of a module that would hold `tensors` (by our names), as far as names and shapes tell."""
+        return {}
+
+    def check(self, x: Tensor) -> None:
+        """Refuse anything but (B, C, *) with this module's C and number of map axes."""
+        if x.dim() != 2 + self.dims or x.shape[1] != self.channels:
+            axes = {1: "T", 2: "H, W", 3: "T, H, W"}[self.dims]
+            raise InputError(
+                f"{self.label}: expected a map (B, {self.channels}, {axes}); received shape {tuple(x.shape)}",
+                "make the mechanism with the channels of the map it is to read" if x.dim() == 2 + self.dims else None,
+            )
+
+
+def choose(label: str, option: str, value: Any, known: tuple[Any, ...]) -> None:
+    """Refuse a value that is not one of `known`, with the near ones."""
+    if value not in known:
+        raise InputError(f"{label}: unknown {option}={value!r}", near(str(value), map(str, known)))
+
+
+def positive(label: str, **options: Any) -> None:
+    """Refuse options that must be whole numbers of at least 1."""
+    for option, value in options.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{label}: `{option}` must be a whole number of at least 1; received {option}={value!r}")
+
+
+def reduced(channels: int, reduction: int) -> int:
+    """C // reduction, but at least 1: a layer of no channels would make the gate a constant."""
+    return max(1, channels // reduction)
+
+
+def width_options(channels: int, inner_channels: int) -> dict[str, int]:
+    """The options that give a hidden layer of `inner_channels`: a reduction where one does, else the width itself."""
+    reduction = channels // inner_channels
+    if reduction and reduced(channels, reduction) == inner_channels:
+        return {"reduction": reduction}
+    return {"inner_channels": inner_channels}
+
+
+def divisible(width: float, divisor: int = 1, *, keep: float = 0.0) -> int:
+    """The reduced widths of timm: the multiple of `divisor` nearest to `width`, halves up, at least `divisor`.
+
+    Args:
+        width: Channels over reduction, before any rounding.
+        divisor: What the result is a multiple of.
+        keep: Never fall below this share of `width`: one multiple more if need be. timm's own layers differ here:
+            SE, CBAM and GC keep 0, non-local and SK 0.9.
+    """
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < keep * width else rounded

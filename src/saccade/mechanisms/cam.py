@@ -1,0 +1,76 @@
+"""Channel attention module of DANet: every channel gathers from every other.
+
+J. Fu, J. Liu, H. Tian, Y. Li, Y. Bao, Z. Fang, H. Lu, "Dual Attention Network for Scene Segmentation", CVPR 2019,
+arXiv:1809.02983.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.ops.pairwise import softmax_weights, weighted_sum
+
+
+class ChannelAttention(Mechanism):
+    r"""Add to each channel an average of all channels, weighted by how unlike it they are (or like, as printed).
+
+    .. math:: y_c = \gamma \sum_d \mathrm{softmax}_d(s\, x_c \cdot x_d)\, x_d + x_c, \quad s = -1
+
+    with the products taken over all positions. The paper's letters here: A is the input, X the map, beta `gamma`.
+
+    Args:
+        channels: C, of the input and of the output.
+        sign: ``"released"``: s = -1, as in the authors' code, which subtracts the products from the largest of
+            their row; each channel looks at those *least* like it. All published numbers come from this.
+            ``"printed"``: s = +1, as in the paper's equation.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, an unknown `sign`, or a map of another shape.
+
+    Start: the identity, exactly: gamma, its only parameter, is 0.
+
+    Cost: 2 C^2 N multiply-adds and C^2 map entries for N = H W; 1 parameter. Keeps the full resolution; the softmax
+    is its only non-linearity.
+
+    Example:
+        >>> import torch, saccade
+        >>> cam = saccade.create("cam", channels=64)
+        >>> cam(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> cam.attention(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 64])
+
+    Differences: row c of the map is the channel that gathers, as in the authors' code and the paper's sum; some
+    retellings multiply by the transposed map, which is another function. The products are sums over all positions
+    and reach thousands, where half precision has no fractions left, so they are float32 or better whatever the input.
+    """
+
+    label = "CAM"
+    layouts = (Layout("junfu1115/DANet", {"gamma": "gamma"}),)
+
+    def __init__(self, channels: int, *, sign: str = "released") -> None:
+        super().__init__(channels)
+        choose(self.label, "sign", sign, ("released", "printed"))
+        self.sign = sign
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    @property
+    def starts_as_identity(self) -> bool:
+        return True
+
+    def forward(self, x: Tensor) -> Tensor:
+        context = torch.unflatten(weighted_sum(self.attention(x), x.flatten(2)), 2, x.shape[2:])
+        return x + self.gamma.to(x.dtype) * context
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The map, (B, C, C): row c says what channel c takes from each; rows sum to 1."""
+        self.check(x)
+        channels = x.flatten(2)
+        return softmax_weights(channels, channels, scale=-1.0 if self.sign == "released" else 1.0)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, sign={self.sign}"

@@ -1,0 +1,236 @@
+"""Global context block: one summary of the whole map, given to every position alike.
+
+Y. Cao, J. Xu, S. Lin, F. Wei, H. Hu, "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond", ICCVW
+2019, arXiv:1904.11492.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError, SaccadeWarning
+from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
+from saccade.mechanisms.queries import rows_of
+from saccade.ops.precision import apply, full_precision, wide
+
+
+class GlobalContext(Mechanism):
+    r"""Gather one context vector with a map that all positions share; scale by it, add it, or both.
+
+    .. math:: g = \sum_j \mathrm{softmax}_j(w_k \cdot x_j + b_k)\, x_j, \quad
+              T(g) = W_2\,\mathrm{relu}(\mathrm{LN}(W_1 g + b_1)) + b_2, \quad
+              y_i = x_i\,\sigma(T_\mathrm{mul}(g)) + T_\mathrm{add}(g)
+
+    with the factor or the term left out where `fusion` does not name it. The paper's letters here: W_k is `mask`, W_v1
+    `reduce`, W_v2 `expand`.
+
+    Args:
+        channels: C, of the input and of the output.
+        ratio: The transforms have max(1, int(C * ratio)) hidden channels: a fraction, not a divisor. None: 1/16, or
+            timm's 1/8.
+        pooling: ``"att"``: the softmax; ``"avg"``: the mean, the same map with equal weights.
+        fusion: ``"add"``, ``"mul"`` or both, each with weights of its own; "mul" comes first in whatever order. None:
+            the paper's ("add",), or timm's ("mul",).
+        variant: ``"official"``, or ``"timm"``: LayerNorm eps 1e-6 in place of 1e-5, hidden width rounded halves up,
+            timm's defaults and start.
+        inner_channels: The hidden width itself, in place of `ratio`.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` or `inner_channels` below 1, a `ratio` outside (0, 1], an unknown `pooling`, fusion or
+            variant, no fusion or one named twice, or a map of another shape.
+
+    Warns:
+        SaccadeWarning: One hidden channel. The norm of a single number is its bias, so the block learns a constant and
+            the map gets no gradient.
+
+    Start: with ("add",) the identity, exactly: the last layer is 0. With "mul" the input is halved. timm's last layer
+    keeps its bias, so its start is not the identity.
+
+    Cost: 2 C N multiply-adds and N map entries for N = H W, and 2 C p for each transform with p hidden channels;
+    C + 1 parameters for the map, 2 C p + 3 p + C for each transform. Keeps the full resolution; softmax, norm, relu
+    and sigmoid act on the map and on vectors only.
+
+    Example:
+        >>> import torch, saccade
+        >>> gc = saccade.create("gc", channels=64)
+        >>> gc(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> gc.attention(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 1, 63])
+
+    Differences: where int(C * ratio) is 0 the authors' code fails; ours keeps 1 hidden channel. Their detector
+    initialises again without a checkpoint and so loses the zero start; ours is the start of the other path. b_k cannot
+    change the output (a softmax ignores what all its entries share) and stays for the sake of the checkpoints. Logits
+    grow with the features, so map and sum are float32 or better whatever the input.
+    """
+
+    label = "GC"
+    layouts = (
+        Layout(
+            "xvjiarui/GCNet, open-mmlab/mmcv",
+            {
+                "conv_mask.": "mask.",
+                **{
+                    f"channel_{fusion}_conv.{index}.": f"{fusion}.{layer}."
+                    for fusion in ("add", "mul")
+                    for index, layer in ((0, "reduce"), (1, "norm"), (3, "expand"))
+                },
+            },
+            needs={"variant": "official"},
+        ),
+        Layout(
+            "timm",
+            {
+                "conv_attn.": "mask.",
+                **{
+                    f"mlp_{theirs}.{layer}.": f"{fusion}.{ours}."
+                    for theirs, fusion in (("add", "add"), ("scale", "mul"))
+                    for layer, ours in (("fc1", "reduce"), ("norm", "norm"), ("fc2", "expand"))
+                },
+            },
+            needs={"variant": "timm"},
+        ),
+    )
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        ratio: float | None = None,
+        pooling: str = "att",
+        fusion: Sequence[str] | str | None = None,
+        variant: str = "official",
+        inner_channels: int | None = None,
+    ) -> None:
+        super().__init__(channels)
+        choose(self.label, "variant", variant, ("official", "timm"))
+        choose(self.label, "pooling", pooling, ("att", "avg"))
+        if fusion is None:
+            fusion = ("mul",) if variant == "timm" else ("add",)
+        self.variant, self.pooling, self.fusion = variant, pooling, _checked_fusion(self.label, fusion)
+        if inner_channels is None:
+            inner_channels = _inner_channels(self.label, channels, ratio, variant)
+        positive(self.label, inner_channels=inner_channels)
+        eps = 1e-6 if variant == "timm" else 1e-5
+        self.mask = nn.Conv2d(channels, 1, kernel_size=1) if pooling == "att" else None
+        self.add = Transform(channels, inner_channels, eps) if "add" in self.fusion else None
+        self.mul = Transform(channels, inner_channels, eps) if "mul" in self.fusion else None
+        self._start()
+        if inner_channels == 1:
+            warnings.warn(
+                f"GC: {channels} channels leave one hidden channel, whose norm is a constant: the context has no "
+                "effect; give a larger ratio",
+                SaccadeWarning,
+                stacklevel=3,
+            )
+
+    @property
+    def starts_as_identity(self) -> bool:
+        return self.variant == "official" and self.fusion == ("add",)
+
+    def forward(self, x: Tensor) -> Tensor:
+        context = self._context(x)
+        if self.mul is not None:
+            x = x * self.mul(context).sigmoid()[:, :, None, None]
+        return x if self.add is None else x + self.add(context)[:, :, None, None]
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """The channel gate, (B, C), where the block multiplies; nothing where it only adds."""
+        return {} if self.mul is None else {"channel": self.mul(self._context(x)).sigmoid()}
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
+        self.check(x)
+        with full_precision(x):
+            return self._map(wide(x))
+
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+        """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
+        count = len(rows_of(self.label, queries, x.shape[2:]))
+        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, pooling={self.pooling}, fusion={self.fusion}, variant={self.variant}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        fusion = tuple(name for name in ("add", "mul") if f"{name}.reduce.weight" in tensors)
+        if not fusion:
+            return {}
+        inner_channels, channels = tensors[f"{fusion[0]}.reduce.weight"].shape[:2]
+        ratio = inner_channels / channels
+        width = {"ratio": ratio} if int(channels * ratio) == inner_channels else {"inner_channels": inner_channels}
+        pooling = "att" if "mask.weight" in tensors else "avg"
+        return {"channels": channels, **width, "pooling": pooling, "fusion": fusion}
+
+    def _context(self, x: Tensor) -> Tensor:
+        """The summary of the map, (B, C), in the precision of `x`."""
+        self.check(x)
+        if self.mask is None:
+            return x.mean(dim=(2, 3))
+        with full_precision(x):
+            positions = wide(x)
+            context = positions.flatten(2) @ self._map(positions).mT
+        return context[:, :, 0].to(x.dtype)
+
+    def _map(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            positions = x.shape[2] * x.shape[3]
+            return torch.full_like(x[:, :1].flatten(2), 1.0) / positions
+        return apply(self.mask, x).flatten(2).softmax(dim=-1)
+
+    def _start(self) -> None:
+        if self.mask is not None:
+            nn.init.kaiming_normal_(self.mask.weight, mode="fan_in", nonlinearity="relu")
+        if self.variant == "timm":
+            if self.add is not None:
+                nn.init.zeros_(self.add.expand.weight)
+            return
+        if self.mask is not None:
+            nn.init.zeros_(self.mask.bias)  # type: ignore[arg-type]
+        for transform in (self.add, self.mul):
+            if transform is not None:
+                nn.init.zeros_(transform.expand.weight)
+                nn.init.zeros_(transform.expand.bias)
+
+
+class Transform(nn.Module):
+    """From the context to one number a channel, through a narrow normalised layer."""
+
+    def __init__(self, channels: int, inner_channels: int, eps: float) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, inner_channels)
+        self.norm = nn.LayerNorm(inner_channels, eps=eps)
+        self.expand = nn.Linear(inner_channels, channels)
+
+    def forward(self, context: Tensor) -> Tensor:
+        result: Tensor = self.expand(F.relu(self.norm(self.reduce(context))))
+        return result
+
+
+def _checked_fusion(label: str, fusion: Sequence[str] | str) -> tuple[str, ...]:
+    given = (fusion,) if isinstance(fusion, str) else tuple(fusion)
+    for name in given:
+        choose(label, "fusion", name, ("add", "mul"))
+    if not given or len(set(given)) < len(given):
+        raise InputError(f"{label}: `fusion` must name 'add', 'mul' or both, none twice; received fusion={given}")
+    return tuple(sorted(given))
+
+
+def _inner_channels(label: str, channels: int, ratio: float | None, variant: str) -> int:
+    if ratio is None:
+        ratio = 1 / 8 if variant == "timm" else 1 / 16
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
+        raise InputError(
+            f"{label}: `ratio` must be a fraction above 0 and at most 1; received {ratio=}",
+            "it multiplies the channels: write 1/16, not 16",
+        )
+    return divisible(channels * ratio) if variant == "timm" else max(1, int(channels * ratio))

@@ -1,0 +1,102 @@
+"""Squeeze-and-excitation: one gate a channel, from the mean of every channel.
+
+J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv:1709.01507.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
+
+
+class SqueezeExcitation(Mechanism):
+    r"""Scale each channel by a gate computed from all channel means.
+
+    .. math:: s = \sigma(W_2\,\mathrm{relu}(W_1 z + b_1) + b_2), \quad z_c = \frac{1}{HW}\sum_{hw} x_{chw},
+              \quad \tilde x_c = s_c x_c
+
+    The paper's letters here: z is the mean, W_1 `reduce`, W_2 `expand`, s the gate.
+
+    Args:
+        channels: C, of the input and of the output.
+        reduction: The hidden layer has max(1, C // reduction) channels; the paper takes 16.
+        bias: Whether both layers have biases. The authors' networks have them, the most copied PyTorch code has not.
+        variant: ``"official"``, or ``"timm"``: the hidden width is rounded to a multiple of 8, at least 8.
+        inner_channels: The hidden width itself, in place of `reduction` and of any rounding.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels`, `reduction` or `inner_channels` below 1, an unknown `variant`, or a map of another
+            shape.
+
+    Start: not the identity; a new gate is about 0.5. Insertion wraps it.
+
+    Cost: 2 C h multiply-adds for h hidden channels, 2 C h + h + C parameters with biases. The map is read once for its
+    means and once to be scaled; relu and sigmoid act on vectors only.
+
+    Example:
+        >>> import torch, saccade
+        >>> se = saccade.create("se", channels=64)
+        >>> se(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> se.gates(torch.randn(2, 64, 7, 9))["channel"].shape
+        torch.Size([2, 64])
+
+    Differences: with C below `reduction` the authors' rule gives no hidden channel and a constant gate; ours keeps 1.
+    """
+
+    label = "SE"
+    layouts = (
+        Layout("Cadene/pretrained-models.pytorch, timm", {"fc1.": "reduce.", "fc2.": "expand."}),
+        Layout("moskomule/senet.pytorch", {"fc.0.weight": "reduce.weight", "fc.2.weight": "expand.weight"}),
+        Layout("implus/PytorchInsight", {"fc.0.": "reduce.", "fc.2.": "expand."}),
+    )
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        reduction: int = 16,
+        bias: bool = True,
+        variant: str = "official",
+        inner_channels: int | None = None,
+    ) -> None:
+        super().__init__(channels)
+        positive(self.label, reduction=reduction)
+        choose(self.label, "variant", variant, ("official", "timm"))
+        if inner_channels is None:
+            timm = variant == "timm"
+            inner_channels = divisible(channels / reduction, 8) if timm else reduced(channels, reduction)
+        positive(self.label, inner_channels=inner_channels)
+        self.variant = variant
+        self.reduce = nn.Conv2d(channels, inner_channels, kernel_size=1, bias=bias)
+        self.expand = nn.Conv2d(inner_channels, channels, kernel_size=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self._gate(x)
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """The channel gate, (B, C)."""
+        return {"channel": self._gate(x).flatten(1)}
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, variant={self.variant}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        if "reduce.weight" not in tensors:
+            return {}
+        inner_channels, channels = tensors["reduce.weight"].shape[:2]
+        return {"channels": channels, **width_options(channels, inner_channels), "bias": "reduce.bias" in tensors}
+
+    def _gate(self, x: Tensor) -> Tensor:
+        self.check(x)
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        logits: Tensor = self.expand(F.relu(self.reduce(mean)))
+        return logits.sigmoid()

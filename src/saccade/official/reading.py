@@ -1,0 +1,59 @@
+"""Tensors by name, from a file or a dict, without the wrappings that training scripts put round them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from saccade.errors import InputError
+
+
+def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a state dict or of a file of one: ``.safetensors``, or ``.pth`` / ``.pt`` without unpickling.
+
+    A dict that holds the state dict under ``state_dict``, as checkpoints with an epoch and an optimiser do, is
+    unwrapped.
+
+    Raises:
+        InputError: No such file, another kind of file, one that cannot be read without running code of its maker, or
+            a value that is no tensor.
+        TypeError: Neither a mapping nor a path.
+    """
+    found: Any = _read_file(Path(source)) if isinstance(source, (str, PathLike)) else source
+    while isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping):
+        raise TypeError(f"a state dict is a mapping of names to tensors; received {type(found).__name__}")
+    for key, value in found.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"state dict: expected a tensor at {key!r}; received {type(value).__name__}",
+                "give the part of the checkpoint that holds the weights",
+            )
+    return dict(found)
+
+
+def _read_file(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix in (".pth", ".pt"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as cause:
+        raise InputError(
+            f"{path}: holds more than tensors, and reading that could run code of its maker",
+            "where you trust the file, open it yourself and give load_official the state dict",
+        ) from cause
+    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError) as cause:
+        raise InputError(f"{path}: cannot be read: {cause}", "the file may be truncated; fetch it again") from cause
+    raise InputError(f"{path}: expected a .safetensors, .pth or .pt file; received {path.suffix or 'no suffix'}")

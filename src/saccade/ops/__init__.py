@@ -1,0 +1,1 @@
+"""Mathematics the mechanisms share: pure functions of tensors, the definition first."""

@@ -1,0 +1,39 @@
+"""Working in float32 where half precision would lose what matters, whatever the precision of maps and weights."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off where it is on, so that products of float32 stay float32."""
+    device = tensor.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):  # meta has no autocast, not even to ask for
+        return torch.autocast(device, enabled=False)
+    return contextlib.nullcontext()
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or as it is where it has that precision already."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def apply(layer: nn.Module, x: Tensor) -> Tensor:
+    """``layer(x)`` in the precision of `x`, where the layer's parameters may be narrower.
+
+    Args:
+        layer: A 1x1 `Conv2d`, a `Linear`, a `LayerNorm`, or a layer without parameters.
+        x: What it reads.
+    """
+    if not isinstance(layer, (nn.Conv2d, nn.Linear, nn.LayerNorm)):
+        return layer(x)  # type: ignore[no-any-return]
+    weight = layer.weight.to(x.dtype)
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    if isinstance(layer, nn.LayerNorm):
+        return F.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
+    return F.linear(x, weight, bias) if isinstance(layer, nn.Linear) else F.conv2d(x, weight, bias)

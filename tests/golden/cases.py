@@ -1,0 +1,146 @@
+"""The recorded cases of the authors' code: which there are, what each holds, and which mechanism of ours is held to it.
+
+The protocol between this file and the mappers (`gates.py`, `dense.py`). A mapper is a module with
+
+* ``MECHANISMS: frozenset[str]``: the mechanism keys of the index that it maps;
+* ``build(case) -> Mechanism | None``: the mechanism, freshly made with the options that the authors' constructor
+  arguments stand for (parameters are loaded afterwards, through `saccade.official`); None if the case is not its own.
+  It decides by (mechanism, repo, path, constructor), never by file name, and goes through `Case.options`, which refuses
+  an argument that is not in its table;
+* ``views(case, mechanism, x) -> dict[str, Tensor]``: recorded activation (``act...``) to what our views say it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+DIRECTORY = Path(os.environ.get("SACCADE_GOLDEN") or Path(__file__).parent / "data")
+INDEXES = ("index-gates.json", "index-dense.json")
+
+# Mechanisms and heads that are not in the catalog yet. A key that is neither here nor in a mapper fails the collection.
+NOT_YET = frozenset(
+    {
+        "a2_double_attention", "a2_double_attention_residual",
+        "bam", "bam_quirk",
+        "danet_head",
+        "fla", "fla_output_head",
+        "gsop_channel", "gsop_covpool", "gsop_fusion", "gsop_meta", "gsop_spatial", "gsop_sqrtm", "gsop_triuvec",
+        "ocr_block", "ocr_object_attention", "ocr_spatial_gather",
+        "psa_hrnet_basic_block",
+        "sagan", "sagan_official",
+        "se_var1", "se_var2", "se_var3",
+        "simplified_nl",
+        "sk", "sk_reimpl", "sk_resnet",
+    }
+)  # fmt: skip
+
+# Whole residual blocks around a gate: built from insertion, by their own test.
+BLOCKS = ("Bottleneck", "BasicBlock")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry of an index, with the directory its file lies in."""
+
+    entry: Mapping[str, Any]
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return Path(self.entry["file"]).stem
+
+    @property
+    def mechanism(self) -> str:
+        return str(self.entry["mechanism"])
+
+    @property
+    def repo(self) -> str | None:
+        return self.entry["repo"]
+
+    @property
+    def path(self) -> str | None:
+        return self.entry["path"]
+
+    @property
+    def constructor(self) -> Mapping[str, Any]:
+        return self.entry["constructor"]
+
+    @property
+    def training(self) -> bool:
+        return bool(self.entry["mode"] == "train")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        found: torch.dtype = getattr(torch, self.entry["dtype"])
+        return found
+
+    @property
+    def tolerance(self) -> dict[str, float]:
+        """For outputs, recorded maps and buffers."""
+        return {"rtol": self.entry["rtol"], "atol": self.entry["atol"]}
+
+    @property
+    def grad_tolerance(self) -> dict[str, float]:
+        """For gradients: sums over many more terms, so ten times wider where the index does not say."""
+        return {
+            "rtol": self.entry.get("grad_rtol", 10 * self.entry["rtol"]),
+            "atol": self.entry.get("grad_atol", 10 * self.entry["atol"]),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        return load_file(self.directory / self.entry["file"])
+
+    def options(self, table: Mapping[str, str | Callable[[Any], Mapping[str, Any]]]) -> dict[str, Any]:
+        """The authors' constructor arguments as our options.
+
+        Args:
+            table: Their argument to our option of the same value, or to a function from the value to our options.
+        """
+        options: dict[str, Any] = {}
+        for argument, value in self.constructor.items():
+            if argument not in table:
+                raise LookupError(f"{self.name}: unknown constructor argument {argument}={value!r}; known: {[*table]}")
+            target = table[argument]
+            options.update({target: value} if isinstance(target, str) else target(value))
+        return options
+
+
+def load(directory: Path = DIRECTORY) -> list[Case]:
+    """Every case of the module indexes; a directory without any is an error, not an empty list."""
+    entries = [
+        entry
+        for index in INDEXES
+        if (directory / index).is_file()
+        for entry in json.loads((directory / index).read_text())["cases"]
+    ]
+    if not entries:
+        raise FileNotFoundError(f"no golden cases in {directory}: expected {' and '.join(INDEXES)} with their files")
+    return [Case(entry, directory) for entry in entries]
+
+
+def is_block(case: Case) -> bool:
+    """Whether the case is a whole residual block (its class says so), not the mechanism alone."""
+    return (case.path or "").endswith(BLOCKS)
+
+
+def collected(mapped: frozenset[str], directory: Path = DIRECTORY) -> list[Case]:
+    """The cases to test now; refuses mechanism keys that nobody maps or defers.
+
+    Args:
+        mapped: The mechanism keys of all mappers.
+        directory: Where the indexes and files lie.
+    """
+    cases = load(directory)
+    unknown = sorted({case.mechanism for case in cases} - mapped - NOT_YET)
+    if unknown:
+        raise LookupError(f"golden cases of mechanisms that are neither mapped nor in NOT_YET: {', '.join(unknown)}")
+    return [case for case in cases if case.mechanism in mapped and not is_block(case)]

@@ -1,0 +1,170 @@
+"""Our mechanism for each recorded case of the gates: SE, ECA, CBAM, PSA, GC, from every source there is of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+import saccade
+from saccade.mechanisms.base import Mechanism
+from tests.golden.cases import Case
+
+Options = dict[str, Any]
+Table = Mapping[str, str | Callable[[Any], Mapping[str, Any]]]
+
+_PSA_CLASSES = {
+    "PSA_p": "parallel",
+    "PSA_s": "sequential",
+    "ParallelPolarizedSelfAttention": "paper_parallel",
+    "SequentialPolarizedSelfAttention": "paper_sequential",
+}
+_FUSIONS = {"channel_add": "add", "channel_mul": "mul"}
+
+
+def build(case: Case) -> Mechanism | None:
+    """The mechanism a case was recorded from, with the authors' options; None if the case is not ours."""
+    if case.mechanism not in MECHANISMS:
+        return None
+    source = (case.mechanism, case.repo, case.path)
+    if source not in _SOURCES:
+        raise LookupError(f"{case.name}: no mapping for {source}")
+    name, options = _SOURCES[source]
+    return saccade.create(name, **options(case))
+
+
+def views(case: Case, mechanism: Mechanism, x: Tensor) -> dict[str, Tensor]:
+    """The recorded gates, from our views of the same input; the sources record no others."""
+    if "activations_saved" not in case.entry:
+        return {}
+    gates = mechanism.gates(x)
+    return {"act.sigmoid.0": gates["channel"], "act.sigmoid.1": gates["spatial"]}
+
+
+def _moskomule(case: Case) -> Options:
+    return {"bias": False} | case.options({"channel": "channels", "reduction": "reduction"})
+
+
+def _with_biases(case: Case) -> Options:
+    return case.options({"channels": "channels", "channel": "channels", "reduction": "reduction"})
+
+
+def _timm_se(case: Case) -> Options:
+    return {"variant": "timm"} | _timm_width(case, 1 / 16, 8) | case.options(_TIMM | {"bias": "bias"})
+
+
+def _eca(case: Case) -> Options:
+    return case.options({"channel": "channels", "k_size": "k"})
+
+
+def _eca_unshared(case: Case) -> Options:
+    return {"shared": False} | _eca(case)
+
+
+def _timm_eca(case: Case) -> Options:
+    """There `channels` is for the rule alone and wins over `kernel_size`; without it the layer fits any width."""
+    names = {"channels": _dropped, "kernel_size": "k", "gamma": _dropped, "beta": _dropped}
+    options = {"channels": case.entry["input_shape"][1], "k": 3} | case.options(names)
+    given = case.constructor
+    if given.get("channels") is None:
+        return options
+    if not {"gamma", "beta"} & set(given) and given["channels"] >= 8:
+        return options | {"k": None}  # our own rule, where it is theirs: they take no less than 3
+    t = int(abs(math.log2(given["channels"]) + given.get("beta", 1)) / given.get("gamma", 2))
+    return options | {"k": max(3, t if t % 2 else t + 1)}
+
+
+def _timm_eca_circular(case: Case) -> Options:
+    return {"circular": True} | _timm_eca(case)
+
+
+def _cbam(case: Case) -> Options:
+    return case.options(
+        {
+            "gate_channels": "channels",
+            "reduction_ratio": "reduction",
+            "pool_types": "pools",
+            "no_spatial": lambda no: {"spatial": not no},
+        }
+    )
+
+
+def _timm_cbam(case: Case) -> Options:
+    table = _TIMM | {"spatial_kernel_size": "kernel_size", "mlp_bias": "bias"}
+    return {"variant": "timm"} | _timm_width(case, 1 / 16, 1) | case.options(table)
+
+
+def _gc(case: Case) -> Options:
+    return case.options(
+        {
+            "inplanes": "channels",
+            "in_channels": "channels",
+            "ratio": "ratio",
+            "pooling_type": "pooling",
+            "fusion_types": lambda types: {"fusion": tuple(_FUSIONS[name] for name in types)},
+        }
+    )
+
+
+def _timm_gc(case: Case) -> Options:
+    table = _TIMM | {
+        "use_attn": lambda on: {"pooling": "att" if on else "avg"},
+        "fuse_add": _dropped,
+        "fuse_scale": _dropped,
+        "init_last_zero": _dropped,  # parameters are loaded
+    }
+    given = {"fuse_add": False, "fuse_scale": True} | dict(case.constructor)
+    fusion = tuple(ours for theirs, ours in (("fuse_add", "add"), ("fuse_scale", "mul")) if given[theirs])
+    return {"variant": "timm", "fusion": fusion} | _timm_width(case, 1 / 8, 1) | case.options(table)
+
+
+def _psa(case: Case) -> Options:
+    """The classes take planes of in and out; what they compute exists for equal ones only."""
+    names = {"inplanes": "channels", "planes": "channels", "channel": "channels"}
+    given = case.constructor
+    if given.get("planes", given.get("inplanes")) != given.get("inplanes"):
+        raise LookupError(f"{case.name}: PSA changes no width; received {given}")
+    return case.options(names | {"class": lambda name: {"variant": _PSA_CLASSES[name]}})
+
+
+def _dropped(_: Any) -> Options:
+    return {}
+
+
+_TIMM: Table = {"channels": "channels", "rd_channels": "inner_channels", "rd_ratio": _dropped, "rd_divisor": _dropped}
+
+
+def _timm_width(case: Case, ratio: float, divisor: int) -> Options:
+    """Nothing where our default is theirs; else the width that their ratio and divisor give."""
+    given = case.constructor
+    if not {"rd_ratio", "rd_divisor"} & set(given):
+        return {}
+    divisor = given.get("rd_divisor", divisor)
+    width = given["channels"] * given.get("rd_ratio", ratio)
+    return {"inner_channels": max(divisor, int(width + divisor / 2) // divisor * divisor)}
+
+
+_TIMM_REPO = "huggingface/pytorch-image-models"
+_PSA_REPO = ("DeLightCMU/PSA", "semantic-segmentation/network/PSA.py")
+_XMU_REPO = ("xmu-xiaoma666/External-Attention-pytorch", "model/attention/PolarizedSelfAttention.py")
+_SOURCES: Mapping[tuple[str, str | None, str | None], tuple[str, Callable[[Case], Options]]] = {
+    ("se", "moskomule/senet.pytorch", "senet/se_module.py:SELayer"): ("se", _moskomule),
+    ("se", "Cadene/pretrained-models.pytorch", "pretrainedmodels/models/senet.py:SEModule"): ("se", _with_biases),
+    ("se", _TIMM_REPO, "timm/layers/squeeze_excite.py:SEModule"): ("se", _timm_se),
+    ("eca", "BangguWu/ECANet", "models/eca_module.py:eca_layer"): ("eca", _eca),
+    ("eca_ns", "BangguWu/ECANet", "models/eca_ns.py:eca_layer"): ("eca", _eca_unshared),
+    ("eca", _TIMM_REPO, "timm/layers/eca.py:EcaModule"): ("eca", _timm_eca),
+    ("eca_circular", _TIMM_REPO, "timm/layers/eca.py:CecaModule"): ("eca", _timm_eca_circular),
+    ("cbam", "Jongchan/attention-module", "MODELS/cbam.py:CBAM"): ("cbam", _cbam),
+    ("cbam", _TIMM_REPO, "timm/layers/cbam.py:CbamModule"): ("cbam", _timm_cbam),
+    ("gc", "xvjiarui/GCNet", "mmdet/ops/gcb/context_block.py:ContextBlock"): ("gc", _gc),
+    ("gc", "open-mmlab/mmcv", "mmcv/cnn/bricks/context_block.py:ContextBlock"): ("gc", _gc),
+    ("gc", _TIMM_REPO, "timm/layers/global_context.py:GlobalContext"): ("gc", _timm_gc),
+    ("psa_parallel", *_PSA_REPO): ("psa", _psa),
+    ("psa_sequential", *_PSA_REPO): ("psa", _psa),
+    ("psa_paper_parallel", *_XMU_REPO): ("psa", _psa),
+    ("psa_paper_sequential", *_XMU_REPO): ("psa", _psa),
+}
+MECHANISMS = frozenset(mechanism for mechanism, _, _ in _SOURCES)

@@ -1,0 +1,71 @@
+"""Every recorded case of the authors' code: the same output, gradients, buffers and maps from our mechanisms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from saccade.mechanisms.base import Mechanism
+from saccade.official import LoadReport, load_official
+from tests.golden import dense, gates
+from tests.golden.cases import Case, collected
+
+# A mechanism's own warning about a degenerate width belongs to some of the recorded cases.
+pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
+
+MAPPERS = (gates, dense)
+CASES = collected(frozenset.union(*(mapper.MECHANISMS for mapper in MAPPERS)))
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def in_our_names(report: LoadReport, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' gradients and buffers under our names, through the same conversion as the parameters."""
+    convert = report.layout.convert or (lambda _, tensor: tensor)
+    return {report.loaded[key]: convert(report.loaded[key], tensor) for key, tensor in tensors.items()}
+
+
+def close(what: str, ours: Tensor | None, recorded: Tensor, tolerance: dict[str, float]) -> None:
+    assert ours is not None, f"{what}: nothing of ours to compare"
+    recorded = recorded.reshape(ours.shape)  # a layer's trailing 1x1 axes, a map's spare one
+    torch.testing.assert_close(ours, recorded, **tolerance, msg=lambda text: f"{what}: {text}")
+
+
+def make(case: Case) -> Mechanism:
+    for mapper in MAPPERS:
+        mechanism: Mechanism | None = mapper.build(case)
+        if mechanism is not None:
+            return mechanism.to(case.dtype).train(case.training)
+    raise LookupError(f"{case.name}: no mapper takes it")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_equals_the_authors(case: Case) -> None:
+    recorded = case.tensors()
+    mechanism = make(case)
+    report = load_official(mechanism, below("param.", recorded))
+    assert not report.kept, "the recorded state is whole"
+    x = recorded["input"].requires_grad_()
+
+    output = mechanism(x)
+    close("output", output, recorded["output"], case.tolerance)
+    output.backward(recorded["cotangent"])
+    close("gradient of the input", x.grad, recorded["grad_input"], case.grad_tolerance)
+
+    gradients = in_our_names(report, below("grad.", recorded))
+    parameters = dict(mechanism.named_parameters())
+    assert set(gradients) == set(parameters), "a gradient for every parameter"
+    for name, gradient in gradients.items():
+        close(f"gradient of {name}", parameters[name].grad, gradient, case.grad_tolerance)
+
+    buffers = dict(mechanism.named_buffers())
+    for name, buffer in in_our_names(report, below("after.", recorded)).items():
+        close(name, buffers[name], buffer, case.tolerance)
+
+    for mapper in MAPPERS:
+        if case.mechanism in mapper.MECHANISMS:
+            for name, view in mapper.views(case, mechanism, x).items():
+                close(name, view, recorded[name], case.tolerance)

@@ -1,0 +1,147 @@
+"""What `test_contract.py` runs every mechanism through: its forms, inputs that show faults, and modules awake.
+
+A new row of the catalog is picked up by itself, in its default form; give it further forms, if it has any, in `FORMS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from saccade.catalog import CATALOG, Entry, Spec, create
+from saccade.mechanisms.base import Mechanism
+
+CHANNELS = 32
+
+FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "se": ({"bias": False}, {"variant": "timm"}),
+    "eca": ({"k": 5}, {"shared": False}, {"circular": True}),
+    "cbam": (
+        {"variant": "popular"},
+        {"variant": "timm"},
+        {"pools": ("avg", "max", "lp", "lse")},
+        {"parts": "channel"},
+        {"parts": "spatial", "kernel_size": 3},
+    ),
+    "psa": (
+        {"variant": "sequential"},
+        {"variant": "paper_parallel"},
+        {"variant": "paper_sequential"},
+        {"parts": "channel"},
+        {"parts": "spatial"},
+    ),
+    "gc": ({"pooling": "avg"}, {"fusion": ("mul",)}, {"fusion": ("add", "mul"), "ratio": 0.25}),
+    "pam": ({"reduction": 1},),
+    "cam": ({"sign": "printed"},),
+    "dual": ({"residual": "once"},),
+    "non_local": (
+        {"pairwise": "gaussian"},
+        {"pairwise": "dot_product"},
+        {"pairwise": "concatenation"},
+        {"variant": "popular"},
+        {"variant": "mmcv"},
+        {"variant": "gcnet"},
+        {"variant": "timm"},
+        {"norm": False, "sub_sample": False},
+        {"dims": 1},
+        {"dims": 3},
+    ),
+    "conv3x3": ({"width": 8},),
+}
+
+# Parameters that provably do nothing, as in the authors' code: a softmax does not see what all its entries share.
+# By the end of the name; the sheets say why for each.
+IDLE: Mapping[str, tuple[str, ...]] = {
+    "gc": ("mask.bias",),
+    "psa": ("channel.query.bias",),
+    "pam": ("key.bias",),
+    "dual": ("key.bias",),
+    "non_local": ("key.bias",),
+}
+NOT_SUMMING_TO_1 = ("dot_product", "concatenation")
+# Forms that cannot normalise one sample of one number in training, as their authors' code cannot.
+NEEDS_A_BATCH: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Form:
+    """A mechanism with the options of one of its forms."""
+
+    entry: Entry
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return str(Spec(self.entry.name, self.options))
+
+    @property
+    def dims(self) -> int:
+        return int(self.options.get("dims", 2))
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        return {1: (7,), 2: (6, 7), 3: (2, 6, 7)}[self.dims]
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        return () if self.options.get("pairwise") in NOT_SUMMING_TO_1 else IDLE.get(self.entry.name, ())
+
+    @property
+    def rows_sum_to_1(self) -> bool:
+        return self.options.get("pairwise") not in NOT_SUMMING_TO_1
+
+    def fresh(self) -> Mechanism:
+        """As a user makes it, the same numbers every time."""
+        torch.manual_seed(0)
+        return create(self.entry.name, CHANNELS, **self.options)
+
+    def awake(self, dtype: torch.dtype = torch.float64) -> Mechanism:
+        """In evaluation, with every parameter and running statistic away from its start, so that nothing hides."""
+        module = self.fresh().to(dtype).eval()
+        draw = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+                if tensor.is_floating_point():
+                    low, high = (0.5, 1.5) if name.endswith("running_var") else (-0.2, 0.4)
+                    values = torch.rand(tensor.shape, generator=draw, dtype=torch.float64)
+                    tensor.copy_(values * (high - low) + low)
+        return module
+
+    def map(self, batch: int = 3, dtype: torch.dtype = torch.float64, size: tuple[int, ...] | None = None) -> Tensor:
+        """A feature map, not centred on 0; odd and unequal sides."""
+        draw = torch.Generator().manual_seed(2)
+        values = torch.randn(batch, CHANNELS, *(size or self.size), generator=draw, dtype=torch.float64)
+        return (values + 0.5).to(dtype)
+
+
+def default_forms() -> list[Form]:
+    """Every row of the catalog, with no options."""
+    return [Form(entry) for entry in CATALOG.values()]
+
+
+def all_forms() -> list[Form]:
+    """Every row of the catalog in every form listed here."""
+    return [Form(entry, options) for entry in CATALOG.values() for options in ({}, *FORMS.get(entry.name, ()))]
+
+
+def forms_with(view: str) -> list[Form]:
+    """The forms whose class has a view: ``gates``, ``attention`` or ``weights``."""
+    return [form for form in all_forms() if hasattr(form.entry.load(), view)]
+
+
+class Largest(TorchDispatchMode):
+    """Within it, the elements of the largest tensor that any operation returned."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result

@@ -1,0 +1,41 @@
+"""A write either happens whole or leaves what was there."""
+
+import errno
+
+import pytest
+
+from saccade.files import read_json, replacing, write_json
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", {"old": 1})
+
+    class Stop(Exception):
+        pass
+
+    with pytest.raises(Stop), replacing(tmp_path / "a.json") as temporary:
+        temporary.write_text('{"new"')
+        raise Stop
+    assert read_json(tmp_path / "a.json") == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_said_with_the_file_and_what_to_do(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"could not write .*a.json: No space left on device\nhint: free some space"),
+        replacing(tmp_path / "a.json"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_that_json_does_not_have_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
