@@ -13,9 +13,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     class Stop(Exception):
         pass
 
-    with pytest.raises(Stop), replacing(tmp_path / "a.json") as temporary:
-        temporary.write_text('{"new"')
-        raise Stop
+    def interrupted():
+        with replacing(tmp_path / "a.json") as temporary:
+            temporary.write_text('{"new"')
+            raise Stop
+
+    with pytest.raises(Stop):
+        interrupted()
     assert read_json(tmp_path / "a.json") == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 

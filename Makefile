@@ -1,0 +1,51 @@
+# Everything needed is Python >= 3.11 and make. `make compare ARGS="--quick"` hands arguments on.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+DOCS := $(wildcard README.md README.zh.md docs)
+
+.PHONY: compare test check bench docs
+
+compare: $(VENV)/.demo
+	$(BIN)/saccade compare $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The examples in docstrings and pages are run.
+docs: $(VENV)/.dev
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.insertion $(ARGS)
+
+# uv installs in a quarter of pip's time, but does not read pip's settings: where those are needed, pip does it.
+# The stamps make a second call quick; what serves `dev` serves `demo` as well.
+define install
+	@echo "installing saccade[$(1)] into $(VENV), about 5 GB and one to two minutes the first time"
+	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(1)]' \
+	  || { echo "uv could not: trying pip" >&2; $(BIN)/python -m pip install -q -e '.[$(1)]'; }
+endef
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(call install,dev)
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(call install,demo)
+	@touch $@
+
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "error: there is no $(PYTHON); \
+	install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: saccade needs Python 3.11 or newer, \
+	and this is $$("$(PYTHON)" -V 2>&1); name a newer one: make PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot make virtual environments; \
+	on Debian and Ubuntu: apt-get install $$("$(PYTHON)" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; }
+	@"$(PYTHON)" -m venv $(VENV)

@@ -1,0 +1,59 @@
+"""Visual attention for convolutional networks: choose it, plug it in, train it, see it, ship it.
+
+The names below are loaded on first use, so that ``import saccade``, ``saccade --help`` and ``saccade doctor`` are quick
+and work where torch itself is broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from saccade.errors import InputError, SaccadeWarning
+from saccade.version import __version__
+
+if TYPE_CHECKING:
+    from saccade.catalog import create, list_mechanisms
+    from saccade.comparison.compare import compare
+    from saccade.insertion import insert, plan, remove, verify
+    from saccade.inspection.record import record
+    from saccade.official import load_official
+
+_HOMES = {
+    "compare": "saccade.comparison.compare",
+    "create": "saccade.catalog",
+    "insert": "saccade.insertion",
+    "list_mechanisms": "saccade.catalog",
+    "load_official": "saccade.official",
+    "plan": "saccade.insertion",
+    "record": "saccade.inspection.record",
+    "remove": "saccade.insertion",
+    "verify": "saccade.insertion",
+}
+
+__all__ = [
+    "InputError",
+    "SaccadeWarning",
+    "__version__",
+    "compare",
+    "create",
+    "insert",
+    "list_mechanisms",
+    "load_official",
+    "plan",
+    "record",
+    "remove",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,125 @@
+"""Reads the command line, runs the command, and turns what goes wrong into two sentences and an exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from cyclopts import App, CycloptsError, Parameter
+
+from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
+from saccade.cli.compare import compare, complete_pretrained
+from saccade.cli.doctor import doctor
+from saccade.cli.list import list_
+from saccade.cli.plan import plan
+from saccade.cli.report import report
+from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+from saccade.version import __version__
+
+_SUMMARY = """Visual attention for convolutional networks: choose it, plug it in, train it, see it.
+
+Start with `saccade compare --quick`: the embedded demo, a few minutes, no download."""
+
+_EPILOGUE = """Every command also takes, before or after its name:
+
+- `--json`: print one JSON document instead of text
+- `--quiet`: print the result only, no progress and no warnings
+- `--debug`: show the traceback of an error
+
+Exit status: 0 done; 1 ran and found something wrong, or was interrupted; 2 wrong usage, input or file."""
+
+app = App(
+    name="saccade",
+    help=_SUMMARY,
+    version=__version__,
+    help_format="markdown",
+    help_epilogue=_EPILOGUE,
+    default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
+)
+for _function, _name in ((compare, "compare"), (list_, "list"), (plan, "plan"), (report, "report"), (doctor, "doctor")):
+    app.command(_function, name=_name)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command line and leave with its exit status.
+
+    Args:
+        argv: The words after ``saccade``; None takes those of this process.
+
+    Raises:
+        SystemExit: Always, with the status.
+    """
+    settings, tokens = take_settings(sys.argv[1:] if argv is None else argv)
+    with _warnings_for_people(settings):
+        status = _guarded(tokens, settings)
+    sys.exit(status)
+
+
+def _guarded(tokens: list[str], settings: Settings) -> int:
+    try:
+        return _run(tokens, settings)
+    except BrokenPipeError:  # the reader, such as head, has all it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return FOUND_WRONG
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return FOUND_WRONG
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        message, hint, status = explain(error)
+        print(f"error: {message}" + (f"\n\nhint: {hint}" if hint else ""), file=sys.stderr)
+        return status
+
+
+def _run(tokens: list[str], settings: Settings) -> int:
+    if tokens[:1] == ["compare"]:
+        tokens = complete_pretrained(tokens)
+    command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))
+    if not isinstance(answer, Answer):  # --help and --version print by themselves
+        return 0
+    answer.show(as_json=settings.json)
+    return answer.code
+
+
+def explain(error: Exception) -> tuple[str, str | None, int]:
+    """What is wrong, what to do about it, and the exit status."""
+    if isinstance(error, (InputError, MissingExtraError)):
+        return error.message, error.hint, WRONG_INPUT
+    if isinstance(error, CycloptsError):
+        message, _, suggestion = re.sub(r"\s+", " ", str(error)).partition(" Did you mean ")
+        usage = " ".join(["saccade", *(error.command_chain or ()), "--help"])
+        return message, f"did you mean {suggestion}" if suggestion else f"see {usage}", WRONG_INPUT
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename is not None else ""
+        full = "free some space there, then repeat the command" if error.errno == errno.ENOSPC else None
+        return f"{error.strerror or error}{where}", full, WRONG_INPUT
+    if isinstance(error, ImportError):
+        return f"a package could not be imported: {error}", "saccade doctor says what to install", WRONG_INPUT
+    return (
+        f"{type(error).__name__}: {error}",
+        "this was not foreseen, so it is probably a fault of saccade: --debug shows where it happened",
+        FOUND_WRONG,
+    )
+
+
+@contextmanager
+def _warnings_for_people(settings: Settings) -> Iterator[None]:
+    """Say saccade's own warnings in a line on stderr, and those of other packages with ``--debug`` only."""
+    with warnings.catch_warnings():
+        if not settings.debug:
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore" if settings.quiet else "default", category=SaccadeWarning)
+            warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Many runs, paired by seed, and what they allow one to say."""

@@ -1,0 +1,104 @@
+"""The arms of a comparison: what was given, which folder it gets, which seeds it runs on."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saccade.catalog import CATALOG, PRESETS, Spec, parse, split_top
+from saccade.errors import InputError, SaccadeWarning, near
+
+NONE = "none"
+DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
+_SEEDS_APART = 1000  # a second arm of one name runs on seeds this far from the first's
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Args:
+        name: As it was given; a repeated name gets ``-2``, ``-3``.
+        mechanism: Catalog key, or None for the network as it is.
+        options: The mechanism's.
+        at: Where it goes; None: the mechanism's natural place.
+        seed_offset: Added to each seed: 0, except for an arm named a second time.
+    """
+
+    name: str
+    mechanism: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    at: str | None = None
+    seed_offset: int = 0
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder: anything a file system may refuse becomes an underscore."""
+        return re.sub(r"[^\w.,=+()\[\]-]", "_", self.name)
+
+    @property
+    def spec(self) -> Spec | None:
+        """What to insert."""
+        return None if self.mechanism is None else Spec(self.mechanism, self.options)
+
+
+def resolve_arms(
+    mechanisms: str | Sequence[str | Mapping[str, Any]] | None, preset: str | None, at: str | None
+) -> tuple[Arm, ...]:
+    """The arms in the order given, the first ``none`` in front; one is added when none was given.
+
+    Raises:
+        InputError: Both or an unknown preset, an unknown mechanism or option, no mechanism at all.
+    """
+    if preset is not None:
+        if mechanisms is not None:
+            raise InputError("give either mechanisms or a preset, not both")
+        mechanisms = _preset(preset)
+    if mechanisms is None:
+        mechanisms = DEMO_ARMS
+    if isinstance(mechanisms, str):
+        mechanisms = split_top(mechanisms)
+    given = [m for m in mechanisms if m != ""]
+    if not given:
+        raise InputError("no mechanisms were given", 'name some, for example --mechanisms "none,se,cbam"')
+    specs = [None if _is_none(m) else parse(m) for m in given]
+    if None not in specs:
+        specs.insert(0, None)
+    specs.insert(0, specs.pop(specs.index(None)))
+    seen: Counter[str] = Counter()
+    arms = []
+    for spec in specs:
+        word = NONE if spec is None else str(spec)
+        seen[word] += 1
+        name = word if seen[word] == 1 else f"{word}-{seen[word]}"
+        offset = _SEEDS_APART * (seen[word] - 1)
+        if spec is None:
+            arms.append(Arm(name, seed_offset=offset))
+        else:
+            arms.append(Arm(name, spec.name, dict(spec.options), at, offset))
+    if len(arms) == 1:
+        raise InputError("there is nothing to compare `none` with", 'add a mechanism, or "none,none" for an A/A test')
+    return tuple(arms)
+
+
+def _is_none(given: str | Mapping[str, Any]) -> bool:
+    return given == NONE or (isinstance(given, Mapping) and dict(given) == {"name": NONE})
+
+
+def _preset(name: str) -> list[str]:
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}", near(name, PRESETS))
+    wanted = PRESETS[name]
+    there = [word for word in wanted if word.partition("[")[0] in CATALOG]
+    missing = sorted({word.partition("[")[0] for word in wanted} - set(CATALOG))
+    if not there:
+        raise InputError(f"preset {name!r}: none of its mechanisms is in this version: {', '.join(missing)}")
+    if missing:
+        warnings.warn(
+            f"preset {name!r} runs without {', '.join(missing)}: not in this version", SaccadeWarning, stacklevel=4
+        )
+    return [NONE, *there]

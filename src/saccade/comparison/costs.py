@@ -1,0 +1,108 @@
+"""What each arm costs: exact parameters, multiply-adds, latency in paired rounds, peak memory of a training step."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from saccade.comparison.experiment import Experiment
+from saccade.data import Dataset
+from saccade.training.loop import to_input
+from saccade.training.tasks import Task, task_for
+
+LATENCY_BATCH = 1
+_ROUNDS, _WARM_UP = 21, 3
+
+
+def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any]:
+    """Costs of all arms, by arm name. Run it alone: anything beside it shows in the latencies."""
+    place = torch.device(device)
+    nets = {
+        arm.name: experiment.network(arm, experiment.seed(arm, 0), len(data.classes), data.task)
+        .to(place)
+        .to(memory_format=torch.channels_last)
+        for arm in experiment.arms
+    }
+    height, width = data.val.images.shape[1:3]
+    image = to_input(torch.zeros(LATENCY_BATCH, 3, height, width, dtype=torch.uint8), place)
+    latencies = latency(nets, image)
+    task = task_for(data.task, len(data.classes))
+    costs = {
+        name: {
+            "params": sum(p.numel() for p in net.parameters()),
+            "macs": macs(net, image),
+            "latency_ms": latencies[name],
+            "peak_mib": peak_mib(net, task, data, experiment.batch, place),
+        }
+        for name, net in nets.items()
+    }
+    return {"arms": costs, "macs_input": [1, 3, height, width], "threads": torch.get_num_threads()}
+
+
+@torch.inference_mode()
+def macs(net: nn.Module, image: torch.Tensor) -> int:
+    """Multiply-adds of one image: torch's count of convolutions and matrix products, which takes each as 2."""
+    net.eval()
+    with FlopCounterMode(display=False) as counter:
+        net(image)
+    return int(counter.get_total_flops()) // 2 // len(image)
+
+
+@torch.inference_mode()
+def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]:
+    """Median milliseconds of a forward pass. All networks take turns, so what slows the machine slows them alike."""
+    times: dict[str, list[float]] = {name: [] for name in nets}
+    for net in nets.values():
+        net.eval()
+    for _ in range(_WARM_UP + _ROUNDS):
+        for name, net in nets.items():
+            started = _now(image.device)
+            net(image)
+            times[name].append(1000 * (_now(image.device) - started))
+    return {name: statistics.median(values[_WARM_UP:]) for name, values in times.items()}
+
+
+def peak_mib(net: nn.Module, task: Task, data: Dataset, batch: int, device: torch.device) -> float:
+    """MiB that one training step (forward, loss, backward) needs at its height, above network and images.
+
+    On a CPU from the profiler's memory events, on CUDA from the allocator.
+    """
+    net.train()
+    pick = [i % len(data.train.images) for i in range(batch)]
+    images = to_input(torch.from_numpy(data.train.images[pick]).permute(0, 3, 1, 2), device)
+    targets = torch.from_numpy(data.train.targets[pick]).to(device)
+
+    def step() -> None:
+        net.zero_grad(set_to_none=True)
+        task.loss(net(images), targets).backward()  # type: ignore[no-untyped-call]
+
+    if device.type == "cuda":
+        step()
+        net.zero_grad(set_to_none=True)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        step()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
+    return _profiled_peak(step)
+
+
+def _profiled_peak(step: Any) -> float:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = height = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        height = max(height, live)
+    return height / 2**20
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

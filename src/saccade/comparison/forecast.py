@@ -1,0 +1,86 @@
+"""``--dry-run``: what a comparison would do, what the networks cost, how long it would take on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saccade.comparison.arms import Arm
+from saccade.comparison.costs import macs
+from saccade.comparison.experiment import Experiment, decide, load_data
+from saccade.comparison.progress import Progress, duration
+from saccade.comparison.settings import Settings
+from saccade.data import Dataset
+from saccade.training.loop import to_input
+from saccade.training.tasks import task_for
+
+_REST = 15.0  # seconds for the workers' start, costs, pictures and the page
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a comparison would do, and how long it would take on this machine."""
+
+    results: dict[str, Any]
+    report: None = None
+
+    def table(self) -> str:
+        """The arms with their places and costs, and the estimated time."""
+        found = self.results
+        lines = [found["note"], ""]
+        width = max(len(arm["name"]) for arm in found["arms"])
+        for arm in found["arms"]:
+            where = ", ".join(arm["place"]) or "no attention"
+            costs = f"{arm['params']:>12,} params  {arm['macs'] / 1e6:>9,.1f} MMACs"
+            lines.append(f"{arm['name']:<{width}}  {costs}  {where}")
+        runs = f"{found['runs']} runs of {found['steps']} steps, batch {found['batch']}, {found['jobs']} at a time"
+        return "\n".join([*lines, "", f"{runs}: about {duration(found['seconds'])}"])
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
+    """Build every network, time a few steps of each."""
+    with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=1) as speaking:
+        data = load_data(settings, Path(scratch), speaking.counting)
+        experiment = decide(settings, arms, data, Path(scratch))
+        found, seconds = [], 0.0
+        for arm in experiment.arms:
+            net = experiment.network(arm, 0, len(data.classes), data.task).to(memory_format=torch.channels_last)
+            height, width = data.val.images.shape[1:3]
+            image = to_input(torch.zeros(1, 3, height, width, dtype=torch.uint8), torch.device("cpu"))
+            costs = {"params": sum(p.numel() for p in net.parameters()), "macs": macs(net, image)}
+            found.append({"name": arm.name, "place": experiment.places(arm, data), **costs})
+            seconds += _seconds_a_step(net.to(settings.device), data, experiment) * experiment.steps * settings.seeds
+        one_run = seconds / (len(experiment.arms) * settings.seeds)
+        starts = settings.seeds if settings.fresh_start else 1
+        seconds += one_run * starts * experiment.start_steps / experiment.steps
+        note = data.note
+        del data
+    runs = len(found) * settings.seeds
+    decided = {"note": note, "arms": found, "runs": runs, "steps": experiment.steps, "batch": experiment.batch}
+    return Forecast({**decided, "jobs": jobs, "seconds": seconds / jobs + _REST})
+
+
+def _seconds_a_step(net: torch.nn.Module, data: Dataset, experiment: Experiment) -> float:
+    """The quicker of two training steps after a first one, on one thread as the workers have."""
+    device, threads = torch.device(experiment.settings.device), torch.get_num_threads()
+    torch.set_num_threads(1)
+    task = task_for(data.task, len(data.classes))
+    pick = [i % len(data.train.images) for i in range(experiment.batch)]
+    targets = torch.from_numpy(data.train.targets[pick]).to(device)
+    times = []
+    net.train()
+    for _ in range(3):
+        started = time.perf_counter()
+        images = to_input(torch.from_numpy(data.train.images[pick]).permute(0, 3, 1, 2), device)
+        task.loss(net(images), targets).backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(threads)
+    return min(times[1:])

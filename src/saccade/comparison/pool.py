@@ -1,0 +1,112 @@
+"""The parent's side of the workers: start them, hand out jobs, pass events on, stop them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from saccade.errors import InputError
+
+Event = dict[str, Any]
+_PATIENCE = 60.0  # seconds a worker gets to save its run
+
+
+class Pool:
+    """Long-lived worker processes: importing torch costs more than many a job.
+
+    Args:
+        folder: Of the experiment; logs go to ``logs/``.
+        devices: One worker for each.
+    """
+
+    def __init__(self, folder: Path, devices: Iterable[str]) -> None:
+        self.folder = folder
+        self.devices = list(devices)
+        self.workers: list[subprocess.Popen[str]] = []
+        self.events: queue.Queue[tuple[int, Event]] = queue.Queue()
+
+    def __enter__(self) -> Pool:
+        (self.folder / "logs").mkdir(exist_ok=True)
+        for number, device in enumerate(self.devices):
+            self.workers.append(self._start(number, device))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the pipes, which tells the workers to save and leave, and wait for them."""
+        for worker in self.workers:
+            with contextlib.suppress(OSError):
+                worker.stdin.close()  # type: ignore[union-attr]
+        for worker in self.workers:
+            try:
+                worker.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+    def run(self, jobs: Iterable[Event], on_event: Callable[[Event], None]) -> None:
+        """Do all `jobs`, each on the next free worker; returns when the last is done.
+
+        Raises:
+            InputError: A job failed on what the user gave.
+            RuntimeError: A job failed otherwise, or a worker died.
+        """
+        waiting = list(jobs)[::-1]
+        free, busy = list(range(len(self.workers)))[::-1], 0
+        while waiting or busy:
+            while waiting and free:
+                self._send(free.pop(), waiting.pop())
+                busy += 1
+            number, event = self.events.get()
+            on_event(event | {"worker": number})
+            if event["event"] == "done":
+                free.append(number)
+                busy -= 1
+            elif event["event"] == "error":
+                failure = InputError if event["expected"] else RuntimeError
+                text = f"{_described(event['job'])}: {event['message']}"
+                raise (
+                    failure(text, event["hint"]) if event["expected"] else failure(f"{text} (see {self._log(number)})")
+                )
+            elif event["event"] in ("ended", "stopped"):
+                raise RuntimeError(f"a worker process ended unexpectedly; the end of {self._log(number)} says why")
+
+    def _send(self, number: int, job: Event) -> None:
+        pipe = self.workers[number].stdin
+        with contextlib.suppress(OSError):  # a dead worker reports itself as ended
+            pipe.write(json.dumps(job) + "\n")  # type: ignore[union-attr]
+            pipe.flush()  # type: ignore[union-attr]
+
+    def _log(self, number: int) -> Path:
+        return self.folder / "logs" / f"worker-{number}.log"
+
+    def _start(self, number: int, device: str) -> subprocess.Popen[str]:
+        # One thread a process, decided before any library reads it: threads of busy processes wait for each other.
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        with self._log(number).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "saccade.comparison.worker", str(self.folder), device],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=environment,
+            )  # fmt: skip
+        threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+        return process
+
+    def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
+        with process.stdout as lines:  # type: ignore[union-attr]
+            for line in lines:
+                self.events.put((number, json.loads(line)))
+        self.events.put((number, {"event": "ended"}))
+
+
+def _described(job: Event) -> str:
+    return " ".join(str(value) if key == "job" else f"{key} {value}" for key, value in job.items())

@@ -1,0 +1,167 @@
+"""From the finished runs to ``results.json`` and the table: the numbers everything else shows."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.comparison.arms import Arm
+from saccade.comparison.experiment import Experiment
+from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
+from saccade.data import Dataset
+from saccade.files import read_json
+from saccade.version import __version__
+
+SCHEMA = 1
+
+
+def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -> dict[str, Any]:
+    """Everything ``results.json`` holds; reads the run folders."""
+    arms, settings = experiment.arms, experiment.settings
+    runs = {arm.name: [_run(experiment, arm, index) for index in range(settings.seeds)] for arm in arms}
+    scores = np.array([[run["score"] for run in runs[arm.name]] for arm in arms])
+    costs = read_json(experiment.folder / "costs.json")
+    found = _differences(experiment, scores)
+    breakdowns = [run["breakdown"] for run in runs[arms[0].name]]
+    return {
+        "schema": SCHEMA,
+        "saccade": __version__,
+        "finished": True,
+        "task": data.task,
+        "metric": "mIoU" if data.task == "segmentation" else "accuracy",
+        "seeds": list(range(settings.seeds)),
+        "steps": experiment.steps,
+        "batch": experiment.batch,
+        "size": settings.size,
+        "start": _start(experiment),
+        "data": {
+            "name": data.name, "demo": experiment.demo, "note": data.note, "classes": list(data.classes),
+            "train": len(data.train.images), "val": len(data.val.images),
+        },
+        "network": {"name": settings.backbone, "params": costs["arms"][arms[0].name]["params"]},
+        "environment": environment(settings.device, jobs, costs["threads"]),
+        "command": command,
+        "settings": settings.to_json(),
+        "macs_input": costs["macs_input"],
+        "latency_batch": 1,
+        "peak_batch": experiment.batch,
+        "test_images": len(data.val.images),
+        "buckets": breakdowns[0] and breakdowns[0]["buckets"],
+        "arms": [
+            _arm(arm, experiment, runs[arm.name], row, difference, costs["arms"][arm.name])
+            for arm, row, difference in zip(arms, scores, found, strict=True)
+        ],
+    }  # fmt: skip
+
+
+def _run(experiment: Experiment, arm: Arm, index: int) -> dict[str, Any]:
+    folder = experiment.run_folder(arm, index)
+    breakdown = folder / "breakdown.json"
+    result: dict[str, Any] = read_json(folder / "result.json")
+    return result | {"breakdown": read_json(breakdown) if breakdown.exists() else None}
+
+
+def _counts(experiment: Experiment, arm: Arm) -> NDArray[np.int64]:
+    return np.stack([np.load(experiment.run_folder(arm, i) / "counts.npy") for i in range(experiment.settings.seeds)])
+
+
+def _differences(experiment: Experiment, scores: NDArray[np.float64]) -> list[Difference | None]:
+    control = _counts(experiment, experiment.arms[0])
+    test = [bootstrap_se(control, _counts(experiment, arm)) for arm in experiment.arms[1:]]
+    return [None, *differences(scores, np.array(test))]
+
+
+def _arm(
+    arm: Arm, experiment: Experiment, runs: list[dict[str, Any]], scores: Any, difference: Any, costs: dict[str, Any]
+) -> dict[str, Any]:
+    mean, low, high = mean_interval(scores)
+    return {
+        "name": arm.name,
+        "folder": arm.folder,
+        "mechanism": arm.mechanism,
+        "options": dict(arm.options),
+        "place": read_json(experiment.folder / "places.json")[arm.name],
+        "scores": [float(score) for score in scores],
+        "mean": mean,
+        "interval": [low, high],
+        "difference": None if difference is None else asdict(difference),
+        **costs,
+        "train_seconds": float(np.mean([run["train_seconds"] for run in runs])),
+        "by_size": _mean_of(runs, "size"),
+        "by_thinness": _mean_of(runs, "thinness"),
+    }
+
+
+def _mean_of(runs: list[dict[str, Any]], group: str) -> dict[str, float | None] | None:
+    found = [run["breakdown"][group] for run in runs if run["breakdown"]]
+    if not found:
+        return None
+    means: dict[str, float | None] = {}
+    for name in found[0]:
+        values = [one[name] for one in found if one[name] is not None]
+        means[name] = float(np.mean(values)) if values else None
+    return means
+
+
+def _start(experiment: Experiment) -> str:
+    if experiment.start_steps:
+        return "fresh" if experiment.settings.fresh_start else "shared"
+    return "pretrained" if experiment.settings.pretrained else "random"
+
+
+def environment(device: str, jobs: int, threads: int) -> dict[str, Any]:
+    """Versions and machine, as far as numbers depend on them."""
+    versions: dict[str, str | None] = {}
+    for package in ("torch", "torchvision", "timm", "numpy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(), **versions, "saccade": __version__, "platform": platform.platform(),
+        "cpu": _cpu(), "device": device, "jobs": jobs, "threads": threads,
+    }  # fmt: skip
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as opened:
+            for line in opened:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def table(results: dict[str, Any]) -> str:
+    """The results as lines of text: arm, score, difference with its simultaneous interval, verdict, costs."""
+    head = ("arm", results["metric"], "difference to none", "verdict", "params", "MMACs", "ms", "peak MiB", "train s")
+    rows = [head, *(_row(arm) for arm in results["arms"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = []
+    for row in rows:
+        words, numbers = row[:4], row[4:]
+        cells = [word.ljust(width) for word, width in zip(words, widths[:4], strict=True)]
+        cells += [number.rjust(width) for number, width in zip(numbers, widths[4:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    seeds = len(results["seeds"])
+    foot = f"{seeds} seed{'s' * (seeds > 1)}, {results['steps']} steps, {results['test_images']} held-out images; "
+    return "\n".join([*lines, "", foot + "intervals of differences are simultaneous, 95%"])
+
+
+def _row(arm: dict[str, Any]) -> tuple[str, ...]:
+    low, high = arm["interval"] or (None, None)
+    score = f"{arm['mean']:.3f}" if low is None else f"{arm['mean']:.3f} ± {(high - low) / 2:.3f}"
+    difference = verdict = ""
+    if found := arm["difference"]:
+        low, high = found["interval"] or (None, None)
+        difference = f"{found['mean']:+.3f}" + ("" if low is None else f"  [{low:+.3f}, {high:+.3f}]")
+        verdict = found["verdict"] + (f" ({found['reason']})" if found["reason"] else "")
+    costs = (f"{arm['params']:,}", f"{arm['macs'] / 1e6:,.1f}", f"{arm['latency_ms']:.2f}", f"{arm['peak_mib']:,.0f}")
+    return (arm["name"], score, difference, verdict, *costs, f"{arm['train_seconds']:.1f}")

@@ -1,0 +1,134 @@
+"""What was asked for, and the folder it is done in: claimed by one comparison, refused to another."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from saccade.errors import InputError
+from saccade.files import read_json, write_json
+
+SETTINGS = "settings.json"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The question as asked; None stands for "the default", which is decided once the data are known."""
+
+    data: str | None
+    mechanisms: tuple[str, ...]
+    backbone: str
+    pretrained: bool | str
+    at: str | None
+    seeds: int
+    steps: int | None
+    epochs: float | None
+    size: int
+    batch: int | None
+    device: str
+    control_params: bool
+    fresh_start: bool
+    scenes: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "steps", "size", "batch"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InputError(f"{name} must be a whole number of at least 1; received {value!r}")
+        if self.epochs is not None and not self.epochs > 0:
+            raise InputError(f"epochs must be above 0; received {self.epochs!r}")
+        if self.steps is not None and self.epochs is not None:
+            raise InputError("give steps or epochs, not both")
+        if not isinstance(self.scenes, int) or self.scenes < 0:
+            raise InputError(f"scenes must be a whole number of at least 0; received {self.scenes!r}")
+        if self.size < 32:
+            raise InputError(f"size must be at least 32 pixels; received {self.size}")
+
+    def command(self, folder: Path) -> str:
+        """The command line that does this comparison in `folder`."""
+        words = ["saccade", "compare"] + ([self.data] if self.data else [])
+        words += ["--mechanisms", ",".join(self.mechanisms), "--seeds", str(self.seeds)]
+        if self.data:
+            words += ["--backbone", self.backbone, "--size", str(self.size)]
+        if self.pretrained:
+            words += ["--pretrained"] if self.pretrained is True else ["--pretrained", self.pretrained]
+        for name in ("at", "steps", "epochs", "batch"):
+            value = getattr(self, name)
+            words += [f"--{name}", str(value)] if value is not None else []
+        words += ["--control-params"] * self.control_params + ["--fresh-start"] * self.fresh_start
+        words += ["--scenes", str(self.scenes)] if self.scenes else []
+        return shlex.join([*words, "--out", str(folder)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, in a fixed order."""
+        return asdict(self) | {"mechanisms": list(self.mechanisms)}
+
+
+def claim(folder: Path, settings: Settings, *, overwrite: bool) -> None:
+    """Make `folder` this comparison's: new, or the same settings as before.
+
+    Raises:
+        InputError: The folder holds another comparison (the differing settings are named), or other files.
+    """
+    path = folder / SETTINGS
+    if path.exists() and overwrite:
+        for inside in ("runs", "start", "cache", "pictures", "logs"):
+            shutil.rmtree(folder / inside, ignore_errors=True)
+        for name in (SETTINGS, RESULTS, "report.html", "experiment.json"):
+            (folder / name).unlink(missing_ok=True)
+    if path.exists():
+        before, now = read_json(path), settings.to_json()
+        differing = [f"{k}: {before.get(k)!r} there, {now[k]!r} now" for k in now if before.get(k) != now[k]]
+        if differing:
+            raise InputError(
+                f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
+                "choose another folder with --out, or start anew with --overwrite",
+            )
+        return
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
+    write_json(path, settings.to_json())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the system lets go of it however the process ends.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "a+b")  # noqa: SIM115 (held for as long as the comparison runs)
+    except OSError as cause:
+        raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
+    try:
+        _lock(handle.fileno())
+    except OSError as cause:
+        handle.close()
+        raise InputError(
+            f"another comparison is running in {folder}", "wait for it, or choose another --out"
+        ) from cause
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        handle.close()
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,296 @@
+"""The statistics rule: when a table of scores, arms by seeds, allows a claim, and how sure it is.
+
+For arms compared with one control on the same few seeds. Few seeds give poor estimates of each arm's spread, so all
+arms share one, unless an arm's own is larger; the finite test set is a second source of chance beside the seeds; and
+several arms are several chances to be wrong.
+
+Sources: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979;
+B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from saccade.comparison.student import Floats, quantile, two_sided
+from saccade.errors import InputError
+
+Verdict = Literal["better", "worse", "can't tell"]
+
+_IMAGES_AT_ONCE = 1024
+
+
+def score(counts: NDArray[Any]) -> float:
+    r"""The score of one run from its counts per test image.
+
+    .. math:: \frac{1}{|P|} \sum_{k \in P} \frac{\sum_i a_{ik}}{\sum_i b_{ik}}, \quad P = \{k : \sum_i b_{ik} > 0\}
+
+    With intersections a and unions b of K classes this is the mIoU, with K = 1, a = correct and b = 1 the accuracy.
+
+    Args:
+        counts: (n_images, K, 2), a and b in the last axis.
+
+    Raises:
+        InputError: Another shape, or every b is 0.
+    """
+    if counts.ndim != 3:
+        raise InputError(
+            f"score: expected counts (images, K, 2) of one run; received shape {counts.shape}",
+            "scores() takes further axes in front",
+        )
+    return float(scores(counts))
+
+
+def scores(counts: NDArray[Any]) -> Floats:
+    """:func:`score` for counts (..., n_images, K, 2) of many runs; returns the shape of the leading axes."""
+    if counts.ndim < 3 or counts.shape[-1] != 2:
+        raise InputError(f"score: expected counts (images, K, 2); received shape {counts.shape}")
+    sums = counts.sum(axis=-3).astype(np.float64)
+    if (sums[..., 1] <= 0).all(axis=-1).any():
+        raise InputError(
+            "score: all denominators are 0: there is nothing to score", "see whether the targets are all ignored"
+        )
+    return _mean_ratio(sums)
+
+
+def _mean_ratio(sums: Floats) -> Floats:
+    """Mean over the classes that occur of numerator / denominator; 0 where none occurs."""
+    occurs = sums[..., 1] > 0
+    ratios = np.where(occurs, sums[..., 0], 0) / np.where(occurs, sums[..., 1], 1)
+    mean: Floats = ratios.sum(axis=-1) / np.maximum(1, occurs.sum(axis=-1))
+    return mean
+
+
+def bootstrap_se(control: NDArray[Any], arm: NDArray[Any], *, draws: int = 200, seed: int = 0) -> float:
+    """How far the choice of test images moves the difference arm - control, averaged over the seeds.
+
+    Test images are drawn with replacement, the same draw for both arms and all seeds; the standard deviation, over the
+    draws, of the mean difference is returned. The draws depend on `seed` and the number of images alone.
+
+    Args:
+        control: (seeds, n_images, K, 2) counts as for :func:`score`; a memory map is read in pieces.
+        arm: The same shape.
+        draws: How many times the images are drawn.
+        seed: Of the draws.
+
+    Returns:
+        The standard error, in units of the score. 0 for a single image, which says nothing about others. A draw in
+        which no class occurs counts as a score of 0.
+
+    Raises:
+        InputError: Shapes that differ, or fewer than two draws.
+    """
+    if control.shape != arm.shape or arm.ndim != 4 or arm.shape[-1] != 2 or 0 in arm.shape:
+        raise InputError(
+            "bootstrap_se: expected counts (seeds, images, K, 2) of one shape for control and arm; "
+            f"received {control.shape} and {arm.shape}"
+        )
+    if draws < 2:
+        raise InputError(f"bootstrap_se: `draws` must be at least 2; received {draws=}")
+    images, random = arm.shape[1], np.random.default_rng(seed)
+    times = np.empty((draws, images))  # how often each image is in each draw
+    for row in times:
+        row[:] = np.bincount(random.integers(images, size=images), minlength=images)
+    difference = np.zeros(draws)
+    for run_control, run_arm in zip(control, arm, strict=True):
+        difference += _resampled(run_arm, times) - _resampled(run_control, times)
+    return float(np.std(difference / len(arm), ddof=1))
+
+
+def _resampled(counts: NDArray[Any], times: Floats) -> Floats:
+    """The scores of one run in every draw. Sums of whole numbers in float64: exact below 2^53."""
+    sums = np.zeros((len(times), counts.shape[1] * 2))
+    for start in range(0, len(counts), _IMAGES_AT_ONCE):
+        piece = slice(start, start + _IMAGES_AT_ONCE)
+        sums += times[:, piece] @ counts[piece].reshape(-1, sums.shape[1]).astype(np.float64)
+    return _mean_ratio(sums.reshape(len(times), -1, 2))
+
+
+def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:
+    """Mean of the scores of several seeds and its Student t interval: (mean, low, high); one seed has no interval.
+
+    Args:
+        values: (seeds,), at least one.
+        level: Probability that the interval covers the mean over all seeds, between 0 and 1.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise InputError(f"mean_interval: expected at least one finite score; received {values.tolist()}")
+    _between_0_and_1("mean_interval", level)
+    mean = float(values.mean())
+    if len(values) == 1:
+        return mean, None, None
+    half = quantile((1 + level) / 2, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What may be said of one arm beside the control.
+
+    Args:
+        mean: Mean over seeds of arm - control.
+        interval: Simultaneous over the arms of the table: all of them cover the truth with probability 1 - level.
+        p: Two-sided, of this arm alone, before the correction for several arms; None where no test is made.
+        verdict: Holm's procedure can claim a difference where the interval, which is wider, still touches 0.
+        reason: Why no claim is possible, whatever the scores: ``"identical runs"``, ``"fewer than 3 seeds"``, or
+            ``"no spread to judge by"``.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    p: float | None
+    verdict: Verdict
+    reason: str | None
+
+
+def differences(table: ArrayLike, test_se: ArrayLike = 0.0, level: float = 0.05) -> list[Difference]:
+    """Judge every arm against the control by the rule of :func:`judge`.
+
+    Special tables, in this order:
+
+    * An arm equal to the control in every seed: "can't tell", ``identical runs``, interval [0, 0]. It brings no
+      information, so the rule is applied to the other arms as if it were not there.
+    * One seed: no interval, no verdict. Two seeds: an interval, no verdict and no p.
+    * No spread over seeds nor over test images, so that any difference would be certain: no claim and no interval,
+      since a few coarse scores can agree by chance.
+
+    Args:
+        table: (arms + 1, seeds) scores; row 0 is the control, column j holds the same seed for all.
+        test_se: Standard error from the test images (:func:`bootstrap_se`) of each arm, (arms,), or one for all.
+        level: Probability of at least one wrong claim in the table that is accepted.
+
+    Returns:
+        One difference for each row after the first. No number in it is NaN or infinite.
+
+    Raises:
+        InputError: No arm or no seed, a score that is not finite (named), or a negative standard error.
+    """
+    table = _checked(table)
+    test_se = _checked_se(test_se, len(table) - 1)
+    _between_0_and_1("differences", level)
+    identical = (table[1:] == table[0]).all(axis=1)
+    judged = iter(_judge_different(table[np.append(True, ~identical)], test_se[~identical], level))
+    return [
+        Difference(0.0, (0.0, 0.0), None, "can't tell", "identical runs") if same else next(judged)
+        for same in identical
+    ]
+
+
+def _judge_different(table: Floats, test_se: Floats, level: float) -> list[Difference]:
+    seeds = table.shape[1]
+    means = (table[1:] - table[0]).mean(axis=1)
+    if len(means) == 0:
+        return []
+    if seeds == 1:
+        return [Difference(float(mean), None, None, "can't tell", "fewer than 3 seeds") for mean in means]
+    judged = judge(table, test_se, level)
+    found = []
+    for mean, half, p, claim in zip(judged.mean, judged.half_width, judged.p, judged.claim, strict=True):
+        interval = (float(mean - half), float(mean + half))
+        sign: Verdict = "better" if mean > 0 else "worse"
+        if half == 0:
+            found.append(Difference(float(mean), None, None, "can't tell", "no spread to judge by"))
+        elif seeds == 2:
+            found.append(Difference(float(mean), interval, None, "can't tell", "fewer than 3 seeds"))
+        else:
+            found.append(Difference(float(mean), interval, float(p), sign if claim else "can't tell", None))
+    return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The rule's answers for any number of tables, each (..., arms); `half_width` is 0 where no claim is possible."""
+
+    mean: Floats
+    half_width: Floats
+    p: Floats
+    claim: NDArray[np.bool_]
+
+
+def judge(tables: Floats, test_se: ArrayLike = 0.0, level: float = 0.05) -> Judged:
+    r"""The rule itself, for tables (..., arms + 1, seeds) of n >= 2 seeds, k arms and the control in row 0.
+
+    .. math:: t = \bar d / se, \quad se^2 = 2 s^2 / n + se_{test}^2, \quad s = \max(s_{pool}, s_{own})
+
+    d is the difference to the control seed by seed, s_pool the residual standard deviation of the two-way layout arm +
+    seed (control included), s_own = sd(d) / sqrt(2). t is Student's with k (n - 1) degrees of freedom, and Holm's
+    procedure at `level` runs over the k arms. With one arm and no test term this is the paired t test. The intervals
+    are Bonferroni's: mean ± t(1 - level / 2k) se. Spreads that are equal and Gaussian keep wrong claims below `level`;
+    pooling makes a few more where spreads differ widely and seeds are few.
+    """
+    arms, seeds = tables.shape[-2] - 1, tables.shape[-1]
+    df = arms * (seeds - 1)
+    d = tables[..., 1:, :] - tables[..., :1, :]
+    mean = d.mean(axis=-1)
+    spread = np.maximum(_residual_sd(tables)[..., None], d.std(axis=-1, ddof=1) / math.sqrt(2))
+    se = np.sqrt(2 * spread**2 / seeds + np.square(test_se))
+    # Scores that differ by a constant leave a spread of pure rounding: not a number to divide by.
+    known = se > 16 * np.finfo(np.float64).eps * np.abs(tables).max(axis=(-2, -1))[..., None]
+    se = np.where(known, se, 0.0)
+    p = np.where(known, two_sided(mean / np.where(known, se, 1.0), df), 1.0)
+    return Judged(mean, quantile(1 - level / 2 / arms, df) * se, p, holm(p, level))
+
+
+def _residual_sd(tables: Floats) -> Floats:
+    """Of the two-way layout: what is left of each score beside its arm's and its seed's mean."""
+    arms, seeds = tables.shape[-2:]
+    residual = tables - tables.mean(axis=-1, keepdims=True) - tables.mean(axis=-2, keepdims=True)
+    residual += tables.mean(axis=(-2, -1), keepdims=True)
+    sd: Floats = np.sqrt(np.square(residual).sum(axis=(-2, -1)) / ((arms - 1) * (seeds - 1)))
+    return sd
+
+
+def holm(p: ArrayLike, level: float = 0.05) -> NDArray[np.bool_]:
+    """Which of k hypotheses Holm's procedure rejects.
+
+    The i-th smallest p (counted from 0) must be at most level / (k - i), and so must all smaller ones.
+
+    Args:
+        p: (..., k) p values; the last axis is one family.
+        level: Probability of at least one wrong rejection in a family.
+
+    Returns:
+        Booleans of the same shape.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    order = p.argsort(axis=-1, kind="stable")
+    limits = level / np.arange(p.shape[-1], 0, -1)
+    passes = np.logical_and.accumulate(np.take_along_axis(p, order, axis=-1) <= limits, axis=-1)
+    rejected = np.empty(p.shape, dtype=np.bool_)
+    np.put_along_axis(rejected, order, passes, axis=-1)
+    return rejected
+
+
+def _checked(table: ArrayLike) -> Floats:
+    table = np.asarray(table, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] < 2 or table.shape[1] < 1:
+        raise InputError(
+            f"differences: expected scores (arms + 1, seeds), the control in row 0; received shape {table.shape}"
+        )
+    for arm, seed in np.argwhere(~np.isfinite(table))[:1]:
+        name = "the control (row 0)" if arm == 0 else f"arm {arm} (row {arm})"
+        raise InputError(
+            f"differences: the score of {name} in seed {seed} (column {seed}) is {table[arm, seed]}; expected a number",
+            "see that run's log.csv: a loss that is not finite needs a lower learning rate",
+        )
+    return table
+
+
+def _checked_se(test_se: ArrayLike, arms: int) -> Floats:
+    test_se = np.asarray(test_se, dtype=np.float64)
+    if test_se.shape not in ((), (arms,)) or not (np.isfinite(test_se) & (test_se >= 0)).all():
+        raise InputError(
+            f"differences: `test_se` must be one number or {arms}, all finite and at least 0; received {test_se}"
+        )
+    return np.broadcast_to(test_se, (arms,))
+
+
+def _between_0_and_1(who: str, level: float) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"{who}: `level` must lie between 0 and 1; received {level=}")

@@ -1,0 +1,169 @@
+"""A worker process: reads jobs as JSON lines, does them on one thread, writes events as JSON lines.
+
+Processes and not threads of one, because two one-thread processes beat one two-thread process on a busy machine; and
+plain subprocesses, because they need no ``if __name__ == "__main__"`` in the user's script. When the parent dies, its
+end of the pipe closes: the worker then saves its run and leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from saccade.comparison.experiment import Experiment
+from saccade.data import Dataset
+from saccade.errors import InputError
+from saccade.files import replacing, write_json
+from saccade.training.loop import Interrupted, Recipe, evaluate, score_of, train
+from saccade.training.tasks import task_for
+
+RESULT = "result.json"
+
+
+class Worker:
+    """Does jobs of one experiment until it is told to stop."""
+
+    def __init__(self, folder: Path, device: str, events: TextIO) -> None:
+        self.experiment = Experiment.load(folder)
+        self.device = device
+        self.events = events
+        self.stop = threading.Event()
+        self._data: Dataset | None = None
+
+    @property
+    def data(self) -> Dataset:
+        """Loaded when first needed."""
+        self._data = self._data or self.experiment.data()
+        return self._data
+
+    def tell(self, event: str, **content: Any) -> None:
+        """One line to the parent; a parent that is gone cannot be told anything."""
+        try:
+            self.events.write(json.dumps({"event": event, **content}) + "\n")
+            self.events.flush()
+        except OSError:
+            self.stop.set()
+
+    def do(self, job: dict[str, Any]) -> None:
+        """Do one job and report how it ended."""
+        try:
+            getattr(self, f"do_{job['job']}")(**{k: v for k, v in job.items() if k != "job"})
+            self.tell("done", job=job)
+        except Interrupted:
+            self.tell("stopped", job=job)
+        except Exception as cause:  # whatever it was, the parent must hear of it
+            traceback.print_exc()
+            message = cause.message if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
+            hint = cause.hint if isinstance(cause, InputError) else None
+            self.tell("error", job=job, message=message, hint=hint, expected=isinstance(cause, InputError))
+
+    def do_start(self, seed: int) -> None:
+        """Train the demo's shared start."""
+        from saccade.data.notes import load_notes
+
+        experiment = self.experiment
+        data = load_notes(experiment.folder / "cache", kind="start", seed=experiment.settings.scenes)
+        net = experiment.base(len(data.classes), data.task, seed)
+        folder = experiment.start_folder(seed)
+        recipe = self._here(experiment.start_recipe(seed))
+        train(
+            net,
+            data,
+            recipe,
+            folder,
+            on_step=self._steps("shared start", seed, recipe.steps),
+            should_stop=self.stop.is_set,
+        )
+        _, counts = evaluate(net, task_for(data.task, len(data.classes)), data.val, device=torch.device(self.device))
+        write_json(folder / RESULT, {"score": score_of(counts), "seed": seed})
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def do_run(self, arm: int, index: int) -> None:
+        """Train and score one arm on one seed."""
+        experiment, data = self.experiment, self.data
+        chosen = experiment.arms[arm]
+        seed = experiment.seed(chosen, index)
+        folder = experiment.run_folder(chosen, index)
+        net = experiment.network(chosen, seed, len(data.classes), data.task)
+        recipe = self._here(experiment.recipe(seed))
+        write_json(folder / "config.json", {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe))
+        report = self._steps(chosen.name, index, recipe.steps)
+        seconds = train(net, data, recipe, folder, on_step=report, should_stop=self.stop.is_set)
+        self.score(net, folder, seconds)
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
+        """Score a trained network on all held-out images; ``result.json`` is written last and says it is done."""
+        from saccade.comparison.breakdown import write_breakdown
+
+        data = self.data
+        task = task_for(data.task, len(data.classes))
+        predictions, counts = evaluate(net, task, data.val, device=torch.device(self.device))
+        with replacing(folder / "counts.npy") as temporary, temporary.open("wb") as opened:
+            np.save(opened, counts)
+        if data.task == "segmentation":
+            write_breakdown(predictions, data, folder)
+        write_json(folder / RESULT, {"score": score_of(counts), "train_seconds": seconds})
+
+    def do_costs(self) -> None:
+        """Measure what each arm costs."""
+        from saccade.comparison.costs import measure
+
+        write_json(self.experiment.folder / "costs.json", measure(self.experiment, self.data, self.device))
+
+    def do_pictures(self) -> None:
+        """Predictions and attention of all arms on the same few images."""
+        from saccade.comparison.pictures import take
+
+        take(self.experiment, self.data, self.device)
+
+    def _here(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, device=self.device)
+
+    def _steps(self, name: str, index: int, of: int) -> Callable[[int, float], None]:
+        every = max(1, of // 60)
+
+        def on_step(step: int, loss: float) -> None:
+            if step % every == 0 or step == of:
+                self.tell("step", name=name, index=index, step=step, of=of, loss=loss)
+
+        return on_step
+
+
+def main() -> None:
+    """``python -m saccade.comparison.worker FOLDER DEVICE``."""
+    folder, device = Path(sys.argv[1]), sys.argv[2]
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints goes to the log, not between the events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    worker = Worker(folder, device, events)
+    jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            jobs.put(json.loads(line))
+        worker.stop.set()
+        jobs.put(None)
+
+    threading.Thread(target=listen, daemon=True).start()
+    worker.tell("ready")
+    while (job := jobs.get()) is not None:
+        worker.do(job)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Augment a training batch; what happens to an image depends on its key alone, so that paired runs see the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saccade.data import IGNORE, PADDING, Task
+from saccade.errors import InputError, require
+
+
+def augment(
+    images: Tensor, targets: Tensor, task: Task, *, size: int, keys: Sequence[tuple[int, ...]]
+) -> tuple[Tensor, Tensor]:
+    """Random crops and flips, a pure function of the keys.
+
+    Classification: a crop of 0.5 to 1 of the area and an aspect of 3/4 to 4/3, resized to `size`, mirrored half the
+    time.
+
+    Segmentation: image and mask enlarged or reduced by 0.5 to 2 (evenly on a logarithmic scale), then cropped or padded
+    to `size` at a random place, mirrored half the time; what lies outside is ignored (255).
+
+    Args:
+        images: (B, 3, H, W) uint8; segmentation needs H = W.
+        targets: Classification (B,), returned as they are. Segmentation (B, H, W) class indices, 255 = ignore.
+        task: ``"classification"`` or ``"segmentation"``.
+        size: Side of the images returned.
+        keys: A tuple of whole numbers from 0 for every image, such as (seed, epoch, index). torch's and numpy's global
+            generators are neither read nor changed.
+
+    Returns:
+        Images (B, 3, size, size) uint8, and targets.
+
+    Raises:
+        InputError: Keys or targets of another number than images, or images that are not uint8 or not square.
+        MissingExtraError: torchvision is missing.
+    """
+    _check(images, targets, task, keys)
+    rngs = [np.random.default_rng(key) for key in keys]
+    if task == "classification":
+        return torch.stack([_crop(image, rng, size) for image, rng in zip(images, rngs, strict=True)]), targets
+    pairs = [_scale(image, target, rng, size) for image, target, rng in zip(images, targets, rngs, strict=True)]
+    return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
+
+
+def _crop(image: Tensor, rng: np.random.Generator, size: int) -> Tensor:
+    full_height, full_width = image.shape[1:]
+    area = rng.uniform(0.5, 1.0) * full_height * full_width
+    aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))  # width over height
+    height = min(full_height, round(math.sqrt(area / aspect)))
+    width = min(full_width, round(math.sqrt(area * aspect)))
+    top, left = rng.integers(full_height - height + 1), rng.integers(full_width - width + 1)
+    crop = _resized(image[:, top : top + height, left : left + width], size, "BILINEAR")
+    return crop.flip(-1) if rng.random() < 0.5 else crop
+
+
+def _scale(image: Tensor, target: Tensor, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
+    full = image.shape[-1]
+    factor = math.exp(rng.uniform(math.log(0.5), math.log(2.0)))
+    # Cropping before enlarging, and padding after reducing, gives the same picture for fewer pixels.
+    window, inner = min(full, round(full / factor)), min(size, round(size * factor))
+    top, left = rng.integers(full - window + 1, size=2)
+    below, right = rng.integers(size - inner + 1, size=2)
+    place = (slice(below, below + inner), slice(right, right + inner))
+    new_image = torch.tensor(PADDING, dtype=torch.uint8, device=image.device)[:, None, None].repeat(1, size, size)
+    new_target = torch.full((size, size), IGNORE, dtype=target.dtype, device=target.device)
+    part = (slice(top, top + window), slice(left, left + window))
+    new_image[:, *place] = _resized(image[:, *part], inner, "BILINEAR")
+    new_target[place] = _resized(target[part][None], inner, "NEAREST_EXACT")[0]
+    return (new_image.flip(-1), new_target.flip(-1)) if rng.random() < 0.5 else (new_image, new_target)
+
+
+def _resized(image: Tensor, side: int, mode: str) -> Tensor:
+    v2 = require("torchvision.transforms.v2", extra="train")
+    resized: Tensor = v2.functional.resize(
+        image, [side, side], interpolation=v2.InterpolationMode[mode], antialias=True
+    )
+    return resized
+
+
+def _check(images: Tensor, targets: Tensor, task: str, keys: Sequence[tuple[int, ...]]) -> None:
+    if task not in ("classification", "segmentation"):
+        raise InputError(f"augment: unknown {task=}", "known: classification, segmentation")
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+        raise InputError(f"augment: expected uint8 images (B, 3, H, W); received {images.dtype}, {tuple(images.shape)}")
+    if not len(images) == len(targets) == len(keys):
+        raise InputError(
+            f"augment: {len(images)} images, {len(targets)} targets and {len(keys)} keys: expected as many of each"
+        )
+    if task == "segmentation" and not images.shape[2] == images.shape[3] == targets.shape[-1] == targets.shape[-2]:
+        raise InputError(
+            f"augment: images {tuple(images.shape)} and masks {tuple(targets.shape)} must be the same square"
+        )

@@ -1,0 +1,128 @@
+"""Read one picture or one mask, whatever its format, into 8-bit arrays of the size networks work at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.data import IGNORE, PADDING
+from saccade.errors import require
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+
+Pixels = NDArray[np.uint8]
+
+
+class UnreadableError(Exception):
+    """A file is no picture, is cut short, or holds what cannot be shown in 8 bits; the text says which."""
+
+
+def read_image(path: Path, *, near: int | None = None) -> Any:
+    """A picture as a Pillow image of mode RGB, turned the way its EXIF data says.
+
+    16-bit grey is taken to use its whole range, 0 to 65,535. Transparent pixels are laid over white. Of several frames
+    or pages the first is taken.
+
+    Args:
+        path: The file.
+        near: The side to which the picture will be reduced; large JPEGs are then decoded at a fraction of their size,
+            never below twice this side.
+
+    Raises:
+        UnreadableError: See there.
+    """
+    with _decoding(path) as image:
+        if near is not None:
+            image.draft(None, (2 * near, 2 * near))
+        image = require("PIL.ImageOps", extra="train").exif_transpose(image)
+        if image.mode in ("I", "F") or image.mode.startswith("I;"):
+            return _from_deep_grey(image)
+        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            return _over_white(image.convert("RGBA"))
+        return image.convert("RGB")
+
+
+def read_mask(path: Path) -> NDArray[Any]:
+    """A mask at its own size: (height, width) of whole numbers, or (height, width, 3) uint8 where it has colours.
+
+    Grey, palette, bilevel and 16-bit masks give their stored values; a palette's colours mean nothing.
+    """
+    with _decoding(path) as image:
+        image = require("PIL.ImageOps", extra="train").exif_transpose(image)
+        if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;"):
+            return np.asarray(image).astype(np.int64)
+        if image.mode in ("LA", "PA"):
+            return np.asarray(image.getchannel(0)).astype(np.int64)
+        if image.mode == "F":
+            raise UnreadableError("its values are 32-bit floats, which are no classes")
+        return np.asarray(image.convert("RGB"))
+
+
+def square(image: Any, side: int) -> Pixels:
+    """The centre of a picture, (side, side, 3), its shorter side resized to `side` (bicubic)."""
+    scale = side / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    resized = image.resize((width, height), _pil().Resampling.BICUBIC)
+    return np.asarray(resized.crop((left, top, left + side, top + side)))
+
+
+def centre(pixels: Pixels, side: int) -> Pixels:
+    """The central (side, side) of a square."""
+    first = (len(pixels) - side) // 2
+    return pixels[first : first + side, first : first + side]
+
+
+def padded(image: Any, classes: Pixels, side: int) -> tuple[Pixels, Pixels]:
+    """A picture and its mask with the longer side resized to `side`, at the top left of a square.
+
+    The picture is resized bicubically and padded with :data:`saccade.data.PADDING`; the mask takes the nearest pixel
+    and is padded with 255, to be ignored.
+    """
+    pil = _pil()
+    scale = side / max(image.size)
+    width, height = (min(side, max(1, round(length * scale))) for length in image.size)
+    pixels = np.full((side, side, 3), PADDING, dtype=np.uint8)
+    pixels[:height, :width] = np.asarray(image.resize((width, height), pil.Resampling.BICUBIC))
+    target = np.full((side, side), IGNORE, dtype=np.uint8)
+    target[:height, :width] = np.asarray(pil.fromarray(classes).resize((width, height), pil.Resampling.NEAREST))
+    return pixels, target
+
+
+def _pil() -> ModuleType:
+    return require("PIL.Image", extra="train")
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[Any]:
+    """The opened file; whatever Pillow raises while it is opened, decoded or converted becomes an UnreadableError."""
+    pil = _pil()
+    try:
+        with pil.open(path) as image:
+            yield image
+    except pil.UnidentifiedImageError as cause:
+        raise UnreadableError("it is not a picture, or of an unknown format") from cause
+    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, pil.DecompressionBombError) as cause:
+        # Damaged headers surface from Pillow's decoders as any of these.
+        raise UnreadableError(str(cause) or type(cause).__name__) from cause
+
+
+def _from_deep_grey(image: Any) -> Any:
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise UnreadableError(
+            f"its values (mode {image.mode}) run from {values.min()} to {values.max()}; 8 or 16 bits can be read"
+        )
+    return _pil().fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+
+
+def _over_white(image: Any) -> Any:
+    pil = _pil()
+    white = pil.new("RGBA", image.size, (255, 255, 255, 255))
+    return pil.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,22 @@
+"""Putting attention into networks: places found on a traced forward, nothing renamed, nothing changed until trained."""
+
+from saccade.insertion.attach import Attachment, attachments
+from saccade.insertion.groups import freeze_all_but_attention, parameter_groups
+from saccade.insertion.insert import insert, remove, verify
+from saccade.insertion.places import Place
+from saccade.insertion.plan import Plan, Report, Step, plan
+
+__all__ = [
+    "Attachment",
+    "Place",
+    "Plan",
+    "Report",
+    "Step",
+    "attachments",
+    "freeze_all_but_attention",
+    "insert",
+    "parameter_groups",
+    "plan",
+    "remove",
+    "verify",
+]

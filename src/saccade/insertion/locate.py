@@ -1,0 +1,105 @@
+"""From a value of the graph to a module at which a hook can reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from saccade.insertion.graph import LAYOUT, NORM, SCALING, UPSAMPLING, Graph
+from saccade.insertion.trace import Call, Op
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_OVER_CHILDREN = frozenset(("children", "named_children", "modules", "named_modules", "_modules"))
+_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a hook goes.
+
+    Args:
+        path: The module.
+        side: ``"after"`` or ``"before"`` it.
+        value: The value that passes there.
+        steps: How many elementwise operations before the wanted value that is.
+    """
+
+    path: str
+    side: str
+    value: int
+    steps: int = 0
+
+
+def usable(graph: Graph, call: Call) -> bool:
+    """Whether a module may get a child and a hook: called once, not the network, not iterating its children."""
+    return bool(call.path) and graph.trace.times_called(call.path) == 1 and not iterates(call.module)
+
+
+def iterates(module: nn.Module) -> bool:
+    """Whether a forward runs over all children, so that one more would be run too."""
+    code = getattr(type(module).forward, "__code__", None)
+    return isinstance(module, _CONTAINERS) or bool(_OVER_CHILDREN.intersection(getattr(code, "co_names", ())))
+
+
+def locate(graph: Graph, value: int, scope: int, *, steps: int = 0) -> Location | None:
+    """The place for a value, inside the call `scope`.
+
+    In this order: after the outermost module that made it; before a module that passes it through; before the only
+    module that reads it; the nearest earlier value that has one of these, across elementwise operations.
+    """
+    inside = [call for call in graph.trace.calls if call.index != scope and graph.trace.inside(call.index, scope)]
+    inside = [call for call in inside if usable(graph, call)]
+    made = [call for call in inside if makes(call, value)]
+    made = [call for call in made if shrinks(graph, call) <= 2] or made[-1:]  # a stage at most, not a whole backbone
+    if made:
+        return Location(made[0].path, "after", value, steps)
+    readers = [call for call in inside if call.first == value]
+    passing = [call for call in readers if call.single and call.outputs == (value,)]
+    before = passing or [call for call in readers if _reads_alone(graph, call, value)]
+    if before:
+        return Location(before[0].path, "before", value, steps)
+    op = graph.trace.producer[value]
+    if op is None or steps == _STEPS or not _elementwise(graph, op) or not _only_for(graph, op):
+        return None
+    return locate(graph, op.inputs[0], scope, steps=steps + 1)
+
+
+def makes(call: Call, value: int) -> bool:
+    """Whether a module returned this value and nothing else, and did not merely pass it on."""
+    return call.single and call.outputs == (value,) and value not in call.inputs
+
+
+def shrinks(graph: Graph, call: Call) -> float:
+    """How many times smaller a side of the map is behind a module than before it; 1 where there is no map."""
+    before = [graph.size(v)[1] for v in call.inputs if graph.is_map(v)]
+    after = [graph.size(v)[1] for v in call.outputs if graph.is_map(v)]
+    return max(before) / min(after) if before and after else 1.0
+
+
+def enclosing(graph: Graph, call: int | None) -> Iterator[Call]:
+    """A call and those it was made in, innermost first."""
+    while call is not None:
+        yield graph.trace.calls[call]
+        call = graph.trace.calls[call].parent
+
+
+def _reads_alone(graph: Graph, call: Call, value: int) -> bool:
+    readers = graph.readers[value]
+    return value not in graph.trace.outputs and all(call.begin <= op.index < call.end for op in readers)
+
+
+def _only_for(graph: Graph, op: Op) -> bool:
+    """Whether nothing but this operation reads its input, or nothing but slices (a sum over part of the channels)."""
+    names = [reader.name for reader in graph.readers[op.inputs[0]]]
+    return len(names) == 1 or set(names) == {"slice"}
+
+
+def _elementwise(graph: Graph, op: Op) -> bool:
+    if len(op.inputs) != 1 or not graph.is_map(op.inputs[0]):
+        return False
+    if op.name in SCALING or op.name in LAYOUT or op.name in NORM:
+        return True
+    same_size = graph.trace.shapes[op.inputs[0]] == graph.trace.shapes[op.outputs[0]]
+    return same_size and op.convolution is None and op.name not in UPSAMPLING

@@ -1,0 +1,47 @@
+"""The runs' logs, averaged over the seeds of an arm."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saccade.report.charts import Curve
+
+POINTS = 60
+"""A curve has at most so many points; the values between two of them are averaged."""
+
+
+def read_curves(directory: Path, results: Mapping[str, Any], column: str) -> dict[int, Curve]:
+    """Curves of ``score`` or ``loss`` by the index of the arm; arms with fewer than two points are left out."""
+    curves = {}
+    for index, arm in enumerate(results["arms"]):
+        paths = [directory / "runs" / str(arm["folder"]) / str(seed) / "log.csv" for seed in results["seeds"]]
+        runs = [_column(path, column) for path in paths if path.is_file()]
+        curve = _over_seeds([run for run in runs if run])
+        if len(curve[0]) > 1:
+            curves[index] = curve
+    return curves
+
+
+def _column(path: Path, column: str) -> dict[int, float]:
+    """Step to value, where there is one."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        return {int(row["step"]): float(row[column]) for row in csv.DictReader(lines) if row.get(column)}
+
+
+def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:
+    """Mean, least and largest at the steps that all runs have."""
+    if not runs:
+        return [], [], [], []
+    steps = sorted(set(runs[0]).intersection(*runs[1:]))
+    size = -(-len(steps) // POINTS) or 1
+    groups = [steps[k : k + size] for k in range(0, len(steps), size)]
+    averages = [[sum(run[step] for step in group) / len(group) for run in runs] for group in groups]
+    return (
+        [sum(group) / len(group) for group in groups],
+        [sum(values) / len(values) for values in averages],
+        [min(values) for values in averages],
+        [max(values) for values in averages],
+    )

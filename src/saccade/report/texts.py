@@ -1,0 +1,323 @@
+"""Every word of the page, in English and Chinese, and how a pair of texts becomes HTML.
+
+Texts are written in one line each, however long: they read better so than in pieces.
+A text may hold simple markup and ``{names}``; what is put in is escaped, so a folder called ``<b>`` stays one.
+"""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import Any
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # frame
+    "page_title": ("{name}: which attention helps?", "{name}：哪种注意力有用？"),
+    "comparison_of": ("Comparison on {name}", "在 {name} 上的比较"),
+    "skip": ("Skip to the result", "跳到结果"),
+    "language": ("Language", "语言"),
+    "theme": ("Light or dark", "浅色或深色"),
+    "unfinished": (
+        "This comparison is not finished: what follows is what has been measured so far. The command at the end continues it.",
+        "比较尚未完成：以下只是目前已测得的部分。运行页末的命令即可继续。",
+    ),
+    "made_by": ("Made by saccade {version}. This page is one file and loads nothing from any network.",
+                "由 saccade {version} 生成。本页是单个文件，不从任何网络加载内容。"),
+    # verdict
+    "helped": ("{names} helped", "{names} 有帮助"),
+    "hurt": ("{names} hurt", "{names} 有损害"),
+    "unclear": ("{names}: can't tell", "{names}：无法判断"),
+    "joined": ("{first} and {last}", "{first} 和 {last}"),
+    "joined_or": ("{first} or {last}", "{first} 或 {last}"),
+    "joined_more": ("{first} and {rest} more", "{first} 等 {count} 个"),
+    "all_unclear": ("Can't tell: the data does not show that {names} made a difference.",
+                    "无法判断：数据没有显示 {names} 带来差别。"),
+    "too_few_seeds": ("Can't tell yet: {seeds} of the 3 seeds that a verdict needs.",
+                      "暂时无法判断：下结论至少需要 3 个种子，现在只有 {seeds} 个。"),
+    "nothing_compared": ("Nothing to compare: there is no difference to an arm without attention.",
+                         "没有可比较的内容：缺少与无注意力方案的差值。"),
+    "lead": (
+        "Gain in {metric} over the same network without attention ({reference}: {score}), after {steps} steps: "
+        "mean of {seeds} paired seeds on {images} held-out images.",
+        "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
+        "{seeds} 个配对种子、{images} 张留出图像上的平均值。",
+    ),
+    "lead_one": (
+        "Gain in {metric} over the same network without attention ({reference}: {score}), after {steps} steps: "
+        "one seed, {images} held-out images.",
+        "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
+        "1 个种子，{images} 张留出图像。",
+    ),
+    "control_same": (
+        "The control {name} has {params} more parameters and no attention, and gained {gain} (can't tell): "
+        "parameters alone do not explain the gain.",
+        "对照 {name} 多了 {params} 个参数但没有注意力，增益为 {gain}（无法判断）：仅靠增加参数解释不了上述增益。",
+    ),
+    "control_better": (
+        "The control {name} has {params} more parameters and no attention, and also gained {gain}: "
+        "part of any gain may come from parameters alone.",
+        "对照 {name} 多了 {params} 个参数但没有注意力，也获得了 {gain} 的增益：部分增益可能只是来自更多的参数。",
+    ),
+    "better": ("better", "更好"),
+    "worse": ("worse", "更差"),
+    "can't tell": ("can't tell", "无法判断"),
+    "reference": ("reference", "参照"),
+    "identical runs": ("identical runs", "结果完全相同"),
+    "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
+    # demo
+    "demo_heading": ("The task", "任务"),
+    "demo_task": (
+        "Sticky notes with handwritten digits lie on photographs, most of them too faint, blurred or torn to read; "
+        "every pixel of a note must be given its digit. "
+        "All notes of a scene show the same digit (sometimes two), so a network that looks at the readable notes elsewhere in the "
+        "picture can name the unreadable ones, and one that sees only the neighbourhood has to guess.",
+        "照片上贴着写有手写数字的便签，其中大多太淡、模糊或被撕破而无法辨认；任务是给便签的每个像素标出它的数字。"
+        "同一场景的便签写的是同一个数字（有时是两个），因此能看到画面别处清晰便签的网络就能认出看不清的便签，只看局部的网络只能猜。",
+    ),
+    "demo_failure": (
+        "A failure shows the limit: where two digits share a scene and a note is too spoilt to tell which it belongs to, "
+        "looking elsewhere can copy the wrong one.",
+        "失败的例子说明了局限：当场景里有两种数字，而某张便签损坏得无法判断属于哪一种时，参考别处也可能抄来错误的数字。",
+    ),
+    "demo_caveat": (
+        "This is the result after {steps} steps, on a task made so that context helps: it says nothing about your own data.",
+        "这是训练 {steps} 步之后的结果；这个任务本来就是为了让上下文有用而设计的，它不能说明您自己的数据。",
+    ),
+    # sections
+    "differences_heading": ("How much, and how sure", "差多少，有多确定"),
+    "differences_note": (
+        "Difference in {metric} to {reference}. Upright mark: mean. Bar: simultaneous 95% interval. Small dots: single seeds.",
+        "与 {reference} 的 {metric} 之差。竖标：平均值；横条：联合 95% 区间；小点：各个种子。",
+    ),
+    "differences_note_plain": (
+        "Difference in {metric} to {reference}. Upright mark: mean. Small dots: single seeds. From one seed there is no interval.",
+        "与 {reference} 的 {metric} 之差。竖标：平均值；小点：各个种子。只有一个种子时没有区间。",
+    ),
+    "pictures_heading": ("Look at it", "看图"),
+    "pictures_note": (
+        "Held-out images, the same for every arm, from its first run (seed {seed}). Select a picture to enlarge it.",
+        "留出图像，各方案相同，取其第一次运行（种子 {seed}）的结果。点按图片可放大。",
+    ),
+    "chosen_note": (
+        "They were chosen by rule: the two largest gains of {best} over {reference}, the median one, and the largest loss.",
+        "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和损失最大的一张。",
+    ),
+    "attention_note": ("Under each arm stands what its mechanism computed for that image.", "每个方案下方是其机制对该图像的计算结果。"),
+    "legend_wrong": ("wrong pixels", "错误的像素"),
+    "legend_name": ("the class of a region", "区域的类别"),
+    "legend_wrong_name": ("a region mostly wrong", "大部分错误的区域"),
+    "legend_heat": ("little to much weight", "权重由小到大"),
+    "legend_query": ("the point that asks", "发出查询的点"),
+    "legend_source": ("where it takes most from", "它取得信息最多的位置"),
+    "success": ("Success", "成功"),
+    "failure": ("Failure", "失败"),
+    "typical": ("In between", "居中"),
+    "success_of": ("one of the largest gains of {best} over {reference}", "{best} 相对 {reference} 增益最大的图像之一"),
+    "failure_of": ("the largest loss of {best} against {reference}", "{best} 相对 {reference} 损失最大的图像"),
+    "typical_of": ("the median gain of {best} over {reference}", "{best} 相对 {reference} 增益居中的图像"),
+    "image": ("image", "图像"),
+    "truth": ("truth", "真值"),
+    "wrong_pixels": ("{share} wrong", "错 {share}"),
+    "unmarked_class": ("no colour: {name}", "不着色：{name}"),
+    "spatial_gate": ("spatial gate {low} to {high}", "空间门 {low} 至 {high}"),
+    "weights": ("3 brightest of {cells} cells: {top} of the weight (if even: {even})",
+                "{cells} 格中最亮 3 格占权重 {top}（均匀时 {even}）"),
+    "channel_gates": ("channel gates, {low} to {high}", "通道门，{low} 至 {high}"),
+    "channel_gates_rows": ("channel gates of {places} places, first on top, {low} to {high}",
+                           "{places} 处的通道门，首处在上，{low} 至 {high}"),
+    "channel_weights": ("channel to channel, {channels} channels", "通道间权重，{channels} 个通道"),
+    "no_attention": ("no attention", "没有注意力"),
+    "enlarge": ("Enlarge", "放大"),
+    "close": ("Close", "关闭"),
+    "alt_photo": ("{name}: the image", "{name}：图像"),
+    "alt_truth": ("{name}: true regions", "{name}：真实区域"),
+    "alt_prediction": ("{name}, arm {arm}: predicted regions, {share} of the pixels wrong",
+                       "{name}，方案 {arm}：预测区域，{share} 的像素错误"),
+    "alt_map": ("{name}, arm {arm}: {kind} at {place}", "{name}，方案 {arm}：{place} 处的{kind}"),
+    "kind_weights": ("attention weights of the marked point", "标记点的注意力权重"),
+    "kind_spatial": ("spatial gate", "空间门"),
+    "kind_channel": ("channel gates", "通道门"),
+    "kind_channel_weights": ("channel attention weights", "通道注意力权重"),
+    "true_is": ("true: {name}", "真实：{name}"),
+    "is_true": ("true class", "真实类别"),
+    "right": ("right", "正确"),
+    "wrong": ("wrong", "错误"),
+    "cost_heading": ("Score against cost", "分数与代价"),
+    "cost_note": (
+        "Up is better, left is cheaper. Bars: 95% interval of each arm over its seeds.",
+        "越高越好，越靠左代价越低。竖条：每个方案在各种子上的 95% 区间。",
+    ),
+    "cost_note_plain": ("Up is better, left is cheaper.", "越高越好，越靠左代价越低。"),
+    "cost_choice": ("Cost", "代价"),
+    "params": ("Parameters", "参数量"),
+    "macs": ("Multiply-adds (MACs)", "乘加次数（MACs）"),
+    "latency_ms": ("Latency, ms", "延迟（毫秒）"),
+    "peak_mib": ("Peak memory, MiB", "峰值内存（MiB）"),
+    "train_seconds": ("Training time, s", "训练时间（秒）"),
+    "alt_cost": ("{metric} of every arm against {cost}; the same numbers stand in the table.",
+                 "每个方案的 {metric} 与{cost}；相同的数字见表格。"),
+    "seeds_heading": ("Seed by seed", "逐个种子"),
+    "seeds_note": (
+        "A dot is one run, an upright mark the mean of an arm. With one seed every arm sees the same data in the same order: where a "
+        "line runs straight down, that seed moved all arms alike, and the paired difference does not feel it.",
+        "每个点是一次运行，竖标是该方案的平均值。同一种子下各方案以相同的顺序看到相同的数据：线条竖直之处，该种子对各方案影响相同，配对差值不受其影响。",
+    ),
+    "seeds_scores": ("{metric} of every run", "每次运行的 {metric}"),
+    "seeds_shifts": ("Above or below the arm's own mean; a line joins the runs of one seed", "高于或低于该方案平均值的量；同一种子的结果用线相连"),
+    "alt_seeds_scores": ("{metric} of every run, one row an arm", "每次运行的 {metric}，每行一个方案"),
+    "alt_seeds_shifts": ("{metric} of every run minus the mean of its arm; lines join the runs of one seed",
+                         "每次运行的 {metric} 减去该方案平均值；同一种子的结果用线相连"),
+    "seed": ("seed {seed}", "种子 {seed}"),
+    "curves_heading": ("Learning curves", "学习曲线"),
+    "curves_note": ("Line: mean over the seeds. Band: from the lowest to the highest seed.",
+                    "线：各种子的平均值；带：从最低到最高的种子。"),
+    "curves_note_one": ("One seed.", "一个种子。"),
+    "curve_score": ("{metric} on held-out images, by training step", "留出图像上的 {metric}，按训练步数"),
+    "curve_loss": ("Training loss, by step", "训练损失，按步数"),
+    "alt_curve": ("{what}, one line an arm", "{what}，每条线一个方案"),
+    "table_heading": ("All arms", "全部结果"),
+    "arm": ("Arm", "方案"),
+    "interval": ("95% interval", "95% 区间"),
+    "difference": ("Difference", "差值"),
+    "simultaneous": ("Simultaneous interval", "联合区间"),
+    "p_value": ("p", "p"),
+    "verdict": ("Verdict", "结论"),
+    "macs_short": ("MACs", "MACs"),
+    "latency_short": ("Latency", "延迟"),
+    "peak_short": ("Peak memory", "峰值内存"),
+    "train_short": ("Training", "训练"),
+    "table_note": ("Small figures under the costs: relative to {reference}. p: before the correction for {arms} arms.",
+                   "代价下方的小字：相对 {reference} 的增减。p 为对 {arms} 个方案校正之前的值。"),
+    "places": ("Where each mechanism sits", "各机制的插入位置"),
+    "by_heading": ("Small, thin, large: where the gain is", "小的、细的、大的：增益在哪里"),
+    "by_note": ("IoU of the objects of each kind, and the difference to {reference}.", "各类物体的 IoU，以及与 {reference} 之差。"),
+    "by_size": ("By size of the object", "按物体大小"),
+    "by_thinness": ("By thinness of the object", "按物体细长程度"),
+    "limits_size": ("limits {limits} pixels", "界限 {limits} 像素"),
+    "limits_thinness": ("limits of the elongation {limits}", "细长度界限 {limits}"),
+    "small": ("small", "小"),
+    "medium": ("medium", "中"),
+    "large": ("large", "大"),
+    "compact": ("compact", "紧凑"),
+    "thin": ("thin", "细长"),
+    # how
+    "how_heading": ("How it was measured", "如何测量"),
+    "how_pairs": (
+        "<b>Paired.</b> Seeds {seeds}. For each seed every arm gets the same images, the same batch order and the same starting weights "
+        "of the shared part; the difference to {reference} is taken seed by seed.",
+        "<b>配对。</b>种子 {seeds}。对每个种子，各方案使用相同的图像、相同的批次顺序，共享部分的初始权重也相同；与 {reference} 的差值逐个种子计算。",
+    ),
+    "start_shared": (
+        "All arms start from one network trained beforehand, with the mechanism inserted so that at first it changes nothing. The claim is about this start.",
+        "所有方案都从同一个预先训练好的网络开始，插入的机制起初不改变任何输出。结论只针对这个起点。",
+    ),
+    "start_fresh": (
+        "For each seed a starting network is trained anew; the mechanism is inserted so that at first it changes nothing.",
+        "每个种子都重新训练一个起始网络；插入的机制起初不改变任何输出。",
+    ),
+    "start_pretrained": (
+        "All arms start from the same pretrained weights, with the mechanism inserted so that at first it changes nothing.",
+        "所有方案都从相同的预训练权重开始，插入的机制起初不改变任何输出。",
+    ),
+    "start_random": ("The shared part starts from random weights that change with the seed.", "共享部分从随种子变化的随机权重开始。"),
+    "how_spread": (
+        "<b>Two sources of doubt.</b> The spread over seeds: the one pooled over all arms or the arm's own, whichever is larger. "
+        "The choice of held-out images: 200 bootstrap draws of the {images} images. Both are added.",
+        "<b>两种不确定性。</b>种子之间的离散：取所有方案合并的标准差与该方案自身的标准差中较大者；留出图像的选择：对 {images} 张图像做 200 次自助抽样。两者相加。",
+    ),
+    "how_test": (
+        "<b>The verdict.</b> Student's t for each arm, corrected by Holm's method so that all {arms} verdicts together are wrong in at most 5% of "
+        "comparisons without a true difference. Fewer than 3 seeds give no verdict.",
+        "<b>结论。</b>对每个方案做 Student t 检验，并用 Holm 方法校正，使得在没有真实差别的比较中，全部 {arms} 个结论里出现错误的机会不超过 5%。少于 3 个种子不下结论。",
+    ),
+    "how_intervals": (
+        "<b>The intervals</b> of the differences are simultaneous: all of them together hold with 95%. Holm's method is a little sharper, "
+        "so a verdict may stand where an interval just touches zero.",
+        "<b>差值的区间</b>是联合区间：全部区间同时成立的把握为 95%。Holm 方法略为灵敏，因此区间刚好触到零时仍可能有结论。",
+    ),
+    "how_metric_mIoU": (
+        "<b>mIoU</b>: for each class, the pixels where prediction and truth agree divided by those where either has it, counted over all "
+        "held-out images; then the mean over the {classes} classes.",
+        "<b>mIoU</b>：对每个类别，用预测与真值一致的像素数除以两者任一标为该类的像素数，在全部留出图像上统计，再对 {classes} 个类别取平均。",
+    ),
+    "how_metric_accuracy": ("<b>Accuracy</b>: the share of held-out images whose most probable class is the true one ({classes} classes).",
+                            "<b>准确率</b>：概率最高的类别等于真实类别的留出图像所占比例（{classes} 个类别）。"),
+    "how_training": (
+        "<b>Training.</b> {steps} steps, batches of {batch}, images of {size} pixels, {train} training images.",
+        "<b>训练。</b>{steps} 步，批大小 {batch}，图像 {size} 像素，{train} 张训练图像。",
+    ),
+    "how_costs": (
+        "<b>Costs.</b> Parameters are exact. MACs (one multiply-add counts 1) are those of one input of {input}.",
+        "<b>代价。</b>参数量为精确值。MACs（一次乘加计 1）针对一个 {input} 的输入。",
+    ),
+    "how_latency": (
+        "Latency: median of rounds in which all arms take turns, batch {batch}, {threads}, measured after all training.",
+        "延迟：各方案轮流运行的多轮测量的中位数，批大小 {batch}，{threads}，在全部训练结束后测得。",
+    ),
+    "one_thread": ("1 thread", "1 个线程"),
+    "threads": ("{count} threads", "{count} 个线程"),
+    "threads_unknown": ("threads as in the environment", "线程数见环境"),
+    "how_peak": ("Peak memory: the largest amount held during one training step, batch {batch}.", "峰值内存：一次训练步中占用的最大内存，批大小 {batch}。"),
+    "how_train_time": ("Training time: mean over the runs of an arm; runs may have shared the machine.", "训练时间：一个方案各次运行的平均；运行之间可能共用机器。"),
+    "repeat_heading": ("Repeat it", "重复实验"),
+    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything anew.",
+                    "再次运行同一命令会打印已完成的表格；在空文件夹中则会重新测量。"),
+    "copy": ("Copy", "复制"),
+    "copied": ("Copied", "已复制"),
+    "environment_heading": ("Environment", "环境"),
+    "parameters": ("{count} parameters", "{count} 个参数"),
+    "network": ("Network", "网络"),
+    "data": ("Data", "数据"),
+    "settings": ("All settings", "全部设置"),
+    "colon": (": ", "："),
+    "credits": ("Sources of the pictures", "图片来源"),
+}  # fmt: skip
+
+LANGUAGES = (("en", "en"), ("zh", "zh-Hans"))
+"""The class that CSS shows or hides, and the language tag."""
+
+
+SPACE = '<span class="en"> </span>'
+"""Stands between two sentences; Chinese has none there."""
+
+
+def say(key: str, language: int, /, **values: Any) -> str:
+    """One text in one language (0 English, 1 Chinese), as HTML; a value may be a pair with one text per language."""
+    chosen = {name: value[language] if isinstance(value, tuple) else value for name, value in values.items()}
+    return TEXTS[key][language].format(**{name: escape(str(value)) for name, value in chosen.items()})
+
+
+def pair(key: str, /, **values: Any) -> tuple[str, str]:
+    """A text in both languages without markup, to be put into another."""
+    chosen = [{n: v[i] if isinstance(v, tuple) else v for n, v in values.items()} for i in (0, 1)]
+    return TEXTS[key][0].format(**chosen[0]), TEXTS[key][1].format(**chosen[1])
+
+
+def both(key: str, /, **values: Any) -> str:
+    """A text in both languages, as HTML; the page shows the one chosen."""
+    return shown(say(key, 0, **values), say(key, 1, **values))
+
+
+def shown(english: str, chinese: str) -> str:
+    """Two pieces of HTML of which the page shows the one in the chosen language."""
+    if english == chinese:
+        return english
+    texts = zip(LANGUAGES, (english, chinese), strict=True)
+    return "".join(f'<span class="{name}" lang="{tag}">{text}</span>' for (name, tag), text in texts)
+
+
+def attribute(name: str, key: str, /, **values: Any) -> str:
+    """An attribute with a text, such as ``alt``; the script exchanges it with the Chinese one beside it."""
+    english, chinese = (escape(text) for text in pair(key, **values))
+    return f'{name}="{english}" data-zh-{name}="{chinese}"'
+
+
+def breakable(name: str) -> str:
+    """A name as HTML that may be broken where its options begin: ``psa[``, ``variant=sequential]``."""
+    return re.sub(r"([\[,])(?=\S)", r"\1<wbr>", escape(name))
+
+
+def known(word: str) -> tuple[str, str]:
+    """A word of the results (a verdict, a bucket) in both languages, or itself where there is no translation."""
+    return TEXTS.get(word, (word, word))

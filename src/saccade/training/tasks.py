@@ -1,0 +1,93 @@
+"""What the loop must know of a task: its loss, its predictions, and what is counted on each image.
+
+Every metric here is a mean of ratios of counts that add up over images, so one array (images, K, 2) of numerators and
+denominators serves scores, bootstraps and pictures: intersection and union of K classes, or "right" and 1 with K = 1.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from saccade.data import IGNORE
+
+
+class Task(Protocol):
+    """One kind of problem."""
+
+    name: str
+    metric: str
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The training loss, a scalar: a sum over valid samples divided by their number."""
+
+    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """What the network says of each image: probabilities (B, K), or classes (B, H, W)."""
+
+    def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
+        """(B, K, 2): numerators and denominators of each image."""
+
+
+class Classification:
+    """One class an image; the metric is top-1 accuracy."""
+
+    name = "classification"
+    metric = "accuracy"
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(logits, targets)
+
+    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        return logits.float().softmax(dim=1)
+
+    def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
+        right = (predictions.argmax(dim=1) == targets).long()
+        return torch.stack([right, torch.ones_like(right)], dim=1)[:, None].cpu().numpy()
+
+
+class Segmentation:
+    """One class a pixel; the metric is mean intersection over union, the counts added up over all images first."""
+
+    name = "segmentation"
+    metric = "mIoU"
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy; logits at a stride are compared with the pixel in the middle of each of their cells."""
+        stride = targets.shape[-1] // logits.shape[-1]
+        if stride > 1:
+            targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
+        # A mean over no valid pixel would be NaN: a sum and a count give 0 there.
+        total = F.cross_entropy(logits, targets.long(), ignore_index=IGNORE, reduction="sum")
+        return total / (targets != IGNORE).sum().clamp(min=1)
+
+    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+        return logits.argmax(dim=1).to(torch.uint8)
+
+    def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
+        valid = targets != IGNORE
+        images = len(targets)
+        k = self.num_classes
+        offset = torch.arange(images, device=targets.device)[:, None, None] * (k * k)
+        pairs = (offset + targets.long() * k + predictions.long())[valid]
+        confusion = torch.bincount(pairs, minlength=images * k * k).view(images, k, k)
+        hit = confusion.diagonal(dim1=1, dim2=2)
+        union = confusion.sum(1) + confusion.sum(2) - hit
+        return torch.stack([hit, union], dim=2).cpu().numpy()
+
+
+def task_for(name: str, num_classes: int) -> Task:
+    """The task of a data set."""
+    return Classification(num_classes) if name == "classification" else Segmentation(num_classes)

@@ -1,0 +1,169 @@
+"""The command line as a stranger meets it: help, wrong usage, what goes wrong in the library, and the exit status."""
+
+import errno
+import inspect
+import json
+import os
+import subprocess
+import sys
+import warnings
+from types import SimpleNamespace
+
+import pytest
+
+import saccade
+from saccade.cli import main
+from saccade.cli.app import app
+from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+
+COMMANDS = ("compare", "list", "plan", "report", "doctor")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; gives its exit status, stdout and stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        printed = capsys.readouterr()
+        return left.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Puts a function in the place of `saccade.compare`."""
+    return lambda function: monkeypatch.setitem(vars(saccade), "compare", function)
+
+
+def raising(error):
+    def compare(*args, **kwargs):
+        raise error
+
+    return compare
+
+
+def test_help_names_every_command(run):
+    status, out, err = run("--help")
+    assert (status, err) == (0, "")
+    assert all(f"│ {command} " in out for command in COMMANDS)
+    assert all(flag in out for flag in ("--json", "--quiet", "--debug", "--version"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "240")
+    status, out, _ = run(command, "--help")
+    options = [name for name in inspect.signature(app[command].default_command).parameters if name != "settings"]
+    explained = {line.strip("│╭╰* ").split("  ")[0].split(" ")[0]: line for line in out.splitlines() if "  " in line}
+    assert status == 0
+    for option in options:
+        line = explained.get(f"--{option.replace('_', '-')}") or explained[option.upper()]
+        assert len(line.strip("│ ").split("  ", 1)[1].split()) >= 3, f"{option} has no explanation"
+
+
+def test_version(run):
+    assert run("--version") == (0, f"{saccade.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        ("compare --mechanism se", "Unknown option: --mechanism.", "did you mean --mechanisms?"),
+        ("compair", 'Unknown command "compair".', 'did you mean "compare"?'),
+        ("plan resnet18", "MECHANISM requires an argument", "see saccade plan --help"),
+        ("compare --seeds many", 'unable to convert "many" into int', "see saccade compare --help"),
+        ("doctor here", "Unused Tokens: ['here']", "see saccade doctor --help"),
+        ("report nowhere", "no results.json in nowhere", "give the folder of a comparison"),
+        ("list --family gats", "unknown family='gats'", "did you mean gate"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(run, words, error, hint):
+    status, out, err = run(*words.split())
+    assert (status, out) == (2, "")
+    first, blank, second = err.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert blank == ""
+    assert second.startswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "printed"),
+    [
+        (InputError("no images", "put some there"), 2, "error: no images\n\nhint: put some there\n"),
+        (InputError("no images"), 2, "error: no images\n"),
+        (
+            MissingExtraError("timm", "train", ModuleNotFoundError("No module named 'timm'")),
+            2,
+            "error: this needs timm, which could not be imported (ModuleNotFoundError: No module named 'timm')\n\n"
+            "hint: install it with: pip install 'saccade[train]'\n",
+        ),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.pth"), 2,
+         "error: No such file or directory: a.pth\n"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2,
+         "error: No space left on device\n\nhint: free some space there, then repeat the command\n"),
+        (ModuleNotFoundError("No module named 'torch'"), 2,
+         "error: a package could not be imported: No module named 'torch'\n\n"
+         "hint: saccade doctor says what to install\n"),
+        (KeyboardInterrupt(), 1, "interrupted\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)  # fmt: skip
+def test_what_goes_wrong_in_the_library(run, library, error, status, printed):
+    library(raising(error))
+    assert run("compare") == (status, "", printed)
+
+
+def test_an_unforeseen_error_has_a_status_of_its_own(run, library):
+    library(raising(KeyError("weights")))
+    status, out, err = run("compare")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: KeyError: 'weights'\n\nhint: ")
+    assert "--debug" in err
+
+
+@pytest.mark.parametrize("words", ["--debug compare", "compare --debug"])
+def test_debug_shows_the_traceback(run, library, words):
+    library(raising(InputError("no images", "put some there")))
+    status, _, err = run(*words.split())
+    assert status == 2
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.endswith("error: no images\n\nhint: put some there\n")
+
+
+@pytest.mark.parametrize(
+    "words", ["--json list --family gate", "list --json --family gate", "list --family gate --json"]
+)
+def test_json_is_taken_before_and_after_the_command(run, words):
+    status, out, err = run(*words.split())
+    assert (status, err) == (0, "")
+    assert [row["name"] for row in json.loads(out)] == list(saccade.list_mechanisms(family="gate"))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("compare", "warning: two classes\n"),
+        ("compare --quiet", ""),
+        ("--quiet compare", ""),
+    ],
+)
+def test_warnings_are_lines_on_stderr(run, library, words, shown):
+    def compare(*args, **kwargs):
+        warnings.warn("two classes", SaccadeWarning, stacklevel=1)
+        warnings.warn("old API of some package", DeprecationWarning, stacklevel=1)
+        return SimpleNamespace(results={}, report=None, table=lambda: "the table")
+
+    library(compare)
+    assert run(*words.split()) == (0, "the table\n", shown)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "saccade", "list"], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -1,0 +1,43 @@
+"""Importing saccade brings torch at most, and asking the command line for help not even that."""
+
+import subprocess
+import sys
+
+import pytest
+
+import saccade
+
+HEAVY = {"timm", "torchvision", "PIL", "matplotlib", "cyclopts", "rich", "sklearn", "skimage", "scipy", "jinja2"}
+
+
+def modules_after(statement):
+    """Names of all modules loaded by a fresh interpreter that runs `statement`."""
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_using_the_core_loads_torch_and_nothing_heavier():
+    torch_alone = modules_after("import torch")
+    used = modules_after("import saccade\nsaccade.create('se', channels=16)\ndir(saccade)")
+    assert "torch" in used
+    added = {name.split(".")[0] for name in used - torch_alone}
+    assert not added & HEAVY
+    assert not {name for name in used - torch_alone if name.startswith("torch._dynamo")}
+
+
+def test_help_and_doctor_start_without_torch():
+    loaded = modules_after("import saccade.cli")
+    assert "cyclopts" in loaded
+    assert not loaded & {"torch", "numpy", *HEAVY - {"cyclopts", "rich"}}
+
+
+@pytest.mark.parametrize("name", saccade.__all__)
+def test_every_public_name_is_there(name):
+    assert name in dir(saccade)
+    assert getattr(saccade, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'saccade' has no attribute 'inserts'"):
+        saccade.inserts  # noqa: B018

@@ -1,0 +1,194 @@
+"""The main job, whole: on folders of pictures, killed and continued, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import saccade
+from saccade.comparison.arms import resolve_arms
+from saccade.comparison.experiment import Experiment
+from saccade.comparison.settings import Settings
+from saccade.comparison.statistics import differences
+from saccade.training.loop import train
+from tests.comparison import folders
+from tests.training.tiny import dataset
+
+TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "jobs": 2, "progress": False}
+COMMAND = [sys.executable, "-m", "saccade", "compare"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return folders.classification(tmp_path_factory.mktemp("data") / "textures")
+
+
+@pytest.fixture(scope="module")
+def finished(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "textures"
+    return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
+
+
+def test_results_hold_what_the_schema_says(finished):
+    found = finished.results
+    assert (found["schema"], found["task"], found["metric"]) == (1, "classification", "accuracy")
+    assert [arm["name"] for arm in found["arms"]] == ["none", "se[reduction=8]", "none-2", "conv3x3"]
+    assert found["arms"][0]["difference"] is None
+    for arm in found["arms"]:
+        assert len(arm["scores"]) == 3
+        assert arm["mean"] == pytest.approx(np.mean(arm["scores"]))
+        for cost in ("params", "macs", "latency_ms", "peak_mib", "train_seconds"):
+            assert arm[cost] > 0
+        if arm["difference"]:
+            assert arm["difference"]["verdict"] in ("better", "worse", "can't tell")
+    on_disk = (finished.folder / "results.json").read_text()
+    assert json.loads(on_disk) == json.loads(json.dumps(found))
+
+
+def test_the_statistics_are_those_of_the_scores(finished):
+    table = np.array([arm["scores"] for arm in finished.results["arms"]])
+    plain = differences(table)  # without the spread of the test images intervals can only be narrower
+    for arm, expected in zip(finished.results["arms"][1:], plain, strict=True):
+        low, high = arm["difference"]["interval"]
+        assert arm["difference"]["mean"] == pytest.approx(expected.mean)
+        assert high - low >= expected.interval[1] - expected.interval[0] - 1e-12
+
+
+def test_costs_are_counted_exactly(finished):
+    arms = {arm["name"]: arm for arm in finished.results["arms"]}
+    timm = pytest.importorskip("timm")
+    plain = timm.create_model("resnet18", num_classes=3)
+    assert arms["none"]["params"] == sum(p.numel() for p in plain.parameters())
+    widths = (64, 64, 128, 128, 256, 256, 512, 512)
+    gates = sum(2 * c * (c // 8) + c // 8 + c + 1 for c in widths)  # two layers with biases, and g
+    assert arms["se[reduction=8]"]["params"] == arms["none"]["params"] + gates
+    assert len(arms["se[reduction=8]"]["place"]) == len(widths)
+    assert arms["conv3x3"]["params"] >= arms["se[reduction=8]"]["params"]
+
+
+def test_everything_lies_in_the_folder(finished):
+    names = {path.name for path in finished.folder.iterdir()}
+    assert {"report.html", "results.json", "settings.json", "runs", "pictures"} <= names
+    assert "cache" not in names
+    run = finished.folder / "runs" / "se[reduction=8]" / "2"
+    assert {path.name for path in run.iterdir()} >= {"model.safetensors", "config.json", "log.csv", "result.json"}
+    assert not list(finished.folder.rglob("checkpoint.safetensors"))
+
+
+def test_the_same_call_again_prints_and_another_one_is_refused(finished, pictures):
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*.safetensors")}
+    given = {"control_params": True, "out": finished.folder}
+    again = saccade.compare(pictures, "none,se[reduction=8],none", **given, **TINY)
+    assert again.table() == finished.table()
+    assert before == {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*.safetensors")}
+    with pytest.raises(ValueError, match=r"steps: 4 there, 5 now"):
+        saccade.compare(pictures, "none,se[reduction=8],none", **given, **TINY | {"steps": 5})
+
+
+def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp_path):
+    """SIGKILL for the parent; the workers lose their pipe, save and leave."""
+    out = tmp_path / "out"
+    command = [*COMMAND, str(pictures), "--mechanisms", "none,se[reduction=8],none", "--control-params", "--quick"]
+    command += ["--steps", "4", "--size", "32", "--batch", "6", "--jobs", "2", "--quiet", "--out", str(out)]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _wait_for(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 6)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (out / "results.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    scores = [arm["scores"] for arm in json.loads((out / "results.json").read_text())["arms"]]
+    assert scores == [arm["scores"] for arm in finished.results["arms"]]
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
+    arguments = [str(pictures), "--mechanisms", "none,eca", "--seeds", "1", "--steps", "4000", "--size", "32"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")))
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.glob("out/runs/*/*/checkpoint.safetensors"))
+
+
+def test_segmentation_folders_and_one_seed(tmp_path):
+    data = folders.segmentation(tmp_path / "discs")
+    how = TINY | {"seeds": 1, "steps": 12, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
+    found = saccade.compare(data, "none,se", out=tmp_path / "out", **how)
+    assert found.results["task"] == "segmentation"
+    assert found.results["arms"][1]["difference"]["verdict"] == "can't tell"
+    assert found.results["arms"][1]["difference"]["reason"] == "fewer than 3 seeds"
+    assert set(found.results["arms"][0]["by_size"]) == {"small", "medium", "large"}
+    assert "can't tell (fewer than 3 seeds)" in found.table()
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = saccade.compare(pictures, "none,se", dry_run=True, **TINY).table()
+    assert "6 runs of 4 steps" in text
+    assert "layer1.0.bn2" in text
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mechanisms": "none,see"}, "unknown mechanism 'see'"),
+        ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
+        ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
+        ({"at": "layer9.*"}, "layer9"),
+        ({"pretrained": "nowhere.safetensors"}, "no such file"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
+        ({"jobs": 0}, "jobs must be at least 1"),
+        ({"data": None, "backbone": "resnet18"}, "the demo has its own network"),
+        ({"data": "nowhere"}, "no such folder"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_trained(pictures, tmp_path, change, message):
+    given = {"data": pictures, "mechanisms": "none,se", "out": tmp_path / "out"} | TINY | change
+    with pytest.raises(ValueError, match=message):
+        saccade.compare(given.pop("data"), given.pop("mechanisms"), **given)
+    assert not list(tmp_path.glob("out/runs/*"))
+
+
+def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):
+    """With g fixed at 0 an attention arm is an exact A/A pair: same losses, same weights."""
+    arms = resolve_arms("none,cbam", None, None)
+    asked = Settings(
+        data=None, mechanisms=("none", "cbam"), backbone="notes", pretrained=False, at=None, seeds=1, steps=6,
+        epochs=None, size=96, batch=4, device="cpu", control_params=False, fresh_start=False,
+    )  # fmt: skip
+    experiment = Experiment(tmp_path, asked, arms, steps=6, batch=4, learning_rate=3e-3, start_steps=0)
+    data = dataset(n=8, k=3, side=96)
+    trained, losses = [], []
+    for arm in arms:
+        net = experiment.network(arm, 0, 3, "segmentation")
+        for name, parameter in net.named_parameters():
+            if name.endswith("saccade.g"):
+                parameter.requires_grad_(False)
+        losses.append([])
+        train(net, data, experiment.recipe(0), tmp_path / arm.name, on_step=lambda _, loss: losses[-1].append(loss))
+        trained.append(net.state_dict())
+    assert losses[0] == losses[1]
+    assert all(torch.equal(tensor, trained[1][name]) for name, tensor in trained[0].items())
+
+
+def _wait_for(condition, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.05)

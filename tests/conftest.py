@@ -1,0 +1,38 @@
+"""Browser tests need Chromium: without it they are left out with one line, but on CI they fail."""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+HAVE_BROWSER = CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
+HOW_TO = "install them with: apt-get install chromium (Debian), and pip install playwright"
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config, items):
+    browser = [item for item in items if item.get_closest_marker("browser")]
+    if browser and not HAVE_BROWSER and not os.environ.get("CI"):
+        items[:] = [item for item in items if item not in browser]
+        config.hook.pytest_deselected(items=browser)
+        config.stash[LEFT_OUT] = len(browser)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if left_out := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{left_out} browser tests left out: no Chromium or no Playwright; {HOW_TO}")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser that opens pages from disk."""
+    if not HAVE_BROWSER:
+        pytest.fail(f"no Chromium or no Playwright; {HOW_TO}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

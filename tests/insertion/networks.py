@@ -1,0 +1,176 @@
+"""Hand-written networks whose names say nothing, each with its places known by construction."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (size // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class Unit(nn.Module):
+    """A residual unit: `b` ends the branch, `c` is the shortcut where the shape changes, `r` runs twice."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.a = conv(inputs, outputs, stride=stride)
+        self.b = conv(outputs, outputs)
+        self.c = conv(inputs, outputs, 1, stride) if stride > 1 or inputs != outputs else None
+        self.r = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        y = self.b(self.r(self.a(x)))
+        y += x if self.c is None else self.c(x)
+        return self.r(y)
+
+
+class Flat(nn.Module):
+    """Everything in one forward, activations as functions: two residual additions, one of them in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Conv2d(3, 8, 3, 2, 1)
+        self.q = nn.Conv2d(8, 8, 3, 1, 1)
+        self.u = nn.Conv2d(8, 8, 3, 1, 1)
+        self.v = nn.Conv2d(8, 16, 3, 2, 1)
+        self.w = nn.Conv2d(16, 16, 3, 1, 1)
+        self.z = nn.Conv2d(8, 16, 1, 2)
+        self.out = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = F.relu(self.p(x))
+        x = F.relu(self.u(F.relu(self.q(x)))) + x
+        y = self.w(F.relu(self.v(x)))
+        y += self.z(x)
+        return self.out(F.relu(y).mean((2, 3)))
+
+
+class Holder(nn.Module):
+    """Units at several depths of nesting, called through lists and dicts, with a top-down sum at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entry = nn.ModuleDict({"k": conv(3, 8, stride=2), "s": nn.ReLU()})
+        self.parts = nn.ModuleList([nn.ModuleDict({"m": Unit(8, 8)}), nn.Sequential(Unit(8, 16, 2), Unit(16, 16))])
+        self.across, self.down = nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1)
+
+    def forward(self, x):
+        x = self.entry["s"](self.entry["k"](x))
+        fine = self.parts[0]["m"](x)
+        deep = self.parts[1](fine)
+        top = F.interpolate(self.down(deep), scale_factor=2.0)
+        return {"fused": top + self.across(fine), "deep": [deep]}
+
+
+class Shared(nn.Module):
+    """One convolution that runs three times, and a module nobody calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again, self.idle = conv(3, 8, stride=2), conv(8, 8), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        for _ in range(3):
+            x = F.relu(self.again(x))
+        return x
+
+
+class RunsChildren(nn.Module):
+    """Runs whatever children it has: one more would run twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = Unit(8, 8), Unit(8, 8)
+
+    def forward(self, x):
+        for child in self.children():
+            x = child(x)
+        return x
+
+
+class HiddenLoop(nn.Module):
+    """Runs all its children, by a way that reading its code does not show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = conv(8, 8), conv(8, 8)
+
+    def forward(self, x):
+        for child in all_of(self):
+            x = child(x)
+        return torch.relu(x)
+
+
+def all_of(module):
+    return list(module.children())
+
+
+class Around(nn.Module):
+    """A stem and one part."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.part = conv(3, 8, stride=2), part
+
+    def forward(self, x):
+        return self.part(F.relu(self.stem(x)))
+
+
+class Folded(nn.Module):
+    """Sums that are one convolution when folded: linear branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.big, self.small, self.plain = conv(8, 8), conv(8, 8, 1), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return F.relu(self.big(x) + self.small(x) + self.plain(x))
+
+
+class LongSkip(nn.Module):
+    """One skip over three units: the units are the blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units, self.tail = nn.Sequential(Unit(8, 8), Unit(8, 8), Unit(8, 8)), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        return self.tail(self.units(x)) + x
+
+
+class Split(nn.Module):
+    """Sums of half the channels inside a residual branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.e = conv(8, 8, 1), conv(4, 4), conv(4, 4), conv(8, 8, 1)
+
+    def forward(self, x):
+        one, two = F.relu(self.a(x)).chunk(2, 1)
+        one = F.relu(self.b(one))
+        two = F.relu(self.c(two + one))
+        return F.relu(self.e(torch.cat([one, two], 1)) + x)
+
+
+class ChannelsLast(nn.Module):
+    """A residual unit on (B, H, W, C)."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm, self.wide = nn.LayerNorm(channels), nn.Linear(channels, 2 * channels)
+        self.narrow = nn.Linear(2 * channels, channels)
+
+    def forward(self, x):
+        y = self.mix(x).permute(0, 2, 3, 1)
+        y = self.narrow(F.gelu(self.wide(self.norm(y)))) + x.permute(0, 2, 3, 1)
+        return y.permute(0, 3, 1, 2)
+
+
+def example(side: int = 32) -> torch.Tensor:
+    return torch.randn(2, 3, side, side + 8)

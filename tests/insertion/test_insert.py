@@ -1,0 +1,316 @@
+"""The guarantees: nothing changes until training does, nothing is renamed, everything comes off again."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import saccade
+from saccade.catalog import CATALOG
+from saccade.errors import InputError
+from saccade.insertion import Attachment, attachments
+from saccade.insertion.attach import run_after
+from saccade.networks.notes import NotesNet
+from tests.insertion import networks
+
+NETWORKS = {
+    "notes": NotesNet,
+    "flat": networks.Flat,
+    "nested": networks.Holder,
+    "channels_last": lambda: networks.Around(networks.ChannelsLast()),
+    "timm resnet18": lambda: timm.create_model("resnet18", num_classes=5),
+    "features at stride 8": lambda: timm.create_model(
+        "resnet18", features_only=True, output_stride=8, out_indices=(-1,)
+    ),
+    "torchvision resnet50": lambda: torchvision.models.resnet50(num_classes=5),
+}
+
+
+def lively(model, seed=0):
+    """Random norms and statistics, so that no branch is dead (timm starts the last norm of a branch at zero)."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.weight, 0.75, 1.25), (module.bias, -0.2, 0.2),
+                (module.running_mean, -0.2, 0.2), (module.running_var, 0.75, 1.25),
+            ):  # fmt: skip
+                tensor.data.uniform_(low, high, generator=generator)
+    return model
+
+
+def maps_in(output):
+    if isinstance(output, dict):
+        output = list(output.values())
+    return [part for item in output for part in maps_in(item)] if isinstance(output, list) else [output]
+
+
+def run(model, x, training):
+    torch.manual_seed(7)
+    return maps_in(model.train(training)(x))
+
+
+def same(ours, theirs):
+    return len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("mechanism", ["se", "cbam", "psa", "dual", "non_local"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_changes_and_everything_comes_off(name, mechanism):
+    plain = lively(NETWORKS[name]())
+    x = networks.example()
+    model = copy.deepcopy(plain)
+    at = "residual" if name == "flat" else None  # its sums pass no module that a hook could use
+    assert saccade.insert(model, mechanism, at=at, example_input=x) is model
+    original, new = plain.state_dict(), model.state_dict()
+    assert all(torch.equal(new[key], value) for key, value in original.items())
+    assert all(".saccade." in key or ".saccade_before." in key for key in set(new) - set(original))
+    assert list(attachments(model)) == [place.name for place in model.saccade_report.places]
+    for training in (False, True):
+        assert same(run(model, x, training), run(plain, x, training))
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in plain.state_dict().items())  # statistics
+    missing, unexpected = model.load_state_dict(original, strict=False)
+    assert unexpected == []
+    counters = {key for key in new if key.endswith("num_batches_tracked")}  # batch norms fill these in themselves
+    assert set(missing) - counters == set(new) - set(original) - counters
+
+    saccade.remove(model)
+    assert model.state_dict().keys() == original.keys()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not hasattr(model, "saccade_report")
+    assert same(run(model.eval(), x, False), run(load(plain, original), x, False))
+
+
+def load(model, state):
+    model.load_state_dict(state)
+    return model
+
+
+@pytest.mark.parametrize("mechanism", sorted(CATALOG))
+def test_every_mechanism_starts_as_the_identity_and_learns(mechanism):
+    plain = lively(NotesNet())
+    model = saccade.insert(copy.deepcopy(plain), mechanism, example_input=torch.zeros(1, 3, 32, 32))
+    x = torch.randn(2, 3, 32, 32)
+    assert same(run(model, x, False), run(plain, x, False))
+    outputs = run(model, x, True)
+    assert same(outputs, run(plain, x, True))
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        model(x).square().mean().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        optimiser.step()
+    moved = [a.g for a in attachments(model).values() if a.g is not None]
+    assert all(g.item() != 0 for g in moved)
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if "saccade" not in key})
+    assert not same(run(model, x, False), run(plain, x, False))
+
+
+@pytest.mark.parametrize("mechanism", sorted(CATALOG))
+def test_the_authors_start_is_bare(mechanism):
+    model = saccade.insert(
+        timm.create_model("resnet18", num_classes=5), mechanism, start="paper", example_input=torch.zeros(1, 3, 64, 64)
+    )
+    assert all(attachment.g is None for attachment in attachments(model).values())
+    model(torch.randn(2, 3, 64, 64)).sum().backward()  # what follows in place must not spoil a saved tensor
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_identity_options_yield_to_the_user():
+    shape = {"example_input": torch.zeros(1, 3, 32, 32)}
+    report = saccade.insert(NotesNet(), "dual", **shape).saccade_report
+    assert [(dict(step.mechanism.options), step.wrapped) for step in report.steps] == [({"residual": "once"}, False)]
+    asked = saccade.plan(NotesNet(), "dual[residual=twice]", **shape)
+    assert [(dict(step.mechanism.options), step.wrapped) for step in asked.steps] == [({"residual": "twice"}, True)]
+    paper = saccade.plan(NotesNet(), "dual", start="paper", **shape)
+    assert [(dict(step.mechanism.options), step.wrapped) for step in paper.steps] == [({}, False)]
+
+
+def test_options_by_place():
+    model = saccade.insert(NotesNet(), "se", options=lambda place: {"reduction": place.channels // 16})
+    assert [a.mechanism.reduce.out_channels for a in attachments(model).values()] == [16, 16]
+
+
+def test_a_copy_runs_its_own_mechanism():
+    model = lively(saccade.insert(NotesNet(), "se", start="paper")).eval()
+    twin, x = copy.deepcopy(model), torch.randn(1, 3, 32, 32)
+    expected = model(x)
+    assert torch.equal(twin(x), expected)
+    for attachment in attachments(twin).values():
+        nn.init.constant_(attachment.mechanism.expand.bias, -5.0)
+    assert torch.equal(model(x), expected)
+    assert not torch.equal(twin(x), expected)
+
+
+def test_pickle_round_trip():
+    model = lively(saccade.insert(NotesNet(), "cbam", start="paper")).eval()
+    x = torch.randn(1, 3, 32, 32)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(x), model(x))
+    assert str(again.saccade_report) == str(model.saccade_report)
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    fresh = saccade.insert(NotesNet(), "cbam", start="paper").eval()
+    fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(fresh(x), model(x))
+
+
+@pytest.mark.parametrize("mechanism", ["se", "non_local"])
+def test_compiles_whole(mechanism):
+    model = lively(saccade.insert(NotesNet(), mechanism)).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")(x)
+        torch.testing.assert_close(compiled, model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_autocast_and_half_networks_keep_the_map():
+    plain, x = lively(NotesNet()).eval(), torch.randn(1, 3, 32, 32)
+    model = saccade.insert(copy.deepcopy(plain), "cbam")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model(x), plain(x))
+    half = saccade.insert(copy.deepcopy(plain).bfloat16(), "se")
+    assert {p.dtype for a in attachments(half).values() for p in a.parameters()} == {torch.bfloat16}
+    assert torch.equal(half(x.bfloat16()), plain.bfloat16()(x.bfloat16()))
+
+
+def test_a_mechanism_takes_device_and_mode_of_its_module():
+    model = NotesNet().to("meta")
+    model.block1.eval()
+    found = attachments(saccade.insert(model, "se"))
+    assert [attachment.training for attachment in found.values()] == [False, True]
+    assert {p.device.type for a in found.values() for p in a.parameters()} == {"meta"}
+
+
+def test_weights_come_from_the_global_generator():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return saccade.insert(plain, "se").block1.bn2.saccade.mechanism.reduce.weight.detach().clone()
+
+    plain = NotesNet()
+    first = weights(1)
+    saccade.remove(plain)
+    torch.manual_seed(1)
+    saccade.plan(plain, "se")  # draws nothing
+    again = saccade.insert(plain, "se").block1.bn2.saccade.mechanism.reduce.weight
+    assert torch.equal(first, again)
+    saccade.remove(plain)
+    assert not torch.equal(first, weights(2))
+
+
+def test_distributed_training_reaches_every_parameter(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    try:
+        model = saccade.insert(lively(NotesNet()), "se")
+        wrapped = DistributedDataParallel(model)
+        wrapped(torch.randn(2, 3, 32, 32)).square().mean().backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+        with pytest.raises(InputError, match="insert into the network first, wrap it afterwards"):
+            saccade.plan(wrapped, "se")
+        assert saccade.verify(wrapped) == ()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_insertions_side_by_side():
+    plain, x = lively(NotesNet()).eval(), torch.randn(1, 3, 32, 32)
+    model = saccade.insert(saccade.insert(copy.deepcopy(plain), "se"), "psa")
+    assert list(attachments(model)) == ["block1.conv2", "block1.bn2", "block2.conv2", "block2.bn2"]
+    assert len(model.saccade_report.places) == 4
+    both = saccade.insert(model, "eca", at="before:block1.bn2")
+    assert "before:block1.bn2" in attachments(both)
+    assert torch.equal(both(x), plain(x))
+    assert saccade.remove(both).state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_taken_place_is_refused():
+    model = saccade.insert(NotesNet(), "se")
+    keys = model.state_dict().keys()
+    with pytest.raises(InputError, match=r"block1.bn2 \(BatchNorm2d\): SE is already inserted after it\nhint: call"):
+        saccade.insert(model, "eca")
+    foreign = NotesNet()
+    foreign.block2.bn2.saccade = nn.Identity()
+    with pytest.raises(InputError, match=r"already has an attribute 'saccade' that is not of saccade's making"):
+        saccade.insert(foreign, "se")
+    assert model.state_dict().keys() == keys
+    assert not attachments(foreign)
+
+
+def test_a_mechanism_that_would_run_twice_is_taken_off_again():
+    model = networks.Around(networks.HiddenLoop())
+    keys = list(model.state_dict())
+    with pytest.raises(InputError, match=r"part: the mechanism was called 2 times in one forward"):
+        saccade.insert(model, "se", at="part", example_input=networks.example())
+    assert list(model.state_dict()) == keys
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+class TestVerify:
+    def test_puts_back_a_hook_that_a_conversion_dropped(self):
+        plain = lively(NotesNet()).eval()
+        model = saccade.insert(copy.deepcopy(plain), "se", start="paper")
+        x = torch.randn(1, 3, 32, 32)
+        expected = model(x)
+        assert saccade.verify(model) == ()
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        assert torch.equal(model(x), plain(x))  # silently off
+        assert saccade.verify(model) == ("block1.bn2", "block2.bn2")
+        assert torch.equal(model(x), expected)
+        assert saccade.verify(model) == ()
+
+    def test_names_what_is_gone(self):
+        model = saccade.insert(NotesNet(), "se")
+        model.block2.bn2 = nn.BatchNorm2d(64)
+        with pytest.raises(InputError, match=r"1 of 2 inserted mechanisms are gone.*block2.bn2\nhint: convert"):
+            saccade.verify(model)
+
+    def test_takes_off_a_hook_without_its_mechanism(self):
+        model = saccade.insert(NotesNet(), "se").eval()
+        model.block1.act1.register_forward_hook(run_after)
+        with pytest.raises(AttributeError):
+            model(torch.randn(1, 3, 32, 32))
+        saccade.verify(model)
+        model(torch.randn(1, 3, 32, 32))
+
+    def test_works_inside_a_wrapper(self):
+        wrapper = nn.Sequential(saccade.insert(NotesNet(), "se"))
+        wrapper[0].block1.bn2._forward_hooks.clear()
+        assert saccade.verify(wrapper) == ("0.block1.bn2",)
+
+
+def test_what_cannot_be_changed_is_refused():
+    with pytest.raises(InputError, match="insert first, compile afterwards"):
+        saccade.plan(torch.compile(NotesNet()), "se")
+    with pytest.raises(TypeError, match=r"must be a torch.nn.Module; received str"):
+        saccade.insert("resnet18", "se")
+
+
+class Widens(nn.Module):
+    def forward(self, x):
+        return x.float() * 2
+
+
+def test_a_mechanism_may_answer_in_another_precision():
+    x = torch.randn(1, 4, 3, 3).bfloat16()
+    mixed = Attachment(Widens(), side="after", wrapped=True)(x)
+    assert mixed.dtype == torch.bfloat16
+    assert torch.equal(mixed, x)
+
+
+def test_one_learned_number_mixes_the_mechanism_in():
+    model = saccade.insert(NotesNet(), "se").eval()
+    attachment, x = model.block1.bn2.saccade, torch.randn(2, 32, 5, 6)
+    nn.init.constant_(attachment.g, 0.25)
+    torch.testing.assert_close(attachment(x), 0.75 * x + 0.25 * attachment.mechanism(x))
+    across = copy.deepcopy(attachment)
+    across.layout = "NHWC"
+    torch.testing.assert_close(across(x.permute(0, 2, 3, 1)), attachment(x).permute(0, 2, 3, 1))

@@ -1,0 +1,119 @@
+"""The grammar of `at=`, and what it says when nothing fits."""
+
+import pytest
+import timm
+import torch
+import torchvision
+
+import saccade
+from saccade.catalog import Placement
+from saccade.errors import InputError
+from saccade.insertion.attach import Attachment
+from saccade.insertion.places import Places
+from saccade.insertion.select import select
+from saccade.insertion.trace import trace
+from saccade.networks.notes import NotesNet
+from tests.insertion import networks
+
+RESIDUAL = Placement("residual")
+BLOCKS_3 = [f"layer3.{i}" for i in range(6)]
+
+
+def traced(model, *size):
+    return Places(trace(model, torch.zeros(1, 3, *(size or (64, 72))), Attachment))
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    with torch.device("meta"):
+        return traced(timm.create_model("resnet50"))
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("stage", ["act1", "layer1.2", "layer2.3", "layer3.5", "layer4.2"]),
+        ("stage:1-3", ["layer1.2", "layer2.3", "layer3.5"]),
+        ("stage:0", ["act1"]),
+        ("stage:-1", ["layer4.2"]),
+        ("stage:1--2", ["layer1.2", "layer2.3", "layer3.5"]),
+        ("layer3.*.bn2", [f"{block}.bn2" for block in BLOCKS_3]),
+        ("layer3.*", BLOCKS_3),
+        ("layer[13].0", ["layer1.0", "layer3.0"]),
+        ("layer[!13].0", ["layer2.0", "layer4.0"]),
+        ("layer4.?", ["layer4.0", "layer4.1", "layer4.2"]),
+        ("layer4.**.1", ["layer4.0.downsample.1"]),
+        ("before:layer4.*.conv3", [f"before:layer4.{i}.conv3" for i in range(3)]),
+        ("layer2", ["layer2.3"]),
+        ("before:layer2", ["before:layer2.0"]),
+        (["stage:-1", "layer1.0.bn1", "layer4"], ["layer4.2", "layer1.0.bn1"]),
+        (lambda place: place.kind == "block" and place.stride == 32, [f"layer4.{i}" for i in range(3)]),
+        (lambda place: place.name.endswith("layer1.2") or (place.channels == 64 and place.side == "before"),
+         [*(f"before:layer1.{i}.conv3" for i in range(3)), "layer1.2"]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_words(resnet, at, expected):
+    assert [str(place) for place in select(resnet, at, RESIDUAL)] == expected
+
+
+def test_natural_placements(resnet):
+    def names(natural, places=resnet):
+        return [str(place) for place in select(places, None, natural)]
+
+    non_local = Placement("block", every=2, strides=(8, 16))
+    # Two in the second and three in the third stage: the five blocks of the non-local paper.
+    assert names(non_local) == ["layer2.1", "layer2.3", "layer3.1", "layer3.3", "layer3.5"]
+    assert names(Placement("block", every=4)) == ["layer1.2", "layer2.3", "layer3.3", "layer4.2"]
+    assert names(Placement("block", strides=(64,))) == names(Placement("block"))
+    assert names(non_local, traced(NotesNet(), 96, 96)) == ["block2"]
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ("residuals", r"no module of ResNet has such a name, and it is no kind of place\nhint: did you mean residual"),
+        ("layer5.*.bn2", r"(?s)layer5.*hint: did you mean layer4.2.bn2"),
+        ("qqq", r"give residual, inner, stage, block, stage:1-3"),
+        ("layer1.0.bn22", r"did you mean layer1.0.bn2"),
+        ("*.bn2", r"\*\* for several"),
+        ("stage:5", r"ResNet has 5 stages, counted from 0\nhint: they end at: 0 act1, 1 layer1.2"),
+        ("stage:3-1", r"5 stages"),
+        ("fc", r"fc \(Linear\): its output is no single feature map .*\(1, 1000\)"),
+        (lambda place: False, r"accepted none of the places\nhint: its places by kind: 16 residual, 16 inner, 5 stage"),
+    ],
+    ids=str,
+)
+def test_what_names_nothing(resnet, at, message):
+    with pytest.raises(InputError, match=message):
+        select(resnet, at, RESIDUAL)
+
+
+@pytest.mark.parametrize("at", [3, [], [3], {"a": lambda: 0}.values()], ids=str)
+def test_other_kinds_are_refused(resnet, at):
+    with pytest.raises(TypeError, match="at= takes a word"):
+        select(resnet, at, RESIDUAL)
+
+
+def test_shared_and_idle_modules_are_refused_with_their_calls():
+    shared = traced(networks.Shared(), 32, 40)
+    with pytest.raises(InputError, match=r"again: it is called 3 times in one forward"):
+        select(shared, "again", RESIDUAL)
+    with pytest.raises(InputError, match=r"idle: it is called 0 times"):
+        select(shared, "idle", RESIDUAL)
+    with torch.device("meta"):
+        tv = torchvision.models.resnet18()
+    with pytest.raises(InputError, match=r"layer1.0.relu: it is called 2 times"):
+        saccade.plan(tv, "se", at="layer1.*.relu")
+
+
+def test_a_network_without_residual_additions_says_what_it_has():
+    with torch.device("meta"):
+        vgg = torchvision.models.vgg11_bn()
+    with pytest.raises(InputError, match=r"VGG has no residual place\nhint: its places by kind: .*5 stage, 8 block"):
+        saccade.plan(vgg, "se")
+    assert len(saccade.plan(vgg, "se", at="stage:1-4").places) == 4
+    with torch.device("meta"):
+        dense = timm.create_model("densenet121")
+    with pytest.raises(InputError, match=r"DenseNet has no residual place"):
+        saccade.plan(dense, "cbam")

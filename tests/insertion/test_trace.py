@@ -1,0 +1,91 @@
+"""The trace sees every call and leaves nothing behind."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from saccade.errors import InputError
+from saccade.insertion.attach import Attachment
+from saccade.insertion.trace import trace
+from tests.insertion import networks
+
+
+class Odd(nn.Module):
+    """Caches a tensor in its forward, holds one that is no buffer, and keeps one part in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.frozen = networks.conv(3, 4), networks.conv(4, 4).eval()
+        self.table = torch.ones(4, 1, 1)
+        self.cached = None
+
+    def forward(self, x):
+        self.cached = self.body(x) * self.table
+        return self.frozen(self.cached)
+
+
+def test_the_model_is_as_it_was():
+    model = Odd().train()
+    model.frozen.eval()
+    before = copy.deepcopy(model.state_dict())
+    found = trace(model, torch.zeros(1, 3, 8, 8), Attachment)
+    assert found.shapes[found.outputs[0]] == (1, 4, 8, 8)
+    assert model.cached is None
+    assert (model.training, model.frozen.training, model.frozen[1].training) == (True, False, False)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(not parameter.is_meta for parameter in model.parameters())
+
+
+def test_a_failed_trace_leaves_nothing_behind():
+    model = networks.Flat()
+    with pytest.raises(InputError, match=r"failed on inputs of shape 1x5x8x8.*\nhint: give example_input="):
+        trace(model, torch.zeros(1, 5, 8, 8), Attachment)
+    assert model.training
+    assert all(not parameter.is_meta for parameter in model.parameters())
+    assert not torch.nn.modules.module._global_forward_hooks
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+def test_sizes_are_tried_one_after_another():
+    class Picky(nn.Module):
+        def __init__(self, side):
+            super().__init__()
+            self.conv, self.side = nn.Conv2d(1, 4, 3), side
+
+        def forward(self, x):
+            if x.shape[-1] != self.side:
+                raise ValueError(f"wants {self.side}")
+            return self.conv(x)
+
+    assert trace(Picky(256), None, Attachment).input_shape == (1, 1, 256, 256)
+    with pytest.raises(InputError, match=r"1x1x224x288; 1x1x224x224; 1x1x256x256.*ValueError: wants 100"):
+        trace(Picky(100), None, Attachment)
+
+
+def test_calls_are_counted_and_values_followed_through_writes_in_place():
+    found = trace(networks.Around(networks.Unit(8, 8)), torch.zeros(1, 3, 16, 16), Attachment)
+    assert found.times_called("part.r") == 2
+    assert found.times_called("part.a.0") == 1
+    outputs = [call.outputs for call in found.calls if call.path == "part.r"]
+    assert outputs[0] != outputs[1]
+    addition = next(op for op in found.ops if op.name == "add")
+    assert addition.outputs[0] not in addition.inputs
+
+
+def test_writing_into_a_slice_changes_the_whole():
+    class Slices(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            y[:, :1] += x[:, :1]
+            return y
+
+    found = trace(Slices(), torch.zeros(1, 3, 8, 8), Attachment)
+    assert found.ops[-1].outputs[0] == found.outputs[0] or "written" in [op.name for op in found.ops]
+    assert found.producer[found.outputs[0]].name != "mul"
+
+
+def test_only_tensors_are_examples():
+    with pytest.raises(TypeError, match="example_input must be a tensor"):
+        trace(networks.Flat(), [3, 4], Attachment)

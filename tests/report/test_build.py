@@ -1,0 +1,236 @@
+"""The page says what the results say, in both languages, whole and safe; and it stands when something is missing."""
+
+import base64
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saccade.errors import InputError
+from saccade.report import build_report
+from tests.report.fixture import write_comparison
+
+VOID = {"meta", "link", "img", "br", "hr", "wbr"}
+LOADING = {"src", "href", "srcset", "data", "action", "poster"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags nest, and collects text, ids, and whatever a browser could load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open, self.text, self.ids, self.loads, self.images = [], [], [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.loads += [value for name, value in attrs if name in LOADING]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.images += [attributes] if tag == "img" else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """SVG shapes that close themselves."""
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def build(folder: Path, **options) -> tuple[str, Reader]:
+    page = build_report(write_comparison(folder, **options)).read_text("utf-8")
+    return page, Reader(page)
+
+
+def section(page: str, name: str) -> bool:
+    return f'aria-labelledby="{name}"' in page
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_is_one_well_formed_file_that_loads_nothing(tmp_path, task):
+    page, reader = build(tmp_path, task=task)
+    assert reader.open == []
+    assert len(reader.ids) == len(set(reader.ids))
+    assert [load[:40] for load in reader.loads if not load.startswith(("data:", "#"))] == []
+    assert not re.search(r"https?://|@import|url\((?!data:)", page)
+    assert all(image["alt"] and image["data-zh-alt"] for image in reader.images)
+    assert len(page) < 3_000_000
+    for name in ("differences", "pictures", "cost", "seeds", "curves", "table", "how", "repeat"):
+        assert section(page, name), name
+    assert section(page, "kinds") == section(page, "task") == (task == "segmentation")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_numbers_are_those_of_the_results(tmp_path):
+    page, _ = build(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    arm = results["arms"][3]
+    low, high = arm["difference"]["interval"]
+    row = re.search(r'<tr><th scope="row">[^\n]*non_local</th>.*?</tr>', page, re.S).group()
+    for text in (
+        f"{arm['mean']:.3f}",
+        f"{arm['difference']['mean']:+.3f}",
+        f"{low:+.3f} … {high:+.3f}",
+        "102,747",
+        "15.4 M",
+    ):
+        assert text in row
+    assert re.search(r"<h1[^>]*>.*non_local\xa0\(\+0\.1\d\d\), cbam\xa0.* helped\.", page)
+    assert results["command"] in page
+    assert "after 300 steps" in page
+    assert "says nothing about your own data" in page
+
+
+def test_the_sentence_groups_arms_by_verdict(tmp_path):
+    arms = ("none", "se", "cbam", "non_local", "conv3x3")
+    folder = write_comparison(tmp_path, arms=arms, pictures=False, logs=False)
+    results = json.loads((folder / "results.json").read_text())
+    given = (("can't tell", 0.01), ("worse", -0.02), ("better", 0.1), ("better", 0.09))
+    for arm, (verdict, mean) in zip(results["arms"][1:], given, strict=True):
+        arm["difference"] |= {"verdict": verdict, "mean": mean}
+    (folder / "results.json").write_text(json.dumps(results))
+    page = build_report(folder).read_text("utf-8")
+    assert "non_local\xa0(+0.100) helped; cbam\xa0(−0.020) hurt; se: can&#x27;t tell." in page
+    assert "non_local\xa0(+0.100) 有帮助；cbam\xa0(−0.020) 有损害；se：无法判断。" in page
+    assert "part of any gain may come from parameters alone" in page
+
+
+@pytest.mark.parametrize("null_interval", [False, True])
+def test_one_seed_gives_no_interval_and_no_verdict(tmp_path, null_interval):
+    page, reader = build(tmp_path, seeds=(3,), null_interval=null_interval)
+    assert reader.open == []
+    assert "Can&#x27;t tell yet: 1 of the 3 seeds" in page
+    assert "fewer than 3 seeds" in page
+    assert '<line class="interval"' not in page
+    assert '<line class="bar' not in page
+    assert not re.search(r"\b(nan|None)\b", " ".join(reader.text))
+
+
+def test_names_from_outside_stay_text(tmp_path):
+    name = "<script>alert(1)</script>&\"'"
+    data = {"name": name, "demo": False, "note": name, "classes": [name] * 11, "train": 1, "val": 1, "credits": name}
+    page, reader = build(tmp_path, data=data, command=f"saccade compare '{name}'")
+    assert reader.open == []
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1
+    assert any(name in text for text in reader.text)
+
+
+def test_many_arms_with_options(tmp_path):
+    arms = ("none", "none-2", *(f"psa[variant={k},parts=channel]" for k in range(10)))
+    page, reader = build(tmp_path, arms=arms)
+    assert reader.open == []
+    assert "and 8 more helped" in page
+    assert all(arm in page for arm in arms)
+
+
+@pytest.mark.parametrize(("missing", "gone"), [("pictures", "pictures"), ("logs", "curves")])
+def test_leaves_out_what_is_missing(tmp_path, missing, gone):
+    page, reader = build(tmp_path, **{missing: False})
+    assert reader.open == []
+    assert not section(page, gone)
+    assert section(page, "table")
+
+
+def test_curves_are_means_over_the_seeds(tmp_path):
+    from saccade.report.logs import read_curves
+
+    folder = write_comparison(tmp_path, seeds=(0, 1), pictures=False)
+    results = json.loads((folder / "results.json").read_text())
+    steps, mean, low, high = read_curves(folder, results, "score")[2]
+    by_hand = []
+    for seed in (0, 1):
+        with (folder / "runs" / "cbam" / str(seed) / "log.csv").open() as file:
+            by_hand.append([float(row["score"]) for row in csv.DictReader(file) if row["score"]])
+    assert steps == [50, 100, 150, 200, 250, 300]
+    np.testing.assert_allclose(mean, np.mean(by_hand, axis=0))
+    np.testing.assert_allclose([low, high], [np.min(by_hand, axis=0), np.max(by_hand, axis=0)])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no results.json"), ("{", "is not valid JSON"), ('{"schema": 2}', "schema 2"), ("[]", "schema None")],
+)
+def test_names_what_is_wrong(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "results.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        build_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_wrong_pixels_are_striped_and_only_those(tmp_path):
+    from saccade.report.pictures import region_overlay
+
+    classes, wrong = np.full((96, 96), 10, np.uint8), np.zeros((96, 96), bool)
+    classes[8:40, 8:40], wrong[24:40, 8:40] = 3, True
+    uri = region_overlay(classes, wrong, ground=10)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")).astype(int)
+    assert pixels.shape == (384, 384, 4)
+    assert (pixels[200:, :, 3] == 0).all()  # the ground stays clear
+    striped = (pixels[..., :3].max(axis=-1) < 40) & (pixels[..., 3] > 200)
+    assert striped[100:156, 40:156].mean() > 0.3
+    assert not striped[40:90, 40:150].any()
+
+
+def test_regions_agree_with_scikit_image():
+    from skimage.measure import label
+
+    from saccade.report.pictures import components
+
+    rng = np.random.default_rng(0)
+    classes = np.kron(rng.integers(0, 3, (12, 12)), np.ones((4, 4))).astype(np.uint8)
+    found = components(classes, ground=0)
+    expected = label(classes, background=0, connectivity=1)
+    assert len(found) == expected.max()
+    for number, mask in found:
+        assert len(set(expected[mask])) == 1
+        assert (classes[mask] == number).all()
+        assert mask.sum() == (expected == expected[mask][0]).sum()
+
+
+def test_bright_means_much_weight():
+    from saccade.report.pictures import heat_overlay, heat_palette
+
+    weights = np.full((6, 6), 0.2)
+    weights[1, 4] = 1.0
+    uri = heat_overlay(weights, 0.0, 1.0)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGBA")).astype(float)
+    luma = pixels[..., :3] @ (0.299, 0.587, 0.114) * pixels[..., 3] / 255
+    row, column = np.unravel_index(luma.argmax(), luma.shape)
+    assert (row // 16, column // 16) == (1, 4)
+    colours = np.array(heat_palette(clear=True), float)
+    assert (np.diff(colours[:, :3] @ (0.299, 0.587, 0.114)) > 0).all()  # told apart without colour
+    assert (np.diff(colours[:, 3]) >= 0).all()
+
+
+def test_the_query_and_its_sources_stand_where_they_are(tmp_path):
+    folder = write_comparison(tmp_path, arms=("none", "non_local"), logs=False)
+    index = json.loads((folder / "pictures" / "index.json").read_text())["images"]
+    with np.load(folder / "pictures" / "non_local.npz") as stored:
+        weights = stored["block2|weights"][0]
+    page = build_report(folder).read_text("utf-8")
+    down, across = (100 * (value + 0.5) / 96 for value in index[0]["query"])
+    assert f'<i class="query" style="top:{down:.2f}%;left:{across:.2f}%">' in page
+    row, column = np.unravel_index(weights.argmax(), weights.shape)
+    assert f'<i class="source" style="top:{100 * (row + 0.5) / 12:.2f}%;left:{100 * (column + 0.5) / 12:.2f}%' in page
+
+
+def test_every_text_says_the_same_in_both_languages():
+    from saccade.report.texts import TEXTS
+
+    for key, texts in TEXTS.items():
+        english, chinese = (set(re.findall(r"{(\w+)}|(<b>)", text)) for text in texts)
+        assert key == "joined_more" or english == chinese, key
+        assert not re.search(r"[\u4e00-\u9fff][,;:?()]|[,;:?()][\u4e00-\u9fff]", texts[1]), key  # Chinese has its own

@@ -1,0 +1,52 @@
+"""A data set and a network small enough to train within a test."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from saccade.data import Dataset, Split
+from saccade.training.loop import Recipe
+
+
+def dataset(n=12, k=3, side=16, task="segmentation", seed=0):
+    """Images whose class shows in their colour."""
+    rng = np.random.default_rng(seed)
+
+    def split(count, what):
+        classes = rng.integers(0, k, count)
+        images = rng.integers(0, 80, (count, side, side, 3)).astype(np.uint8)
+        images[np.arange(count), :, :, classes % 3] += 120
+        targets = classes.astype(np.int64)
+        if task == "segmentation":
+            targets = np.repeat(classes.astype(np.uint8), side * side).reshape(count, side, side)
+        return Split(images, targets, tuple(f"{what} {i}" for i in range(count)))
+
+    return Dataset("tiny", task, tuple("abc"[:k]), split(n, "train"), split(8, "val"), "colours")
+
+
+class Net(nn.Module):
+    """Two residual blocks' worth of everything that has state: norms, dropout, stride."""
+
+    def __init__(self, k=3):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.2)
+        self.head = nn.Conv2d(8, k, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = torch.relu(x + self.norm(self.conv(x)))
+        return self.head(self.drop(x))
+
+
+def network(seed=0):
+    """The same weights for the same seed."""
+    torch.manual_seed(seed)
+    return Net()
+
+
+def recipe(**changes):
+    """Ten quick steps."""
+    return Recipe(**({"steps": 10, "batch": 4, "learning_rate": 1e-2, "seed": 3} | changes))
