@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from saccade.catalog import create, list_mechanisms
     from saccade.comparison.compare import compare
     from saccade.insertion import insert, plan, remove, verify
-    from saccade.inspection.record import record
+    from saccade.inspection.recording import record
     from saccade.official import load_official
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
     "list_mechanisms": "saccade.catalog",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
-    "record": "saccade.inspection.record",
+    "record": "saccade.inspection.recording",
     "remove": "saccade.insertion",
     "verify": "saccade.insertion",
 }

@@ -35,6 +35,7 @@ def compare(
     jobs: int | None = None,
     control_params: bool = False,
     fresh_start: bool = False,
+    scenes: int = 0,
     overwrite: bool = False,
     dry_run: bool = False,
     settings: Given,
@@ -73,6 +74,7 @@ def compare(
         jobs: Number of runs at a time; if not given as many as cores, or as GPUs.
         control_params: Add the arm `conv3x3`: a convolution with at least the parameters of the largest mechanism.
         fresh_start: In the demo, train the network that all arms start from anew for each seed.
+        scenes: In the demo, another number draws other scenes.
         overwrite: Remove what a comparison with other settings left in the folder.
         dry_run: Show the plan, the costs and the estimated time, and train nothing.
     """
@@ -94,6 +96,7 @@ def compare(
         jobs=jobs,
         control_params=control_params,
         fresh_start=fresh_start,
+        scenes=scenes,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=not settings.quiet,

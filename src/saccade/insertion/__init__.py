@@ -2,9 +2,9 @@
 
 from saccade.insertion.attach import Attachment, attachments
 from saccade.insertion.groups import freeze_all_but_attention, parameter_groups
-from saccade.insertion.insert import insert, remove, verify
+from saccade.insertion.inserting import insert, remove, verify
 from saccade.insertion.places import Place
-from saccade.insertion.plan import Plan, Report, Step, plan
+from saccade.insertion.planning import Plan, Report, Step, plan
 
 __all__ = [
     "Attachment",

@@ -1,5 +1,5 @@
 """Looking at attention: as arrays first."""
 
-from saccade.inspection.record import Record, Records, record
+from saccade.inspection.recording import Record, Records, record
 
 __all__ = ["Record", "Records", "record"]

@@ -11,7 +11,7 @@ from saccade.catalog import Spec, create
 from saccade.errors import InputError
 from saccade.insertion.attach import CHILD, Attachment, attach, attachments, check_free, detach, hook, hooks, unhook
 from saccade.insertion.places import Place
-from saccade.insertion.plan import Options, Plan, Report, Step, check_model, plan
+from saccade.insertion.planning import Options, Plan, Report, Step, check_model, plan
 from saccade.insertion.select import At
 from saccade.insertion.trace import trace
 
