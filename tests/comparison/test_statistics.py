@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saccade.comparison.statistics import bootstrap_se, differences, holm, judge, mean_interval, score, scores
+from saccade.comparison.statistics import bootstrap_se, differences, holm, judge, mean_interval
 from saccade.errors import InputError
+from saccade.training.metrics import score, scores
 
 
 def random_counts(*shape, seed=0):

@@ -8,7 +8,8 @@ import torch
 
 from saccade.data.augment import augment  # noqa: F401 (what `augment=True` needs is there)
 from saccade.training.checkpoint import load_checkpoint, load_weights
-from saccade.training.loop import CHECKPOINT, WEIGHTS, Diverged, Interrupted, evaluate, one_cycle, score_of, train
+from saccade.training.loop import CHECKPOINT, WEIGHTS, Diverged, Interrupted, evaluate, one_cycle, train
+from saccade.training.metrics import score
 from saccade.training.tasks import task_for
 
 from .tiny import dataset, network, recipe
@@ -21,9 +22,9 @@ def rows(folder):
 
 def test_it_learns(tmp_path):
     data, net = dataset(), network()
-    before = score_of(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
+    before = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
     train(net, data, recipe(steps=40), tmp_path)
-    after = score_of(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
+    after = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
     assert after > 0.9 > before
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import jaccard_score
 
-from saccade.comparison.statistics import score
 from saccade.data import IGNORE
+from saccade.training.metrics import score
 from saccade.training.tasks import Classification, Segmentation
 
 

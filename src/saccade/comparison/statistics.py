@@ -19,51 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from saccade.comparison.student import Floats, quantile, two_sided
 from saccade.errors import InputError
+from saccade.training.metrics import mean_ratio
 
 Verdict = Literal["better", "worse", "can't tell"]
 
 _IMAGES_AT_ONCE = 1024
-
-
-def score(counts: NDArray[Any]) -> float:
-    r"""The score of one run from its counts per test image.
-
-    .. math:: \frac{1}{|P|} \sum_{k \in P} \frac{\sum_i a_{ik}}{\sum_i b_{ik}}, \quad P = \{k : \sum_i b_{ik} > 0\}
-
-    With intersections a and unions b of K classes this is the mIoU, with K = 1, a = correct and b = 1 the accuracy.
-
-    Args:
-        counts: (n_images, K, 2), a and b in the last axis.
-
-    Raises:
-        InputError: Another shape, or every b is 0.
-    """
-    if counts.ndim != 3:
-        raise InputError(
-            f"score: expected counts (images, K, 2) of one run; received shape {counts.shape}",
-            "scores() takes further axes in front",
-        )
-    return float(scores(counts))
-
-
-def scores(counts: NDArray[Any]) -> Floats:
-    """:func:`score` for counts (..., n_images, K, 2) of many runs; returns the shape of the leading axes."""
-    if counts.ndim < 3 or counts.shape[-1] != 2:
-        raise InputError(f"score: expected counts (images, K, 2); received shape {counts.shape}")
-    sums = counts.sum(axis=-3).astype(np.float64)
-    if (sums[..., 1] <= 0).all(axis=-1).any():
-        raise InputError(
-            "score: all denominators are 0: there is nothing to score", "see whether the targets are all ignored"
-        )
-    return _mean_ratio(sums)
-
-
-def _mean_ratio(sums: Floats) -> Floats:
-    """Mean over the classes that occur of numerator / denominator; 0 where none occurs."""
-    occurs = sums[..., 1] > 0
-    ratios = np.where(occurs, sums[..., 0], 0) / np.where(occurs, sums[..., 1], 1)
-    mean: Floats = ratios.sum(axis=-1) / np.maximum(1, occurs.sum(axis=-1))
-    return mean
 
 
 def bootstrap_se(control: NDArray[Any], arm: NDArray[Any], *, draws: int = 200, seed: int = 0) -> float:
@@ -73,7 +33,8 @@ def bootstrap_se(control: NDArray[Any], arm: NDArray[Any], *, draws: int = 200, 
     draws, of the mean difference is returned. The draws depend on `seed` and the number of images alone.
 
     Args:
-        control: (seeds, n_images, K, 2) counts as for :func:`score`; a memory map is read in pieces.
+        control: (seeds, n_images, K, 2) counts as for :func:`saccade.training.metrics.score`; a memory map is read
+            in pieces.
         arm: The same shape.
         draws: How many times the images are drawn.
         seed: Of the draws.
@@ -108,7 +69,7 @@ def _resampled(counts: NDArray[Any], times: Floats) -> Floats:
     for start in range(0, len(counts), _IMAGES_AT_ONCE):
         piece = slice(start, start + _IMAGES_AT_ONCE)
         sums += times[:, piece] @ counts[piece].reshape(-1, sums.shape[1]).astype(np.float64)
-    return _mean_ratio(sums.reshape(len(times), -1, 2))
+    return mean_ratio(sums.reshape(len(times), -1, 2))
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:

@@ -26,7 +26,8 @@ from saccade.comparison.experiment import Experiment
 from saccade.data import Dataset
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
-from saccade.training.loop import Interrupted, Recipe, evaluate, score_of, train
+from saccade.training.loop import Interrupted, Recipe, evaluate, train
+from saccade.training.metrics import score
 from saccade.training.tasks import task_for
 
 RESULT = "result.json"
@@ -87,7 +88,7 @@ class Worker:
             should_stop=self.stop.is_set,
         )
         _, counts = evaluate(net, task_for(data.task, len(data.classes)), data.val, device=torch.device(self.device))
-        write_json(folder / RESULT, {"score": score_of(counts), "seed": seed})
+        write_json(folder / RESULT, {"score": score(counts), "seed": seed})
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
     def do_run(self, arm: int, index: int) -> None:
@@ -115,7 +116,7 @@ class Worker:
             np.save(opened, counts)
         if data.task == "segmentation":
             write_breakdown(predictions, data, folder)
-        write_json(folder / RESULT, {"score": score_of(counts), "train_seconds": seconds})
+        write_json(folder / RESULT, {"score": score(counts), "train_seconds": seconds})
 
     def do_costs(self) -> None:
         """Measure what each arm costs."""

@@ -19,8 +19,9 @@ from saccade.data import Dataset, Split
 from saccade.data import Task as TaskName
 from saccade.errors import InputError
 from saccade.files import replacing
-from saccade.insertion import parameter_groups
+from saccade.insertion import parameter_groups, verify
 from saccade.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from saccade.training.metrics import score
 from saccade.training.order import batch_at
 from saccade.training.tasks import Task, task_for
 
@@ -97,6 +98,7 @@ def train(
     task = task_for(data.task, len(data.classes))
     device = torch.device(recipe.device)
     torch.manual_seed(recipe.seed)
+    verify(model)  # a conversion between insertion and training may have dropped a hook
     model.to(device).to(memory_format=torch.channels_last).train()
     groups = parameter_groups(
         model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, gate_lr_factor=recipe.gate_lr_factor
@@ -126,13 +128,13 @@ def train(
 
         if not math.isfinite(value):
             raise _diverged(value, step, recipe.learning_rate * factor, data.train, indices, folder)
-        score = None
+        held_out = None
         last = step + 1 == recipe.steps
         if recipe.evaluate_every and ((step + 1) % recipe.evaluate_every == 0 or last):
             few = slice(0, recipe.evaluate_images)
-            score = score_of(evaluate(model, task, data.val, device=device, which=few)[1])
+            held_out = score(evaluate(model, task, data.val, device=device, which=few)[1])
             model.train()
-        log.write(step + 1, value, recipe.learning_rate * factor, score, seconds)
+        log.write(step + 1, value, recipe.learning_rate * factor, held_out, seconds)
         on_step(step + 1, value)
         stop = should_stop() and not last
         if stop or (time.perf_counter() - saved > recipe.checkpoint_seconds and not last):
@@ -161,13 +163,6 @@ def evaluate(
         counts.append(task.counts(prediction, target))
         predictions.append(prediction.cpu().numpy())
     return np.concatenate(predictions), np.concatenate(counts)
-
-
-def score_of(counts: NDArray[np.int64]) -> float:
-    """The metric of (images, K, 2) counts."""
-    from saccade.comparison.statistics import score
-
-    return float(score(counts))
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
