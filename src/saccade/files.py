@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb") as written:
+        with open(temporary, "r+b") as written:  # writable: Windows syncs nothing else
             os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as cause:

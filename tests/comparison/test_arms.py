@@ -17,6 +17,14 @@ def test_names_options_and_folders():
 def test_dicts_and_strings_name_the_same_arm():
     given = ["none", {"name": "cbam", "pools": ("avg", "max"), "reduction": 4}]
     assert resolve_arms(given, None, "stage")[1] == resolve_arms("cbam[pools=(avg,max),reduction=4]", None, "stage")[1]
+    assert resolve_arms([{"name": "none"}, "se"], None, None) == resolve_arms("none,se", None, None)
+
+
+def test_an_arm_keeps_the_name_it_was_given():
+    arms = resolve_arms("None, gc[ratio=1/4], polarized, psa", None, None)
+    assert [arm.name for arm in arms] == ["none", "gc[ratio=1/4]", "polarized", "psa"]
+    assert arms[1].options == {"ratio": 0.25}
+    assert [arm.seed_offset for arm in arms] == [0, 0, 0, 1000]  # one mechanism twice, whatever it is called
 
 
 def test_the_control_is_added_and_comes_first():

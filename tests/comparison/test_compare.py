@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 import saccade
 from saccade.comparison.arms import resolve_arms
+from saccade.comparison.compare import _devices
+from saccade.comparison.costs import step_of
 from saccade.comparison.experiment import Experiment
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
@@ -21,7 +25,7 @@ from tests.comparison import folders
 from tests.training.tiny import dataset
 
 TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "jobs": 2, "progress": False}
-COMMAND = [sys.executable, "-m", "saccade", "compare"]
+COMMAND = [str(Path(sys.executable).with_name("saccade")), "compare"]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,6 @@ def test_the_statistics_are_those_of_the_scores(finished):
 
 def test_costs_are_counted_exactly(finished):
     arms = {arm["name"]: arm for arm in finished.results["arms"]}
-    timm = pytest.importorskip("timm")
     plain = timm.create_model("resnet18", num_classes=3)
     assert arms["none"]["params"] == sum(p.numel() for p in plain.parameters())
     widths = (64, 64, 128, 128, 256, 256, 512, 512)
@@ -111,8 +114,9 @@ def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp
 
 def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     arguments = [str(pictures), "--mechanisms", "none,eca", "--seeds", "1", "--steps", "4000", "--size", "32"]
+    (tmp_path / "queue.py").write_text("raise ImportError('a file of the user')")
     process = subprocess.Popen(
-        [*COMMAND, *arguments, "--out", str(tmp_path / "out")],
+        [*COMMAND, *arguments, "--out", str(tmp_path / "out")], cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")))
@@ -150,6 +154,8 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
         ({"mechanisms": "none,see"}, "unknown mechanism 'see'"),
         ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
         ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
+        ({"backbone": "vit_tiny_patch16_224", "mechanisms": "none,none"}, "cannot work on images of 32 x 32"),
+        ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: resnet18 cannot work on images of 32 x 32"),
         ({"at": "layer9.*"}, "layer9"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
@@ -162,7 +168,44 @@ def test_mistakes_are_named_before_anything_is_trained(pictures, tmp_path, chang
     given = {"data": pictures, "mechanisms": "none,se", "out": tmp_path / "out"} | TINY | change
     with pytest.raises(ValueError, match=message):
         saccade.compare(given.pop("data"), given.pop("mechanisms"), **given)
-    assert not list(tmp_path.glob("out/runs/*"))
+    assert not (tmp_path / "out").exists()  # or the corrected call would find other settings there
+
+
+def test_data_that_change_half_way_are_noticed(tmp_path):
+    data = folders.classification(tmp_path / "data", count=6)
+    how = TINY | {"out": tmp_path / "out", "seeds": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saccade.comparison.compare._carry_out", lambda *_: None)
+        saccade.compare(data, "none,se", **how)
+    (data / "brick" / "0.jpg").unlink()
+    with pytest.raises(ValueError, match=r"is not as it was when the comparison in .* was begun"):
+        saccade.compare(data, "none,se", **how)
+
+
+def test_memory_is_measured_on_the_images_that_train(tmp_path):
+    """Training images are kept larger, to crop from."""
+    data = folders.classification(tmp_path / "data", count=6)
+    experiment = prepared(data, tmp_path / "out")
+    net, seen = experiment.network(experiment.arms[0], 0, 3, "classification"), []
+    net.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    step_of(net, experiment.data(), experiment, torch.device("cpu"))()
+    assert seen == [(6, 3, 32, 32)]
+    assert experiment.data().train.images.shape[1] > 32
+
+
+def prepared(data, out):
+    """The experiment of a comparison that was begun."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
+        return saccade.compare(data, "none,se", out=out, **TINY)
+
+
+def test_one_worker_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert _devices("cuda", None, 25) == ["cuda:0", "cuda:1", "cuda:2"]
+    assert _devices("cuda", 2, 25) == ["cuda:0", "cuda:1"]
+    assert _devices("cuda:1", 8, 25) == ["cuda:1"]
+    assert _devices("cpu", 3, 2) == ["cpu", "cpu"]
 
 
 def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):

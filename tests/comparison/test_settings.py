@@ -1,10 +1,13 @@
 """A folder belongs to one comparison, and only one process works in it."""
 
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from saccade.comparison.settings import Settings, claim, locked
+from saccade.comparison.settings import Settings, clear, locked, refuse
+from saccade.files import write_json
 
 ASKED = Settings(
     data=None, mechanisms=("none", "se"), backbone="notes", pretrained=False, at=None, seeds=3, steps=10, epochs=None,
@@ -12,32 +15,43 @@ ASKED = Settings(
 )  # fmt: skip
 
 
+def begun(folder):
+    write_json(folder / "settings.json", ASKED.to_json())
+    return folder
+
+
 def test_the_same_settings_go_on(tmp_path):
-    claim(tmp_path / "out", ASKED, overwrite=False)
-    claim(tmp_path / "out", ASKED, overwrite=False)
+    refuse(tmp_path / "new", ASKED)
+    assert not (tmp_path / "new").exists()
+    refuse(begun(tmp_path), ASKED)
 
 
 def test_other_settings_are_refused_by_name(tmp_path):
-    claim(tmp_path, ASKED, overwrite=False)
-    before = (tmp_path / "settings.json").read_bytes()
     with pytest.raises(ValueError, match=r"seeds: 3 there, 5 now; steps: 10 there, 20 now"):
-        claim(tmp_path, replace(ASKED, seeds=5, steps=20), overwrite=False)
-    assert (tmp_path / "settings.json").read_bytes() == before
+        refuse(begun(tmp_path), replace(ASKED, seeds=5, steps=20))
 
 
-def test_overwrite_starts_anew(tmp_path):
-    claim(tmp_path, ASKED, overwrite=False)
-    (tmp_path / "runs" / "se").mkdir(parents=True)
-    claim(tmp_path, replace(ASKED, seeds=5), overwrite=True)
-    assert not (tmp_path / "runs").exists()
+def test_a_cleared_folder_is_free(tmp_path):
+    (begun(tmp_path) / "runs" / "se").mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not lose")
-    for overwrite in (False, True):
-        with pytest.raises(ValueError, match="not empty and holds no comparison"):
-            claim(tmp_path, ASKED, overwrite=overwrite)
+    (tmp_path / "runs").mkdir()
+    clear(tmp_path)
+    assert (tmp_path / "runs").exists()
+    with pytest.raises(ValueError, match="not empty and holds no comparison"):
+        refuse(tmp_path, ASKED)
     assert (tmp_path / "thesis.txt").read_text() == "do not lose"
+
+
+def test_the_command_that_repeats_it_is_whole():
+    words = shlex.split(replace(ASKED, data="my photos", pretrained="w.pth", scenes=0).command(Path("out")))
+    expected = "saccade compare|my photos|--mechanisms|none,se|--seeds|3|--backbone|notes|--size|96|--pretrained|w.pth"
+    assert words == [*expected.replace(" ", "|", 1).split("|"), "--device", "cpu", "--steps", "10", "--out", "out"]
 
 
 def test_a_second_comparison_in_one_folder_is_refused(tmp_path):

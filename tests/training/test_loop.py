@@ -22,9 +22,9 @@ def rows(folder):
 
 def test_it_learns(tmp_path):
     data, net = dataset(), network()
-    before = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
+    before = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
     train(net, data, recipe(steps=40), tmp_path)
-    after = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"))[1])
+    after = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
     assert after > 0.9 > before
 
 
@@ -56,6 +56,27 @@ def test_the_written_weights_are_the_trained_ones(tmp_path):
     train(net, dataset(), recipe(steps=2), tmp_path)
     load_weights(other, tmp_path / WEIGHTS)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_the_learning_curve_looks_at_the_whole_split(tmp_path):
+    """Folders come class by class: the first few images would be of one class only."""
+    data = dataset(task="classification", k=2)
+    last = data.val.targets[-1]
+    data.val.targets[:] = [1 - last] * 6 + [last] * 2
+    net = ConstantNet(int(last))
+    train(net, data, recipe(steps=1, learning_rate=0.0, evaluate_every=1, evaluate_images=4), tmp_path)
+    assert float(rows(tmp_path)[0]["score"]) == 0.25  # of images 0, 2, 4, 6; of the first four it would be 0
+
+
+class ConstantNet(torch.nn.Module):
+    """Says one class of every image."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.bias = torch.nn.Parameter(10 * torch.eye(2)[answer])
+
+    def forward(self, x):
+        return self.bias.expand(len(x), 2)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):

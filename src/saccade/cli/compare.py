@@ -100,7 +100,8 @@ def compare(
         overwrite=overwrite,
         dry_run=dry_run,
         progress=not settings.quiet,
-        command=settings.command,
+        # Whoever repeats it wants to keep the results.
+        command=settings.command.replace(" --overwrite", ""),
     )
     page = f"\n\n{result.report}" if result.report else ""
     return Answer(result.results, result.table() + page)

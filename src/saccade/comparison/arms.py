@@ -27,6 +27,7 @@ class Arm:
         options: The mechanism's.
         at: Where it goes; None: the mechanism's natural place.
         seed_offset: Added to each seed: 0, except for an arm named a second time.
+        label: The name without ``-2``.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Arm:
     options: Mapping[str, Any] = field(default_factory=dict)
     at: str | None = None
     seed_offset: int = 0
+    label: str = ""
 
     @property
     def folder(self) -> str:
@@ -65,28 +67,33 @@ def resolve_arms(
     given = [m for m in mechanisms if m != ""]
     if not given:
         raise InputError("no mechanisms were given", 'name some, for example --mechanisms "none,se,cbam"')
-    specs = [None if _is_none(m) else parse(m) for m in given]
-    if None not in specs:
-        specs.insert(0, None)
-    specs.insert(0, specs.pop(specs.index(None)))
-    seen: Counter[str] = Counter()
-    arms = []
-    for spec in specs:
-        word = NONE if spec is None else str(spec)
-        seen[word] += 1
-        name = word if seen[word] == 1 else f"{word}-{seen[word]}"
-        offset = _SEEDS_APART * (seen[word] - 1)
+    named = [_named(m) for m in given]
+    if all(spec is not None for _, spec in named):
+        named.insert(0, (NONE, None))
+    named.insert(0, named.pop(next(i for i, (_, spec) in enumerate(named) if spec is None)))
+    repeated: Counter[str] = Counter()
+    arms: list[Arm] = []
+    for label, spec in named:
+        repeated[str(spec)] += 1
+        taken = sum(arm.label == label for arm in arms)
+        name = f"{label}-{taken + 1}" if taken else label
+        offset = _SEEDS_APART * (repeated[str(spec)] - 1)
         if spec is None:
-            arms.append(Arm(name, seed_offset=offset))
+            arms.append(Arm(name, label=label, seed_offset=offset))
         else:
-            arms.append(Arm(name, spec.name, dict(spec.options), at, offset))
+            arms.append(Arm(name, spec.name, dict(spec.options), at, offset, label))
     if len(arms) == 1:
         raise InputError("there is nothing to compare `none` with", 'add a mechanism, or "none,none" for an A/A test')
     return tuple(arms)
 
 
-def _is_none(given: str | Mapping[str, Any]) -> bool:
-    return given == NONE or (isinstance(given, Mapping) and dict(given) == {"name": NONE})
+def _named(given: str | Mapping[str, Any]) -> tuple[str, Spec | None]:
+    """What an arm is called, and what it inserts."""
+    word = given if isinstance(given, str) else given.get("name") if len(given) == 1 else None
+    if isinstance(word, str) and word.strip().lower() == NONE:
+        return NONE, None
+    spec = parse(given)
+    return "".join(given.split()) if isinstance(given, str) else str(spec), spec
 
 
 def _preset(name: str) -> list[str]:

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 
 from saccade.comparison import results as results_module
-from saccade.comparison.arms import NONE, Arm, resolve_arms
-from saccade.comparison.experiment import Experiment, decide, load_data
+from saccade.comparison.arms import Arm, resolve_arms
+from saccade.comparison.experiment import Experiment, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
-from saccade.comparison.settings import RESULTS, Settings, claim, locked
+from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, locked, refuse
 from saccade.comparison.worker import RESULT
+from saccade.data import Dataset
 from saccade.errors import InputError, require
 from saccade.files import read_json, write_json
 from saccade.networks.build import DEMO
@@ -130,7 +131,7 @@ def compare(
     demo = data is None
     settings = Settings(
         data=None if data is None else str(Path(data).expanduser().resolve()),
-        mechanisms=tuple(str(arm.spec or NONE) for arm in arms),
+        mechanisms=tuple(arm.label for arm in arms),
         backbone=backbone or (DEMO if demo else "resnet18"),
         pretrained=pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
         at=at,
@@ -145,24 +146,29 @@ def compare(
         scenes=scenes,
     )
     folder = Path(out) if out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
+    if not (overwrite or dry_run):
+        refuse(folder, settings)
+        if (folder / RESULTS).exists():
+            return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
     _check_data(settings)
     devices = _devices(settings.device, jobs, len(arms) * settings.seeds)
     if dry_run:
         return forecast(settings, arms, len(devices), shown=progress)
-    with locked(folder):
-        claim(folder, settings, overwrite=overwrite)
-        if (folder / RESULTS).exists():
-            return finished(folder)
-        with _terminated_like_interrupted():
-            try:
-                return _carry_out(settings, arms, folder, devices, progress, command or settings.command(folder))
-            except KeyboardInterrupt:
-                print(
-                    f"\nstopped; what is done is kept in {folder}: the same command goes on from there", file=sys.stderr
-                )
-                raise
+    new = not folder.exists()
+    with locked(folder), _terminated_like_interrupted():
+        try:
+            experiment, found = _prepare(settings, arms, folder, overwrite=overwrite, shown=progress)
+        except BaseException:
+            if new:  # a mistake must not leave a folder that the corrected call would have to share
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
+            return _carry_out(experiment, found, devices, progress, command or settings.command(folder))
+        except KeyboardInterrupt:
+            print(f"\nstopped; {folder} keeps what is done: the same command goes on from there", file=sys.stderr)
+            raise
 
 
 def finished(folder: Path) -> Comparison:
@@ -173,28 +179,35 @@ def finished(folder: Path) -> Comparison:
     return Comparison(folder, read_json(folder / RESULTS), report if report.exists() else build_report(folder))
 
 
-def _carry_out(
-    settings: Settings, arms: tuple[Arm, ...], folder: Path, devices: list[str], shown: bool, command: str
-) -> Comparison:
-    from saccade.report.build import build_report
-
-    with Progress(shown=shown, steps=1) as speaking:
+def _prepare(
+    settings: Settings, arms: tuple[Arm, ...], folder: Path, *, overwrite: bool, shown: bool
+) -> tuple[Experiment, Dataset]:
+    """Load the data, make every network once, and only then make the folder this comparison's."""
+    with Progress(shown=shown, steps=0) as speaking:
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
-            from saccade.data.notes import load_notes
-
-            load_notes(folder / "cache", kind="start", seed=settings.scenes, on_progress=speaking.counting)
+            load_start(settings, folder, speaking.counting)
         speaking.say(data.note)
         experiment = decide(settings, arms, data, folder)
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-        write_json(folder / "places.json", places)
-        experiment.save()
+    if overwrite:
+        clear(folder)
+    refuse(folder, settings)
+    experiment.save(data)
+    write_json(folder / PLACES, places)
+    write_json(folder / SETTINGS, settings.to_json())
+    return experiment, data
+
+
+def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown: bool, command: str) -> Comparison:
+    from saccade.report.build import build_report
+
+    folder = experiment.folder
     starts, runs = _starts(experiment), _runs(experiment)
-    total = len(starts) * experiment.start_steps + len(experiment.arms) * settings.seeds * experiment.steps
     left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
-    with Pool(folder, devices) as pool, Progress(shown=shown, steps=total, done=total - left) as showing:
+    with Pool(folder, devices) as pool, Progress(shown=shown, steps=left) as showing:
         pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
         pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         showing.say("measuring costs")
@@ -204,8 +217,7 @@ def _carry_out(
     found = results_module.collect(experiment, data, command=command, jobs=len(devices))
     write_json(folder / RESULTS, found)
     report = build_report(folder)
-    del data  # its arrays are mapped from the cache
-    shutil.rmtree(folder / "cache", ignore_errors=True)
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)
 
 
@@ -237,22 +249,23 @@ def _device(asked: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(asked).type
-    except RuntimeError as cause:
-        raise InputError(f"unknown device {asked!r}", "use auto, cpu or cuda") from cause
+    except RuntimeError:
+        kind = "unknown"
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"unknown device {asked!r}", "use auto, cpu, cuda, or one GPU such as cuda:1")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"device {asked!r}: this installation of torch sees no GPU", "use --device cpu, or see saccade doctor"
-        )
+        raise InputError(f"device {asked!r}: torch sees no GPU here", "use --device cpu, or see saccade doctor")
     return asked
 
 
 def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
-    """The device of each worker."""
+    """The device of each worker: one a GPU, or one a core."""
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1; received {jobs}")
-    if device == "cuda":
-        gpus = torch.cuda.device_count()
-        return [f"cuda:{i}" for i in range(min(gpus, jobs or gpus, runs))]
+    asked = torch.device(device)
+    if asked.type == "cuda":
+        every = [device] if asked.index is not None else [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        return every[: min(jobs or len(every), runs)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [device] * min(jobs or cores, runs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
 from saccade.data import Dataset
-from saccade.training.loop import to_input
-from saccade.training.tasks import Task, task_for
+from saccade.training.loop import to_input, training_batch
+from saccade.training.tasks import task_for
 
 LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
@@ -31,13 +32,12 @@ def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any
     height, width = data.val.images.shape[1:3]
     image = to_input(torch.zeros(LATENCY_BATCH, 3, height, width, dtype=torch.uint8), place)
     latencies = latency(nets, image)
-    task = task_for(data.task, len(data.classes))
     costs = {
         name: {
             "params": sum(p.numel() for p in net.parameters()),
             "macs": macs(net, image),
             "latency_ms": latencies[name],
-            "peak_mib": peak_mib(net, task, data, experiment.batch, place),
+            "peak_mib": peak_mib(net, step_of(net, data, experiment, place), place),
         }
         for name, net in nets.items()
     }
@@ -61,26 +61,31 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
         net.eval()
     for _ in range(_WARM_UP + _ROUNDS):
         for name, net in nets.items():
-            started = _now(image.device)
+            started = now(image.device)
             net(image)
-            times[name].append(1000 * (_now(image.device) - started))
+            times[name].append(1000 * (now(image.device) - started))
     return {name: statistics.median(values[_WARM_UP:]) for name, values in times.items()}
 
 
-def peak_mib(net: nn.Module, task: Task, data: Dataset, batch: int, device: torch.device) -> float:
+def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
+    """A function that does one training step up to the gradients, on the batch a run begins with."""
+    task = task_for(data.task, len(data.classes))
+    _, images, targets = training_batch(data, experiment.recipe(0), 0)
+    x, targets = to_input(images, device), targets.to(device)
+
+    def step() -> None:
+        net.zero_grad(set_to_none=True)
+        task.loss(net(x), targets).backward()  # type: ignore[no-untyped-call]
+
+    return step
+
+
+def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> float:
     """MiB that one training step (forward, loss, backward) needs at its height, above network and images.
 
     On a CPU from the profiler's memory events, on CUDA from the allocator.
     """
     net.train()
-    pick = [i % len(data.train.images) for i in range(batch)]
-    images = to_input(torch.from_numpy(data.train.images[pick]).permute(0, 3, 1, 2), device)
-    targets = torch.from_numpy(data.train.targets[pick]).to(device)
-
-    def step() -> None:
-        net.zero_grad(set_to_none=True)
-        task.loss(net(images), targets).backward()  # type: ignore[no-untyped-call]
-
     if device.type == "cuda":
         step()
         net.zero_grad(set_to_none=True)
@@ -91,7 +96,7 @@ def peak_mib(net: nn.Module, task: Task, data: Dataset, batch: int, device: torc
     return _profiled_peak(step)
 
 
-def _profiled_peak(step: Any) -> float:
+def _profiled_peak(step: Callable[[], None]) -> float:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -102,7 +107,8 @@ def _profiled_peak(step: Any) -> float:
     return height / 2**20
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds on a clock, once everything asked of `device` is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.settings import Settings
+from saccade.comparison.settings import CACHE, Settings
 from saccade.data import Dataset
+from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
 from saccade.networks.build import build_network
@@ -65,11 +66,11 @@ class Experiment:
         """Where that run writes."""
         return self.folder / "runs" / arm.folder / str(index)
 
-    def recipe(self, seed: int, evaluate_every: int | None = None) -> Recipe:
+    def recipe(self, seed: int) -> Recipe:
         """How every arm is trained."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, augment=not self.demo,
-            device=self.settings.device, evaluate_every=evaluate_every or max(1, self.steps // 6),
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
         )  # fmt: skip
 
     def start_recipe(self, seed: int) -> Recipe:
@@ -104,12 +105,30 @@ class Experiment:
         return net
 
     def places(self, arm: Arm, data: Dataset) -> list[str]:
-        """Names of the modules an arm's mechanism is attached to."""
-        report: Any = getattr(self.network(arm, 0, len(data.classes), data.task), "saccade_report", None)
-        return [place.name for place in report.places] if report else []
+        """Names of the modules an arm's mechanism is attached to; its network has then read an image of the data.
 
-    def save(self) -> None:
-        """Write what a worker needs to take part."""
+        Raises:
+            InputError: The network, or the mechanism where it goes, cannot work on images of this size.
+        """
+        net = self.network(arm, 0, len(data.classes), data.task).eval()
+        height, width = data.val.images.shape[1:3]
+        try:
+            with torch.inference_mode():
+                net(torch.zeros(1, 3, height, width))
+        except Exception as cause:  # whatever a network says of a size it cannot take
+            raise InputError(
+                f"{arm.name}: {self.settings.backbone} cannot work on images of {height} x {width} ({cause})",
+                "choose another --size, --backbone or --at",
+            ) from cause
+        report: Any = getattr(net, "saccade_report", None)
+        return [str(place) for place in report.places] if report else []
+
+    def save(self, data: Dataset) -> None:
+        """Write what a worker needs to take part; refuse to go on with data that are not what they were.
+
+        Raises:
+            InputError: The folder holds runs on other data.
+        """
         content = {
             "arms": [asdict(arm) for arm in self.arms],
             "steps": self.steps,
@@ -117,14 +136,22 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "settings": self.settings.to_json(),
+            "data": _version(data),
         }
-        write_json(self.folder / EXPERIMENT, content)
+        path = self.folder / EXPERIMENT
+        if path.exists() and read_json(path).get("data") != content["data"]:
+            raise InputError(
+                f"{self.settings.data} is not as it was when the comparison in {self.folder} was begun",
+                "put the files back, choose another folder with --out, or start anew with --overwrite",
+            )
+        write_json(path, content)
 
     @classmethod
     def load(cls, folder: Path) -> Experiment:
         """Read what `save` wrote."""
         content: dict[str, Any] = read_json(folder / EXPERIMENT)
         settings = content.pop("settings")
+        del content["data"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
@@ -134,10 +161,22 @@ def load_data(settings: Settings, folder: Path, on_progress: Progress | None = N
     if settings.data is None:
         from saccade.data.notes import load_notes
 
-        return load_notes(folder / "cache", seed=settings.scenes, on_progress=on_progress)
+        return load_notes(folder / CACHE, seed=settings.scenes, on_progress=on_progress)
     from saccade.data.folder import load_folder
 
-    return load_folder(Path(settings.data), folder / "cache", size=settings.size, on_progress=on_progress)
+    return load_folder(Path(settings.data), folder / CACHE, size=settings.size, on_progress=on_progress)
+
+
+def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
+    """The demo's easier scenes, on which the shared start learns."""
+    from saccade.data.notes import load_notes
+
+    return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
+
+
+def _version(data: Dataset) -> str:
+    """The name of the cache's entry, which tells files, sizes, times and settings from any others."""
+    return Path(str(getattr(data.train.images, "filename", data.name))).parent.name
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
@@ -164,8 +203,8 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     def report(arm: Arm) -> Any:
         return getattr(experiment.network(arm, 0, len(data.classes), data.task), "saccade_report", None)
 
-    others = tuple(arm for arm in experiment.arms if arm.mechanism != CONTROL)
-    wanted = max((report(arm).params for arm in others if arm.spec), default=0)
+    others = tuple(arm for arm in experiment.arms if arm.name != CONTROL)
+    wanted = max((report(arm).params for arm in others if arm.mechanism not in (None, CONTROL)), default=0)
     control = Arm(CONTROL, CONTROL, {}, experiment.settings.at)
     plain = report(control)
     if plain.params < wanted:

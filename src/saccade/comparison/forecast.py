@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import torch
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.costs import macs
+from saccade.comparison.costs import macs, now, step_of
 from saccade.comparison.experiment import Experiment, decide, load_data
 from saccade.comparison.progress import Progress, duration
 from saccade.comparison.settings import Settings
 from saccade.data import Dataset
 from saccade.training.loop import to_input
-from saccade.training.tasks import task_for
 
 _REST = 15.0  # seconds for the workers' start, costs, pictures and the page
 
@@ -72,15 +70,11 @@ def _seconds_a_step(net: torch.nn.Module, data: Dataset, experiment: Experiment)
     """The quicker of two training steps after a first one, on one thread as the workers have."""
     device, threads = torch.device(experiment.settings.device), torch.get_num_threads()
     torch.set_num_threads(1)
-    task = task_for(data.task, len(data.classes))
-    pick = [i % len(data.train.images) for i in range(experiment.batch)]
-    targets = torch.from_numpy(data.train.targets[pick]).to(device)
+    step = step_of(net.train(), data, experiment, device)
     times = []
-    net.train()
     for _ in range(3):
-        started = time.perf_counter()
-        images = to_input(torch.from_numpy(data.train.images[pick]).permute(0, 3, 1, 2), device)
-        task.loss(net(images), targets).backward()  # type: ignore[no-untyped-call]
-        times.append(time.perf_counter() - started)
+        started = now(device)
+        step()
+        times.append(now(device) - started)
     torch.set_num_threads(threads)
     return min(times[1:])

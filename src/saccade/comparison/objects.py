@@ -103,6 +103,13 @@ def _elongation(owner: NDArray[Any], y: NDArray[Any], left: NDArray[Any], length
     return elongation
 
 
+def middle_pixel(region: NDArray[np.bool_]) -> tuple[int, int]:
+    """The pixel (y, x) of a region (H, W) that is nearest to its centre of mass."""
+    ys, xs = np.nonzero(region)
+    nearest = np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2)
+    return int(ys[nearest]), int(xs[nearest])
+
+
 @dataclass(frozen=True)
 class Grouping:
     """Objects in three buckets by one property.

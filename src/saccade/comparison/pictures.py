@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from saccade.comparison.experiment import Experiment
-from saccade.comparison.objects import find_objects
+from saccade.comparison.objects import find_objects, middle_pixel
 from saccade.data import IGNORE, Dataset
 from saccade.files import replacing, write_json
 from saccade.inspection import record
@@ -19,7 +19,6 @@ from saccade.training.loop import WEIGHTS, to_input
 from saccade.training.tasks import task_for
 
 FOLDER = "pictures"
-_ROLES = ("success", "success", "typical", "failure")
 
 
 def take(experiment: Experiment, data: Dataset, device: str) -> None:
@@ -27,7 +26,8 @@ def take(experiment: Experiment, data: Dataset, device: str) -> None:
     folder = experiment.folder / FOLDER
     scores = [_image_scores(experiment, number) for number in range(len(experiment.arms))]
     best = max(range(1, len(scores)), key=lambda number: scores[number].mean())
-    chosen = choose(scores[best] - scores[0])
+    gain = scores[best] - scores[0]
+    chosen = choose(gain)
     indices = [index for index, _ in chosen]
     images, targets = data.val.images[indices], data.val.targets[indices]
     _save(folder / "images.npz", {"images": images, "targets": targets})
@@ -42,7 +42,7 @@ def take(experiment: Experiment, data: Dataset, device: str) -> None:
         arrays = attention(net, x, queries) if arm.spec else {}
         _save(folder / f"{arm.folder}.npz", {"predictions": prediction} | arrays)
     listed = [
-        {"index": index, "name": data.val.names[index], "role": role, "query": query}
+        {"index": index, "name": data.val.names[index], "role": role, "query": query, "gain": float(gain[index])}
         for (index, role), query in zip(chosen, queries, strict=True)
     ]
     size = [int(side) for side in images.shape[1:3]]
@@ -50,13 +50,14 @@ def take(experiment: Experiment, data: Dataset, device: str) -> None:
 
 
 def choose(gain: NDArray[np.float64]) -> list[tuple[int, str]]:
-    """Images for the page, by rule and not by hand: the two largest gains, the middle one, the largest loss."""
+    """Images for the page, by rule and not by hand: the two largest gains, the middle one, the largest loss.
+
+    What gained nothing is no success, and what lost nothing is no failure: both are then called typical.
+    """
     order = np.argsort(-gain, kind="stable")
-    picks = (order[0], order[1 % len(order)], order[len(order) // 2], order[-1])
-    result: dict[int, str] = {}
-    for pick, role in zip(picks, _ROLES, strict=True):
-        result.setdefault(int(pick), role)
-    return list(result.items())
+    picks = dict.fromkeys(int(i) for i in (order[0], order[1 % len(order)], order[len(order) // 2], order[-1]))
+    middle = int(order[len(order) // 2])
+    return [(i, "typical" if i == middle or gain[i] == 0 else "success" if gain[i] > 0 else "failure") for i in picks]
 
 
 def query_of(target: NDArray[Any], control: NDArray[Any], best: NDArray[Any]) -> tuple[int, int]:
@@ -69,10 +70,7 @@ def query_of(target: NDArray[Any], control: NDArray[Any], best: NDArray[Any]) ->
         return target.shape[0] // 2, target.shape[1] // 2
     regions = find_objects(np.where(differs, target.astype(np.int64) + 1, 0)[None])
     sizes = np.where(regions.label > 0, regions.area, 0)
-    largest = regions.paint(np.arange(len(sizes)) == sizes.argmax()).reshape(target.shape)
-    ys, xs = np.nonzero(largest)
-    nearest = np.argmin((ys - ys.mean()) ** 2 + (xs - xs.mean()) ** 2)
-    return int(ys[nearest]), int(xs[nearest])
+    return middle_pixel(regions.paint(np.arange(len(sizes)) == sizes.argmax()).reshape(target.shape))
 
 
 def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -> dict[str, NDArray[np.float32]]:

@@ -17,6 +17,7 @@ from typing import Any
 from saccade.errors import InputError
 
 Event = dict[str, Any]
+_NOT_FROM_HERE = ("-P",)  # a file queue.py where the user happens to be must not replace Python's own
 _PATIENCE = 60.0  # seconds a worker gets to save its run
 
 
@@ -95,7 +96,7 @@ class Pool:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "saccade.comparison.worker", str(self.folder), device],
+                [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=environment,
             )  # fmt: skip
         threading.Thread(target=self._listen, args=(number, process), daemon=True).start()

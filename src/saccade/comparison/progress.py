@@ -17,19 +17,19 @@ class Progress:
 
     Args:
         shown: False: nothing at all.
-        steps: All steps there will be, of all runs and starts.
-        done: Of these, how many an earlier call did.
+        steps: All steps there will be, of all runs and starts; 0 while things are prepared.
     """
 
-    def __init__(self, *, shown: bool, steps: int, done: int = 0) -> None:
+    def __init__(self, *, shown: bool, steps: int) -> None:
         self.shown = shown
-        self.steps = max(1, steps)
-        self.finished = self.finished_before = done
+        self.steps = steps
         self.running: dict[int, tuple[str, int, int]] = {}
+        self.finished = 0  # steps, of runs that are done
+        self.skipped = 0  # steps that resumed runs had done before: no measure of the speed
         self.spoken = time.monotonic()
         self.started: float | None = None
         self.bars: Any = None
-        self.tasks: dict[int, Any] = {}
+        self.tasks: dict[Any, Any] = {}
 
     def __enter__(self) -> Progress:
         if self.shown and sys.stderr.isatty():
@@ -42,7 +42,8 @@ class Progress:
                 TimeRemainingColumn(), console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self.bars.start()
-            self.total = self.bars.add_task("all steps", total=self.steps, completed=self.finished)
+            if self.steps:
+                self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
 
     def __exit__(
@@ -60,44 +61,52 @@ class Progress:
 
     def counting(self, done: int, total: int, what: str) -> None:
         """Preparations, reported as `what` `done` of `total`."""
-        if done in (total, 0) or time.monotonic() - self.spoken > _PLAIN_EVERY:
-            self.spoken = time.monotonic()
-            if done == total and self.shown:
-                self.say(f"{what}: {done}")
+        if self.bars is not None:
+            if what not in self.tasks:
+                self.tasks[what] = self.bars.add_task(what, total=total)
+            self.bars.update(self.tasks[what], completed=done)
+        elif done == total or self._is_time():
+            self.say(f"{what}: {done}/{total}")
 
     def on_event(self, event: Event) -> None:
         """A worker said something."""
+        number = event["worker"]
         if event["event"] == "step":
             if self.started is None:  # the rate is that of the steps: how long workers took to start says nothing
-                self.started, self.finished_before = time.monotonic(), self.finished + event["step"]
-            number = event["worker"]
-            name = f"{event['name']}, seed {event['index']}"
-            _, before, _ = self.running.get(number, (name, 0, 0))
-            before = before if before < event["step"] else 0
-            self.finished += event["step"] - before
-            self.running[number] = (name, event["step"], event["of"])
-            self._show(number, name, event)
-        elif event["event"] == "done":
-            self.running.pop(event["worker"], None)
+                self.started = time.monotonic()
+            if number not in self.running:
+                self.skipped += event["step"]
+            self.running[number] = (f"{event['name']}, seed {event['index']}", event["step"], event["of"])
+            self._show(number)
+        elif event["event"] == "done" and number in self.running:
+            self.finished += self.running.pop(number)[2]
 
-    def _show(self, number: int, name: str, event: Event) -> None:
+    def _show(self, number: int) -> None:
+        name, step, of = self.running[number]
         if self.bars is not None:
             if number not in self.tasks:
-                self.tasks[number] = self.bars.add_task(name, total=event["of"])
-            self.bars.update(self.tasks[number], description=name, total=event["of"], completed=event["step"])
-            self.bars.update(self.total, completed=min(self.finished, self.steps))
-        elif self.shown and time.monotonic() - self.spoken > _PLAIN_EVERY:
-            self.spoken = time.monotonic()
-            self.say(f"{100 * self.finished / self.steps:3.0f}% of all steps, {self._left()} left; now {self._now()}")
+                self.tasks[number] = self.bars.add_task(name, total=of)
+            self.bars.update(self.tasks[number], description=name, total=of, completed=step)
+            self.bars.update(self.tasks["all"], completed=self._done())
+        elif self._is_time():
+            now = "; ".join(f"{name} {step}/{of}" for name, step, of in self.running.values())
+            self.say(f"{100 * self._done() / self.steps:3.0f}% of all steps, {self._left()} left; now {now}")
 
-    def _now(self) -> str:
-        return "; ".join(f"{name} {step}/{of}" for name, step, of in self.running.values())
+    def _is_time(self) -> bool:
+        """Whether the last plain line is long enough ago."""
+        late = time.monotonic() - self.spoken > _PLAIN_EVERY
+        if late:
+            self.spoken = time.monotonic()
+        return late
+
+    def _done(self) -> int:
+        return self.finished + sum(step for _, step, _ in self.running.values())
 
     def _left(self) -> str:
-        done = self.finished - self.finished_before
+        done = self._done() - self.skipped
         if self.started is None or done <= 0:
             return "unknown time"
-        return duration((self.steps - self.finished) * (time.monotonic() - self.started) / done)
+        return duration((self.steps - self._done()) * (time.monotonic() - self.started) / done)
 
 
 def duration(seconds: float) -> str:

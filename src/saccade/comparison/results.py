@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from saccade.comparison.arms import Arm
@@ -124,8 +125,12 @@ def environment(device: str, jobs: int, threads: int) -> dict[str, Any]:
             versions[package] = None
     return {
         "python": platform.python_version(), **versions, "saccade": __version__, "platform": platform.platform(),
-        "cpu": _cpu(), "device": device, "jobs": jobs, "threads": threads,
+        "cpu": _cpu(), "gpu": _gpu(device), "device": device, "jobs": jobs, "threads": threads,
     }  # fmt: skip
+
+
+def _gpu(device: str) -> str | None:
+    return torch.cuda.get_device_name(torch.device(device)) if torch.device(device).type == "cuda" else None
 
 
 def _cpu() -> str:

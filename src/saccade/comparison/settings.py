@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError
-from saccade.files import read_json, write_json
+from saccade.files import read_json
 
 SETTINGS = "settings.json"
 RESULTS = "results.json"
+CACHE = "cache"
+PLACES = "places.json"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Settings:
             words += ["--backbone", self.backbone, "--size", str(self.size)]
         if self.pretrained:
             words += ["--pretrained"] if self.pretrained is True else ["--pretrained", self.pretrained]
+        words += ["--device", self.device]
         for name in ("at", "steps", "epochs", "batch"):
             value = getattr(self, name)
             words += [f"--{name}", str(value)] if value is not None else []
@@ -71,18 +75,13 @@ class Settings:
         return asdict(self) | {"mechanisms": list(self.mechanisms)}
 
 
-def claim(folder: Path, settings: Settings, *, overwrite: bool) -> None:
-    """Make `folder` this comparison's: new, or the same settings as before.
+def refuse(folder: Path, settings: Settings) -> None:
+    """Refuse a folder that belongs to something else; changes nothing.
 
     Raises:
         InputError: The folder holds another comparison (the differing settings are named), or other files.
     """
     path = folder / SETTINGS
-    if path.exists() and overwrite:
-        for inside in ("runs", "start", "cache", "pictures", "logs"):
-            shutil.rmtree(folder / inside, ignore_errors=True)
-        for name in (SETTINGS, RESULTS, "report.html", "experiment.json"):
-            (folder / name).unlink(missing_ok=True)
     if path.exists():
         before, now = read_json(path), settings.to_json()
         differing = [f"{k}: {before.get(k)!r} there, {now[k]!r} now" for k in now if before.get(k) != now[k]]
@@ -91,10 +90,27 @@ def claim(folder: Path, settings: Settings, *, overwrite: bool) -> None:
                 f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
                 "choose another folder with --out, or start anew with --overwrite",
             )
-        return
-    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+    elif folder.exists() and any(entry.name not in (_LOCK, CACHE) for entry in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
-    write_json(path, settings.to_json())
+
+
+def clear(folder: Path) -> None:
+    """Delete a comparison from its folder; anything else there stays.
+
+    Raises:
+        InputError: The folder holds no comparison, or something could not be deleted.
+    """
+    if not (folder / SETTINGS).exists():
+        return
+    try:
+        for name in (RESULTS, "report.html", "experiment.json", PLACES, "costs.json"):
+            (folder / name).unlink(missing_ok=True)
+        for inside in ("runs", "start", "pictures", "logs"):
+            if (folder / inside).exists():
+                shutil.rmtree(folder / inside)
+        (folder / SETTINGS).unlink()
+    except OSError as cause:
+        raise InputError(f"{folder} could not be cleared: {cause}", "choose another folder with --out") from cause
 
 
 @contextmanager
@@ -106,7 +122,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "a+b")  # noqa: SIM115 (held for as long as the comparison runs)
+        handle = open(folder / _LOCK, "a+b")  # noqa: SIM115 (held for as long as the comparison runs)
     except OSError as cause:
         raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
     try:
@@ -116,11 +132,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(
             f"another comparison is running in {folder}", "wait for it, or choose another --out"
         ) from cause
-    try:
+    with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
         yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        handle.close()
 
 
 def _lock(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from saccade.comparison.experiment import Experiment
+from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
@@ -72,10 +72,8 @@ class Worker:
 
     def do_start(self, seed: int) -> None:
         """Train the demo's shared start."""
-        from saccade.data.notes import load_notes
-
         experiment = self.experiment
-        data = load_notes(experiment.folder / "cache", kind="start", seed=experiment.settings.scenes)
+        data = load_start(experiment.settings, experiment.folder)
         net = experiment.base(len(data.classes), data.task, seed)
         folder = experiment.start_folder(seed)
         recipe = self._here(experiment.start_recipe(seed))
@@ -87,7 +85,9 @@ class Worker:
             on_step=self._steps("shared start", seed, recipe.steps),
             should_stop=self.stop.is_set,
         )
-        _, counts = evaluate(net, task_for(data.task, len(data.classes)), data.val, device=torch.device(self.device))
+        where = torch.device(self.device)
+        task = task_for(data.task, len(data.classes))
+        _, counts = evaluate(net, task, data.val, device=where, batch=recipe.batch)
         write_json(folder / RESULT, {"score": score(counts), "seed": seed})
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
 
@@ -111,7 +111,8 @@ class Worker:
 
         data = self.data
         task = task_for(data.task, len(data.classes))
-        predictions, counts = evaluate(net, task, data.val, device=torch.device(self.device))
+        where = torch.device(self.device)
+        predictions, counts = evaluate(net, task, data.val, device=where, batch=self.experiment.batch)
         with replacing(folder / "counts.npy") as temporary, temporary.open("wb") as opened:
             np.save(opened, counts)
         if data.task == "segmentation":

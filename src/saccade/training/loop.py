@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade.data import Dataset, Split
-from saccade.data import Task as TaskName
 from saccade.errors import InputError
 from saccade.files import replacing
 from saccade.insertion import parameter_groups, verify
@@ -56,7 +55,7 @@ class Recipe:
     evaluate_every: int = 0
     """Steps between looks at held-out images for the learning curve; 0: none."""
     evaluate_images: int = 100
-    """How many images such a look takes, from the first."""
+    """How many images such a look takes at most, spread evenly over the split."""
     checkpoint_seconds: float = 20.0
     """Seconds between checkpoints; when one is written changes no result."""
 
@@ -114,7 +113,7 @@ def train(
 
     for step in range(done, recipe.steps):
         started = time.perf_counter()
-        indices, images, targets = _batch(data.train, data.task, recipe, step)
+        indices, images, targets = training_batch(data, recipe, step)
         images, targets = to_input(images, device), targets.to(device)
         factor = one_cycle(step, recipe.steps, recipe.warmup)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
@@ -131,8 +130,9 @@ def train(
         held_out = None
         last = step + 1 == recipe.steps
         if recipe.evaluate_every and ((step + 1) % recipe.evaluate_every == 0 or last):
-            few = slice(0, recipe.evaluate_images)
-            held_out = score(evaluate(model, task, data.val, device=device, which=few)[1])
+            # Spread over the split: images often lie there class by class.
+            few = slice(None, None, math.ceil(len(data.val.images) / recipe.evaluate_images))
+            held_out = score(evaluate(model, task, data.val, device=device, batch=recipe.batch, which=few)[1])
             model.train()
         log.write(step + 1, value, recipe.learning_rate * factor, held_out, seconds)
         on_step(step + 1, value)
@@ -150,7 +150,7 @@ def train(
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, task: Task, split: Split, *, device: torch.device, which: slice = slice(None), batch: int = 50
+    model: nn.Module, task: Task, split: Split, *, device: torch.device, batch: int, which: slice = slice(None)
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Predictions and per-image counts (images, K, 2) of `model` on a split, in evaluation mode."""
     model.eval()
@@ -183,7 +183,9 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
     return high + (low - high) * (1 + math.cos(math.pi * share)) / 2
 
 
-def _batch(split: Split, task: TaskName, recipe: Recipe, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+def training_batch(data: Dataset, recipe: Recipe, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor]:
+    """Indices, uint8 images (B, 3, H, W) and targets of a step, as the network is to see them."""
+    split = data.train
     indices, epochs = batch_at(step, count=len(split.images), batch=recipe.batch, seed=recipe.seed)
     images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
     targets = torch.from_numpy(split.targets[indices])
@@ -191,8 +193,8 @@ def _batch(split: Split, task: TaskName, recipe: Recipe, step: int) -> tuple[NDA
         from saccade.data.augment import augment
 
         keys = [(recipe.seed, int(epoch), int(index)) for epoch, index in zip(epochs, indices, strict=True)]
-        side = split.images.shape[1] if task == "segmentation" else round(split.images.shape[1] * 7 / 8)
-        images, targets = augment(images, targets, task, size=side, keys=keys)
+        side = data.val.images.shape[1]  # training images may be kept larger, to crop from
+        images, targets = augment(images, targets, data.task, size=side, keys=keys)
     return indices, images, targets
 
 
