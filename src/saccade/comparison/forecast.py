@@ -45,7 +45,7 @@ class Forecast:
 
 def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
     """Build every network, time a few steps of each."""
-    with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=1) as speaking:
+    with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=0) as speaking:
         data = load_data(settings, Path(scratch), speaking.counting)
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
