@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
-CHROMIUM = shutil.which("chromium")
+from saccade.installation import CHROMIUM_NAMES
+
+CHROMIUM = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 HAVE_BROWSER = CHROMIUM is not None and importlib.util.find_spec("playwright") is not None
 HOW_TO = "install them with: apt-get install chromium (Debian), and pip install playwright"
 LEFT_OUT = pytest.StashKey[int]()

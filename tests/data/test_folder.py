@@ -80,6 +80,63 @@ def test_hidden_and_other_files_are_left_out(class_folders, load):
     assert len(load(class_folders).classes) == 2
 
 
+def moved(folder):
+    """`folder` elsewhere, with a symbolic link in its place."""
+    away = folder.parents[1] / f"elsewhere {folder.name}"
+    folder.rename(away)
+    folder.symlink_to(away, target_is_directory=True)
+
+
+def same(first, second):
+    for side in ("train", "val"):
+        ours, theirs = getattr(first, side), getattr(second, side)
+        assert ours.names == theirs.names
+        np.testing.assert_array_equal(ours.images, theirs.images)
+        np.testing.assert_array_equal(ours.targets, theirs.targets)
+
+
+def test_linked_class_folders(class_folders, load):
+    before = load(class_folders)
+    for folder in list(class_folders.iterdir()):
+        moved(folder)
+    same(load(class_folders), before)
+
+
+def test_linked_sides_and_files(two_sides, load):
+    before = load(two_sides)
+    moved(two_sides / "valid")
+    moved(two_sides / "train")
+    moved(two_sides / "train" / "coffee" / "0.jpg")
+    same(load(two_sides), before)
+
+
+def test_linked_images_and_masks(masked, load):
+    before = load(masked)
+    moved(masked / "images")
+    moved(masked / "masks")
+    same(load(masked), before)
+
+
+def test_links_in_a_circle_add_nothing(class_folders, load):
+    before = load(class_folders)
+    (class_folders / "coffee" / "again").symlink_to(class_folders / "coffee")
+    (class_folders / "coffee" / "all").symlink_to(class_folders)
+    (class_folders / "coffee" / "top").symlink_to(class_folders.anchor)
+    (class_folders / "coffee" / "self").symlink_to("self")
+    (class_folders / "coffee" / "nowhere").symlink_to(class_folders / "nowhere")
+    same(load(class_folders), before)
+
+
+def test_a_folder_linked_twice_in_a_class_counts_once(class_folders, load):
+    away = class_folders.parent / "more coffee"
+    save(away / "x.jpg", PHOTO)
+    for name in ("a", "b"):
+        (class_folders / "coffee" / name).symlink_to(away)
+    data = load(class_folders)
+    assert len(data.train.names) + len(data.val.names) == 16
+    assert "coffee/a/x.jpg" in {*data.train.names, *data.val.names}
+
+
 def test_masks(masked, load):
     data = load(masked)
     assert (data.task, data.classes) == ("segmentation", ("0", "1", "2"))
@@ -179,6 +236,11 @@ def only(folder, *keep):
             remove(path)
 
 
+def as_jpeg(mask):
+    Image.open(mask).save(mask.with_suffix(".jpg"))
+    mask.unlink()
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -241,6 +303,11 @@ MASKED = {
                                   (d / "classes.txt").write_text("a 0 0 0\nb 1 1 1\nc 2 2 2")),
                        r"masks/3.png: colour \(7, 7, 7\) at pixel y=0, x=0 is not in classes.txt"),
     "colours, no list": (lambda d: save(d / "masks" / "3.png", PHOTO), "3.png: it is a colour mask, and no classes"),
+    "JPEG masks": (lambda d: [as_jpeg(mask) for mask in (d / "masks").iterdir()],
+                   r"6 of 6 images .*\n  masks/\d.jpg: .*save masks as PNG"),
+    "JPEG masks, colours": (lambda d: ([as_jpeg(mask) for mask in (d / "masks").iterdir()],
+                                       (d / "classes.txt").write_text("a 0 0 0\nb 1 1 1\nc 2 2 2")),
+                            r"6 of 6 images .*\n  masks/\d.jpg: .*save masks as PNG"),
     "truncated mask": (lambda d: cut(d / "masks" / "3.png"), "masks/3.png: .*"),
     "truncated image": (lambda d: cut(d / "images" / "3.jpg"), "images/3.jpg: .*[Tt]runcated"),
     "0 and 255": (lambda d: [save(m, (mask_of(PHOTO) > 1) * np.uint8(255)) for m in (d / "masks").iterdir()],
@@ -286,3 +353,35 @@ def test_of_many_bad_files_ten_are_named(class_folders, load):
 def test_refuses_options(class_folders, load, options):
     with pytest.raises(InputError, match=f"`{next(iter(options))}` must be"):
         load(class_folders, **options)
+
+
+def test_linked_folders_are_followed_and_circles_end(class_folders, tmp_path, load):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for folder in class_folders.iterdir():
+        (linked / folder.name).symlink_to(folder, target_is_directory=True)
+    (linked / next(class_folders.iterdir()).name / "up").symlink_to(class_folders, target_is_directory=True)
+    plain, through = load(class_folders), load(linked)
+    assert through.classes == plain.classes
+
+
+def test_a_damaged_exif_block_is_named(class_folders, load, monkeypatch):
+    """struct.error is what Pillow raises then; no other damage is known to end so."""
+    import struct
+
+    from PIL import ImageOps
+
+    def broken(image, **_):
+        raise struct.error("required argument is not an integer")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", broken)
+    with pytest.raises(InputError, match=r"\.(jpg|png): .*required argument is not an integer"):
+        load(class_folders)
+
+
+def test_masks_that_lose_their_numbers_are_refused(tmp_path, load):
+    for number in range(6):
+        save(tmp_path / "d" / "images" / f"{number}.jpg", PHOTO)
+        save(tmp_path / "d" / "masks" / f"{number}.jpg", PHOTO[..., 0])
+    with pytest.raises(InputError, match=r"0\.jpg: the mask is a JPEG.* save masks as PNG"):
+        load(tmp_path / "d")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,8 +12,9 @@ from torchvision.transforms import v2
 
 from saccade.data import IGNORE, PADDING
 from saccade.data.images import UnreadableError, centre, padded, read_image, read_mask, square
+from saccade.errors import MissingExtraError
 
-from .conftest import crops
+from .conftest import crops, mask_of
 
 PHOTO = crops("astronaut", 1)[0]
 
@@ -149,3 +153,60 @@ def test_floats_are_refused(tmp_path):
         read_image(tmp_path / "a.tif")
     with pytest.raises(UnreadableError, match="32-bit floats"):
         read_mask(tmp_path / "a.tif")
+
+
+def test_damaged_exif_is_said(tmp_path):
+    """A tag of another type than its standard: Pillow fails where it writes the tags again, turning the picture."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    damaged = exif.tobytes().replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02")  # the width, as a text
+    assert damaged != exif.tobytes()
+    Image.fromarray(PHOTO).save(tmp_path / "a.jpg", exif=damaged)
+    with pytest.raises(UnreadableError, match="cannot be decoded"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("raised", [zlib.error("bad data"), struct.error("short"), AttributeError("encode"), OSError()])
+def test_whatever_the_decoder_raises_is_said(tmp_path, monkeypatch, raised):
+    Image.fromarray(PHOTO).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(raised))
+    with pytest.raises(UnreadableError, match=str(raised) or "OSError"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "raised", [KeyboardInterrupt(), MemoryError(), MissingExtraError("PIL", "train", ImportError())]
+)
+def test_what_is_not_the_files_fault_passes(tmp_path, monkeypatch, raised):
+    Image.fromarray(PHOTO).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(raised))
+    with pytest.raises(type(raised)):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.jpg", {"quality": 100}),
+        ("a.png", {"format": "JPEG"}),
+        ("a.tif", {"compression": "jpeg"}),
+        ("a.webp", {"quality": 90}),
+        ("a.webp", {"quality": 90, "icc_profile": b"profile"}),
+    ],
+    ids=str,
+)
+def test_lossy_masks_are_refused(tmp_path, name, options):
+    image = Image.fromarray(mask_of(PHOTO))
+    image.save(tmp_path / name, **options)
+    with pytest.raises(UnreadableError, match="save masks as PNG"):
+        read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.tif", {"compression": "tiff_lzw"}), ("a.webp", {"lossless": True}), ("a.bmp", {})]
+)
+def test_lossless_masks_are_taken(tmp_path, name, options):
+    values = mask_of(PHOTO)
+    Image.fromarray(values).save(tmp_path / name, **options)
+    read = read_mask(tmp_path / name)
+    np.testing.assert_array_equal(read if read.ndim == 2 else read[..., 0], values)

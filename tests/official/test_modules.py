@@ -234,7 +234,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         "code.pth": "code.pth: holds more than tensors",
         "half.pth": "half.pth: cannot be read",
         "half.safetensors": "half.safetensors: cannot be read",
-        "weights.onnx": r"expected a .safetensors, .pth or .pt file; received .onnx",
+        "weights.onnx": r"expected a .safetensors, .pth, .pt or .bin file; received .onnx",
         "none.pth": "none.pth: no such file",
     }.items():
         with pytest.raises(saccade.InputError, match=message):

@@ -188,6 +188,7 @@ def write_scenes(rng, folder: Path, arms) -> None:
         (top, left, side), *_ = next((note for note in notes if not note[2]), notes[-1])
         queries.append([top + side // 2, left + side // 2])
         entry = {"index": number * 12, "name": f"scene {number * 12}", "role": roles[number], "query": queries[-1]}
+        entry["gain"] = (0.3, 0.2, 0.1, -0.2)[number]
         index.append(entry)
     write_index(folder, index, np.stack([s[0] for s in scenes]), np.stack([s[1] for s in scenes]))
     for arm in arms:

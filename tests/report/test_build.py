@@ -6,14 +6,19 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from inspect import getsource
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from saccade.comparison import statistics
+from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
 from saccade.report import build_report
+from saccade.report.texts import TEXTS
 from tests.report.fixture import write_comparison
 
 VOID = {"meta", "link", "img", "br", "hr", "wbr"}
@@ -119,7 +124,7 @@ def test_one_seed_gives_no_interval_and_no_verdict(tmp_path, null_interval):
 
 def test_names_from_outside_stay_text(tmp_path):
     name = "<script>alert(1)</script>&\"'"
-    data = {"name": name, "demo": False, "note": name, "classes": [name] * 11, "train": 1, "val": 1, "credits": name}
+    data = {"name": name, "demo": False, "note": name, "classes": [name] * 11, "train": 1, "val": 1}
     page, reader = build(tmp_path, data=data, command=f"saccade compare '{name}'")
     assert reader.open == []
     assert "<script>alert" not in page
@@ -234,3 +239,33 @@ def test_every_text_says_the_same_in_both_languages():
         english, chinese = (set(re.findall(r"{(\w+)}|(<b>)", text)) for text in texts)
         assert key == "joined_more" or english == chinese, key
         assert not re.search(r"[\u4e00-\u9fff][,;:?()]|[,;:?()][\u4e00-\u9fff]", texts[1]), key  # Chinese has its own
+
+
+def test_a_page_without_a_failure_does_not_speak_of_one(tmp_path):
+    page = tmp_path / "with"
+    write_comparison(page, task="segmentation")
+    assert "A failure shows the limit" in build_report(page).read_text(encoding="utf-8")
+    assert "−0.200" in (page / "report.html").read_text(encoding="utf-8")  # the gain stands beside the picture
+    index = json.loads((page / "pictures" / "index.json").read_text())
+    index["images"] = [image for image in index["images"] if image["role"] != "failure"]
+    (page / "pictures" / "index.json").write_text(json.dumps(index))
+    assert "A failure shows the limit" not in build_report(page).read_text(encoding="utf-8")
+
+
+def test_products_that_are_no_shares_are_not_called_so(tmp_path):
+    page = tmp_path
+    write_comparison(page, task="segmentation")
+    for path in (page / "pictures").glob("*.npz"):
+        arrays = dict(np.load(path))
+        signed = {key: value - value.mean() for key, value in arrays.items() if key.endswith("|weights")}
+        np.savez(path, **(arrays | signed))
+    text = build_report(page).read_text(encoding="utf-8")
+    assert "products with the point that asks" in text
+    assert "of the weight (if even" not in text
+
+
+def test_every_verdict_and_reason_has_both_languages():
+    for phrase in (*get_args(Verdict), *re.findall(r'"((?:identical|fewer|no spread)[^"]*)"', getsource(statistics))):
+        english, chinese = TEXTS[phrase]
+        assert english
+        assert chinese != english

@@ -121,6 +121,8 @@ class _Reading:
             return None
 
     def mask(self, file: Path, expected: tuple[int, int]) -> Any:
+        if file.suffix.lower() in (".jpg", ".jpeg"):
+            raise UnreadableError("the mask is a JPEG, which changes class numbers and colours: save masks as PNG")
         mask = read_mask(file)
         height, width = mask.shape[:2]
         if (width, height) != expected:

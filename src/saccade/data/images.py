@@ -108,8 +108,9 @@ def _decoding(path: Path) -> Iterator[Any]:
             yield image
     except pil.UnidentifiedImageError as cause:
         raise UnreadableError("it is not a picture, or of an unknown format") from cause
-    except (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, pil.DecompressionBombError) as cause:
-        # Damaged headers surface from Pillow's decoders as any of these.
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as cause:  # damaged headers surface from Pillow's decoders as anything, struct.error among them
         raise UnreadableError(str(cause) or type(cause).__name__) from cause
 
 

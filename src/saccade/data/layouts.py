@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +82,16 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            yield path
+    # Linked folders are followed, which rglob does not; a link to a folder above would never end.
+    seen = {folder.resolve()}
+    for inside, folders, files in os.walk(folder, followlinks=True):
+        places = {name: (Path(inside) / name).resolve() for name in sorted(folders) if not name.startswith(".")}
+        folders[:] = [name for name, real in places.items() if real not in seen]
+        seen.update(places.values())
+        for name in files:
+            path = Path(inside) / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                yield path
 
 
 def _has_images(folder: Path) -> bool:

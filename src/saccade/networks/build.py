@@ -67,8 +67,8 @@ def _feature_network(timm: Any, backbone: str, *, pretrained: bool) -> nn.Module
         )
     except (TypeError, NotImplementedError, AttributeError, AssertionError) as cause:
         raise InputError(
-            f"{backbone} gives no feature maps at stride 8 ({cause})",
-            "choose a convolutional backbone such as resnet18, resnet50 or regnety_008",
+            f"{backbone} cannot give the feature maps at stride 8 that segmentation reads",
+            "choose one that can, such as resnet18, resnet50 or regnety_008",
         ) from cause
     return made
 
@@ -81,9 +81,11 @@ def load_backbone_file(model: nn.Module, path: Path, name: str) -> None:
     """
     from saccade.official.reading import read_tensors
 
-    given = read_tensors(path)
+    # timm's feature networks write stages_0 for stages.0.
+    given = {key.replace(".", "_"): tensor for key, tensor in read_tensors(path).items()}
     own = model.state_dict()
-    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    found = {key: given[key.replace(".", "_")] for key in own if key.replace(".", "_") in given}
+    fits = {key: tensor for key, tensor in found.items() if own[key].shape == tensor.shape}
     allowed = _classifier_keys(model)
     missing = [k for k in own if k not in fits and k not in allowed and not k.endswith("num_batches_tracked")]
     if missing:

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from saccade.errors import InputError
 
+_WRAPPINGS = ("state_dict", "model", "model_state_dict")
+
 
 def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a state dict or of a file of one: ``.safetensors``, or ``.pth`` / ``.pt`` without unpickling.
+    """The tensors of a state dict or of a file of one: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``, never unpickled.
 
-    A dict that holds the state dict under ``state_dict``, as checkpoints with an epoch and an optimiser do, is
-    unwrapped.
+    A dict that holds the state dict under ``state_dict``, ``model`` or ``model_state_dict``, as checkpoints with an
+    epoch and an optimiser do, is unwrapped.
 
     Raises:
         InputError: No such file, another kind of file, one that cannot be read without running code of its maker, or
@@ -28,8 +30,11 @@ def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, T
         TypeError: Neither a mapping nor a path.
     """
     found: Any = _read_file(Path(source)) if isinstance(source, (str, PathLike)) else source
-    while isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
+    while isinstance(found, Mapping):
+        inner = next((found[key] for key in _WRAPPINGS if isinstance(found.get(key), Mapping)), None)
+        if inner is None:
+            break
+        found = inner
     if not isinstance(found, Mapping):
         raise TypeError(f"a state dict is a mapping of names to tensors; received {type(found).__name__}")
     for key, value in found.items():
@@ -45,9 +50,10 @@ def _read_file(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        if path.suffix == ".safetensors":
+        suffix = path.suffix.lower()
+        if suffix == ".safetensors":
             return load_file(path)
-        if path.suffix in (".pth", ".pt"):
+        if suffix in (".pth", ".pt", ".bin"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as cause:
         raise InputError(
@@ -56,4 +62,4 @@ def _read_file(path: Path) -> Any:
         ) from cause
     except (safetensors.SafetensorError, RuntimeError, EOFError, OSError) as cause:
         raise InputError(f"{path}: cannot be read: {cause}", "the file may be truncated; fetch it again") from cause
-    raise InputError(f"{path}: expected a .safetensors, .pth or .pt file; received {path.suffix or 'no suffix'}")
+    raise InputError(f"{path}: expected a .safetensors, .pth, .pt or .bin file; received {path.suffix or 'no suffix'}")

@@ -128,9 +128,7 @@ def _seed_charts(arms: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
 
 
 def _credits(data: Mapping[str, Any]) -> str:
-    """Whose pictures are shown: of the data where it says so, of the demo's photographs always."""
-    if data.get("credits"):
-        return str(data["credits"])
+    """Whose pictures the demo shows; of a user's own nothing is known."""
     if data["demo"]:
         from saccade.data.notes import CREDITS
 

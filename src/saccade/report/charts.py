@@ -29,7 +29,7 @@ SHAPES = ("circle", "square", "diamond", "triangle")
 def domain(values: Sequence[float], *, pad: float = 0.05) -> tuple[float, float]:
     """The least and largest value with some room beside them; never empty."""
     low, high = min(values), max(values)
-    room = (high - low) * pad or abs(high) * 0.05 or 1.0
+    room = (high - low) * pad if high > low else abs(high) * 0.05 or 1.0
     return low - room, high + room
 
 

@@ -84,6 +84,7 @@ class Case:
     truth: Layer | None
     truth_name: str
     answers: Sequence[Answer]
+    gain: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ class _Reader:
             truth=truth,
             truth_name="" if segmentation else str(self.classes[int(self.target)]),
             answers=answers,
+            gain="" if self.entry.get("gain") is None else numbers.signed(float(self.entry["gain"])),
         )
 
     def answer(self, index: int, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> Answer:
@@ -247,7 +249,12 @@ class _Reader:
             )
             for k in best.tolist()
         ]
-        total = float(weights.sum()) or 1.0
+        if weights.min() < 0 or abs(float(weights.sum()) - 1) > 0.01:  # no shares: dot products may have any sign
+            low, high = float(weights.min()), float(weights.max())
+            caption = both("signed_weights", low=f"{low:.2g}", high=f"{high:.2g}")
+            shown = pictures.heat_overlay(weights, low, high)
+            return Layer(shown, self._alt(arm, "kind_weights", place), caption, "weights", boxes)
+        total = float(weights.sum())
         top, even = float(weights.ravel()[best].sum()) / total, len(best) / weights.size
         high = max(float(weights.max()), PEAK * total / weights.size)
         caption = both("weights", cells=weights.size, top=numbers.percent(top), even=numbers.percent(even))

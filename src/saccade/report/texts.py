@@ -18,10 +18,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "skip": ("Skip to the result", "跳到结果"),
     "language": ("Language", "语言"),
     "theme": ("Light or dark", "浅色或深色"),
-    "unfinished": (
-        "This comparison is not finished: what follows is what has been measured so far. The command at the end continues it.",
-        "比较尚未完成：以下只是目前已测得的部分。运行页末的命令即可继续。",
-    ),
     "made_by": ("Made by saccade {version}. This page is one file and loads nothing from any network.",
                 "由 saccade {version} 生成。本页是单个文件，不从任何网络加载内容。"),
     # verdict
@@ -65,6 +61,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "reference": ("reference", "参照"),
     "identical runs": ("identical runs", "结果完全相同"),
     "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
+    "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),
     # demo
     "demo_heading": ("The task", "任务"),
     "demo_task": (
@@ -100,8 +97,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "留出图像，各方案相同，取其第一次运行（种子 {seed}）的结果。点按图片可放大。",
     ),
     "chosen_note": (
-        "They were chosen by rule: the two largest gains of {best} over {reference}, the median one, and the largest loss.",
-        "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和损失最大的一张。",
+        "They were chosen by rule: the two largest gains of {best} over {reference}, the median one, and the smallest.",
+        "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和最小的一张。",
     ),
     "attention_note": ("Under each arm stands what its mechanism computed for that image.", "每个方案下方是其机制对该图像的计算结果。"),
     "legend_wrong": ("wrong pixels", "错误的像素"),
@@ -113,9 +110,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "success": ("Success", "成功"),
     "failure": ("Failure", "失败"),
     "typical": ("In between", "居中"),
-    "success_of": ("one of the largest gains of {best} over {reference}", "{best} 相对 {reference} 增益最大的图像之一"),
-    "failure_of": ("the largest loss of {best} against {reference}", "{best} 相对 {reference} 损失最大的图像"),
-    "typical_of": ("the median gain of {best} over {reference}", "{best} 相对 {reference} 增益居中的图像"),
+    "gain_of": ("{best} against {reference}: {gain}", "{best} 相对 {reference}：{gain}"),
     "image": ("image", "图像"),
     "truth": ("truth", "真值"),
     "wrong_pixels": ("{share} wrong", "错 {share}"),
@@ -123,6 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "spatial_gate": ("spatial gate {low} to {high}", "空间门 {low} 至 {high}"),
     "weights": ("3 brightest of {cells} cells: {top} of the weight (if even: {even})",
                 "{cells} 格中最亮 3 格占权重 {top}（均匀时 {even}）"),
+    "signed_weights": ("products with the point that asks, {low} to {high}", "与查询点的乘积，{low} 至 {high}"),
     "channel_gates": ("channel gates, {low} to {high}", "通道门，{low} 至 {high}"),
     "channel_gates_rows": ("channel gates of {places} places, first on top, {low} to {high}",
                            "{places} 处的通道门，首处在上，{low} 至 {high}"),
