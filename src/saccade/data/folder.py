@@ -17,7 +17,7 @@ from saccade.data.images import UnreadableError, centre, padded, read_image, rea
 from saccade.data.layouts import Item, Layout, find_layout
 from saccade.errors import InputError
 
-_VERSION = 1  # raised when decoding or resizing changes, so that older caches are made again
+_VERSION = 2  # raised when decoding or resizing changes, so that older caches are made again
 _SHOWN = 10
 
 
@@ -121,8 +121,6 @@ class _Reading:
             return None
 
     def mask(self, file: Path, expected: tuple[int, int]) -> Any:
-        if file.suffix.lower() in (".jpg", ".jpeg"):
-            raise UnreadableError("the mask is a JPEG, which changes class numbers and colours: save masks as PNG")
         mask = read_mask(file)
         height, width = mask.shape[:2]
         if (width, height) != expected:

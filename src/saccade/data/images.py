@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE, PADDING
-from saccade.errors import require
+from saccade.errors import MissingExtraError, require
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
 
@@ -51,9 +51,13 @@ def read_image(path: Path, *, near: int | None = None) -> Any:
 def read_mask(path: Path) -> NDArray[Any]:
     """A mask at its own size: (height, width) of whole numbers, or (height, width, 3) uint8 where it has colours.
 
-    Grey, palette, bilevel and 16-bit masks give their stored values; a palette's colours mean nothing.
+    Grey, palette, bilevel and 16-bit masks give their stored values; a palette's colours mean nothing. Lossy formats
+    are refused: between two classes they invent others.
     """
     with _decoding(path) as image:
+        lossy = _lossy_format(image, path)
+        if lossy is not None:
+            raise UnreadableError(f"the mask is a {lossy}, which changes class numbers and colours: save masks as PNG")
         image = require("PIL.ImageOps", extra="train").exif_transpose(image)
         if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;"):
             return np.asarray(image).astype(np.int64)
@@ -108,10 +112,20 @@ def _decoding(path: Path) -> Iterator[Any]:
             yield image
     except pil.UnidentifiedImageError as cause:
         raise UnreadableError("it is not a picture, or of an unknown format") from cause
-    except (UnreadableError, MemoryError):
+    except (UnreadableError, MissingExtraError, MemoryError):
         raise
     except Exception as cause:  # damaged headers surface from Pillow's decoders as anything, struct.error among them
-        raise UnreadableError(str(cause) or type(cause).__name__) from cause
+        raise UnreadableError(f"it cannot be decoded ({str(cause) or type(cause).__name__})") from cause
+
+
+def _lossy_format(image: Any, path: Path) -> str | None:
+    if image.format in ("JPEG", "MPO"):
+        return "JPEG"
+    if image.info.get("compression") in ("jpeg", "tiff_jpeg"):
+        return "TIFF with JPEG compression"
+    if image.format == "WEBP" and b"VP8L" not in path.read_bytes():  # the chunk of lossless pixels
+        return "lossy WebP"
+    return None
 
 
 def _from_deep_grey(image: Any) -> Any:

@@ -82,14 +82,18 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    # Linked folders are followed, which rglob does not; a link to a folder above would never end.
-    seen = {folder.resolve()}
-    for inside, folders, files in os.walk(folder, followlinks=True):
-        places = {name: (Path(inside) / name).resolve() for name in sorted(folders) if not name.startswith(".")}
-        folders[:] = [name for name, real in places.items() if real not in seen]
-        seen.update(places.values())
+    """Every image below `folder`, through symbolic links too; a folder that several links lead to is read once."""
+    seen = set(folder.resolve().parents)  # a link upwards is a circle, or leads to other classes
+    for place, inner, files in os.walk(folder, followlinks=True):
+        here, real = Path(place), Path(place).resolve()
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        # Real folders come first, so that a link beside one does not rename its images.
+        inner[:] = sorted((n for n in inner if not n.startswith(".")), key=lambda n: ((here / n).is_symlink(), n))
         for name in files:
-            path = Path(inside) / name
+            path = here / name
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
                 yield path
 
@@ -196,7 +200,7 @@ def _pairs(folder: Path) -> tuple[Item, ...]:
     if without:
         raise InputError(
             f"{folder}: {len(without)} of {len(images)} images have no mask: {listed(without)}",
-            "a mask has the name of its image and any suffix: images/a.jpg and masks/a.png",
+            "a mask has the name of its image: images/a.jpg and masks/a.png",
         )
     return tuple(Item(image, masks[stem]) for stem, image in images.items())
 

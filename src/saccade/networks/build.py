@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from saccade.errors import InputError, near, require
 
@@ -66,39 +67,90 @@ def _feature_network(timm: Any, backbone: str, *, pretrained: bool) -> nn.Module
             backbone, features_only=True, out_indices=(-1,), output_stride=8, pretrained=pretrained
         )
     except (TypeError, NotImplementedError, AttributeError, AssertionError) as cause:
+        convolutions = sum(isinstance(module, nn.Conv2d) for module in _without_values(timm, backbone).modules())
+        # Transformers and mixers have one convolution, which cuts the image into patches.
+        reason = ": it is not convolutional" if convolutions < 2 else ""
         raise InputError(
-            f"{backbone} cannot give the feature maps at stride 8 that segmentation reads",
-            "choose one that can, such as resnet18, resnet50 or regnety_008",
+            f"{backbone} cannot be used at stride 8, which segmentation needs{reason}",
+            "choose a backbone that can, such as resnet18, resnet50 or regnety_008",
         ) from cause
     return made
 
 
-def load_backbone_file(model: nn.Module, path: Path, name: str) -> None:
+def _without_values(timm: Any, backbone: str) -> nn.Module:
+    """The classification network's names and shapes; takes no memory and no random numbers."""
+    with torch.device("meta"):
+        made: nn.Module = timm.create_model(backbone)
+    return made
+
+
+def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
     """Load weights of `name` from a file; a classifier of another width is left out, anything else must fit.
+
+    Args:
+        network: timm's classification network, or its feature network, whose names differ.
+        path: Of a file with timm's names of the classification network; tensors beside them are left out.
+        name: timm's name of the backbone.
 
     Raises:
         InputError: No such file, a file that is no plain weights, or tensors that do not fit.
     """
     from saccade.official.reading import read_tensors
 
-    # timm's feature networks write stages_0 for stages.0.
-    given = {key.replace(".", "_"): tensor for key, tensor in read_tensors(path).items()}
-    own = model.state_dict()
-    found = {key: given[key.replace(".", "_")] for key in own if key.replace(".", "_") in given}
-    fits = {key: tensor for key, tensor in found.items() if own[key].shape == tensor.shape}
-    allowed = _classifier_keys(model)
-    missing = [k for k in own if k not in fits and k not in allowed and not k.endswith("num_batches_tracked")]
-    if missing:
+    given = {key.removeprefix("module."): tensor for key, tensor in read_tensors(path).items()}
+    plain = _without_values(require("timm", extra="train"), name)
+    _check_file(given, plain, path, name)
+    by_name = {_plain_name(key): tensor for key, tensor in given.items()}
+    own = network.state_dict()
+    fits = {
+        key: by_name[_plain_name(key)]
+        for key, tensor in own.items()
+        if _plain_name(key) in by_name and by_name[_plain_name(key)].shape == tensor.shape
+    }
+    random = [key for key in own if key not in fits and not _optional(key, plain)]
+    if random:
         raise InputError(
-            f"{path} does not hold the weights of {name}: {len(missing)} of {len(own)} tensors are missing or of "
-            f"another shape, the first are {', '.join(missing[:3])}",
-            "give a file with timm's key names for this backbone",
+            f"{name} at stride 8 has {len(random)} tensors that its file cannot have, the first is {random[0]}",
+            "choose another backbone, such as resnet18, resnet50 or regnety_008",
         )
-    model.load_state_dict(fits, strict=False)
+    network.load_state_dict(fits, strict=False)
 
 
-def _classifier_keys(model: nn.Module) -> set[str]:
-    config: Mapping[str, Any] = getattr(model, "default_cfg", None) or getattr(model, "pretrained_cfg", None) or {}
+def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name: str) -> None:
+    expected = plain.state_dict()
+    missing = [
+        key
+        for key, tensor in expected.items()
+        if (key not in given or given[key].shape != tensor.shape) and not _optional(key, plain)
+    ]
+    # Of a larger network of the same family, which holds all that is expected: more of what the network has.
+    # Other things beside, such as an auxiliary classifier or an index, do no harm.
+    heads, kinds = ({key.split(".")[place] for key in expected} for place in (0, -1))
+    foreign = [
+        key
+        for key in given.keys() - expected.keys()
+        if key.split(".")[0] in heads and key.split(".")[-1] in kinds and not _optional(key, plain)
+    ]
+    for wrong, total, what in (
+        (missing, expected, "are missing or of another shape"),
+        (sorted(foreign), given, "are not its own"),
+    ):
+        if wrong:
+            raise InputError(
+                f"{path} does not hold the weights of {name}: {len(wrong)} of {len(total)} tensors {what}, "
+                f"the first are {', '.join(wrong[:3])}",
+                "give a file with timm's key names for this backbone",
+            )
+
+
+def _plain_name(key: str) -> str:
+    """The same for a tensor of a classification network and of its feature network (stages_0, model.stages.0)."""
+    return key.removeprefix("model.").replace(".", "_")
+
+
+def _optional(key: str, plain: nn.Module) -> bool:
+    """Whether a file may lack it: a counter, or of the classifier."""
+    config: Any = plain.pretrained_cfg
     heads = config.get("classifier") or "fc"
     prefixes = (heads,) if isinstance(heads, str) else tuple(heads)
-    return {key for key in model.state_dict() if key.startswith(tuple(f"{prefix}." for prefix in prefixes))}
+    return key.endswith("num_batches_tracked") or key.startswith(tuple(f"{prefix}." for prefix in prefixes))

@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,7 +18,7 @@ _WRAPPINGS = ("state_dict", "model", "model_state_dict")
 
 
 def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a state dict or of a file of one: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``, never unpickled.
+    """The tensors of a state dict or of a file of one (``.safetensors``, ``.pth``, ``.pt``, ``.bin``), never unpickled.
 
     A dict that holds the state dict under ``state_dict``, ``model`` or ``model_state_dict``, as checkpoints with an
     epoch and an optimiser do, is unwrapped.
@@ -58,8 +57,13 @@ def _read_file(path: Path) -> Any:
     except pickle.UnpicklingError as cause:
         raise InputError(
             f"{path}: holds more than tensors, and reading that could run code of its maker",
-            "where you trust the file, open it yourself and give load_official the state dict",
+            "where you trust the file, open it yourself and save its state dict alone as .safetensors",
         ) from cause
-    except (safetensors.SafetensorError, RuntimeError, EOFError, OSError) as cause:
-        raise InputError(f"{path}: cannot be read: {cause}", "the file may be truncated; fetch it again") from cause
+    except MemoryError:
+        raise
+    except Exception as cause:  # damaged files surface from torch as anything, UnicodeDecodeError among them
+        raise InputError(
+            f"{path}: cannot be read: {str(cause) or type(cause).__name__}",
+            "the file may be truncated; fetch it again",
+        ) from cause
     raise InputError(f"{path}: expected a .safetensors, .pth, .pt or .bin file; received {path.suffix or 'no suffix'}")
