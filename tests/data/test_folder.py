@@ -377,11 +377,3 @@ def test_a_damaged_exif_block_is_named(class_folders, load, monkeypatch):
     monkeypatch.setattr(ImageOps, "exif_transpose", broken)
     with pytest.raises(InputError, match=r"\.(jpg|png): .*required argument is not an integer"):
         load(class_folders)
-
-
-def test_masks_that_lose_their_numbers_are_refused(tmp_path, load):
-    for number in range(6):
-        save(tmp_path / "d" / "images" / f"{number}.jpg", PHOTO)
-        save(tmp_path / "d" / "masks" / f"{number}.jpg", PHOTO[..., 0])
-    with pytest.raises(InputError, match=r"0\.jpg: the mask is a JPEG.* save masks as PNG"):
-        load(tmp_path / "d")

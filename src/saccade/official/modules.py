@@ -51,7 +51,8 @@ def load_official(module: Mechanism, state_dict: Mapping[str, Any] | str | PathL
 
     Args:
         module: What to fill, made by :func:`saccade.create`.
-        state_dict: Tensors by name, or the path of a ``.safetensors``, ``.pth`` or ``.pt`` file; nothing is unpickled.
+        state_dict: Tensors by name, or the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file; nothing is
+            unpickled.
 
     Raises:
         InputError: The state dict does not fit: the message names the layout recognised, the keys that are missing,
