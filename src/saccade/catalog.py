@@ -63,6 +63,18 @@ _ENTRIES = (
         aliases=("squeeze_excitation",),
     ),
     Entry(
+        "se_var1", "saccade.mechanisms.se_var:SEVar1", "gate", "channel", _RESIDUAL, "SE-Var1: the means alone",
+        "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
+    ),
+    Entry(
+        "se_var2", "saccade.mechanisms.se_var:SEVar2", "gate", "channel", _RESIDUAL, "SE-Var2: a weight a channel",
+        "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
+    ),
+    Entry(
+        "se_var3", "saccade.mechanisms.se_var:SEVar3", "gate", "channel", _RESIDUAL, "SE-Var3: one full matrix",
+        "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
+    ),
+    Entry(
         "eca", "saccade.mechanisms.eca:EfficientChannelAttention", "gate", "channel", _RESIDUAL,
         "Efficient channel attention", "Wang et al., CVPR 2020, arXiv:1910.03151", "BangguWu/ECANet",
         aliases=("efficient_channel_attention",),

@@ -37,7 +37,6 @@ NOT_YET = frozenset(
         "ocr_block", "ocr_object_attention", "ocr_spatial_gather",
         "psa_hrnet_basic_block",
         "sagan", "sagan_official",
-        "se_var1", "se_var2", "se_var3",
         "simplified_nl",
         "sk", "sk_reimpl", "sk_resnet",
     }

@@ -1,4 +1,4 @@
-"""Our mechanism for each recorded case of the gates: SE, ECA, CBAM, PSA, GC, from every source there is of them."""
+"""Our mechanism for each recorded case of the gates: SE and its variants, ECA, CBAM, PSA, GC, from every source there is of them."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ def _with_biases(case: Case) -> Options:
 
 def _timm_se(case: Case) -> Options:
     return {"variant": "timm"} | _timm_width(case, 1 / 16, 8) | case.options(_TIMM | {"bias": "bias"})
+
+
+def _se_variant(case: Case) -> Options:
+    return case.options({"channels": "channels"})
 
 
 def _eca(case: Case) -> Options:
@@ -153,6 +157,9 @@ _SOURCES: Mapping[tuple[str, str | None, str | None], tuple[str, Callable[[Case]
     ("se", "moskomule/senet.pytorch", "senet/se_module.py:SELayer"): ("se", _moskomule),
     ("se", "Cadene/pretrained-models.pytorch", "pretrainedmodels/models/senet.py:SEModule"): ("se", _with_biases),
     ("se", _TIMM_REPO, "timm/layers/squeeze_excite.py:SEModule"): ("se", _timm_se),
+    ("se_var1", None, None): ("se_var1", _se_variant),
+    ("se_var2", None, None): ("se_var2", _se_variant),
+    ("se_var3", None, None): ("se_var3", _se_variant),
     ("eca", "BangguWu/ECANet", "models/eca_module.py:eca_layer"): ("eca", _eca),
     ("eca_ns", "BangguWu/ECANet", "models/eca_ns.py:eca_layer"): ("eca", _eca_unshared),
     ("eca", _TIMM_REPO, "timm/layers/eca.py:EcaModule"): ("eca", _timm_eca),

@@ -110,7 +110,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "success": ("Success", "成功"),
     "failure": ("Failure", "失败"),
     "typical": ("In between", "居中"),
-    "gain_of": ("{best} against {reference}: {gain}", "{best} 相对 {reference}：{gain}"),
+    "gain_of": ("{best} against {reference}, on this image alone: {gain}", "仅就此图，{best} 相对 {reference}：{gain}"),
     "image": ("image", "图像"),
     "truth": ("truth", "真值"),
     "wrong_pixels": ("{share} wrong", "错 {share}"),

@@ -1,0 +1,149 @@
+"""What is left of squeeze-and-excitation without its hidden layer: three gates on the channel means.
+
+Q. Wang, B. Wu, P. Zhu, P. Li, W. Zuo, Q. Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
+Networks", CVPR 2020, arXiv:1910.03151: the ablations before ECA itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.mechanisms.base import Mechanism
+
+
+class _MeanGate(Mechanism):
+    """One factor a channel: the sigmoid of some function of the channel means."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self._gate(x)[:, :, None, None]
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """The channel gate, (B, C)."""
+        return {"channel": self._gate(x)}
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {"channels": tensors["weight"].shape[0]} if "weight" in tensors else {}
+
+    def _gate(self, x: Tensor) -> Tensor:
+        self.check(x)
+        return self._logits(x.mean(dim=(2, 3))).sigmoid()
+
+    def _logits(self, mean: Tensor) -> Tensor:
+        """From the means to the logits, both (B, C)."""
+        raise NotImplementedError
+
+
+class SEVar1(_MeanGate):
+    r"""Scale each channel by the sigmoid of its mean: a gate without parameters.
+
+    .. math:: \tilde x_c = \sigma(y_c)\, x_c, \quad y_c = \frac{1}{HW}\sum_{hw} x_{chw}
+
+    Args:
+        channels: C, of the input and of the output.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, or a map of another shape.
+
+    Start: not the identity; channels of mean 0 are halved. Insertion wraps it.
+
+    Cost: no parameters and no multiply-adds but for the means and the scaling. No channel sees another.
+
+    Example:
+        >>> import torch, saccade
+        >>> gate = saccade.create("se_var1", channels=64)
+        >>> gate(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+
+    Differences: none known; the paper gives the equation, no code was released.
+    """
+
+    label = "SE-Var1"
+
+    def _logits(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+class SEVar2(_MeanGate):
+    r"""Scale each channel by the sigmoid of its mean times a weight of its own.
+
+    .. math:: \tilde x_c = \sigma(w_c\, y_c)\, x_c, \quad y_c = \frac{1}{HW}\sum_{hw} x_{chw}
+
+    Args:
+        channels: C, of the input and of the output.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, or a map of another shape.
+
+    Start: not the identity. The weights start at 1, where it is SE-Var1. Insertion wraps it.
+
+    Cost: C parameters, C multiply-adds. No channel sees another.
+
+    Example:
+        >>> import torch, saccade
+        >>> gate = saccade.create("se_var2", channels=64)
+        >>> sum(p.numel() for p in gate.parameters())
+        64
+
+    Differences: the paper gives the equation and the count of parameters, no code and no start; the start is ours.
+    """
+
+    label = "SE-Var2"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def _logits(self, mean: Tensor) -> Tensor:
+        return mean * self.weight.to(mean.dtype)
+
+
+class SEVar3(_MeanGate):
+    r"""Scale each channel by a gate computed from all channel means with one full matrix.
+
+    .. math:: \tilde x = \sigma(W y)\, x, \quad y_c = \frac{1}{HW}\sum_{hw} x_{chw}
+
+    Args:
+        channels: C, of the input and of the output.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, or a map of another shape.
+
+    Start: not the identity; the matrix starts as that of a linear layer of PyTorch, and a new gate is about 0.5.
+    Insertion wraps it.
+
+    Cost: C^2 parameters, C^2 multiply-adds: much more than SE, whose hidden layer is narrow.
+
+    Example:
+        >>> import torch, saccade
+        >>> gate = saccade.create("se_var3", channels=64)
+        >>> sum(p.numel() for p in gate.parameters())
+        4096
+
+    Differences: the paper gives the equation and the count of parameters, no code and no start; the start is ours.
+    """
+
+    label = "SE-Var3"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.weight = nn.Parameter(torch.empty(channels, channels))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def _logits(self, mean: Tensor) -> Tensor:
+        return F.linear(mean, self.weight)
