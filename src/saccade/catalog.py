@@ -85,6 +85,19 @@ _ENTRIES = (
         aliases=("convolutional_block_attention",),
     ),
     Entry(
+        "bam", "saccade.mechanisms.bam:BAM", "gate", "both", Placement("stage:1--2"), "Bottleneck attention module",
+        "Park et al., BMVC 2018, arXiv:1807.06514", "Jongchan/attention-module", aliases=("bottleneck_attention",),
+    ),
+    Entry(
+        "sk", "saccade.mechanisms.sk:SelectiveKernel", "gate", "channel", Placement("inner"), "Selective kernels",
+        "Li et al., CVPR 2019, arXiv:1903.06586", "implus/SKNet, pppLang/SKNet", aliases=("selective_kernel",),
+    ),
+    Entry(  # every=100: the last block of each stage
+        "gsop", "saccade.mechanisms.gsop:GSoP", "gate", "channel", Placement("residual", every=100),
+        "Global second-order pooling", "Gao et al., CVPR 2019, arXiv:1811.12006",
+        "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks", aliases=("global_second_order_pooling",),
+    ),
+    Entry(
         "psa", "saccade.mechanisms.psa:PolarizedSelfAttention", "gate", "both", Placement("inner"),
         "Polarized self-attention", "Liu et al., arXiv:2107.00782", "DeLightCMU/PSA", aliases=("polarized",),
     ),

@@ -30,15 +30,14 @@ INDEXES = ("index-gates.json", "index-dense.json")
 NOT_YET = frozenset(
     {
         "a2_double_attention", "a2_double_attention_residual",
-        "bam", "bam_quirk",
         "danet_head",
         "fla", "fla_output_head",
-        "gsop_channel", "gsop_covpool", "gsop_fusion", "gsop_meta", "gsop_spatial", "gsop_sqrtm", "gsop_triuvec",
+        "gsop_covpool", "gsop_meta", "gsop_sqrtm", "gsop_triuvec",
         "ocr_block", "ocr_object_attention", "ocr_spatial_gather",
         "psa_hrnet_basic_block",
         "sagan", "sagan_official",
         "simplified_nl",
-        "sk", "sk_reimpl", "sk_resnet",
+        "sk_resnet",
     }
 )  # fmt: skip
 
@@ -79,7 +78,7 @@ class Case:
 
     @property
     def dtype(self) -> torch.dtype:
-        found: torch.dtype = getattr(torch, self.entry["dtype"])
+        found: torch.dtype = getattr(torch, self.entry["dtype"].split()[0])  # what follows says how it is stored
         return found
 
     @property
@@ -96,7 +95,9 @@ class Case:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        return load_file(self.directory / self.entry["file"])
+        """All recorded tensors, in the precision they were computed in; some large ones are stored in a lower one."""
+        stored = load_file(self.directory / self.entry["file"])
+        return {key: t.to(self.dtype) if t.is_floating_point() else t for key, t in stored.items()}
 
     def options(self, table: Mapping[str, str | Callable[[Any], Mapping[str, Any]]]) -> dict[str, Any]:
         """The authors' constructor arguments as our options.
@@ -127,8 +128,12 @@ def load(directory: Path = DIRECTORY) -> list[Case]:
 
 
 def is_block(case: Case) -> bool:
-    """Whether the case is a whole residual block (its class says so), not the mechanism alone."""
-    return (case.path or "").endswith(BLOCKS)
+    """Whether the case is a whole residual block (its class says so), not the mechanism alone.
+
+    GSoP's gates are part of the authors' block class; a recording of the gate alone has no width of the block's input.
+    """
+    gate_alone = case.mechanism.startswith("gsop") and "inplanes" not in case.constructor
+    return (case.path or "").endswith(BLOCKS) and not gate_alone
 
 
 def collected(mapped: frozenset[str], directory: Path = DIRECTORY) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Our mechanism for each recorded case of the gates: SE and its variants, ECA, CBAM, PSA, GC, from every source there is of them."""
+"""Our mechanism for each recorded case of the gates: one entry a source, from every source there is."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _PSA_CLASSES = {
     "ParallelPolarizedSelfAttention": "paper_parallel",
     "SequentialPolarizedSelfAttention": "paper_sequential",
 }
+_GSOP_CODES = {"1": "channel", "2": "spatial", "+": "sum", "M": "max", "&": "concat"}
 _FUSIONS = {"channel_add": "add", "channel_mul": "mul"}
 
 
@@ -100,6 +101,77 @@ def _timm_cbam(case: Case) -> Options:
     return {"variant": "timm"} | _timm_width(case, 1 / 16, 1) | case.options(table)
 
 
+def _bam(case: Case) -> Options:
+    return case.options(
+        {
+            "gate_channel": "channels",
+            "reduction_ratio": "reduction",
+            "num_layers": "num_layers",
+            "dilation_conv_num": "num_convs",
+            "dilation_val": "dilation",
+        }
+    )
+
+
+def _bam_as_printed(case: Case) -> Options:
+    return {"window": "released"} | _bam(case)
+
+
+def _sk(case: Case) -> Options:
+    names = ("channels", "groups", "stride", "branches")
+    return case.options({"d": "inner_channels"} | {name: name for name in names})
+
+
+def _ppplang_sk(case: Case) -> Options:
+    names = {"features": "channels", "M": "branches", "G": "groups", "stride": "stride"}
+    given = case.constructor
+    width = max(int(given["features"] / given["r"]), given.get("L", 32))
+    unused = {"WH": _dropped, "r": _dropped, "L": _dropped}  # WH is the map's side, which their code never reads
+    return {"variant": "popular", "inner_channels": width} | case.options(names | unused)
+
+
+def _timm_sk(case: Case) -> Options:
+    if case.constructor.get("out_channels", case.constructor["in_channels"]) != case.constructor["in_channels"]:
+        raise LookupError(f"{case.name}: our SK changes no width; received {case.constructor}")
+    table = {
+        "in_channels": "channels",
+        "out_channels": _dropped,
+        "stride": "stride",
+        "groups": lambda groups: {"groups": min(groups, case.constructor["in_channels"])},
+        "split_input": "split",
+        "keep_3x3": lambda keep: {"second": "dilated" if keep else "5x5"},
+        "rd_channels": "inner_channels",
+        "rd_ratio": _dropped,
+        "rd_divisor": _dropped,
+    }
+    given = {"channels": case.constructor["in_channels"]} | dict(case.constructor)
+    width = _timm_width(Case(case.entry | {"constructor": given}, case.directory), 1 / 16, 8, keep=0.9)
+    return {"variant": "timm"} | width | case.options(table)
+
+
+def _gsop(case: Case) -> Options:
+    """The gate inside the authors' block. What was set by hand stands in the notes and the tensors alone."""
+    strided = case.constructor["planes"] <= 64 and "stride set to 1 by hand" not in case.entry["notes"]
+    options = {"channels": case.entry["input_shape"][1], "stride": 2 if strided else 1} | case.options(
+        {
+            "planes": _dropped,  # the block's inner width
+            "attention": lambda code: {"variant": _GSOP_CODES[code]},
+            "att_dim": "dim",
+            "grid": _square,
+        }
+    )
+    if options["variant"] == "concat":
+        _, width, kernel, _ = case.tensors()["param.dilate_conv_for_concat1.weight"].shape
+        options |= {"fusion_kernel": kernel, "fusion_groups": options["channels"] // width}
+    return options
+
+
+def _square(sides: list[int]) -> Options:
+    if sides[0] != sides[1]:
+        raise LookupError(f"our grid is square; received {sides}")
+    return {"grid": sides[0]}
+
+
 def _gc(case: Case) -> Options:
     return case.options(
         {
@@ -140,19 +212,23 @@ def _dropped(_: Any) -> Options:
 _TIMM: Table = {"channels": "channels", "rd_channels": "inner_channels", "rd_ratio": _dropped, "rd_divisor": _dropped}
 
 
-def _timm_width(case: Case, ratio: float, divisor: int) -> Options:
+def _timm_width(case: Case, ratio: float, divisor: int, keep: float = 0.0) -> Options:
     """Nothing where our default is theirs; else the width that their ratio and divisor give."""
     given = case.constructor
     if not {"rd_ratio", "rd_divisor"} & set(given):
         return {}
     divisor = given.get("rd_divisor", divisor)
     width = given["channels"] * given.get("rd_ratio", ratio)
-    return {"inner_channels": max(divisor, int(width + divisor / 2) // divisor * divisor)}
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return {"inner_channels": rounded + divisor if rounded < keep * width else rounded}
 
 
 _TIMM_REPO = "huggingface/pytorch-image-models"
 _PSA_REPO = ("DeLightCMU/PSA", "semantic-segmentation/network/PSA.py")
 _XMU_REPO = ("xmu-xiaoma666/External-Attention-pytorch", "model/attention/PolarizedSelfAttention.py")
+_GSOP_REPO = (
+    "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks", "torchvision/models/resnet.py:Bottleneck"
+)  # fmt: skip
 _SOURCES: Mapping[tuple[str, str | None, str | None], tuple[str, Callable[[Case], Options]]] = {
     ("se", "moskomule/senet.pytorch", "senet/se_module.py:SELayer"): ("se", _moskomule),
     ("se", "Cadene/pretrained-models.pytorch", "pretrainedmodels/models/senet.py:SEModule"): ("se", _with_biases),
@@ -166,6 +242,14 @@ _SOURCES: Mapping[tuple[str, str | None, str | None], tuple[str, Callable[[Case]
     ("eca_circular", _TIMM_REPO, "timm/layers/eca.py:CecaModule"): ("eca", _timm_eca_circular),
     ("cbam", "Jongchan/attention-module", "MODELS/cbam.py:CBAM"): ("cbam", _cbam),
     ("cbam", _TIMM_REPO, "timm/layers/cbam.py:CbamModule"): ("cbam", _timm_cbam),
+    ("bam", "Jongchan/attention-module", "MODELS/bam.py:BAM"): ("bam", _bam),
+    ("bam_quirk", "Jongchan/attention-module", "MODELS/bam.py:BAM"): ("bam", _bam_as_printed),
+    ("sk", "implus/SKNet", "models/sknet50.prototxt"): ("sk", _sk),
+    ("sk_reimpl", "pppLang/SKNet", "sknet.py:SKConv"): ("sk", _ppplang_sk),
+    ("sk", _TIMM_REPO, "timm/layers/selective_kernel.py:SelectiveKernel"): ("sk", _timm_sk),
+    ("gsop_channel", *_GSOP_REPO): ("gsop", _gsop),
+    ("gsop_spatial", *_GSOP_REPO): ("gsop", _gsop),
+    ("gsop_fusion", *_GSOP_REPO): ("gsop", _gsop),
     ("gc", "xvjiarui/GCNet", "mmdet/ops/gcb/context_block.py:ContextBlock"): ("gc", _gc),
     ("gc", "open-mmlab/mmcv", "mmcv/cnn/bricks/context_block.py:ContextBlock"): ("gc", _gc),
     ("gc", _TIMM_REPO, "timm/layers/global_context.py:GlobalContext"): ("gc", _timm_gc),

@@ -29,6 +29,28 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"parts": "channel"},
         {"parts": "spatial", "kernel_size": 3},
     ),
+    "bam": (
+        {"combine": "sum"},
+        {"combine": "sum", "final_norm": True},
+        {"window": "released"},
+        {"parts": "channel"},
+        {"parts": "spatial"},
+    ),
+    "sk": (
+        {"branches": 3},
+        {"second": "5x5", "groups": 8},
+        {"variant": "popular"},
+        {"variant": "timm"},
+        {"variant": "timm", "split": False},
+    ),
+    "gsop": (
+        {"stride": 2},
+        {"variant": "spatial", "dim": 16},
+        {"variant": "spatial", "covariance": "true"},
+        {"variant": "sum", "dim": 16},
+        {"variant": "max", "dim": 16},
+        {"variant": "concat", "dim": 16, "fusion_kernel": 5, "fusion_groups": 4},
+    ),
     "psa": (
         {"variant": "sequential"},
         {"variant": "paper_parallel"},
@@ -66,7 +88,10 @@ IDLE: Mapping[str, tuple[str, ...]] = {
 }
 NOT_SUMMING_TO_1 = ("dot_product", "concatenation")
 # Forms that cannot normalise one sample of one number in training, as their authors' code cannot.
-NEEDS_A_BATCH: frozenset[str] = frozenset()
+NEEDS_A_BATCH: frozenset[str] = frozenset(
+    {"bam", "bam[combine=sum]", "bam[combine=sum,final_norm=True]", "bam[window=released]", "bam[parts=channel]"}
+    | {"sk", "sk[branches=3]", "sk[second=5x5,groups=8]", "sk[variant=timm]", "sk[variant=timm,split=False]"}
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +132,14 @@ class Form:
         with torch.no_grad():
             for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
                 if tensor.is_floating_point():
-                    low, high = (0.5, 1.5) if name.endswith("running_var") else (-0.2, 0.4)
+                    # Of a narrow norm's weights all may be negative, and the relu behind it dead.
+                    positive = name.endswith("running_var") or ("norm" in name and name.endswith(".weight"))
+                    low, high = (0.5, 1.5) if positive else (-0.2, 0.4)
                     values = torch.rand(tensor.shape, generator=draw, dtype=torch.float64)
-                    tensor.copy_(values * (high - low) + low)
+                    values = values * (high - low) + low
+                    if tensor.dim() > 1 and tensor[0].numel() > 64:  # a sum of so many would saturate every gate
+                        values = (values - values.mean()) * (64 / tensor[0].numel()) ** 0.5
+                    tensor.copy_(values)
         return module
 
     def map(self, batch: int = 3, dtype: torch.dtype = torch.float64, size: tuple[int, ...] | None = None) -> Tensor:

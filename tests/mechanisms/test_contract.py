@@ -125,7 +125,7 @@ def test_no_sample_sees_another(form: Form) -> None:
 @every_form
 def test_every_parameter_learns_but_those_that_provably_do_nothing(form: Form) -> None:
     module = form.awake()
-    y = module(form.map())
+    y = module(form.map().requires_grad_())  # so that a form without parameters has a gradient too
     cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=y.dtype)
     (y * cotangent).sum().backward()
     largest = max((parameter.grad.abs().max() for parameter in module.parameters()), default=0.0)

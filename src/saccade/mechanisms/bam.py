@@ -1,0 +1,228 @@
+"""Bottleneck attention: one gate for channels and positions together, from two branches.
+
+J. Park, S. Woo, J.-Y. Lee, I. S. Kweon, "BAM: Bottleneck Attention Module", BMVC 2018, arXiv:1807.06514.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced, width_options
+
+_MOST_LAYERS = 10  # of a branch, that the key names are written out for; the authors have 1 and 2
+
+
+class BAM(Mechanism):
+    r"""Enlarge a map by a gate of what a channel branch and a spatial branch say of it.
+
+    .. math:: \tilde x = x\,(1 + \sigma(M_c(x) \cdot M_s(x))), \quad
+              M_c(x) = W_1\,\mathrm{relu}(\mathrm{BN}(W_0 \bar x + b_0)) + b_1
+
+    with the mean over positions x-bar, and M_s a 1x1 convolution to the hidden width, two dilated 3x3 convolutions,
+    each of these with a batch norm and a relu, and a 1x1 convolution to one plane. The product of (B, C, 1, 1) and
+    (B, 1, H, W) is one of logits. The paper's letters here: r is `reduction`, d `dilation`; W_0 `channel.layers.0`,
+    W_1 `channel.expand`; f_0 `spatial.reduce`, f_1 and f_2 `spatial.convs`, f_3 `spatial.project`.
+
+    Args:
+        channels: C, of the input and of the output.
+        combine: ``"product"`` of the branches' logits, as released, or ``"sum"``, as printed.
+        window: What the channel branch takes the mean of: the ``"whole"`` map, or, as ``"released"``, the left H x H
+            square of it.
+        reduction: Both branches have max(1, C // reduction) hidden channels.
+        dilation: Of the 3x3 convolutions, which are padded by as much.
+        parts: ``"both"``, or one branch alone: ``"channel"``, ``"spatial"``; its own logits make the gate then.
+        num_layers: Hidden layers of the channel branch.
+        num_convs: Dilated convolutions of the spatial branch.
+        final_norm: Whether each branch ends in a batch norm, as printed. The released code has none.
+        inner_channels: The hidden width itself, in place of `reduction`.
+
+    Shape: (B, C, H, W) -> (B, C, H, W); ``window="released"`` only for H <= W < 2 H.
+
+    Raises:
+        InputError: A size below 1, an unknown `combine`, `window` or part, a map of another shape or one that the
+            released window does not fit, or training on what a batch norm cannot normalise: a single sample in the
+            channel branch, a single value in the spatial one.
+
+    Start: not the identity; the factor lies between 1 and 2, at first about 1.5. Insertion wraps it. Convolutions
+    start Kaiming normal (fan out), biases at 0, as in the authors' network.
+
+    Cost: for h hidden channels 2 C h + (C h + 18 h^2 + h) N multiply-adds for N = H W; 3 C h + C + 18 h^2 + 13 h + 1
+    parameters. The channel branch keeps no resolution, the spatial branch the full one; relu after each norm.
+
+    Example:
+        >>> import torch, saccade
+        >>> bam = saccade.create("bam", channels=64)
+        >>> bam(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> bam.gate(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+
+    Differences: the paper adds the branches and normalises their ends, the released code and weights multiply and do
+    not; the paper's form is ``combine="sum", final_norm=True``. The released code pools an H x H window whatever the
+    width: right on square maps, silently a crop for H < W < 2 H, an error elsewhere. It stores an undefined name, so
+    it needs one line less to run at all. A popular copy pads its dilated convolutions too little and so works for 7 x 7
+    maps only. With C below `reduction` the authors' rule gives no hidden channel; ours keeps 1.
+    """
+
+    label = "BAM"
+    layouts = (
+        Layout(
+            "Jongchan/attention-module",
+            {
+                "channel_att.gate_c.gate_c_fc_final.": "channel.expand.",
+                "spatial_att.gate_s.gate_s_conv_reduce0.": "spatial.reduce.",
+                "spatial_att.gate_s.gate_s_bn_reduce0.": "spatial.reduce_norm.",
+                "spatial_att.gate_s.gate_s_conv_final.": "spatial.project.",
+                **{f"channel_att.gate_c.gate_c_fc_{i}.": f"channel.layers.{i}." for i in range(_MOST_LAYERS)},
+                **{f"channel_att.gate_c.gate_c_bn_{i + 1}.": f"channel.norms.{i}." for i in range(_MOST_LAYERS)},
+                **{f"spatial_att.gate_s.gate_s_conv_di_{i}.": f"spatial.convs.{i}." for i in range(_MOST_LAYERS)},
+                **{f"spatial_att.gate_s.gate_s_bn_di_{i}.": f"spatial.norms.{i}." for i in range(_MOST_LAYERS)},
+            },
+            needs={"combine": "product"},
+        ),
+    )
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        combine: str = "product",
+        window: str = "whole",
+        reduction: int = 16,
+        dilation: int = 4,
+        parts: str = "both",
+        num_layers: int = 1,
+        num_convs: int = 2,
+        final_norm: bool = False,
+        inner_channels: int | None = None,
+    ) -> None:
+        super().__init__(channels)
+        choose(self.label, "combine", combine, ("product", "sum"))
+        choose(self.label, "window", window, ("whole", "released"))
+        choose(self.label, "parts", parts, ("both", "channel", "spatial"))
+        positive(self.label, reduction=reduction, dilation=dilation, num_layers=num_layers, num_convs=num_convs)
+        inner_channels = reduced(channels, reduction) if inner_channels is None else inner_channels
+        positive(self.label, inner_channels=inner_channels)
+        self.combine, self.window, self.parts, self.dilation = combine, window, parts, dilation
+        self.channel = ChannelBranch(channels, inner_channels, num_layers, final_norm) if parts != "spatial" else None
+        self.spatial = (
+            SpatialBranch(channels, inner_channels, num_convs, dilation, final_norm) if parts != "channel" else None
+        )
+        self._start_as_authors()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 + self.gate(x))
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The gate that scales by 1 + itself, of both branches together: (B, C, H, W), or broadcast to it."""
+        channel, spatial = self._logits(x)
+        if channel is None or spatial is None:
+            logits = spatial if channel is None else channel
+        else:
+            logits = channel * spatial if self.combine == "product" else channel + spatial
+        assert logits is not None  # `parts` names one branch at least
+        return logits.sigmoid()
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """The gate each branch would make alone, (B, C) and (B, 1, H, W); :meth:`gate` is the one of both."""
+        channel, spatial = self._logits(x)
+        gates = {} if channel is None else {"channel": channel.flatten(1).sigmoid()}
+        return gates if spatial is None else gates | {"spatial": spatial.sigmoid()}
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, combine={self.combine}, window={self.window}, parts={self.parts}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        for first in ("channel.layers.0.weight", "spatial.reduce.weight"):
+            if first in tensors:
+                inner_channels, channels = tensors[first].shape[:2]
+                options |= {"channels": channels, **width_options(channels, inner_channels)}
+        for option, prefix in (("num_layers", "channel.layers."), ("num_convs", "spatial.convs.")):
+            count = sum(name.startswith(prefix) and name.endswith(".weight") for name in tensors)
+            options |= {option: count} if count else {}
+        parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
+        return options | ({"parts": parts[0]} if len(parts) == 1 else {})
+
+    def _logits(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        self._check(x)
+        channel = None if self.channel is None else self.channel(self._mean(x))[:, :, None, None]
+        return channel, None if self.spatial is None else self.spatial(x)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        return (x if self.window == "whole" else x[..., : x.shape[2]]).mean(dim=(2, 3))
+
+    def _check(self, x: Tensor) -> None:
+        self.check(x)
+        batch, _, height, width = x.shape
+        if self.channel is not None and self.window == "released" and not height <= width < 2 * height:
+            raise InputError(
+                f"{self.label}: the released window needs H <= W < 2 H; received shape {tuple(x.shape)}",
+                "window='whole' takes any map, and is the same on square ones",
+            )
+        if self.training and self.channel is not None and batch == 1:
+            raise InputError(
+                f"{self.label}: in training the norm of its channel branch needs more than one sample; received shape "
+                f"{tuple(x.shape)}",
+                "take a larger batch, eval(), or parts='spatial', which has no such norm",
+            )
+        if self.training and batch * height * width == 1:
+            raise InputError(
+                f"{self.label}: in training its norms need more than one position; received shape {tuple(x.shape)}",
+                "take a larger batch or map, or eval()",
+            )
+
+    def _start_as_authors(self) -> None:
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+class ChannelBranch(nn.Module):
+    """One logit a channel, from the channel means: (B, C) to (B, C)."""
+
+    def __init__(self, channels: int, inner_channels: int, num_layers: int, final_norm: bool) -> None:
+        super().__init__()
+        widths = [channels] + [inner_channels] * num_layers
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths[1:])
+        self.expand = nn.Linear(inner_channels, channels)
+        self.final_norm = nn.BatchNorm1d(channels) if final_norm else None
+
+    def forward(self, mean: Tensor) -> Tensor:
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            mean = F.relu(norm(layer(mean)))
+        logits: Tensor = self.expand(mean)
+        return logits if self.final_norm is None else self.final_norm(logits)
+
+
+class SpatialBranch(nn.Module):
+    """One logit a position, from a wide neighbourhood: (B, C, H, W) to (B, 1, H, W)."""
+
+    def __init__(self, channels: int, inner_channels: int, num_convs: int, dilation: int, final_norm: bool) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, inner_channels, kernel_size=1)
+        self.reduce_norm = nn.BatchNorm2d(inner_channels)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(inner_channels, inner_channels, kernel_size=3, padding=dilation, dilation=dilation)
+            for _ in range(num_convs)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(inner_channels) for _ in range(num_convs))
+        self.project = nn.Conv2d(inner_channels, 1, kernel_size=1)
+        self.final_norm = nn.BatchNorm2d(1) if final_norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.reduce_norm(self.reduce(x)))
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(norm(conv(x)))
+        logits: Tensor = self.project(x)
+        return logits if self.final_norm is None else self.final_norm(logits)

@@ -1,0 +1,268 @@
+"""Global second-order pooling: gates from how channels, or positions, vary together.
+
+Z. Gao, J. Xie, Q. Wang, P. Li, "Global Second-order Pooling Convolutional Networks", CVPR 2019, arXiv:1811.12006.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.mechanisms.base import Layout, Mechanism, choose, positive
+from saccade.ops.precision import full_precision, wide
+
+VARIANTS = ("channel", "spatial", "sum", "max", "concat")
+
+
+class GSoP(Mechanism):
+    r"""Scale channels, positions or both by gates computed from a covariance matrix, row by row.
+
+    .. math:: h &= \mathrm{relu}(\mathrm{BN}(W_h\,\mathrm{relu}(x))), \quad
+              S = \tfrac{1}{M}(h - \bar h)(h - \bar h)^\top, \quad
+              s = \sigma(W_s\,\mathrm{rows}(\mathrm{BN}(S))), \quad y_\mathrm{ch} = s\,x \\
+              k &= \mathrm{pool}(\mathrm{BN}(W_k\,\mathrm{relu}(x))), \quad
+              K = \tfrac{1}{P} k^\top k - \tfrac{1}{P^2} u^\top u, \quad
+              y_\mathrm{sp} = \mathrm{relu}(x\,\mathrm{pool}(\sigma(W_a\,\mathrm{relu}(\mathrm{rows}(\mathrm{BN}(K))))))
+
+    with M positions of h, P = grid^2 positions of k, u the sums of k over its channels, and rows() a layer from each
+    row to four numbers. Both pools are adaptive means, to the grid and from it to the size of x. The paper's letters
+    here: c' is `dim`, h x w (its fixed size) `grid`.
+
+    Args:
+        channels: C, of the input and of the output.
+        variant: ``"channel"``: y_ch; ``"spatial"``: y_sp; ``"sum"`` and ``"max"`` of the two; ``"concat"``: the norm
+            of the sum of a vertical convolution of each.
+        dim: Channels after the reductions, the side of S.
+        grid: Side of the fixed map whose P positions K compares.
+        stride: Of the reduction before S. The authors' network has 2 where C <= 256, else 1.
+        covariance: ``"released"``: K as above; ``"true"``: divided by `dim` in place of P, as a covariance is.
+        fusion_kernel: Height of the convolutions of "concat", odd; None: 2 int(log2(32 / groups)) + 5.
+        fusion_groups: Their groups; None: C / 64.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: A size below 1, an unknown `variant` or `covariance`, "concat" of channels without the authors'
+            rule (no multiple of 64, or above 2048) or with an even kernel or groups that do not divide them, a map of
+            another shape, or training on a single value, which the norms cannot normalise.
+
+    Start: not the identity; a new gate is about 0.5. Insertion wraps it. Convolutions start Kaiming normal (fan out).
+
+    Cost: channel: C d M + d^2 M + 4 d^2 + 4 d C multiply-adds for d = `dim`, d^2 map entries, and 5 C d + 4 d^2 + 9 d
+    + C parameters; spatial: C d N + d P^2 + 8 P^2, P^2 entries, and C d + 3 d + 8 P^2 + 7 P parameters. The channel
+    gate keeps no resolution, the spatial one that of the grid.
+
+    Example:
+        >>> import torch, saccade
+        >>> gsop = saccade.create("gsop", channels=64, variant="sum", dim=16)
+        >>> gsop(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> {name: tuple(gate.shape) for name, gate in gsop.gates(torch.randn(2, 64, 7, 9)).items()}
+        {'channel': (2, 64), 'spatial': (2, 1, 7, 9)}
+
+    Differences: the released K has the divisors of another matrix, so it is no covariance and may have negative
+    eigenvalues; the released networks have it. The paper has a non-linearity behind the row-wise layer of the channel
+    gate, the code has none. "sum" is called average there and halves nothing. Covariances are float32 or better
+    whatever the input, and means are taken off first, where the authors subtract two large products. A 1 x 1 map has
+    no covariance: its channel gate is a constant.
+    """
+
+    label = "GSoP"
+    layouts = (
+        Layout(
+            "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks",
+            {
+                "conv_for_DR.": "channel.reduce.",
+                "bn_for_DR.": "channel.reduce_norm.",
+                "row_bn.": "channel.row_norm.",
+                "row_conv_group.": "channel.rows.",
+                "fc_adapt_channels.": "channel.expand.",
+                "conv_for_DR_spatial.": "spatial.reduce.",
+                "bn_for_DR_spatial.": "spatial.reduce_norm.",
+                "row_bn_for_spatial.": "spatial.row_norm.",
+                "row_conv_group_for_spatial.": "spatial.rows.",
+                "fc_adapt_channels_for_spatial.": "spatial.expand.",
+                "dilate_conv_for_concat1.": "fusion.channel.",
+                "dilate_conv_for_concat2.": "fusion.spatial.",
+                "bn_for_concat.": "fusion.norm.",
+            },
+        ),
+    )
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        variant: str = "channel",
+        dim: int = 128,
+        grid: int = 8,
+        stride: int = 1,
+        covariance: str = "released",
+        fusion_kernel: int | None = None,
+        fusion_groups: int | None = None,
+    ) -> None:
+        super().__init__(channels)
+        choose(self.label, "variant", variant, VARIANTS)
+        choose(self.label, "covariance", covariance, ("released", "true"))
+        positive(self.label, dim=dim, grid=grid, stride=stride)
+        self.variant, self.dim, self.grid, self.stride, self.covariance = variant, dim, grid, stride, covariance
+        self.channel = ChannelGate(channels, dim, stride) if variant != "spatial" else None
+        self.spatial = SpatialGate(channels, dim, grid, covariance == "true") if variant != "channel" else None
+        self.fusion = None
+        if variant == "concat":
+            self.fusion = Fusion(channels, *_fusion_sizes(self.label, channels, fusion_kernel, fusion_groups))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check(x)
+        of_channels = None if self.channel is None else x * self.channel(x)
+        of_positions = None if self.spatial is None else F.relu(x * self.spatial(x))
+        if of_channels is None or of_positions is None:
+            return _the_one(of_channels, of_positions)
+        if self.fusion is not None:
+            fused: Tensor = self.fusion(of_channels, of_positions)
+            return fused.to(x.dtype)
+        return of_channels + of_positions if self.variant == "sum" else torch.maximum(of_channels, of_positions)
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """The gates there are, ``"channel"`` (B, C) and ``"spatial"`` (B, 1, H, W), both of `x` itself."""
+        self._check(x)
+        gates = {} if self.channel is None else {"channel": self.channel(x).flatten(1)}
+        return gates if self.spatial is None else gates | {"spatial": self.spatial(x)}
+
+    def extra_repr(self) -> str:
+        return (
+            f"channels={self.channels}, variant={self.variant}, dim={self.dim}, grid={self.grid}, "
+            f"stride={self.stride}, covariance={self.covariance}"
+        )
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        parts = {part: f"{part}.reduce.weight" for part in ("channel", "spatial")}
+        there = [part for part, name in parts.items() if name in tensors]
+        if not there:
+            return {}
+        dim, channels = tensors[parts[there[0]]].shape[:2]
+        options: dict[str, Any] = {"channels": channels, "dim": dim}
+        if "spatial.row_norm.weight" in tensors:
+            options["grid"] = math.isqrt(tensors["spatial.row_norm.weight"].shape[0])
+        if "fusion.channel.weight" in tensors:
+            _, width, kernel, _ = tensors["fusion.channel.weight"].shape
+            return options | {"variant": "concat", "fusion_kernel": kernel, "fusion_groups": channels // width}
+        return options | ({"variant": there[0]} if len(there) == 1 else {"variant": "sum"})
+
+    def _check(self, x: Tensor) -> None:
+        self.check(x)
+        stride = 1 if self.channel is None else self.stride
+        batch, _, height, width = x.shape
+        if self.training and batch == 1 and max(height, width) <= stride:
+            raise InputError(
+                f"{self.label}: in training its norms need more than one position (after stride {stride}); received "
+                f"shape {tuple(x.shape)}",
+                "take a larger batch or map, or eval()",
+            )
+
+
+class ChannelGate(nn.Module):
+    """One factor a channel, from the covariance of the reduced channels: (B, C, 1, 1)."""
+
+    def __init__(self, channels: int, dim: int, stride: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, dim, kernel_size=1, stride=stride)
+        self.reduce_norm = nn.BatchNorm2d(dim)
+        self.row_norm = nn.BatchNorm2d(dim)
+        self.rows = nn.Conv2d(dim, 4 * dim, kernel_size=(dim, 1), groups=dim)
+        self.expand = nn.Conv2d(4 * dim, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.reduce_norm(self.reduce(F.relu(x)))).flatten(2)
+        rows = self.row_norm(_covariance(h).to(x.dtype)[..., None])
+        logits: Tensor = self.expand(self.rows(rows))
+        return logits.sigmoid()
+
+
+class SpatialGate(nn.Module):
+    """One factor a position, from how the positions of a fixed grid vary together: (B, 1, H, W)."""
+
+    def __init__(self, channels: int, dim: int, grid: int, true_covariance: bool) -> None:
+        super().__init__()
+        positions = grid * grid
+        self.grid, self.true_covariance = grid, true_covariance
+        self.reduce = nn.Conv2d(channels, dim, kernel_size=1)
+        self.reduce_norm = nn.BatchNorm2d(dim)
+        self.row_norm = nn.BatchNorm2d(positions)
+        self.rows = nn.Conv2d(positions, 4 * positions, kernel_size=(positions, 1), groups=positions)
+        self.expand = nn.Conv2d(4 * positions, positions, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        reduced = self.reduce_norm(self.reduce(F.relu(x)))
+        k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).mT  # (B, P, dim)
+        matrix = _covariance(k) if self.true_covariance else _released(k)
+        rows = F.relu(self.rows(self.row_norm(matrix.to(x.dtype)[..., None])))
+        gate = self.expand(rows).sigmoid().view(-1, 1, self.grid, self.grid)
+        # To a larger map too: bins overlap there, as in the authors' code.
+        return F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))
+
+
+class Fusion(nn.Module):
+    """What "concat" makes of both gated maps."""
+
+    def __init__(self, channels: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        sizes: dict[str, Any] = {"kernel_size": (kernel, 1), "padding": (kernel // 2, 0), "groups": groups}
+        self.channel = nn.Conv2d(channels, channels, **sizes)
+        self.spatial = nn.Conv2d(channels, channels, **sizes)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, of_channels: Tensor, of_positions: Tensor) -> Tensor:
+        fused: Tensor = self.norm(self.channel(of_channels) + self.spatial(of_positions))
+        return fused
+
+
+def _covariance(rows: Tensor) -> Tensor:
+    """Of the rows of (B, R, M) over its M columns, divided by M: (B, R, R) in float32 or better."""
+    with full_precision(rows):
+        centred = wide(rows) - wide(rows).mean(dim=-1, keepdim=True)
+        return centred @ centred.mT / rows.shape[-1]
+
+
+def _released(rows: Tensor) -> Tensor:
+    """The authors' matrix of (B, P, d): divided by P and P^2, where a covariance has d and d^2."""
+    with full_precision(rows):
+        rows, count = wide(rows), rows.shape[1]
+        sums = rows.sum(dim=-1, keepdim=True)
+        return rows @ rows.mT / count - sums @ sums.mT / count**2
+
+
+def _the_one(first: Tensor | None, second: Tensor | None) -> Tensor:
+    """The one that is there; a variant has one gate at least."""
+    found = second if first is None else first
+    assert found is not None
+    return found
+
+
+def _fusion_sizes(label: str, channels: int, kernel: int | None, groups: int | None) -> tuple[int, int]:
+    """Kernel and groups, by the authors' rule where they are not given."""
+    if (kernel is None or groups is None) and (channels % 64 or channels > 2048):
+        raise InputError(
+            f"{label}: variant='concat' has a rule for multiples of 64 up to 2048; received {channels=}",
+            "give fusion_kernel and fusion_groups, or take variant='sum' or 'max'",
+        )
+    groups = channels // 64 if groups is None else groups
+    positive(label, fusion_groups=groups)
+    kernel = 2 * int(math.log2(32 / groups)) + 5 if kernel is None else kernel
+    positive(label, fusion_kernel=kernel)
+    if kernel % 2 == 0 or channels % groups:
+        raise InputError(
+            f"{label}: `fusion_kernel` must be odd and `fusion_groups` divide {channels} channels; received "
+            f"fusion_kernel={kernel}, fusion_groups={groups}"
+        )
+    return kernel, groups

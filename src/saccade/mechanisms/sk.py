@@ -1,0 +1,232 @@
+"""Selective kernels: convolutions of several reaches, and for each channel a softmax over which of them it takes.
+
+X. Li, W. Wang, X. Hu, J. Yang, "Selective Kernel Networks", CVPR 2019, arXiv:1903.06586.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
+
+VARIANTS = ("official", "popular", "timm")
+_MOST_BRANCHES = 8  # that the key names are written out for; the paper has up to 3
+
+
+class SelectiveKernel(Mechanism):
+    r"""Replace a 3x3 convolution by several of different reach, mixed channel by channel.
+
+    .. math:: U_i = \mathrm{relu}(\mathrm{BN}(f_i * x)), \quad
+              z = \mathrm{relu}(\mathrm{BN}(W_z\,\overline{\textstyle\sum_i U_i})), \quad
+              a = \mathrm{softmax}_i(W_i z), \quad \tilde x_c = \sum_i a_{ic}\, U_{ic}
+
+    with the bar for the mean over positions. The paper's letters here: M is `branches`, G `groups`, d
+    `inner_channels`; W_z is `reduce`, and A and B, the rows W_i, `select`.
+
+    Args:
+        channels: C, of the input and of the output.
+        groups: Of each convolution; None: 32, timm's 1.
+        branches: M, how many convolutions; at least 2.
+        stride: Of each convolution. Above 1 the output map is smaller: ceil(H / stride) x ceil(W / stride).
+        second: What the branches behind the plain 3x3 are: ``"dilated"`` 3x3 (dilation 2, 3, ...), as released, or
+            true ``"5x5"`` (7x7, ...) convolutions. None: ``"dilated"``, popular ``"5x5"``.
+        variant: ``"official"``; ``"popular"``, the most copied PyTorch code: biases everywhere, neither norm nor relu
+            on z, a layer of its own to select each branch; ``"timm"``: each branch reads its share of the channels.
+        split: Whether each branch reads 1 / M of the channels in place of all; None: for timm only.
+        inner_channels: d; None: max(C // 16, 32), timm's C / 16 rounded to a multiple of 8.
+
+    Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1.
+
+    Raises:
+        InputError: A size below 1, fewer than 2 branches, an unknown `second` or `variant`, `groups` (or a split) that
+            do not divide the channels, a map of another shape, or training on what a batch norm cannot normalise: a
+            single sample, of which z is one number a channel (popular: a single value).
+
+    Start: not the identity: it is a convolution. In a trained network insert adds it as a branch that starts at 0. As
+    in the authors' definition, the layers round z start with deviation 0.01, so that branches count alike; all else as
+    PyTorch's.
+
+    Cost: M (9 C^2 / G) N + (M + 1) C d multiply-adds for N = H W, and M (9 C^2 / G + 2 C) + (M + 1) C d + 2 d
+    parameters for dilated branches at stride 1. The branches keep the full resolution, the selection none; relu after
+    each convolution.
+
+    Example:
+        >>> import torch, saccade
+        >>> sk = saccade.create("sk", channels=64)
+        >>> sk(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> sk.shares(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 2, 64])
+
+    Differences: the text draws a 5x5 branch; the released networks have a 3x3 of dilation 2. Released as Caffe
+    definitions only, whose layers round z have no biases. timm's own small networks split the channels, which is
+    another network; with ``split=False`` and 32 groups its layers are the authors'.
+    """
+
+    label = "SK"
+    layouts = (
+        Layout(
+            "implus/SKNet",
+            {
+                "fc1.": "reduce.",
+                "fc1_bn.": "reduce_norm.",
+                "fc2.": "select.0.",
+                **{f"conv{i}.": f"convs.{i}." for i in range(_MOST_BRANCHES)},
+                **{f"bn{i}.": f"norms.{i}." for i in range(_MOST_BRANCHES)},
+            },
+            needs={"variant": "official"},
+        ),
+        Layout(
+            "pppLang/SKNet",
+            {
+                "fc.": "reduce.",
+                **{f"fcs.{i}.": f"select.{i}." for i in range(_MOST_BRANCHES)},
+                **{f"convs.{i}.0.": f"convs.{i}." for i in range(_MOST_BRANCHES)},
+                **{f"convs.{i}.1.": f"norms.{i}." for i in range(_MOST_BRANCHES)},
+            },
+            needs={"variant": "popular"},
+        ),
+        Layout(
+            "timm",
+            {
+                "attn.fc_reduce.": "reduce.",
+                "attn.bn.": "reduce_norm.",
+                "attn.fc_select.": "select.0.",
+                **{f"paths.{i}.conv.": f"convs.{i}." for i in range(_MOST_BRANCHES)},
+                **{f"paths.{i}.bn.": f"norms.{i}." for i in range(_MOST_BRANCHES)},
+            },
+            # By shapes alone a split branch could pass for one of two groups.
+            needs={"variant": "timm"},
+        ),
+    )
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        groups: int | None = None,
+        branches: int = 2,
+        stride: int = 1,
+        second: str | None = None,
+        variant: str = "official",
+        split: bool | None = None,
+        inner_channels: int | None = None,
+    ) -> None:
+        super().__init__(channels)
+        choose(self.label, "variant", variant, VARIANTS)
+        timm, popular = variant == "timm", variant == "popular"
+        groups = (1 if timm else 32) if groups is None else groups
+        second = ("5x5" if popular else "dilated") if second is None else second
+        choose(self.label, "second", second, ("dilated", "5x5"))
+        if inner_channels is None:
+            inner_channels = divisible(channels / 16, 8, keep=0.9) if timm else max(channels // 16, 32)
+        positive(self.label, groups=groups, branches=branches, stride=stride, inner_channels=inner_channels)
+        self.groups, self.branches, self.stride = groups, branches, stride
+        self.second, self.variant, self.split = second, variant, timm if split is None else split
+        width = self._width_of_a_branch()
+        self.convs = nn.ModuleList(self._conv(i, width) for i in range(branches))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(branches))
+        self.reduce = nn.Linear(channels, inner_channels, bias=popular)
+        self.reduce_norm = None if popular else nn.BatchNorm1d(inner_channels)
+        widths = [channels] * branches if popular else [channels * branches]
+        self.select = nn.ModuleList(nn.Linear(inner_channels, width, bias=popular) for width in widths)
+        if variant == "official":
+            for layer in (self.reduce, *self.select):
+                nn.init.normal_(layer.weight, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self._maps(x)
+        shares = self._shares(maps)
+        mixed = sum(shares[:, i, :, None, None] * u for i, u in enumerate(maps))
+        return mixed.to(x.dtype)  # type: ignore[union-attr]
+
+    def shares(self, x: Tensor) -> Tensor:
+        """How much of each branch each channel takes, (B, branches, C); the branches sum to 1."""
+        return self._shares(self._maps(x))
+
+    def gates(self, x: Tensor) -> dict[str, Tensor]:
+        """How much of each channel comes from the wider branches, not from the plain 3x3: (B, C)."""
+        return {"channel": self.shares(x)[:, 1:].sum(dim=1).clamp(max=1)}
+
+    def extra_repr(self) -> str:
+        return (
+            f"channels={self.channels}, groups={self.groups}, branches={self.branches}, stride={self.stride}, "
+            f"second={self.second}, variant={self.variant}, split={self.split}"
+        )
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        count = sum(name.startswith("convs.") and name.endswith(".weight") for name in tensors)
+        if "convs.0.weight" in tensors:
+            channels, width = tensors["convs.0.weight"].shape[:2]
+            options |= {"channels": channels, "branches": count, "groups": max(1, channels // width)}
+        if "reduce.weight" in tensors:
+            options["inner_channels"] = tensors["reduce.weight"].shape[0]
+        return options
+
+    def _width_of_a_branch(self) -> int:
+        """The channels each branch reads; refuses what does not divide them."""
+        if self.branches < 2:
+            raise InputError(f"{self.label}: `branches` must be at least 2, to select from; received {self.branches}")
+        if self.split and self.channels % self.branches:
+            raise InputError(
+                f"{self.label}: {self.channels} channels do not split into {self.branches} branches",
+                "split=False gives every branch all channels",
+            )
+        width = self.channels // self.branches if self.split else self.channels
+        if self.channels % self.groups or width % self.groups:
+            raise InputError(
+                f"{self.label}: `groups` must divide the channels each branch reads and writes; received groups="
+                f"{self.groups}, channels {width} and {self.channels}",
+                "give groups=1, or another divisor",
+            )
+        return width
+
+    def _conv(self, index: int, width: int) -> nn.Conv2d:
+        reach = index + 1
+        dilated = self.second == "dilated"
+        return nn.Conv2d(
+            width,
+            self.channels,
+            kernel_size=3 if dilated else 2 * reach + 1,
+            stride=self.stride,
+            padding=reach,
+            dilation=reach if dilated else 1,
+            groups=self.groups,
+            bias=self.variant == "popular",
+        )
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        self._check(x)
+        read = x.chunk(self.branches, dim=1) if self.split else [x] * self.branches
+        return [F.relu(norm(conv(part))) for conv, norm, part in zip(self.convs, self.norms, read, strict=True)]
+
+    def _shares(self, maps: list[Tensor]) -> Tensor:
+        z = self.reduce(torch.stack(maps).sum(dim=0).mean(dim=(2, 3)))
+        if self.reduce_norm is not None:
+            z = F.relu(self.reduce_norm(z))
+        logits = torch.cat([layer(z) for layer in self.select], dim=1)
+        return logits.view(-1, self.branches, self.channels).softmax(dim=1)
+
+    def _check(self, x: Tensor) -> None:
+        self.check(x)
+        if not self.training:
+            return
+        batch, _, height, width = x.shape
+        if self.reduce_norm is not None and batch == 1:
+            raise InputError(
+                f"{self.label}: in training the norm on z needs more than one sample; received shape {tuple(x.shape)}",
+                "take a larger batch, eval(), or variant='popular', which has no such norm",
+            )
+        if batch == 1 and max(height, width) <= self.stride:
+            raise InputError(
+                f"{self.label}: in training its norms need more than one position; received shape {tuple(x.shape)}",
+                "take a larger batch or map, or eval()",
+            )
