@@ -106,9 +106,25 @@ _ENTRIES = (
         "Cao et al., ICCVW 2019, arXiv:1904.11492", "xvjiarui/GCNet", aliases=("global_context",),
     ),
     Entry(
+        "a2", "saccade.mechanisms.a2:DoubleAttention", "gather", "spatial",
+        Placement("block", every=2, strides=(8, 16)), "Double attention block",
+        "Chen et al., NeurIPS 2018, arXiv:1810.11579", "nguyenvo09/Double-Attention-Network",
+        aliases=("double_attention",),
+    ),
+    Entry(
+        "simplified_nl", "saccade.mechanisms.simplified_nl:SimplifiedNonLocal", "position", "spatial", _RESIDUAL,
+        "Simplified non-local block", "Cao et al., ICCVW 2019, arXiv:1904.11492", "the paper's equation",
+        aliases=("simplified_non_local",),
+    ),
+    Entry(
         "non_local", "saccade.mechanisms.non_local:NonLocal", "position", "spatial",
         Placement("block", every=2, strides=(8, 16)), "Non-local block", "Wang et al., CVPR 2018, arXiv:1711.07971",
         "facebookresearch/video-nonlocal-net", aliases=("nonlocal", "non_local_network"),
+    ),
+    Entry(
+        "sagan", "saccade.mechanisms.sagan:SelfAttention", "position", "spatial", _LAST_STAGE,
+        "Self-attention of SAGAN", "Zhang et al., ICML 2019, arXiv:1805.08318",
+        "brain-research/self-attention-gan, heykeetae/Self-Attention-GAN", aliases=("self_attention",),
     ),
     Entry(
         "pam", "saccade.mechanisms.pam:PositionAttention", "position", "spatial", _LAST_STAGE,
@@ -124,6 +140,15 @@ _ENTRIES = (
         "dual", "saccade.mechanisms.dual:DualAttention", "both", "both", _LAST_STAGE, "Dual attention (PAM + CAM)",
         "Fu et al., CVPR 2019, arXiv:1809.02983", "junfu1115/DANet", aliases=("dual_nl", "dual_attention"),
         identity_options={"residual": "once"},
+    ),
+    Entry(
+        "cs", "saccade.mechanisms.cs:ChannelThenPosition", "both", "both", _LAST_STAGE,
+        "Channel, then position attention", "Song et al., AAAI 2022, arXiv:2112.04108", "junfu1115/DANet",
+        aliases=("cs_nl",),
+    ),
+    Entry(
+        "fla", "saccade.mechanisms.fla:FullyAttentional", "both", "both", _LAST_STAGE, "Fully attentional block",
+        "Song et al., AAAI 2022, arXiv:2112.04108", "Ilareina/FullyAttentional", aliases=("fully_attentional",),
     ),
     Entry(
         "conv3x3", "saccade.mechanisms.conv3x3:Conv3x3", "control", "spatial", _LAST_STAGE,

@@ -7,7 +7,8 @@ The protocol between this file and the mappers (`gates.py`, `dense.py`). A mappe
   arguments stand for (parameters are loaded afterwards, through `saccade.official`); None if the case is not its own.
   It decides by (mechanism, repo, path, constructor), never by file name, and goes through `Case.options`, which refuses
   an argument that is not in its table;
-* ``views(case, mechanism, x) -> dict[str, Tensor]``: recorded activation (``act...``) to what our views say it is.
+* ``outputs(case, mechanism, *inputs) -> Sequence[Tensor]``, where a case has several: what stands for each of them;
+* ``views(case, mechanism, *inputs) -> dict[str, Tensor]``: a recorded map (``act...``) to what our views say it is.
 """
 
 from __future__ import annotations
@@ -29,14 +30,11 @@ INDEXES = ("index-gates.json", "index-dense.json")
 # Mechanisms and heads that are not in the catalog yet. A key that is neither here nor in a mapper fails the collection.
 NOT_YET = frozenset(
     {
-        "a2_double_attention", "a2_double_attention_residual",
         "danet_head",
-        "fla", "fla_output_head",
+        "fla_output_head",
         "gsop_covpool", "gsop_meta", "gsop_sqrtm", "gsop_triuvec",
         "ocr_block", "ocr_object_attention", "ocr_spatial_gather",
         "psa_hrnet_basic_block",
-        "sagan", "sagan_official",
-        "simplified_nl",
         "sk_resnet",
     }
 )  # fmt: skip
@@ -82,6 +80,11 @@ class Case:
         return found
 
     @property
+    def some_gradients_only(self) -> bool:
+        """Whether the notes say that the parameters' gradients are not all recorded."""
+        return "gradients are left out" in self.entry["notes"]
+
+    @property
     def tolerance(self) -> dict[str, float]:
         """For outputs, recorded maps and buffers."""
         return {"rtol": self.entry["rtol"], "atol": self.entry["atol"]}
@@ -95,8 +98,14 @@ class Case:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """All recorded tensors, in the precision they were computed in; some large ones are stored in a lower one."""
+        """All recorded tensors, in the precision they were computed in; some large ones are stored in a lower one.
+
+        Maps are (B, C, H, W) here, whatever the layout they were recorded in.
+        """
         stored = load_file(self.directory / self.entry["file"])
+        if self.entry.get("layout", "").startswith("NHWC"):
+            maps = ("input", "output", "cotangent", "grad_input")
+            stored |= {key: stored[key].permute(0, 3, 1, 2).contiguous() for key in maps}
         return {key: t.to(self.dtype) if t.is_floating_point() else t for key, t in stored.items()}
 
     def options(self, table: Mapping[str, str | Callable[[Any], Mapping[str, Any]]]) -> dict[str, Any]:

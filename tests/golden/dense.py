@@ -7,18 +7,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.layers.helpers import make_divisible
-from torch import Tensor
+from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.a2 import DoubleAttention
+from saccade.mechanisms.base import Mechanism
 from saccade.mechanisms.cam import ChannelAttention
+from saccade.mechanisms.cs import ChannelThenPosition
 from saccade.mechanisms.dual import DualAttention
+from saccade.mechanisms.fla import FullyAttentional
 from saccade.mechanisms.non_local import NonLocal
 from saccade.mechanisms.pam import PositionAttention
+from saccade.mechanisms.sagan import SelfAttention
+from saccade.mechanisms.simplified_nl import SimplifiedNonLocal
 from tests.golden.cases import Case
 
 MECHANISMS = frozenset(
     {
-        "cs_nl", "danet_cam", "danet_pam", "dual_nl",
+        "a2_double_attention", "a2_double_attention_residual",
+        "cs_nl", "danet_cam", "danet_pam", "dual_nl", "fla", "sagan", "sagan_official", "simplified_nl",
         "non_local", "non_local_quirk", "nonlocal_caffe2", "nonlocal_gcnet", "nonlocal_mmcv", "nonlocal_timm",
         "nonlocal_concatenation", "nonlocal_dot_product", "nonlocal_embedded_gaussian", "nonlocal_gaussian",
     }
@@ -27,31 +33,24 @@ MECHANISMS = frozenset(
 Table = Mapping[str, str | Callable[[Any], Mapping[str, Any]]]
 
 
-class ChannelThenPosition(Mechanism):
-    """CS-NL, PAM(CAM(x)), from the two modules that are proven here."""
-
-    label = "CS"
-    layouts = (Layout("junfu1115/DANet", DualAttention.layouts[0].names),)
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.channel = ChannelAttention(channels)
-        self.position = PositionAttention(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.position(self.channel(x))
-
-
 def build(case: Case) -> Mechanism | None:
     """The mechanism a case was recorded from, with the authors' options; None if the case is not ours."""
     if case.mechanism not in MECHANISMS:
         return None
+    source = (case.mechanism, case.repo, case.path)
+    if source in _SOURCES:
+        return _SOURCES[source](case)
     if case.repo == "junfu1115/DANet":
         return _danet(case)
     options = _NON_LOCAL[case.repo](case)
     if options.get("pairwise", "embedded_gaussian") != "embedded_gaussian":
         options.pop("scaled", None)  # every source ignores it there
     return NonLocal(**options)
+
+
+def outputs(case: Case, mechanism: Mechanism, x: Tensor) -> list[Tensor]:
+    """The output; and the map, where the authors' code returns it as well."""
+    return [mechanism(x)] if case.entry["outputs"] == 1 else [mechanism(x), mechanism.attention(x)]
 
 
 def views(case: Case, mechanism: Mechanism, x: Tensor) -> dict[str, Tensor]:
@@ -65,8 +64,52 @@ def views(case: Case, mechanism: Mechanism, x: Tensor) -> dict[str, Tensor]:
             "act.sa.softmax.0": mechanism.position.attention(seen),
             "act.sc.softmax.0": mechanism.channel.attention(x),
         }
+    if isinstance(mechanism, FullyAttentional):
+        maps = mechanism.attention(x)
+        columns, rows = maps.split([x.shape[3], x.shape[2]], dim=1)
+        return {"act.softmax.0": columns.flatten(0, 1), "act.softmax.1": rows.flatten(0, 1)}
     (name,) = recorded
     return {name: mechanism.attention(x)}
+
+
+def _a2(case: Case) -> Mechanism:
+    table: Table = {
+        "class": _dropped,
+        "in_channels": "channels",
+        "c_m": "value_channels",
+        "c_n": "key_channels",
+        "reconstruct": "reconstruct",
+    }
+    given = {"reconstruct": False} if case.repo else {}  # theirs by default
+    return DoubleAttention(**given | case.options(table), residual=case.repo is None)
+
+
+def _fla(case: Case) -> Mechanism:
+    table: Table = {
+        "class": _dropped,
+        "plane": "channels",
+        "norm_layer": lambda name: {"norm_layer": getattr(nn, name)},
+    }
+    order = {"official_batch_order": "released", "per_sample": "sample"}
+    return FullyAttentional(**case.options(table), pairing=order[case.entry.get("variant", "per_sample")])
+
+
+def _sagan(case: Case) -> Mechanism:
+    table: Table = {"class": _dropped, "in_dim": "channels", "activation": _dropped}
+    return SelfAttention(variant="popular", **case.options(table))
+
+
+def _sagan_official(case: Case) -> Mechanism:
+    table: Table = {
+        "function": _dropped,
+        "channels": "channels",
+        "update_collection": lambda where: {"update_u": {"None": True, "NO_OPS": False}[where]},
+    }
+    return SelfAttention(**case.options(table))
+
+
+def _simplified_nl(case: Case) -> Mechanism:
+    return SimplifiedNonLocal(**case.options({"channels": "channels"}))
 
 
 def _danet(case: Case) -> Mechanism:
@@ -149,6 +192,15 @@ def _dims_in_name(name: str) -> dict[str, Any]:
     return {"dims": int(found[1])} if found else {}
 
 
+_A2_REPO = ("nguyenvo09/Double-Attention-Network", "double_attention_layer.py")
+_SOURCES: Mapping[tuple[str, str | None, str | None], Callable[[Case], Mechanism]] = {
+    ("a2_double_attention", *_A2_REPO): _a2,
+    ("a2_double_attention_residual", None, None): _a2,
+    ("fla", "Ilareina/FullyAttentional", "model.py"): _fla,
+    ("sagan", "heykeetae/Self-Attention-GAN", "sagan_models.py"): _sagan,
+    ("sagan_official", "brain-research/self-attention-gan", "non_local.py, ops.py"): _sagan_official,
+    ("simplified_nl", None, None): _simplified_nl,
+}
 _NON_LOCAL: Mapping[str | None, Callable[[Case], dict[str, Any]]] = {
     "facebookresearch/video-nonlocal-net": _caffe2,
     "AlexHex7/Non-local_pytorch": _alexhex7,

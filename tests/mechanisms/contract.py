@@ -62,6 +62,8 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "pam": ({"reduction": 1},),
     "cam": ({"sign": "printed"},),
     "dual": ({"residual": "once"},),
+    "sagan": ({"variant": "popular"}, {"update_u": False}),
+    "a2": ({"residual": False}, {"value_channels": 6, "key_channels": 3}, {"dims": 1}, {"dims": 3}),
     "non_local": (
         {"pairwise": "gaussian"},
         {"pairwise": "dot_product"},
@@ -84,6 +86,10 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     "psa": ("channel.query.bias",),
     "pam": ("key.bias",),
     "dual": ("key.bias",),
+    "cs": ("key.bias",),
+    "sagan": ("key.bias",),
+    "simplified_nl": ("mask.bias",),
+    "a2": ("gather.bias",),
     "non_local": ("key.bias",),
 }
 NOT_SUMMING_TO_1 = ("dot_product", "concatenation")

@@ -183,13 +183,14 @@ def test_its_gates_lie_between_0_and_1(form: Form) -> None:
 @pytest.mark.parametrize("form", forms_with("attention"), ids=str)
 def test_its_attention_has_a_row_for_each_query(form: Form) -> None:
     attention = form.awake().attention(form.map())
-    batch, rows, keys = attention.shape
+    batch, *strips, rows, keys = attention.shape
+    assert strips in ([], [sum(form.size)])  # one map, or one for each column and row
     positions = math.prod(form.size)
     assert batch == 3
     assert rows in (positions, CHANNELS, 1)  # 1: one row that all positions share
     assert keys <= max(positions, CHANNELS)
     if form.rows_sum_to_1:
-        torch.testing.assert_close(attention.sum(dim=-1), torch.ones(batch, rows, dtype=torch.float64))
+        torch.testing.assert_close(attention.sum(dim=-1), torch.ones(attention.shape[:-1], dtype=torch.float64))
         assert attention.min() >= 0
 
 

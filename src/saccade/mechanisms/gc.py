@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from saccade.errors import InputError, SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
 from saccade.mechanisms.queries import rows_of
-from saccade.ops.precision import apply, full_precision, wide
+from saccade.ops.context import context, context_weights
+from saccade.ops.precision import wide
 
 
 class GlobalContext(Mechanism):
@@ -149,8 +150,11 @@ class GlobalContext(Mechanism):
     def attention(self, x: Tensor) -> Tensor:
         """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
         self.check(x)
-        with full_precision(x):
-            return self._map(wide(x))
+        if self.mask is None:
+            row = wide(x[:, :1]).flatten(2)
+            return torch.full_like(row, 1.0) / row.shape[2]
+        assert self.mask.bias is not None
+        return context_weights(x, self.mask.weight, self.mask.bias)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
         """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
@@ -173,19 +177,10 @@ class GlobalContext(Mechanism):
 
     def _context(self, x: Tensor) -> Tensor:
         """The summary of the map, (B, C), in the precision of `x`."""
-        self.check(x)
         if self.mask is None:
+            self.check(x)
             return x.mean(dim=(2, 3))
-        with full_precision(x):
-            positions = wide(x)
-            context = positions.flatten(2) @ self._map(positions).mT
-        return context[:, :, 0].to(x.dtype)
-
-    def _map(self, x: Tensor) -> Tensor:
-        if self.mask is None:
-            positions = x.shape[2] * x.shape[3]
-            return torch.full_like(x[:, :1].flatten(2), 1.0) / positions
-        return apply(self.mask, x).flatten(2).softmax(dim=-1)
+        return context(x, self.attention(x))
 
     def _start(self) -> None:
         if self.mask is not None:

@@ -6,6 +6,7 @@ file is the same for all of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -181,11 +182,16 @@ def _fits(module: Mechanism, given: Mapping[str, Tensor]) -> Iterator[_Fit]:
     prefix, stripped = "", given
     while True:
         yield from (_Fit(module, layout, prefix, stripped) for layout in (*module.layouts, own))
-        shared = {key.partition(".")[0] + "." for key in stripped}
-        if len(shared) != 1 or not all("." in key for key in stripped):
+        shared = {_scope(key) for key in stripped}
+        if len(shared) != 1 or not (part := shared.pop()):
             return
-        (part,) = shared
         prefix, stripped = prefix + part, {key.removeprefix(part): tensor for key, tensor in stripped.items()}
+
+
+def _scope(key: str) -> str:
+    """Its first part with the dot, or with the slash of TensorFlow's names; nothing if it has one part only."""
+    found = re.match(r"[^./]*[./]", key)
+    return found[0] if found else ""
 
 
 def _core(tensor: Tensor) -> tuple[int, ...]:

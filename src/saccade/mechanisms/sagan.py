@@ -1,0 +1,201 @@
+"""Self-attention of SAGAN: every position gathers from a pooled map, through convolutions of bounded norm.
+
+H. Zhang, I. Goodfellow, D. Metaxas, A. Odena, "Self-Attention Generative Adversarial Networks", ICML 2019,
+arXiv:1805.08318.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
+from saccade.mechanisms.pam import PositionAttention
+from saccade.mechanisms.queries import rows_of
+from saccade.ops.pairwise import softmax_attention, softmax_weights
+from saccade.ops.precision import full_precision, wide
+
+
+def _from_tensorflow(name: str, tensor: Tensor) -> Tensor:
+    """Kernels (1, 1, in, out) to (out, in, 1, 1); vectors (1, out) to (out,)."""
+    if name.endswith(".weight"):
+        return tensor.permute(3, 2, 0, 1)
+    return tensor.flatten() if name.endswith(".u") else tensor
+
+
+class SelfAttention(Mechanism):
+    r"""Add to each position an average of pooled positions, weighted by likeness of their projections.
+
+    .. math:: y_i = x_i + \gamma\, W_o \sum_j \mathrm{softmax}_j(q_i \cdot k_j)\, v_j,
+              \quad q = W_q x,\; k = \mathrm{pool}(W_k x),\; v = \mathrm{pool}(W_v x)
+
+    with 2 x 2 maximum pooling and each W divided by its largest singular value, as estimated by one step of power
+    iteration from a kept vector u. The authors' theta is `query`, phi `key`, g `value`, the last convolution `project`,
+    sigma_ratio `gamma`. (The paper's letters: g is `query`, f `key`, h `value`, v `project`.)
+
+    Args:
+        channels: C, of the input and of the output.
+        variant: ``"official"``: as above, without biases. ``"popular"``: the most copied PyTorch code, which is
+            :class:`~saccade.mechanisms.pam.PositionAttention`: no pooling, no norm bound, no `project`, with biases,
+            `value` of full width.
+        update_u: Whether a forward in training keeps the new u, as the authors' passes that update do; False for
+            those that do not (a second pass in one step). Evaluation never changes it. Of the official variant.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, an unknown `variant` or `update_u`, a map of another shape, or one with fewer
+            than 2 positions on an axis, which cannot be pooled.
+
+    Start: the identity, exactly: gamma is 0. Kernels start Xavier uniform, u normal cut at two deviations; the popular
+    variant as PyTorch does it.
+
+    Cost: with d = max(1, C // 8), e = max(1, C // 2), N = H W and M about N / 4: N C (2 d + 2 e) + N M (d + e)
+    multiply-adds, N M map entries, 2 C (d + e) + 1 parameters. Queries keep the full resolution; softmax and pooling
+    are its non-linearities.
+
+    Example:
+        >>> import torch, saccade
+        >>> sagan = saccade.create("sagan", channels=64)
+        >>> sagan(torch.randn(2, 64, 8, 9)).shape
+        torch.Size([2, 64, 8, 9])
+        >>> sagan.weights(torch.randn(2, 64, 8, 9), [(3, 4)]).shape  # over the pooled keys
+        torch.Size([2, 1, 4, 4])
+
+    Differences: the gradient flows through the power iteration, as in the authors' code; the spectral norms of
+    PyTorch hold u and its partner constant, which gives other gradients until u has converged. Below 8 channels the
+    authors' code makes a layer of no channels; ours keeps 1. Odd sizes fail there; here the last row or column of keys
+    is dropped. The circulating listing whose gamma is no parameter never learns; here it is one.
+    """
+
+    label = "SAGAN"
+    layouts = (
+        Layout(
+            "brain-research/self-attention-gan",
+            {
+                f"sn_conv_{theirs}/{letter}": f"{ours}.{name}"
+                for theirs, ours in (("theta", "query"), ("phi", "key"), ("g", "value"), ("attn", "project"))
+                for letter, name in (("w", "weight"), ("u", "u"))
+            }
+            | {"sigma_ratio": "gamma"},
+            convert=_from_tensorflow,
+            needs={"variant": "official"},
+        ),
+        *(
+            Layout(layout.source, layout.names, needs={"variant": "popular"})
+            for layout in PositionAttention.layouts
+        ),
+    )  # fmt: skip
+
+    def __init__(self, channels: int, *, variant: str = "official", update_u: bool = True) -> None:
+        super().__init__(channels)
+        choose(self.label, "variant", variant, ("official", "popular"))
+        choose(self.label, "update_u", update_u, (True, False))
+        self.variant, self.update_u = variant, update_u
+        narrow, half = reduced(channels, 8), reduced(channels, 2)
+        official = variant == "official"
+        conv = BoundedConv if official else partial(nn.Conv2d, kernel_size=1)
+        value_channels = half if official else channels
+        self.query = conv(channels, narrow)
+        self.key = conv(channels, narrow)
+        self.value = conv(channels, value_channels)
+        self.project = BoundedConv(half, channels) if official else nn.Identity()
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    @property
+    def starts_as_identity(self) -> bool:
+        return True
+
+    def check(self, x: Tensor) -> None:
+        """Refuse another shape, and a map too small to be pooled."""
+        super().check(x)
+        if self.variant == "official" and min(x.shape[2:]) < 2:
+            raise InputError(
+                f"{self.label}: needs at least 2 x 2 positions to pool; received a map of {x.shape[2]} x {x.shape[3]}",
+                "variant='popular' pools nothing",
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
+        keep = self.training and self.update_u
+        query = self._of(self.query, x, keep).flatten(2).mT
+        key, value = (self._pooled(layer, x, keep).flatten(2).mT for layer in (self.key, self.value))
+        gathered = torch.unflatten(softmax_attention(query, key, value).mT, 2, x.shape[2:])
+        branch = self._of(self.project, gathered, keep)
+        return x + self.gamma.to(x.dtype) * branch.to(x.dtype)
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The whole map, (B, N, M): row i says what position i takes from each (pooled) key; rows sum to 1."""
+        self.check(x)
+        query, key = self._of(self.query, x), self._pooled(self.key, x)
+        return softmax_weights(query.flatten(2).mT, key.flatten(2).mT)
+
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+        """The rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
+
+        Returns:
+            (B, Q, H', W'), half the size of the map, rounded down, in the official variant.
+        """
+        self.check(x)
+        rows = rows_of(self.label, queries, x.shape[2:])
+        key = self._pooled(self.key, x)
+        weights = softmax_weights(self._of(self.query, x).flatten(2)[:, :, rows].mT, key.flatten(2).mT)
+        return torch.unflatten(weights, 2, key.shape[2:])
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}, variant={self.variant}, update_u={self.update_u}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        if "value.weight" not in tensors:
+            return {}
+        channels = tensors["value.weight"].shape[1]
+        return {"channels": channels, "variant": "official" if "project.weight" in tensors else "popular"}
+
+    def _of(self, layer: nn.Module, x: Tensor, keep: bool = False) -> Tensor:
+        result: Tensor = layer(x, keep) if isinstance(layer, BoundedConv) else layer(x)
+        return result
+
+    def _pooled(self, layer: nn.Module, x: Tensor, keep: bool = False) -> Tensor:
+        result = self._of(layer, x, keep)
+        return F.max_pool2d(result, 2) if self.variant == "official" else result
+
+
+class BoundedConv(nn.Module):
+    """A 1x1 convolution without bias, its matrix divided by an estimate of its largest singular value.
+
+    One step of power iteration from u: v = norm(u W), u' = norm(v W^T), sigma = v W^T u'^T, with the vectors as rows,
+    W as (out, in) and norm(t) = t / (|t| + 1e-12). Differentiated as written.
+    """
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels, channels, 1, 1))
+        self.register_buffer("u", torch.empty(out_channels))
+        nn.init.xavier_uniform_(self.weight)
+        nn.init.trunc_normal_(self.u, a=-2.0, b=2.0)
+
+    u: Tensor
+
+    def forward(self, x: Tensor, keep: bool) -> Tensor:
+        """Applied to `x`; `keep` stores the new u."""
+        with full_precision(x):
+            matrix = wide(self.weight).flatten(1)
+            # A copy: storing the new one must not change what the backward pass reads.
+            v = _unit(wide(self.u).clone() @ matrix)
+            u = _unit(matrix @ v)
+            weight = matrix / (u @ (matrix @ v))
+        if keep:
+            with torch.no_grad():
+                self.u.copy_(u)
+        return F.conv2d(x, weight.to(x.dtype)[:, :, None, None])
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / (vector.square().sum().sqrt() + 1e-12)

@@ -1,0 +1,95 @@
+"""Simplified non-local block: a non-local block whose positions all share one attention map.
+
+Y. Cao, J. Xu, S. Lin, F. Wei, H. Hu, "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond", ICCVW
+2019, arXiv:1904.11492: the step from the non-local to the global context block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.queries import rows_of
+from saccade.ops.context import context, context_weights
+
+
+class SimplifiedNonLocal(Mechanism):
+    r"""Add one projected summary of the map to every position.
+
+    .. math:: y_i = x_i + W_v \sum_j \mathrm{softmax}_j(w_k \cdot x_j + b_k)\, x_j + b_v
+
+    The paper's letters here: W_k is `mask`, W_v `project`.
+
+    Args:
+        channels: C, of the input and of the output.
+
+    Shape: (B, C, H, W) -> (B, C, H, W).
+
+    Raises:
+        InputError: `channels` below 1, or a map of another shape.
+
+    Start: the identity, exactly: `project` is 0. `mask` starts as that of the global context block does.
+
+    Cost: 2 C N + C^2 multiply-adds for N = H W, since the projection follows the sum; N map entries; C^2 + 2 C + 1
+    parameters. Keeps the full resolution; the softmax is its only non-linearity.
+
+    Example:
+        >>> import torch, saccade
+        >>> block = saccade.create("simplified_nl", channels=64)
+        >>> block(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 64, 7, 9])
+        >>> block.attention(torch.randn(2, 64, 7, 9)).shape
+        torch.Size([2, 1, 63])
+
+    Differences: the paper prints the equation without biases, and released no code; the biases are there as in its
+    global context block. b_k cannot change the output (a softmax ignores what all its entries share). The start at 0
+    is ours, after that block's. It is that block with one 1x1 convolution as its transform.
+    """
+
+    label = "SimplifiedNL"
+    layouts = (
+        Layout("the names of xvjiarui/GCNet", {"conv_mask.": "mask.", "conv_value.": "project."}),
+        Layout("the listing with one conv", {"conv_mask.": "mask.", "conv.": "project."}),
+    )
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.mask = nn.Conv2d(channels, 1, kernel_size=1)
+        self.project = nn.Linear(channels, channels)
+        nn.init.kaiming_normal_(self.mask.weight, mode="fan_in", nonlinearity="relu")
+        nn.init.zeros_(self._mask_bias)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    @property
+    def starts_as_identity(self) -> bool:
+        return True
+
+    def forward(self, x: Tensor) -> Tensor:
+        summary: Tensor = self.project(context(x, self.attention(x))).to(x.dtype)
+        return x + summary[:, :, None, None]
+
+    def attention(self, x: Tensor) -> Tensor:
+        """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
+        self.check(x)
+        return context_weights(x, self.mask.weight, self._mask_bias)
+
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+        """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
+        count = len(rows_of(self.label, queries, x.shape[2:]))
+        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
+
+    def extra_repr(self) -> str:
+        return f"channels={self.channels}"
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {"channels": tensors["project.weight"].shape[0]} if "project.weight" in tensors else {}
+
+    @property
+    def _mask_bias(self) -> Tensor:
+        assert self.mask.bias is not None
+        return self.mask.bias
