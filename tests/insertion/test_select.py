@@ -6,7 +6,7 @@ import torch
 import torchvision
 
 import saccade
-from saccade.catalog import Placement
+from saccade.entry import Placement
 from saccade.errors import InputError
 from saccade.insertion.attach import Attachment
 from saccade.insertion.places import Places

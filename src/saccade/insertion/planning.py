@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Entry, Spec, check_options, create, find, parse
+from saccade.catalog import Spec, check_options, create, find, parse
+from saccade.entry import Entry
 from saccade.errors import InputError, near
 from saccade.insertion.attach import Attachment, check_free
 from saccade.insertion.places import Place, Places

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from saccade.catalog import Placement
+from saccade.entry import Placement
 from saccade.errors import InputError
 from saccade.insertion.places import KINDS, Place, Places
 

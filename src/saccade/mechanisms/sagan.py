@@ -57,8 +57,8 @@ class SelfAttention(Mechanism):
     variant as PyTorch does it.
 
     Cost: with d = max(1, C // 8), e = max(1, C // 2), N = H W and M about N / 4: N C (2 d + 2 e) + N M (d + e)
-    multiply-adds, N M map entries, 2 C (d + e) + 1 parameters. Queries keep the full resolution; softmax and pooling
-    are its non-linearities.
+    multiply-adds and 4 C (d + e) for the norms, N M map entries, 2 C (d + e) + 1 parameters. Queries keep the full
+    resolution; softmax and pooling are its non-linearities.
 
     Example:
         >>> import torch, saccade
@@ -171,7 +171,7 @@ class BoundedConv(nn.Module):
     """A 1x1 convolution without bias, its matrix divided by an estimate of its largest singular value.
 
     One step of power iteration from u: v = norm(u W), u' = norm(v W^T), sigma = v W^T u'^T, with the vectors as rows,
-    W as (out, in) and norm(t) = t / (|t| + 1e-12). Differentiated as written.
+    W as (out, in) and norm(t) = t / (|t| + 1e-12). The gradient goes through all of it.
     """
 
     def __init__(self, channels: int, out_channels: int) -> None:
@@ -188,12 +188,13 @@ class BoundedConv(nn.Module):
         with full_precision(x):
             matrix = wide(self.weight).flatten(1)
             # A copy: storing the new one must not change what the backward pass reads.
-            v = _unit(wide(self.u).clone() @ matrix)
-            u = _unit(matrix @ v)
-            weight = matrix / (u @ (matrix @ v))
+            v = _unit(wide(self.u).clone()[None] @ matrix)
+            image = v @ matrix.mT
+            u = _unit(image)
+            weight = matrix / (u * image).sum()
         if keep:
             with torch.no_grad():
-                self.u.copy_(u)
+                self.u.copy_(u[0])
         return F.conv2d(x, weight.to(x.dtype)[:, :, None, None])
 
 
