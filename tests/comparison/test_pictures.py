@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from saccade.comparison.pictures import choose, query_of
+import saccade
+from saccade.catalog import CATALOG
+from saccade.comparison.pictures import attention, choose, query_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +30,21 @@ def test_the_question_is_asked_where_the_arms_disagree():
     control, best = np.zeros_like(target), target.copy()
     assert query_of(target, control, best) == (2, 2)
     assert query_of(target, best, best) == (4, 4)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.family != "control"])
+def test_every_mechanism_has_something_to_show(name):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, stride=2, padding=1), saccade.create(name, 32))
+    arrays = attention(net, torch.rand(2, 3, 16, 20), [(0, 0), (15, 19)])
+    shapes = {
+        "gate|channel": (2, 32), "gate|spatial": (2, 8, 10), "weights": (2, 8, 10),
+        "channel_weights": (2, 32, 32), "strip_weights": (2, 32, 32),
+    }  # fmt: skip
+    if name in ("non_local", "sagan"):  # of the pooled keys
+        shapes["weights"] = (2, 4, 5)
+    assert arrays
+    for key, array in arrays.items():
+        place, _, kind = key.partition("|")
+        assert place.startswith("1")
+        assert array.shape == shapes[kind]

@@ -264,6 +264,14 @@ def test_products_that_are_no_shares_are_not_called_so(tmp_path):
     assert "of the weight (if even" not in text
 
 
+def test_maps_of_rows_and_columns_are_called_their_mean(tmp_path):
+    write_comparison(tmp_path, task="segmentation", arms=("none", "fla"))
+    (path,) = (tmp_path / "pictures").glob("fla*.npz")
+    arrays = {key: value for key, value in np.load(path).items() if "|" not in key}
+    np.savez(path, **arrays, **{"block2|strip_weights": np.full((len(arrays["predictions"]), 4, 4), 0.25)})
+    assert "4 channels, mean of all rows and columns" in build_report(tmp_path).read_text(encoding="utf-8")
+
+
 def test_every_verdict_and_reason_has_both_languages():
     for phrase in (*get_args(Verdict), *re.findall(r'"((?:identical|fewer|no spread)[^"]*)"', getsource(statistics))):
         english, chinese = TEXTS[phrase]

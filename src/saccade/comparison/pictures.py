@@ -88,7 +88,11 @@ def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -
                 found = seen.weights(queries=at)
                 arrays[f"{path}|weights"] = torch.stack([found[i, i] for i in range(len(queries))])
             elif hasattr(seen.mechanism, "attention"):
-                arrays[f"{path}|channel_weights"] = seen.channel_weights()
+                weights = seen.channel_weights()
+                if weights.dim() == 4:  # a map for every column and row: too many to keep, so their mean
+                    arrays[f"{path}|strip_weights"] = weights.mean(dim=1)
+                else:
+                    arrays[f"{path}|channel_weights"] = weights
     return {key: value.float().cpu().numpy() for key, value in arrays.items()}
 
 

@@ -129,6 +129,8 @@ class Record:
     def channel_weights(self) -> Tensor:
         """What each channel takes from each other, (B, C, C); rows sum to 1.
 
+        FLA has such a map for every column and every row: (B, W + H, C, C), columns first.
+
         Raises:
             InputError: A mechanism that does not weigh channels.
         """

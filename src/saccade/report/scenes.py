@@ -228,8 +228,9 @@ class _Reader:
             layers.append(self._weights(arm["name"], *by_kind["weights"][-1]))
         if "gate|spatial" in by_kind:
             layers.append(self._spatial(arm["name"], *by_kind["gate|spatial"][-1]))
-        if "channel_weights" in by_kind:
-            layers.append(self._channels(arm["name"], *by_kind["channel_weights"][-1]))
+        for kind in ("channel_weights", "strip_weights"):
+            if kind in by_kind:
+                layers.append(self._channels(kind, arm["name"], *by_kind[kind][-1]))
         if "gate|channel" in by_kind:
             layers.append(self._strips(arm["name"], by_kind["gate|channel"]))
         return layers
@@ -271,8 +272,8 @@ class _Reader:
             "spatial",
         )
 
-    def _channels(self, arm: str, place: str, weights: Array) -> Layer:
-        caption = both("channel_weights", channels=weights.shape[0])
+    def _channels(self, kind: str, arm: str, place: str, weights: Array) -> Layer:
+        caption = both(kind, channels=weights.shape[0])
         return Layer(pictures.heat_square(weights), self._alt(arm, "kind_channel_weights", place), caption, "square")
 
     def _strips(self, arm: str, found: Sequence[tuple[str, Array]]) -> Layer:

@@ -123,6 +123,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "channel_gates_rows": ("channel gates of {places} places, first on top, {low} to {high}",
                            "{places} 处的通道门，首处在上，{low} 至 {high}"),
     "channel_weights": ("channel to channel, {channels} channels", "通道间权重，{channels} 个通道"),
+    "strip_weights": ("channel to channel, {channels} channels, mean of all rows and columns",
+                      "通道间权重，{channels} 个通道，所有行与列的平均"),
     "no_attention": ("no attention", "没有注意力"),
     "enlarge": ("Enlarge", "放大"),
     "close": ("Close", "关闭"),
