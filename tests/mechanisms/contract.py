@@ -120,6 +120,23 @@ class Form:
         return {1: (7,), 2: (6, 7), 3: (2, 6, 7)}[self.dims]
 
     @property
+    def other_size(self) -> tuple[int, ...]:
+        if self.options.get("window") == "released":  # takes H <= W < 2 H only
+            return (5, 8)
+        return {1: (11,), 2: (11, 4), 3: (3, 11, 4)}[self.dims]
+
+    @property
+    def pools(self) -> bool:
+        """Whether keys are pooled by 2, so that a single position is too few."""
+        options = {"sub_sample": None, "variant": "official"} | dict(self.options)
+        if self.entry.name == "sagan":
+            return bool(options["variant"] == "official")
+        pools = (
+            options["variant"] in ("official", "popular") if options["sub_sample"] is None else options["sub_sample"]
+        )
+        return self.entry.name == "non_local" and bool(pools)
+
+    @property
     def idle(self) -> tuple[str, ...]:
         return () if self.options.get("pairwise") in NOT_SUMMING_TO_1 else IDLE.get(self.entry.name, ())
 

@@ -5,24 +5,18 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import shutil
 
 import pytest
 import torch
 
 from saccade import InputError
-from saccade.catalog import create
+from saccade.catalog import CATALOG, create
 from tests.mechanisms.contract import CHANNELS, NEEDS_A_BATCH, Form, Largest, all_forms, default_forms, forms_with
 
 every_form = pytest.mark.parametrize("form", all_forms(), ids=str)
 every_row = pytest.mark.parametrize("form", default_forms(), ids=str)
 maps_only = pytest.mark.parametrize("form", [form for form in all_forms() if form.dims == 2], ids=str)
-
-SMALL = [
-    *default_forms(),
-    *(form for form in all_forms() if form.options.get("pairwise") in ("dot_product", "concatenation")),
-    *(form for form in all_forms() if form.options.get("variant") == "sequential"),
-]
-some_forms = pytest.mark.parametrize("form", SMALL, ids=str)
 
 
 @every_form
@@ -72,22 +66,34 @@ def test_trains_on_one_sample_and_accepts_none(form: Form) -> None:
     assert form.awake()(form.map(batch=0)).shape == (0, CHANNELS, *form.size)
 
 
-@some_forms
+@every_form
 def test_compiles_whole_and_again_for_another_size(form: Form) -> None:
     torch._dynamo.reset()
     module = form.awake()
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    for size in ((6, 7), (9, 4)):
+    for size in (form.size, form.other_size):
         x = form.map(size=size)
         torch.testing.assert_close(compiled(x), module(x))
 
 
-@some_forms
+@pytest.mark.parametrize("name", ["se", "pam", "cam", "dual", "gc"])
+def test_compiles_with_the_code_generator(name: str) -> None:
+    """One of each family, where there is a C++ compiler."""
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("no C++ compiler")
+    torch._dynamo.reset()
+    module = Form(CATALOG[name]).awake(torch.float32)
+    compiled = torch.compile(module, fullgraph=True)
+    x = Form(CATALOG[name]).map(dtype=torch.float32)
+    torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+@every_form
 def test_exports_with_free_height_and_width(form: Form) -> None:
     module = form.awake()
-    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    free = {2 + axis: torch.export.Dim.DYNAMIC for axis in range(form.dims)}
     exported = torch.export.export(module, (form.map(),), dynamic_shapes=(free,)).module()
-    for size in ((6, 7), (11, 4)):
+    for size in (form.size, form.other_size):
         x = form.map(size=size)
         torch.testing.assert_close(exported(x), module(x))
 
@@ -131,6 +137,30 @@ def test_every_parameter_learns_but_those_that_provably_do_nothing(form: Form) -
     largest = max((parameter.grad.abs().max() for parameter in module.parameters()), default=0.0)
     still = {name for name, p in module.named_parameters() if p.grad.abs().max() <= 1e-12 * max(1.0, largest)}
     assert still == {name for name, _ in module.named_parameters() if name.endswith(form.idle)}
+
+
+@every_form
+def test_its_gradients_are_those_of_finite_differences(form: Form) -> None:
+    """Along random directions, of the map and of every parameter."""
+    module, x = form.awake(), form.map(batch=2).requires_grad_()
+    names = [name for name, _ in module.named_parameters()]
+    assert torch.autograd.gradcheck(
+        lambda x, *values: torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x,)),
+        [x, *module.parameters()],
+        fast_mode=True,
+    )
+
+
+@every_form
+def test_takes_the_smallest_map_or_says_what_it_needs(form: Form) -> None:
+    module, x = form.awake(), form.map(size=(1,) * form.dims)
+    if form.pools:
+        with pytest.raises(InputError, match=rf"^{module.label}: .*needs at least .* {' x '.join('1' * form.dims)}"):
+            module(x)
+        x = form.map(size=(2,) * form.dims)
+    y = module(x)
+    assert y.shape == x.shape
+    assert y.isfinite().all()
 
 
 @every_form

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced
@@ -53,9 +54,18 @@ _SOURCES = {
 }
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class _SequencePool(nn.Module):
+    """Maxima of neighbours in a sequence; `MaxPool1d` does not export with a free length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.max_pool2d(x.unsqueeze(2), (1, 2)).squeeze(2)
+
+
 # Frames are never pooled.
 _POOL: Mapping[int, Callable[[], nn.Module]] = {
-    1: partial(nn.MaxPool1d, 2),
+    1: _SequencePool,
     2: partial(nn.MaxPool2d, 2),
     3: partial(nn.MaxPool3d, (1, 2, 2)),
 }
