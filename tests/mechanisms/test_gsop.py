@@ -120,13 +120,14 @@ def test_the_convolutions_of_concat_have_the_authors_sizes(channels: int, groups
     assert fusion.channel.weight.shape == (channels, channels // groups, kernel, 1)
 
 
-def test_the_released_matrix_is_no_covariance() -> None:
+def test_the_released_matrix_is_nocovariance() -> None:
     """The grid's 64 positions and 128 channels give it negative eigenvalues; the true one has none."""
-    from saccade.mechanisms.gsop import _covariance, _released
+    from saccade.mechanisms.gsop import _released
+    from saccade.ops.covariance import covariance
 
     k = torch.rand(1, 64, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.linalg.eigvalsh(_released(k)).min() < -1
-    assert torch.linalg.eigvalsh(_covariance(k)).min() > -1e-12
+    assert torch.linalg.eigvalsh(covariance(k)).min() > -1e-12
 
 
 @pytest.mark.parametrize(("stride", "size"), [(1, (1, 1)), (2, (1, 1)), (2, (2, 2))], ids=str)

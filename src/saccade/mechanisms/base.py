@@ -39,7 +39,24 @@ class Layout:
         return None
 
 
-class Mechanism(nn.Module):
+class Published(nn.Module):
+    """A module that somebody published, which can therefore read their key names.
+
+    Attributes:
+        label: What its errors begin with.
+        layouts: The key names of each published code.
+    """
+
+    label: ClassVar[str]
+    layouts: ClassVar[tuple[Layout, ...]] = ()
+
+    @classmethod
+    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The options of a module that would hold `tensors` (by our names), as far as names and shapes tell."""
+        return {}
+
+
+class Mechanism(Published):
     """A feature map in, a feature map of the same shape out.
 
     Subclasses write `forward`, and those of the three views that mean something for them:
@@ -48,9 +65,6 @@ class Mechanism(nn.Module):
     * ``attention(x)``: the whole map, rows are queries and sum to 1: (B, N, M) over positions, (B, C, C) over channels;
     * ``weights(x, queries)``: the rows of ``attention`` for chosen positions only, (B, Q, H', W').
     """
-
-    label: ClassVar[str]
-    layouts: ClassVar[tuple[Layout, ...]] = ()
 
     def __init__(self, channels: int, *, dims: int = 2) -> None:
         super().__init__()
@@ -63,11 +77,6 @@ class Mechanism(nn.Module):
     def starts_as_identity(self) -> bool:
         """Whether a newly made module returns its input exactly (a branch that starts at zero)."""
         return False
-
-    @classmethod
-    def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The options of a module that would hold `tensors` (by our names), as far as names and shapes tell."""
-        return {}
 
     def check(self, x: Tensor) -> None:
         """Refuse anything but (B, C, *) with this module's C and number of map axes."""

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, positive
+from saccade.ops.covariance import covariance
 from saccade.ops.precision import full_precision, wide
 
 VARIANTS = ("channel", "spatial", "sum", "max", "concat")
@@ -184,7 +185,7 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.reduce_norm(self.reduce(F.relu(x)))).flatten(2)
-        rows = self.row_norm(_covariance(h).to(x.dtype)[..., None])
+        rows = self.row_norm(covariance(h).to(x.dtype)[..., None])
         logits: Tensor = self.expand(self.rows(rows))
         return logits.sigmoid()
 
@@ -205,7 +206,7 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         reduced = self.reduce_norm(self.reduce(F.relu(x)))
         k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).mT  # (B, P, dim)
-        matrix = _covariance(k) if self.true_covariance else _released(k)
+        matrix = covariance(k) if self.true_covariance else _released(k)
         rows = F.relu(self.rows(self.row_norm(matrix.to(x.dtype)[..., None])))
         gate = self.expand(rows).sigmoid().view(-1, 1, self.grid, self.grid)
         # To a larger map too: bins overlap there, as in the authors' code.
@@ -225,13 +226,6 @@ class Fusion(nn.Module):
     def forward(self, of_channels: Tensor, of_positions: Tensor) -> Tensor:
         fused: Tensor = self.norm(self.channel(of_channels) + self.spatial(of_positions))
         return fused
-
-
-def _covariance(rows: Tensor) -> Tensor:
-    """Of the rows of (B, R, M) over its M columns, divided by M: (B, R, R) in float32 or better."""
-    with full_precision(rows):
-        centred = wide(rows) - wide(rows).mean(dim=-1, keepdim=True)
-        return centred @ centred.mT / rows.shape[-1]
 
 
 def _released(rows: Tensor) -> Tensor:

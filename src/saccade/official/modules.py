@@ -1,6 +1,6 @@
 """Authors' tensors into our mechanisms: recognise the layout by its keys, check everything, then copy.
 
-Which published code gives which names to a mechanism's tensors is data of the mechanism (`Mechanism.layouts`). This
+Which published code gives which names to a mechanism's tensors is data of the mechanism (`Published.layouts`). This
 file is the same for all of them.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.base import Layout, Published
 from saccade.official.reading import read_tensors
 
 OWN = "saccade"
@@ -44,7 +44,7 @@ class LoadReport:
         return "\n".join(lines + [f"  {ours} kept" for ours in self.kept])
 
 
-def load_official(module: Mechanism, state_dict: Mapping[str, Any] | str | PathLike[str]) -> LoadReport:
+def load_official(module: Published, state_dict: Mapping[str, Any] | str | PathLike[str]) -> LoadReport:
     """Load a mechanism's weights under the key names of its authors, of other known code, or of ours.
 
     A prefix common to all keys (``module.``, ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are taken
@@ -68,7 +68,7 @@ def load_official(module: Mechanism, state_dict: Mapping[str, Any] | str | PathL
           fc.0.weight -> reduce.weight
           fc.2.weight -> expand.weight
     """
-    if not isinstance(module, Mechanism):
+    if not isinstance(module, Published):
         raise TypeError(f"load_official: expected a mechanism of saccade.create; received {type(module).__name__}")
     given = read_tensors(state_dict)
     fit = min(_fits(module, given), key=lambda fit: fit.badness)
@@ -83,7 +83,7 @@ def load_official(module: Mechanism, state_dict: Mapping[str, Any] | str | PathL
 class _Fit:
     """One layout tried on one state dict for one module."""
 
-    module: Mechanism
+    module: Published
     layout: Layout
     prefix: str
     given: Mapping[str, Tensor]  # without the prefix
@@ -176,7 +176,7 @@ class _Fit:
         return told
 
 
-def _fits(module: Mechanism, given: Mapping[str, Tensor]) -> Iterator[_Fit]:
+def _fits(module: Published, given: Mapping[str, Tensor]) -> Iterator[_Fit]:
     """Every layout on the keys as they are, and again for each prefix that all of them share."""
     own = Layout(OWN, {name: name for name in module.state_dict()})
     prefix, stripped = "", given

@@ -1,0 +1,50 @@
+"""What the heads are built of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+
+Norm = Callable[[int], nn.Module]
+
+
+class ConvNormReLU(nn.Module):
+    """Convolution (same size), norm, relu: (B, C, H, W) to (B, out, H, W)."""
+
+    def __init__(self, channels: int, out: int, *, kernel_size: int, norm_layer: Norm, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, kernel_size, padding=kernel_size // 2, bias=bias)
+        self.norm = norm_layer(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+def names(theirs: str, ours: str, norm: str = "1.") -> dict[str, str]:
+    """Key names of a convolution and its norm that a `Sequential` of the authors holds."""
+    return {f"{theirs}0.": f"{ours}conv.", f"{theirs}{norm}": f"{ours}norm."}
+
+
+def check_map(label: str, x: Tensor, channels: int) -> None:
+    """Refuse anything but (B, C, H, W) with these channels."""
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise InputError(f"{label}: expected a map (B, {channels}, H, W); received shape {tuple(x.shape)}")
+
+
+def check_norm(label: str, norm_layer: Norm) -> None:
+    """Refuse what cannot make a norm."""
+    if not callable(norm_layer):
+        raise TypeError(
+            f"{label}: `norm_layer` must make a norm from a width, as torch.nn.BatchNorm2d does; received "
+            f"{norm_layer!r}"
+        )
+
+
+def check_dropout(label: str, dropout: float) -> None:
+    """Refuse what is no share."""
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise InputError(f"{label}: `dropout` must be at least 0 and below 1; received {dropout=}")
