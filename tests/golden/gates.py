@@ -21,8 +21,8 @@ _PSA_CLASSES = {
     "ParallelPolarizedSelfAttention": "paper_parallel",
     "SequentialPolarizedSelfAttention": "paper_sequential",
 }
-_GSOP_CODES = {"1": "channel", "2": "spatial", "+": "sum", "M": "max", "&": "concat"}
-_FUSIONS = {"channel_add": "add", "channel_mul": "mul"}
+GSOP_CODES = {"1": "channel", "2": "spatial", "+": "sum", "M": "max", "&": "concat"}
+FUSIONS = {"channel_add": "add", "channel_mul": "mul"}
 
 
 def build(case: Case) -> Mechanism | None:
@@ -155,7 +155,7 @@ def _gsop(case: Case) -> Options:
     options = {"channels": case.entry["input_shape"][1], "stride": 2 if strided else 1} | case.options(
         {
             "planes": _dropped,  # the block's inner width
-            "attention": lambda code: {"variant": _GSOP_CODES[code]},
+            "attention": lambda code: {"variant": GSOP_CODES[code]},
             "att_dim": "dim",
             "grid": _square,
         }
@@ -179,7 +179,7 @@ def _gc(case: Case) -> Options:
             "in_channels": "channels",
             "ratio": "ratio",
             "pooling_type": "pooling",
-            "fusion_types": lambda types: {"fusion": tuple(_FUSIONS[name] for name in types)},
+            "fusion_types": lambda types: {"fusion": tuple(FUSIONS[name] for name in types)},
         }
     )
 

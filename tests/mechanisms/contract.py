@@ -40,6 +40,7 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "sk": (
         {"branches": 3},
         {"second": "5x5", "groups": 8},
+        {"second": "grouped", "groups": 8},
         {"variant": "popular"},
         {"variant": "timm"},
         {"variant": "timm", "split": False},
@@ -97,7 +98,8 @@ NOT_SUMMING_TO_1 = ("dot_product", "concatenation")
 # Forms that cannot normalise one sample of one number in training, as their authors' code cannot.
 NEEDS_A_BATCH: frozenset[str] = frozenset(
     {"bam", "bam[combine=sum]", "bam[combine=sum,final_norm=True]", "bam[window=released]", "bam[parts=channel]"}
-    | {"sk", "sk[branches=3]", "sk[second=5x5,groups=8]", "sk[variant=timm]", "sk[variant=timm,split=False]"}
+    | {"sk", "sk[branches=3]", "sk[second=5x5,groups=8]", "sk[second=grouped,groups=8]"}
+    | {"sk[variant=timm]", "sk[variant=timm,split=False]"}
 )
 
 

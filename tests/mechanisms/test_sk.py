@@ -21,6 +21,7 @@ FORMS = (
     {"variant": "timm"},
     {"variant": "timm", "split": False},
     {"inner_channels": 3},
+    {"second": "grouped", "stride": 2},
 )
 
 

@@ -33,6 +33,8 @@ class Layout:
 
     def rename(self, key: str) -> str | None:
         """Our name of the authors' `key`; None if it is none of theirs."""
+        if key in self.names:
+            return self.names[key]
         for theirs in sorted(self.names, key=len, reverse=True):
             if key == theirs or (theirs.endswith(".") and key.startswith(theirs)):
                 return self.names[theirs] + key.removeprefix(theirs)

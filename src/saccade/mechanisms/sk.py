@@ -34,12 +34,14 @@ class SelectiveKernel(Mechanism):
         groups: Of each convolution; None: 32, timm's 1.
         branches: M, how many convolutions; at least 2.
         stride: Of each convolution. Above 1 the output map is smaller: ceil(H / stride) x ceil(W / stride).
-        second: What the branches behind the plain 3x3 are: ``"dilated"`` 3x3 (dilation 2, 3, ...), as released, or
-            true ``"5x5"`` (7x7, ...) convolutions. None: ``"dilated"``, popular ``"5x5"``.
+        second: What the branches behind the plain 3x3 are: ``"dilated"`` 3x3 (dilation 2, 3, ...), as released, true
+            ``"5x5"`` (7x7, ...) convolutions, or plain 3x3 too that alone are ``"grouped"``, beside a dense first one,
+            the first author's later SK-ResNet*. None: ``"dilated"``, popular ``"5x5"``.
         variant: ``"official"``; ``"popular"``, the most copied PyTorch code: biases everywhere, neither norm nor relu
             on z, a layer of its own to select each branch; ``"timm"``: each branch reads its share of the channels.
         split: Whether each branch reads 1 / M of the channels in place of all; None: for timm only.
-        inner_channels: d; None: max(C // 16, 32), timm's C / 16 rounded to a multiple of 8.
+        inner_channels: d; None: max(C // 16, 32), with grouped branches max(C // 16, 1), timm's C / 16 rounded to a
+            multiple of 8.
 
     Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1.
 
@@ -83,6 +85,19 @@ class SelectiveKernel(Mechanism):
             needs={"variant": "official"},
         ),
         Layout(
+            "implus/PytorchInsight",
+            {
+                "conv2.": "convs.0.",
+                "bn2.": "norms.0.",
+                "conv2g.": "convs.1.",
+                "bn2g.": "norms.1.",
+                "conv_fc1.": "reduce.",
+                "bn_fc1.": "reduce_norm.",
+                "conv_fc2.": "select.0.",
+            },
+            needs={"second": "grouped"},
+        ),
+        Layout(
             "pppLang/SKNet",
             {
                 "fc.": "reduce.",
@@ -123,9 +138,10 @@ class SelectiveKernel(Mechanism):
         timm, popular = variant == "timm", variant == "popular"
         groups = (1 if timm else 32) if groups is None else groups
         second = ("5x5" if popular else "dilated") if second is None else second
-        choose(self.label, "second", second, ("dilated", "5x5"))
+        choose(self.label, "second", second, ("dilated", "5x5", "grouped"))
         if inner_channels is None:
-            inner_channels = divisible(channels / 16, 8, keep=0.9) if timm else max(channels // 16, 32)
+            least = 1 if second == "grouped" else 32
+            inner_channels = divisible(channels / 16, 8, keep=0.9) if timm else max(channels // 16, least)
         positive(self.label, groups=groups, branches=branches, stride=stride, inner_channels=inner_channels)
         self.groups, self.branches, self.stride = groups, branches, stride
         self.second, self.variant, self.split = second, variant, timm if split is None else split
@@ -164,9 +180,11 @@ class SelectiveKernel(Mechanism):
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         options: dict[str, Any] = {}
         count = sum(name.startswith("convs.") and name.endswith(".weight") for name in tensors)
-        if "convs.0.weight" in tensors:
-            channels, width = tensors["convs.0.weight"].shape[:2]
+        if {"convs.0.weight", "convs.1.weight"} <= set(tensors):
+            channels, width = tensors["convs.1.weight"].shape[:2]
             options |= {"channels": channels, "branches": count, "groups": max(1, channels // width)}
+            if tensors["convs.0.weight"].shape[1] > width:
+                options["second"] = "grouped"
         if "reduce.weight" in tensors:
             options["inner_channels"] = tensors["reduce.weight"].shape[0]
         return options
@@ -190,16 +208,16 @@ class SelectiveKernel(Mechanism):
         return width
 
     def _conv(self, index: int, width: int) -> nn.Conv2d:
-        reach = index + 1
-        dilated = self.second == "dilated"
+        grouped = self.second == "grouped"
+        reach = 1 if grouped else index + 1
         return nn.Conv2d(
             width,
             self.channels,
-            kernel_size=3 if dilated else 2 * reach + 1,
+            kernel_size=2 * reach + 1 if self.second == "5x5" else 3,
             stride=self.stride,
             padding=reach,
-            dilation=reach if dilated else 1,
-            groups=self.groups,
+            dilation=reach if self.second == "dilated" else 1,
+            groups=1 if grouped and index == 0 else self.groups,
             bias=self.variant == "popular",
         )
 

@@ -1,7 +1,7 @@
-"""Authors' tensors into our mechanisms: recognise the layout by its keys, check everything, then copy.
+"""Authors' tensors into our mechanisms and networks: recognise the layout by its keys, check everything, then copy.
 
-Which published code gives which names to a mechanism's tensors is data of the mechanism (`Published.layouts`). This
-file is the same for all of them.
+Which published code gives which names to a mechanism's tensors is data of the mechanism (`Published.layouts`), and
+which names it gives to the rest of a network is in `networks.py`. This file is the same for all of them.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Published
+from saccade.official.networks import LAYOUTS, OWN, Part, expanded, parts_of
 from saccade.official.reading import read_tensors
 
-OWN = "saccade"
 COUNTER = "num_batches_tracked"  # absent from checkpoints made before PyTorch 0.4.1, and of no effect on ours
+_LISTED = 20  # names in a message; a network has hundreds
 
 
 @dataclass(frozen=True)
@@ -31,34 +33,39 @@ class LoadReport:
         prefix: What stood before all of them, such as ``module.``.
         loaded: Their key to ours.
         kept: Our keys that the state dict does not have and need not: counters of batches.
+        left_out: Their keys of what is no part of the network: necks and heads of a detector.
     """
 
     layout: Layout
     prefix: str
     loaded: Mapping[str, str]
     kept: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"layout of {self.layout.source}: {len(self.loaded)} tensors loaded"]
         lines += [f"  {theirs} -> {ours}" for theirs, ours in self.loaded.items()]
-        return "\n".join(lines + [f"  {ours} kept" for ours in self.kept])
+        lines += [f"  {ours} kept" for ours in self.kept]
+        return "\n".join(lines + [f"  {theirs} left out" for theirs in self.left_out])
 
 
-def load_official(module: Published, state_dict: Mapping[str, Any] | str | PathLike[str]) -> LoadReport:
-    """Load a mechanism's weights under the key names of its authors, of other known code, or of ours.
+def load_official(module: nn.Module, state_dict: Mapping[str, Any] | str | PathLike[str]) -> LoadReport:
+    """Load the weights of a mechanism, or of a network with mechanisms, under the key names of its authors.
 
-    A prefix common to all keys (``module.``, ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are taken
-    off, trailing 1x1 axes are added or dropped. The module's options are never changed.
+    The names of other known code, and ours, are taken as well. A prefix common to all keys (``module.``,
+    ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are taken off, trailing 1x1 axes are added or dropped.
+    The module's options are never changed.
 
     Args:
-        module: What to fill, made by :func:`saccade.create`.
+        module: What to fill, made by :func:`saccade.create` or :func:`saccade.classifier`; or any network that
+            :func:`saccade.insert` put a mechanism into.
         state_dict: Tensors by name, or the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file; nothing is
             unpickled.
 
     Raises:
         InputError: The state dict does not fit: the message names the layout recognised, the keys that are missing,
             unexpected or of another shape, and the options that would fit. The module is as it was.
-        TypeError: `module` is not a mechanism.
+        TypeError: `module` is no mechanism and has none.
 
     Example:
         >>> import torch, saccade
@@ -68,33 +75,43 @@ def load_official(module: Published, state_dict: Mapping[str, Any] | str | PathL
           fc.0.weight -> reduce.weight
           fc.2.weight -> expand.weight
     """
-    if not isinstance(module, Published):
-        raise TypeError(f"load_official: expected a mechanism of saccade.create; received {type(module).__name__}")
+    parts = parts_of(module) if isinstance(module, nn.Module) else ()
+    if not parts:
+        raise TypeError(
+            "load_official: expected a mechanism of saccade.create, or a network with some; received "
+            f"{type(module).__name__}"
+        )
     given = read_tensors(state_dict)
-    fit = min(_fits(module, given), key=lambda fit: fit.badness)
+    fit = min(_fits(module, parts, given), key=lambda fit: fit.badness)
     if fit.badness:
         raise InputError(fit.complaint(), fit.advice())
-    own = module.state_dict()
+    own = fit.own
     module.load_state_dict({**own, **{name: t.reshape(own[name].shape) for name, t in fit.tensors.items()}})
-    return LoadReport(fit.layout, fit.prefix, fit.renamed, fit.missing_counters)
+    return LoadReport(fit.layout, fit.prefix, fit.renamed, fit.missing_counters, fit.left_out)
 
 
 @dataclass(frozen=True)
 class _Fit:
     """One layout tried on one state dict for one module."""
 
-    module: Published
+    module: nn.Module
+    part: Part  # the mechanism that tells options: the module itself, or the first in a network
     layout: Layout
     prefix: str
     given: Mapping[str, Tensor]  # without the prefix
+    left_out: tuple[str, ...] = ()
 
-    @property
+    @cached_property
+    def own(self) -> dict[str, Tensor]:
+        return self.module.state_dict()
+
+    @cached_property
     def renamed(self) -> dict[str, str]:
         """Their key, with the prefix, to ours."""
         pairs = ((key, self.layout.rename(key)) for key in self.given)
         return {self.prefix + theirs: ours for theirs, ours in pairs if ours is not None}
 
-    @property
+    @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """By our names, converted."""
         convert = self.layout.convert or (lambda _, tensor: tensor)
@@ -102,35 +119,34 @@ class _Fit:
             ours: convert(ours, self.given[theirs.removeprefix(self.prefix)]) for theirs, ours in self.renamed.items()
         }
 
-    @property
+    @cached_property
     def missing(self) -> list[str]:
         found = set(self.renamed.values())
-        return [name for name in self.module.state_dict() if name not in found and not name.endswith(COUNTER)]
+        return [name for name in self.own if name not in found and not name.endswith(COUNTER)]
 
     @property
     def missing_counters(self) -> tuple[str, ...]:
         found = set(self.renamed.values())
-        return tuple(name for name in self.module.state_dict() if name not in found and name.endswith(COUNTER))
+        return tuple(name for name in self.own if name not in found and name.endswith(COUNTER))
 
-    @property
+    @cached_property
     def unexpected(self) -> list[str]:
         """Their keys that no tensor of the module answers to."""
-        own, renamed = self.module.state_dict(), self.renamed
-        return [key for key in map(self.prefix.__add__, self.given) if renamed.get(key) not in own]
+        return [key for key in map(self.prefix.__add__, self.given) if self.renamed.get(key) not in self.own]
 
-    @property
+    @cached_property
     def misshapen(self) -> list[str]:
-        own, tensors = self.module.state_dict(), self.tensors
         return [
-            f"{theirs} {tuple(tensors[ours].shape)} for {ours} {tuple(own[ours].shape)}"
+            f"{theirs} {tuple(self.tensors[ours].shape)} for {ours} {tuple(self.own[ours].shape)}"
             for theirs, ours in self.renamed.items()
-            if ours in own and _core(tensors[ours]) != _core(own[ours])
+            if ours in self.own and _core(self.tensors[ours]) != _core(self.own[ours])
         ]
 
     @property
     def unmet(self) -> dict[str, Any]:
-        """What the layout needs the module to be, and it is not."""
-        return {name: value for name, value in self.layout.needs.items() if getattr(self.module, name, None) != value}
+        """What the layout needs the mechanism to be, and it is not."""
+        mechanism = self.part.mechanism
+        return {name: value for name, value in self.layout.needs.items() if getattr(mechanism, name, None) != value}
 
     @property
     def badness(self) -> tuple[int, int, int] | tuple[()]:
@@ -139,27 +155,33 @@ class _Fit:
         faults = len(self.missing) + len(self.unexpected) + len(self.misshapen)
         return (strangers, len(self.unmet), faults) if faults or self.unmet else ()
 
+    @property
+    def label(self) -> str:
+        return self.module.label if isinstance(self.module, Published) else type(self.module).__name__
+
     def complaint(self) -> str:
-        label = self.module.label
         if self.given and not self.renamed:
-            return f"{label}: no known layout has the keys {', '.join(self.given)}"
+            return f"{self.label}: no known layout has the keys {_listed(list(self.given))}"
         faults = {"missing": self._missing_both(), "unexpected": self.unexpected, "misshapen": self.misshapen}
-        told = [f"{what}: {', '.join(which)}" for what, which in faults.items() if which]
-        told += [f"the module has {name}={getattr(self.module, name, None)!r}" for name in self.unmet]
-        return f"{label}: the state dict, in the layout of {self.layout.source}, does not fit; {'; '.join(told)}"
+        told = [f"{what}: {_listed(which)}" for what, which in faults.items() if which]
+        told += [f"the module has {name}={getattr(self.part.mechanism, name, None)!r}" for name in self.unmet]
+        return f"{self.label}: the state dict, in the layout of {self.layout.source}, does not fit; {'; '.join(told)}"
 
     def advice(self) -> str:
+        mechanism, path = self.part.mechanism, self.part.prefix
         if not self.renamed:
-            known = [f"{layout.source} ({', '.join(layout.names)})" for layout in self.module.layouts]
+            known = [f"{layout.source} ({', '.join(layout.names)})" for layout in mechanism.layouts]
             return f"known: {'; '.join(known)}" if known else "this mechanism has no published layout"
+        tensors = {ours.removeprefix(path): t for ours, t in self.tensors.items() if ours.startswith(path)}
         try:
-            named = {**self.module.fitting(self.tensors), **self.layout.needs}
+            named = {**mechanism.fitting(tensors), **self.layout.needs}
         except (ValueError, IndexError):  # a tensor of another rank tells no width
             named = dict(self.layout.needs)
         options = [f"{name}={value!r}" for name, value in named.items()]
         options += [self.layout.options] if self.layout.options else []
+        where = f" at {self.part.path}" if self.part.path else ""
         return (
-            f"it fits {self.module.label} made with {', '.join(options)}"
+            f"it fits {mechanism.label}{where} made with {', '.join(options)}"
             if options
             else "see the options of the module"
         )
@@ -176,16 +198,37 @@ class _Fit:
         return told
 
 
-def _fits(module: Published, given: Mapping[str, Tensor]) -> Iterator[_Fit]:
+def _fits(module: nn.Module, parts: tuple[Part, ...], given: Mapping[str, Tensor]) -> Iterator[_Fit]:
     """Every layout on the keys as they are, and again for each prefix that all of them share."""
-    own = Layout(OWN, {name: name for name in module.state_dict()})
     prefix, stripped = "", given
     while True:
-        yield from (_Fit(module, layout, prefix, stripped) for layout in (*module.layouts, own))
+        if isinstance(module, Published):
+            for layout in (*module.layouts, Layout(OWN, {name: name for name in module.state_dict()})):
+                yield _Fit(module, parts[0], layout, prefix, stripped)
+        else:
+            yield from _network_fits(module, parts, prefix, stripped)
         shared = {_scope(key) for key in stripped}
         if len(shared) != 1 or not (part := shared.pop()):
             return
         prefix, stripped = prefix + part, {key.removeprefix(part): tensor for key, tensor in stripped.items()}
+
+
+def _network_fits(
+    network: nn.Module, parts: tuple[Part, ...], prefix: str, given: Mapping[str, Tensor]
+) -> Iterator[_Fit]:
+    """Each known network layout, of the part of the keys that it takes for the network."""
+    for published in LAYOUTS:
+        inside = {key: tensor for key, tensor in given.items() if key.startswith(published.inside)}
+        left_out = tuple(prefix + key for key in given if key not in inside)
+        keys = {key.removeprefix(published.inside): tensor for key, tensor in inside.items()}
+        if keys:
+            layout = expanded(published, network, parts, keys)
+            yield _Fit(network, parts[0], layout, prefix + published.inside, keys, left_out)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 def _scope(key: str) -> str:
