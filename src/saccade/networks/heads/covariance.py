@@ -53,9 +53,8 @@ class MatrixSquareRoot(nn.Module):
     Example:
         >>> import torch
         >>> from saccade.networks.heads import MatrixSquareRoot
-        >>> MatrixSquareRoot(iterations=20)(4 * torch.eye(2)[None])
-        tensor([[[2., 0.],
-                 [0., 2.]]])
+        >>> MatrixSquareRoot(iterations=20)(4 * torch.eye(2)[None]).round().tolist()
+        [[[2.0, 0.0], [0.0, 2.0]]]
     """
 
     def __init__(self, iterations: int = 3) -> None:
