@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import shutil
+import sys
 
 import pytest
 import torch
@@ -28,6 +29,27 @@ def test_keeps_shape_and_dtype_and_is_close_to_float64_in_every_precision(form: 
         assert y.dtype == dtype
         assert y.shape == exact.shape
         assert (y - exact).abs().max() <= tolerance * exact.abs().max()
+
+
+def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything in the precision of its input, as the equations are written."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("saccade.") and hasattr(module, "wide"):
+            monkeypatch.setattr(module, "wide", lambda tensor: tensor)
+
+
+@every_form
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_errs_at_most_twice_as_much_as_the_plain_definition(
+    form: Form, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, x = form.awake(dtype), form.map(dtype=dtype)
+    exact = copy.deepcopy(module).double()(x.double())
+    ours = (module(x) - exact).abs().max()
+    plainly(monkeypatch)
+    plain = (module(x) - exact).abs().max()
+    rounding = torch.finfo(dtype).eps * exact.abs().max()  # of the result itself
+    assert ours <= 2 * plain.nan_to_num(torch.inf) + rounding
 
 
 @every_form

@@ -82,7 +82,7 @@ def test_numbers_are_those_of_the_results(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     arm = results["arms"][3]
     low, high = arm["difference"]["interval"]
-    row = re.search(r'<tr><th scope="row">[^\n]*non_local</th>.*?</tr>', page, re.S).group()
+    row = re.search(r'<tr><th scope="row">[^\n]*non_local<small>[^\n]*</th>.*?</tr>', page, re.S).group()
     for text in (
         f"{arm['mean']:.3f}",
         f"{arm['difference']['mean']:+.3f}",
@@ -262,6 +262,13 @@ def test_products_that_are_no_shares_are_not_called_so(tmp_path):
     text = build_report(page).read_text(encoding="utf-8")
     assert "products with the point that asks" in text
     assert "of the weight (if even" not in text
+
+
+def test_says_what_each_mechanism_attends_to(tmp_path):
+    write_comparison(tmp_path, arms=("none", "se", "cbam", "non_local", "conv3x3"), pictures=False)
+    text = build_report(tmp_path).read_text(encoding="utf-8")
+    told = re.findall(r"attends to ([a-z ]+)", text)
+    assert told == ["channels", "channels and positions", "positions"]
 
 
 def test_maps_of_rows_and_columns_are_called_their_mean(tmp_path):

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from saccade.catalog import CATALOG
 from saccade.errors import InputError, require
 from saccade.files import read_json, replacing
 from saccade.report import charts, numbers, scenes, texts, verdict
@@ -75,6 +76,7 @@ def render(directory: Path, results: Mapping[str, Any]) -> str:
         chip=lambda difference: safe(charts.verdict_chip(difference)),
         word=lambda word: safe(texts.shown(*map(escape, texts.known(word)))),
         limits=lambda values: ", ".join(map(numbers.figures, values)),
+        attends=_attends,
         more=lambda arm, cost: safe(_more(arm, cost, results)),
         key_of=lambda index: safe(f'<svg class="key" width="16" height="16">{charts.mark(index, "8", 8)}</svg>'),
     )
@@ -117,6 +119,12 @@ def context(directory: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "settings": json.dumps(results.get("settings"), indent=2, ensure_ascii=False),
         "credits": _credits(results["data"]),
     }
+
+
+def _attends(arm: Mapping[str, Any]) -> str | None:
+    """The text for what an arm's mechanism weighs; None for arms without one, and for controls."""
+    entry = CATALOG.get(arm["mechanism"])
+    return None if entry is None or entry.family == "control" else f"attends_{entry.attends}"
 
 
 def _seed_charts(arms: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, str]:
