@@ -89,7 +89,7 @@ _ENTRIES = (
         Placement("block", every=2, strides=(8, 16)), "Double attention block",
         "Chen et al., NeurIPS 2018, arXiv:1810.11579", "nguyenvo09/Double-Attention-Network",
         aliases=("double_attention",),
-        cost=Cost("H x W", "softmax", "4*C*m + 3*m + C", "N*(4*C*m + 2*m**2)", "2*m*N",
+        cost=Cost("H x W", "softmax", "4*C*m + 3*m + C", "N*(4*C*m + m**2) + C*m**2", "2*m*N",
              where="m = max(1, C//2)"),
         identity=True,
     ),

@@ -63,6 +63,7 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "gc": ({"pooling": "avg"}, {"fusion": ("mul",)}, {"fusion": ("add", "mul"), "ratio": 0.25}),
     "pam": ({"reduction": 1},),
     "cam": ({"sign": "printed"},),
+    "fla": ({"lean": True},),
     "dual": ({"residual": "once"},),
     "sagan": ({"variant": "popular"}, {"update_u": False}),
     "a2": ({"residual": False}, {"value_channels": 6, "key_channels": 3}, {"dims": 1}, {"dims": 3}),

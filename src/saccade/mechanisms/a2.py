@@ -15,6 +15,7 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced
 from saccade.mechanisms.queries import rows_of
 from saccade.ops.double import distributing, double_attention, gathering, pair_weights
+from saccade.ops.modes import by_definition
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -46,7 +47,8 @@ class DoubleAttention(Mechanism):
     Start: the identity, exactly, with both `reconstruct` and `residual`: `project` is 0. All else starts as PyTorch
     does it.
 
-    Cost: for N positions N (2 C m + 2 C n + 2 m n) multiply-adds and 2 n N map entries; never N x N.
+    Cost: for N positions N (C m + 3 C n + m n) + C m n multiply-adds, since the last convolution is put to the
+    descriptors, and 2 n N map entries; never N x N.
     2 m C + 2 n C + m + 2 n + C parameters. Keeps the full resolution; the two softmaxes are its only non-linearities.
 
     Example:
@@ -110,6 +112,8 @@ class DoubleAttention(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         gather, distribute = self._maps(x)
+        if self.reconstruct and self.residual and not by_definition():
+            return self._folded(x, gather, distribute)
         mixture = double_attention(self.value(x).flatten(2), gather, distribute)
         branch: Tensor = self.project(torch.unflatten(mixture, 2, x.shape[2:]))
         if self.residual:
@@ -145,6 +149,14 @@ class DoubleAttention(Mechanism):
             "reconstruct": "project.weight" in tensors,
             "dims": len(kernel),
         }
+
+    def _folded(self, x: Tensor, gather: Tensor, distribute: Tensor) -> Tensor:
+        """With the last convolution put to the few descriptors, not to the map made of them."""
+        value = self.value(x).flatten(2)
+        weight, bias = (parameter.to(value.dtype) for parameter in self.project.parameters())
+        # Columns of `distribute` sum to 1, so a bias on the descriptors is one on the map.
+        descriptors = weight.flatten(1) @ (value @ gather.to(value.dtype).mT) + bias[:, None]
+        return x + torch.unflatten(descriptors @ distribute.to(value.dtype), 2, x.shape[2:]).to(x.dtype)
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """How much each descriptor takes from each position, and each position of each descriptor: (B, n, N)."""

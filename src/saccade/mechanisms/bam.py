@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced, width_options
+from saccade.ops.gates import scale_by_joint_gate
 
 _MOST_LAYERS = 10  # of a branch, that the key names are written out for; the authors have 1 and 2
 
@@ -117,7 +118,10 @@ class BAM(Mechanism):
         self._start_as_authors()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * (1 + self.gate(x))
+        channel, spatial = self._logits(x)
+        if channel is None or spatial is None:
+            return x * (1 + self.gate(x))
+        return scale_by_joint_gate(x, channel.to(x.dtype), spatial.to(x.dtype), self.combine)
 
     def gate(self, x: Tensor) -> Tensor:
         """The gate that scales by 1 + itself, of both branches together: (B, C, H, W), or broadcast to it."""

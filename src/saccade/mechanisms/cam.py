@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.ops.matrices import gram, multiply
+from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import softmax_weights, weighted_sum
+from saccade.ops.precision import full_precision
 
 
 class ChannelAttention(Mechanism):
@@ -63,14 +66,23 @@ class ChannelAttention(Mechanism):
         return True
 
     def forward(self, x: Tensor) -> Tensor:
-        context = torch.unflatten(weighted_sum(self.attention(x), x.flatten(2)), 2, x.shape[2:])
-        return x + self.gamma.to(x.dtype) * context
+        weights, channels = self.attention(x), x.flatten(2)
+        if by_definition():
+            context = weighted_sum(weights, channels)
+            return x + self.gamma.to(x.dtype) * torch.unflatten(context, 2, x.shape[2:])
+        # gamma scales the small matrix, and the residual is part of the product.
+        y = multiply((self.gamma * weights).to(x.dtype), channels, add=channels)
+        return torch.unflatten(y, 2, x.shape[2:])
 
     def attention(self, x: Tensor) -> Tensor:
         """The map, (B, C, C): row c says what channel c takes from each; rows sum to 1."""
         self.check(x)
+        scale = -1.0 if self.sign == "released" else 1.0
         channels = x.flatten(2)
-        return softmax_weights(channels, channels, scale=-1.0 if self.sign == "released" else 1.0)
+        if by_definition():
+            return softmax_weights(channels, channels, scale=scale)
+        with full_precision(x):
+            return torch.softmax(scale * gram(channels), dim=-1)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, sign={self.sign}"

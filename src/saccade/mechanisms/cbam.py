@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
+from saccade.ops.gates import largest_and_mean_channel, scale_by_product
 from saccade.ops.precision import wide
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -153,9 +154,12 @@ class CBAM(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
-        if self.channel is not None:
-            x = x * self.channel(x)
-        return x if self.spatial is None else x * self.spatial(x)
+        if self.channel is None or self.spatial is None:
+            gate = self.spatial if self.channel is None else self.channel
+            return x if gate is None else x * gate(x)
+        channel = self.channel(x).to(x.dtype)
+        spatial = self.spatial.of_planes(largest_and_mean_channel(x, channel))
+        return scale_by_product(x, channel, spatial.to(x.dtype))
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gates there are: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map the first one scaled."""
@@ -226,7 +230,10 @@ class SpatialGate(nn.Module):
         self.norm = None if momentum is None else nn.BatchNorm2d(1, momentum=momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        planes = torch.cat([x.max(dim=1, keepdim=True).values, x.mean(dim=1, keepdim=True)], dim=1)
+        return self.of_planes(torch.cat([x.max(dim=1, keepdim=True).values, x.mean(dim=1, keepdim=True)], dim=1))
+
+    def of_planes(self, planes: Tensor) -> Tensor:
+        """The gate from the two planes, the largest and the mean channel: (B, 2, H, W) to (B, 1, H, W)."""
         logits: Tensor = self.conv(planes)
         if self.norm is not None:
             logits = self.norm(logits)

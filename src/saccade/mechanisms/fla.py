@@ -36,12 +36,13 @@ class FullyAttentional(Mechanism):
             sample b with those of sample (b S + s) mod B for S strips, as the released code has it: above one sample
             in a batch images leak into each other. The two are equal for a batch of one.
         norm_layer: From a width to the norm behind the convolution.
+        lean: A few strips at a time, made again in the backward pass: the least memory, some time.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        InputError: `channels` below 1, an unknown `pairing`, a map of another shape, or training on a single value,
-            which a batch norm cannot normalise.
+        InputError: `channels` below 1, an unknown `pairing` or `lean`, a map of another shape, or training on a single
+            value, which a batch norm cannot normalise.
         TypeError: `norm_layer` that is not callable.
 
     Start: not the identity, although gamma is 0: convolution, norm and relu remain. Insertion wraps it.
@@ -77,6 +78,7 @@ class FullyAttentional(Mechanism):
         *,
         pairing: str = "sample",
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        lean: bool = False,
     ) -> None:
         super().__init__(channels)
         choose(self.label, "pairing", pairing, ("sample", "released"))
@@ -85,7 +87,8 @@ class FullyAttentional(Mechanism):
                 f"{self.label}: `norm_layer` must make a norm from a width, as torch.nn.BatchNorm2d does; received "
                 f"{norm_layer!r}"
             )
-        self.pairing = pairing
+        choose(self.label, "lean", lean, (False, True))
+        self.pairing, self.lean = pairing, lean
         self.rows = nn.Linear(channels, channels)
         self.columns = nn.Linear(channels, channels)
         self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
@@ -95,7 +98,8 @@ class FullyAttentional(Mechanism):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         down, across = self._strips(x)
-        gathered = strip_attention(*down).permute(0, 2, 3, 1) + strip_attention(*across).permute(0, 2, 1, 3)
+        columns, rows = strip_attention(*down, lean=self.lean), strip_attention(*across, lean=self.lean)
+        gathered = columns.permute(0, 2, 3, 1) + rows.permute(0, 2, 1, 3)
         y: Tensor = F.relu(self.norm(self.conv(x + self.gamma.to(x.dtype) * gathered)))
         return y.to(x.dtype)
 
@@ -105,7 +109,7 @@ class FullyAttentional(Mechanism):
         return torch.cat([strip_weights(*strips) for strips in self._strips(x)], dim=1)
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, pairing={self.pairing}"
+        return f"channels={self.channels}, pairing={self.pairing}, lean={self.lean}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

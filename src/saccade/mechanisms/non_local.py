@@ -5,6 +5,7 @@ X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,9 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced
 from saccade.mechanisms.queries import rows_of
 from saccade.ops import pairwise as pairs
+from saccade.ops.matrices import gram, multiply
+from saccade.ops.modes import by_definition
+from saccade.ops.precision import full_precision, wide
 
 PAIRWISE = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
 
@@ -245,10 +249,13 @@ class NonLocal(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
+        if self.pairwise == "dot_product" and not by_definition():
+            branch: Tensor = self.norm(torch.unflatten(self._linear(x), 2, x.shape[2:]))
+            return x + branch.to(x.dtype)
         query, key = self.query(x).flatten(2).mT, self._keys(x).flatten(2).mT
         value = self._pooled(self.value, x).flatten(2).mT
         context = torch.unflatten(self._attend(query, key, value).mT, 2, x.shape[2:])
-        branch: Tensor = self.norm(self.project(context))
+        branch = self.norm(self.project(context))
         return x + branch
 
     def attention(self, x: Tensor) -> Tensor:
@@ -294,6 +301,33 @@ class NonLocal(Mechanism):
             options["pairwise"] = "gaussian"
         return options | {"dims": len(kernel)}
 
+    def _linear(self, x: Tensor) -> Tensor:
+        """The branch of the dot product, before its norm: one matrix over channels put to the map, (B, C, N).
+
+        Nothing in it but the pooling is non-linear, so all factors associate to one matrix for each sample.
+        """
+        with full_precision(x):
+            project, query = wide(self.project.weight).flatten(1), _matrix(self.query)
+            values = self._values_by_keys(x) / self._number_of_keys(x)
+            matrix = project @ values @ query  # (B, C, C + 1)
+        bias = matrix[:, :, -1:] if self.project.bias is None else matrix[:, :, -1:] + wide(self.project.bias)[:, None]
+        return multiply(matrix[:, :, :-1].to(x.dtype), x.flatten(2)) + bias.to(x.dtype)
+
+    def _values_by_keys(self, x: Tensor) -> Tensor:
+        """The products of values and keys summed over their positions, (B, d, d)."""
+        if self.sub_sample and not self.pool_first:  # a maximum stands between the products and x
+            values, keys = self._pooled(self.value, x), self._keys(x)
+            return wide(values).flatten(2) @ wide(keys).flatten(2).mT
+        pooled = wide(self.pool(x)).flatten(2)
+        sums, count = pooled.sum(dim=2)[..., None], pooled.shape[2]
+        products = torch.cat([gram(pooled), sums], dim=2)
+        ones = torch.cat([sums.mT, torch.full_like(sums[:, :1], count)], dim=2)
+        return _matrix(self.value) @ torch.cat([products, ones], dim=1) @ _matrix(self.key).mT
+
+    def _number_of_keys(self, x: Tensor) -> int:
+        last = [side // 2 if self.sub_sample else side for side in x.shape[-min(self.dims, 2) :]]
+        return math.prod([*x.shape[2 : -len(last)], *last])
+
     def _keys(self, x: Tensor) -> Tensor:
         return self._pooled(self.key, x)
 
@@ -314,6 +348,12 @@ class NonLocal(Mechanism):
         if self.pairwise == "concatenation":
             return pairs.concatenation_attention(query, key, value, self.score.weight.flatten())
         return pairs.softmax_attention(query, key, value, scale=self.scale)
+
+
+def _matrix(layer: nn.Module) -> Tensor:
+    """Weight and bias of a 1x1 convolution side by side, (out, in + 1)."""
+    weight, bias = (wide(parameter) for parameter in layer.parameters())
+    return torch.cat([weight.flatten(1), bias[:, None]], dim=1)
 
 
 def _width(channels: int, variant: str, reduction: int | None, inner_channels: int | None) -> int:

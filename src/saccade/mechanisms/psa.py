@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from saccade.errors import SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
+from saccade.ops.gates import scale_by_sum
 from saccade.ops.precision import apply, full_precision, wide
 
 VARIANTS = ("parallel", "sequential", "paper_parallel", "paper_sequential")
@@ -161,15 +162,16 @@ class PolarizedSelfAttention(Mechanism):
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
 
     def _scaled(self, x: Tensor) -> Tensor:
-        gate: Tensor | None = None
-        if self.channel is not None:
-            gate = self.channel(x)
-            if self.in_sequence:  # the spatial gate is of the scaled map, and on top of it
-                x, gate = x * gate, None
-        if self.spatial is not None:
-            spatial: Tensor = self.spatial(x)
-            gate = spatial if gate is None else gate + spatial
-        return x if gate is None else x * gate
+        if self.channel is None or self.spatial is None:
+            (branch,) = (part for part in (self.channel, self.spatial) if part is not None)
+            gate: Tensor = branch(x)
+            return x * gate
+        channel: Tensor = self.channel(x)
+        if not self.in_sequence:
+            return scale_by_sum(x, channel, self.spatial(x))
+        scaled = x * channel  # the spatial gate is of the scaled map, and on top of it
+        spatial: Tensor = self.spatial(scaled)
+        return scaled * spatial
 
 
 class ChannelBranch(nn.Module):

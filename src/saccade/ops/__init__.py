@@ -1,1 +1,5 @@
-"""Mathematics the mechanisms share: pure functions of tensors, the definition first."""
+"""Mathematics the mechanisms share: pure functions of tensors, each lean form beside its definition."""
+
+from saccade.ops.modes import definitions
+
+__all__ = ["definitions"]

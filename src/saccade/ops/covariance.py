@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saccade.ops.matrices import gram
+from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
 
@@ -20,7 +22,9 @@ def covariance(rows: Tensor) -> Tensor:
     """
     with full_precision(rows):
         centred = wide(rows) - wide(rows).mean(dim=-1, keepdim=True)
-        return centred @ centred.mT / rows.shape[-1]
+        if by_definition():
+            return centred @ centred.mT / rows.shape[-1]
+        return gram(centred) / rows.shape[-1]
 
 
 def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Averages over all pairs of positions: the step PAM, Non-local and SAGAN share; over pairs of channels, CAM's.
 
 B batch, N queries, M keys, D numbers compared, E numbers carried. Every map is (B, N, M): row i says how much query i
-takes from each key. All functions here are the plain definition: they store the map.
+takes from each key. The ``..._weights`` make it; no ``..._attention`` does, unless
+:func:`saccade.ops.definitions` asks for the definition, which is the sum of the values with those weights.
 
 Logits are sums of products, often unscaled: in half precision CAM's overflow, and everyone's lose the digits that
 decide the softmax. So maps are computed in float32 at least, also under autocast, and only the sum over values is in
@@ -13,6 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saccade.ops.blocks import softmax_attention as softmax_in_blocks
+from saccade.ops.fused import fused_attention
+from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
 
@@ -34,9 +38,13 @@ def softmax_weights(query: Tensor, key: Tensor, *, scale: float = 1.0) -> Tensor
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float = 1.0) -> Tensor:
     r"""Average values with softmax weights, :math:`y_i = \sum_j \mathrm{softmax}_j(s\,q_i \cdot k_j)\,v_j`.
 
-    Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`. Time N M (D + E).
+    Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`. Time N M (D + E), memory
+    N E and one block of weights.
     """
-    return weighted_sum(softmax_weights(query, key, scale=scale), value)
+    if by_definition():
+        return weighted_sum(softmax_weights(query, key, scale=scale), value)
+    fused = fused_attention(query, key, value, scale) if query.is_cuda else None
+    return softmax_in_blocks(query, key, value, scale) if fused is None else fused
 
 
 def dot_product_weights(query: Tensor, key: Tensor) -> Tensor:
@@ -51,9 +59,14 @@ def dot_product_weights(query: Tensor, key: Tensor) -> Tensor:
 def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     r"""Sum values with dot products over the number of keys, :math:`y_i = \frac1M \sum_j (q_i \cdot k_j)\,v_j`.
 
-    Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`.
+    Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`. The products associate: keys
+    and values make a D x E matrix first, time (N + M) D E.
     """
-    return weighted_sum(dot_product_weights(query, key), value)
+    if by_definition():
+        return weighted_sum(dot_product_weights(query, key), value)
+    with full_precision(query):
+        matrix = wide(key).mT @ wide(value) / key.shape[1]
+        return (wide(query) @ matrix).to(value.dtype)
 
 
 def concatenation_weights(query: Tensor, key: Tensor, score: Tensor) -> Tensor:
@@ -79,8 +92,25 @@ def concatenation_attention(query: Tensor, key: Tensor, value: Tensor, score: Te
     r"""Sum values with rectified scores of pairs, :math:`y_i = \frac1M \sum_j \mathrm{relu}(w \cdot [q_i; k_j])\,v_j`.
 
     Takes (B, N, D), (B, M, D), (B, M, E), (2 D,); returns (B, N, E) in the precision of `value`.
+
+    With :math:`a_i` the query's number and :math:`b_j` the key's, the pairs that count for a query are those with
+    :math:`b_j > -a_i`: the first ones, once keys are sorted. So two running sums over the sorted keys, of
+    :math:`v_j` and of :math:`b_j v_j`, hold every query's answer, :math:`y_i = (a_i V_i + U_i) / M`, in time
+    M log M + (N + M) E. Running sums lose digits, so they are float64, where the device has it.
     """
-    return weighted_sum(concatenation_weights(query, key, score), value)
+    if by_definition():
+        return weighted_sum(concatenation_weights(query, key, score), value)
+    with full_precision(query):
+        for_query, for_key = wide(score).chunk(2)
+        of_query, of_key = wide(query) @ for_query, wide(key) @ for_key
+        of_key, order = of_key.sort(dim=1, descending=True)
+        sums = torch.float32 if query.device.type == "mps" else torch.float64
+        sorted_values = value.gather(1, order[..., None].expand_as(value)).to(sums)
+        counted = torch.searchsorted(-of_key.detach().contiguous(), of_query.detach().contiguous())  # b_j > -a_i
+        running = torch.cat([sorted_values, sorted_values * of_key[..., None]], dim=2).cumsum(dim=1)
+        running = torch.cat([torch.zeros_like(running[:, :1]), running], dim=1)  # nothing, before the first
+        plain, scaled = running.gather(1, counted[..., None].expand(-1, -1, running.shape[2])).chunk(2, dim=2)
+        return ((of_query[..., None] * plain + scaled) / key.shape[1]).to(value.dtype)
 
 
 def weighted_sum(weights: Tensor, value: Tensor) -> Tensor:

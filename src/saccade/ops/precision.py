@@ -12,10 +12,13 @@ from torch.nn import functional as F
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off where it is on, so that products of float32 stay float32."""
+    return torch.autocast(tensor.device.type, enabled=False) if autocast_is_on(tensor) else contextlib.nullcontext()
+
+
+def autocast_is_on(tensor: Tensor) -> bool:
+    """Whether products of this tensor would be made in half precision."""
     device = tensor.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):  # meta has no autocast, not even to ask for
-        return torch.autocast(device, enabled=False)
-    return contextlib.nullcontext()
+    return device != "meta" and torch.is_autocast_enabled(device)  # meta has no autocast, not even to ask for
 
 
 def wide(tensor: Tensor) -> Tensor:

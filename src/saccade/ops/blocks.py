@@ -1,0 +1,113 @@
+"""Softmax attention a block of queries at a time: the whole map is never there, neither forward nor backward.
+
+The forward pass keeps the logarithm of each row's sum; the backward pass computes each block's weights again from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.ops.precision import full_precision, wide
+
+CPU_BYTES = 8 << 20
+"""Of one block of weights: about what fits into a cache, and below what the allocator maps afresh each time."""
+CUDA_BYTES = 64 << 20
+_FEWEST_ROWS = 256  # thinner products lose more time than they save memory
+
+
+def blocks(batch: int, queries: int, keys: int, budget: int, itemsize: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of samples and of queries whose weights stay within a budget, but for rows that are long themselves.
+
+    Args:
+        batch: B.
+        queries: N.
+        keys: M.
+        budget: Bytes of a block.
+        itemsize: Bytes of a weight.
+
+    Yields:
+        Samples and queries; several samples only with all of their queries.
+    """
+    rows = min(queries, max(_FEWEST_ROWS, budget // max(1, keys * itemsize)))
+    samples = max(1, budget // max(1, queries * keys * itemsize)) if rows == queries else 1
+    for sample in range(0, batch, samples):
+        for row in range(0, queries, max(1, rows)):
+            yield slice(sample, sample + samples), slice(row, row + rows)
+
+
+def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """As :func:`saccade.ops.pairwise.softmax_attention`, in memory (B, N, E) and one block of weights.
+
+    The result lies in memory channel first, as (B, E, N).
+    """
+    with full_precision(query):
+        out, _ = _SoftmaxAttention.apply(wide(query), wide(key), value, scale)
+    found: Tensor = out
+    return found
+
+
+class _SoftmaxAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
+        log_sums = query.new_empty(query.shape[:2])
+        for samples, rows in _blocks_of(query, key):
+            weights = (query[samples, rows] * scale) @ key[samples].mT
+            largest = weights.amax(dim=-1, keepdim=True)
+            sums = weights.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+            log_sums[samples, rows] = (largest + sums.log())[..., 0]
+            # Divided before the product, not after: a sum of half values would overflow.
+            out[samples, :, rows] = value[samples].mT @ weights.div_(sums).to(value.dtype).mT
+        return out.mT, log_sums
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        query, key, value, ctx.scale = inputs
+        ctx.save_for_backward(query, key, value, *output)
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, log_sums = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
+            return (*_gradients_by_definition(query, key, value, ctx.scale, grad), None)
+        with full_precision(query):
+            return (*_gradients(query, key, value, ctx.scale, out, log_sums, grad, ctx.needs_input_grad[2]), None)
+
+
+def _gradients(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, out: Tensor, log_sums: Tensor, grad: Tensor, of_value: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Of queries, keys and, if wanted, values; each block's weights made again."""
+    of_query = torch.empty_like(query)
+    of_key = torch.zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
+    of_values = torch.zeros_like(wide(value).mT) if of_value else None
+    for samples, rows in _blocks_of(query, key):
+        scaled, towards = query[samples, rows] * scale, grad[samples, rows]
+        weights = (scaled @ key[samples].mT).sub_(log_sums[samples, rows, None]).exp_()
+        if of_values is not None:
+            of_values[samples] += towards.mT @ weights.to(value.dtype)
+        slopes = wide(towards @ value[samples].mT)
+        along = (wide(towards) * wide(out[samples, rows])).sum(dim=-1, keepdim=True)
+        slopes = slopes.sub_(along).mul_(weights)
+        of_query[samples, rows] = (slopes @ key[samples]) * scale
+        of_key[samples] += scaled.mT @ slopes
+    return of_query, of_key.mT, None if of_values is None else of_values.mT.to(value.dtype)
+
+
+def _gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:
+    """The same as functions that can be differentiated again, with the whole map."""
+    with full_precision(query):
+        out = torch.softmax(query @ key.mT * scale, dim=-1).to(value.dtype) @ value
+    inputs = [tensor for tensor in (query, key, value) if tensor.requires_grad]
+    found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
+    return tuple(next(found) if tensor.requires_grad else None for tensor in (query, key, value))
+
+
+def _blocks_of(query: Tensor, key: Tensor) -> Iterator[tuple[slice, slice]]:
+    budget = CUDA_BYTES if query.is_cuda else CPU_BYTES
+    return blocks(query.shape[0], query.shape[1], key.shape[1], budget, query.element_size())

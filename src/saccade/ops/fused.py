@@ -1,0 +1,25 @@
+"""PyTorch's fused attention kernels, where they take the widths at hand."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_efficient_attention
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def fused_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | None:
+    """As :func:`saccade.ops.pairwise.softmax_attention` on a GPU; None where the kernel does not take the input.
+
+    It is the one that needs memory of the output only and values of another width than queries. Logits are float32
+    inside. The result lies channel first in memory.
+    """
+    query, key, value = (tensor.contiguous()[:, None] for tensor in (query, key, value))
+    if not query.dtype == key.dtype == value.dtype:
+        return None
+    params = SDPAParams(query, key, value, None, 0.0, False, False)
+    if not can_use_efficient_attention(params):
+        return None
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        out = scaled_dot_product_attention(query, key, value, scale=scale)
+    return out[:, 0].mT.contiguous().mT

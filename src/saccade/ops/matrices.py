@@ -1,0 +1,59 @@
+"""Matrices over channels made from a map, and put to a map: (B, C, C), however large the map.
+
+B batch, C channels, N positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.ops.precision import autocast_is_on, full_precision, wide
+
+
+def gram(x: Tensor) -> Tensor:
+    """All products of channels, :math:`X X^T`: (B, C, N) to (B, C, C) in float32 or float64.
+
+    They are sums over all positions and reach thousands, where half precision has no fractions left.
+    """
+    with full_precision(x):
+        found: Tensor = _Gram.apply(wide(x))
+    return found
+
+
+class _Gram(torch.autograd.Function):
+    """Its gradient is one product, :math:`(G + G^T) X`, where the product rule would make two."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x @ x.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        with full_precision(x):
+            return multiply(grad + grad.mT, x)
+
+
+def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
+    """The matrices (B, D, C) times the map (B, C, N), plus `add`, in the layout of `x`: channel first or last.
+
+    `add` is the residual: as part of the product it costs no pass of its own.
+    """
+    if add is not None and autocast_is_on(x):
+        return add + multiply(matrix, x).to(add.dtype)  # as one product it would round the residual as well
+    if channels_last(x):
+        rows, matrix = x.mT, matrix.mT
+        return (rows @ matrix if add is None else torch.baddbmm(add.mT, rows, matrix)).mT
+    return matrix @ x if add is None else torch.baddbmm(add, matrix, x)
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether a flattened map (B, C, N) has its channels side by side in memory."""
+    return x.stride(1) == 1 and x.stride(2) == x.shape[1] and x.shape[1] > 1
