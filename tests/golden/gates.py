@@ -131,20 +131,19 @@ def _ppplang_sk(case: Case) -> Options:
 
 
 def _timm_sk(case: Case) -> Options:
-    if case.constructor.get("out_channels", case.constructor["in_channels"]) != case.constructor["in_channels"]:
-        raise LookupError(f"{case.name}: our SK changes no width; received {case.constructor}")
+    out = case.constructor.get("out_channels") or case.constructor["in_channels"]
     table = {
         "in_channels": "channels",
-        "out_channels": _dropped,
+        "out_channels": "out_channels",
         "stride": "stride",
-        "groups": lambda groups: {"groups": min(groups, case.constructor["in_channels"])},
+        "groups": lambda groups: {"groups": min(groups, out)},
         "split_input": "split",
         "keep_3x3": lambda keep: {"second": "dilated" if keep else "5x5"},
         "rd_channels": "inner_channels",
         "rd_ratio": _dropped,
         "rd_divisor": _dropped,
     }
-    given = {"channels": case.constructor["in_channels"]} | dict(case.constructor)
+    given = {"channels": out} | dict(case.constructor)
     width = _timm_width(Case(case.entry | {"constructor": given}, case.directory), 1 / 16, 8, keep=0.9)
     return {"variant": "timm"} | width | case.options(table)
 

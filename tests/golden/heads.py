@@ -124,7 +124,10 @@ def build(case: Case) -> nn.Module | None:
     """The head a case was recorded from, with the authors' options and dropout off; None if the case is not ours."""
     if case.mechanism not in MECHANISMS:
         return None
-    return _SOURCES[case.mechanism, case.repo, case.path](case)
+    source = (case.mechanism, case.repo, case.path)
+    if source not in _SOURCES:
+        raise LookupError(f"{case.name}: no mapping for {source}")
+    return _SOURCES[source](case)
 
 
 def outputs(case: Case, head: nn.Module, *inputs: Tensor) -> Sequence[Tensor]:

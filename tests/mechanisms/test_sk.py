@@ -25,6 +25,9 @@ FORMS = (
 )
 
 
+TIMM = ({"split": False, "groups": 4}, {"second": "5x5"}, {"stride": 2}, {"out_channels": 48})
+
+
 def convolved(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """A grouped convolution, one output number at a time."""
     (stride, _), (padding, _), (dilation, _) = conv.stride, conv.padding, conv.dilation
@@ -111,11 +114,11 @@ def test_has_the_parameters_its_docstring_counts(channels: int, branches: int) -
     assert sum(p.numel() for p in saccade.create("sk", channels, branches=branches).parameters()) == expected
 
 
-@pytest.mark.parametrize("options", [{"split": False, "groups": 4}, {"second": "5x5"}, {"stride": 2}], ids=str)
+@pytest.mark.parametrize("options", TIMM, ids=str)
 def test_is_the_layer_of_timm(options: dict[str, object]) -> None:
     layers = pytest.importorskip("timm.layers")
     theirs = {"split_input": options.get("split", True), "keep_3x3": options.get("second") != "5x5"}
-    theirs |= {name: options[name] for name in ("groups", "stride") if name in options}
+    theirs |= {name: options[name] for name in ("groups", "stride", "out_channels") if name in options}
     reference = layers.SelectiveKernel(32, **theirs).double().eval()
     sk, x = saccade.create("sk", 32, variant="timm", **options).double().eval(), random_map(32, (5, 7))
     load_official(sk, reference.state_dict())

@@ -40,10 +40,11 @@ class SelectiveKernel(Mechanism):
         variant: ``"official"``; ``"popular"``, the most copied PyTorch code: biases everywhere, neither norm nor relu
             on z, a layer of its own to select each branch; ``"timm"``: each branch reads its share of the channels.
         split: Whether each branch reads 1 / M of the channels in place of all; None: for timm only.
+        out_channels: Of the output; None: C.
         inner_channels: d; None: max(C // 16, 32), with grouped branches max(C // 16, 1), timm's C / 16 rounded to a
             multiple of 8.
 
-    Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1.
+    Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1, or `out_channels` of them.
 
     Raises:
         InputError: A size below 1, fewer than 2 branches, an unknown `second` or `variant`, `groups` (or a split) that
@@ -131,9 +132,11 @@ class SelectiveKernel(Mechanism):
         second: str | None = None,
         variant: str = "official",
         split: bool | None = None,
+        out_channels: int | None = None,
         inner_channels: int | None = None,
     ) -> None:
         super().__init__(channels)
+        out = self.out_channels = channels if out_channels is None else out_channels
         choose(self.label, "variant", variant, VARIANTS)
         timm, popular = variant == "timm", variant == "popular"
         groups = (1 if timm else 32) if groups is None else groups
@@ -141,16 +144,17 @@ class SelectiveKernel(Mechanism):
         choose(self.label, "second", second, ("dilated", "5x5", "grouped"))
         if inner_channels is None:
             least = 1 if second == "grouped" else 32
-            inner_channels = divisible(channels / 16, 8, keep=0.9) if timm else max(channels // 16, least)
+            inner_channels = divisible(out / 16, 8, keep=0.9) if timm else max(out // 16, least)
         positive(self.label, groups=groups, branches=branches, stride=stride, inner_channels=inner_channels)
+        positive(self.label, out_channels=out)
         self.groups, self.branches, self.stride = groups, branches, stride
         self.second, self.variant, self.split = second, variant, timm if split is None else split
         width = self._width_of_a_branch()
         self.convs = nn.ModuleList(self._conv(i, width) for i in range(branches))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(branches))
-        self.reduce = nn.Linear(channels, inner_channels, bias=popular)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(out) for _ in range(branches))
+        self.reduce = nn.Linear(out, inner_channels, bias=popular)
         self.reduce_norm = None if popular else nn.BatchNorm1d(inner_channels)
-        widths = [channels] * branches if popular else [channels * branches]
+        widths = [out] * branches if popular else [out * branches]
         self.select = nn.ModuleList(nn.Linear(inner_channels, width, bias=popular) for width in widths)
         if variant == "official":
             for layer in (self.reduce, *self.select):
@@ -173,7 +177,7 @@ class SelectiveKernel(Mechanism):
     def extra_repr(self) -> str:
         return (
             f"channels={self.channels}, groups={self.groups}, branches={self.branches}, stride={self.stride}, "
-            f"second={self.second}, variant={self.variant}, split={self.split}"
+            f"second={self.second}, variant={self.variant}, split={self.split}, out_channels={self.out_channels}"
         )
 
     @classmethod
@@ -181,8 +185,8 @@ class SelectiveKernel(Mechanism):
         options: dict[str, Any] = {}
         count = sum(name.startswith("convs.") and name.endswith(".weight") for name in tensors)
         if {"convs.0.weight", "convs.1.weight"} <= set(tensors):
-            channels, width = tensors["convs.1.weight"].shape[:2]
-            options |= {"channels": channels, "branches": count, "groups": max(1, channels // width)}
+            out, width = tensors["convs.1.weight"].shape[:2]
+            options |= {"channels": out, "branches": count, "groups": max(1, out // width)}
             if tensors["convs.0.weight"].shape[1] > width:
                 options["second"] = "grouped"
         if "reduce.weight" in tensors:
@@ -199,10 +203,10 @@ class SelectiveKernel(Mechanism):
                 "split=False gives every branch all channels",
             )
         width = self.channels // self.branches if self.split else self.channels
-        if self.channels % self.groups or width % self.groups:
+        if self.out_channels % self.groups or width % self.groups:
             raise InputError(
                 f"{self.label}: `groups` must divide the channels each branch reads and writes; received groups="
-                f"{self.groups}, channels {width} and {self.channels}",
+                f"{self.groups}, channels {width} and {self.out_channels}",
                 "give groups=1, or another divisor",
             )
         return width
@@ -212,7 +216,7 @@ class SelectiveKernel(Mechanism):
         reach = 1 if grouped else index + 1
         return nn.Conv2d(
             width,
-            self.channels,
+            self.out_channels,
             kernel_size=2 * reach + 1 if self.second == "5x5" else 3,
             stride=self.stride,
             padding=reach,
@@ -231,7 +235,7 @@ class SelectiveKernel(Mechanism):
         if self.reduce_norm is not None:
             z = F.relu(self.reduce_norm(z))
         logits = torch.cat([layer(z) for layer in self.select], dim=1)
-        return logits.view(-1, self.branches, self.channels).softmax(dim=1)
+        return logits.view(-1, self.branches, self.out_channels).softmax(dim=1)
 
     def _check(self, x: Tensor) -> None:
         self.check(x)

@@ -95,7 +95,7 @@ class _Fit:
     """One layout tried on one state dict for one module."""
 
     module: nn.Module
-    part: Part  # the mechanism that tells options: the module itself, or the first in a network
+    parts: tuple[Part, ...]  # its mechanisms; of a mechanism, itself
     layout: Layout
     prefix: str
     given: Mapping[str, Tensor]  # without the prefix
@@ -135,23 +135,33 @@ class _Fit:
         return [key for key in map(self.prefix.__add__, self.given) if self.renamed.get(key) not in self.own]
 
     @cached_property
-    def misshapen(self) -> list[str]:
-        return [
-            f"{theirs} {tuple(self.tensors[ours].shape)} for {ours} {tuple(self.own[ours].shape)}"
+    def misshapen(self) -> dict[str, str]:
+        """Their key to ours, where the shapes differ."""
+        return {
+            theirs: ours
             for theirs, ours in self.renamed.items()
             if ours in self.own and _core(self.tensors[ours]) != _core(self.own[ours])
-        ]
+        }
+
+    @cached_property
+    def part(self) -> Part | None:
+        """The first mechanism that something is wrong with, as far as there is one."""
+        wrong = [*self.missing, *self.misshapen.values(), *(self.renamed.get(key, key) for key in self.unexpected)]
+        at_fault = (part for part in self.parts if any(name.startswith(part.prefix) for name in wrong))
+        return next(at_fault, self.parts[0] if self.unmet else None)
 
     @property
     def unmet(self) -> dict[str, Any]:
         """What the layout needs the mechanism to be, and it is not."""
-        mechanism = self.part.mechanism
+        mechanism = self.parts[0].mechanism
         return {name: value for name, value in self.layout.needs.items() if getattr(mechanism, name, None) != value}
 
     @property
     def badness(self) -> tuple[int, int, int] | tuple[()]:
         """Nothing if all is well; else smaller for the layout that more of the keys belong to."""
-        strangers = len(self.given) - len(self.renamed)
+        # Of a network every key has a name in every layout: that of our backbone, unless it is one of attention.
+        of_one = isinstance(self.module, Published)
+        strangers = len(self.given) - len(self.renamed) if of_one else len(self.unexpected)
         faults = len(self.missing) + len(self.unexpected) + len(self.misshapen)
         return (strangers, len(self.unmet), faults) if faults or self.unmet else ()
 
@@ -162,16 +172,22 @@ class _Fit:
     def complaint(self) -> str:
         if self.given and not self.renamed:
             return f"{self.label}: no known layout has the keys {_listed(list(self.given))}"
-        faults = {"missing": self._missing_both(), "unexpected": self.unexpected, "misshapen": self.misshapen}
+        misshapen = [
+            f"{theirs} {tuple(self.tensors[ours].shape)} for {ours} {tuple(self.own[ours].shape)}"
+            for theirs, ours in self.misshapen.items()
+        ]
+        faults = {"missing": self._missing_both(), "unexpected": self.unexpected, "misshapen": misshapen}
         told = [f"{what}: {_listed(which)}" for what, which in faults.items() if which]
-        told += [f"the module has {name}={getattr(self.part.mechanism, name, None)!r}" for name in self.unmet]
+        told += [f"the module has {name}={getattr(self.parts[0].mechanism, name, None)!r}" for name in self.unmet]
         return f"{self.label}: the state dict, in the layout of {self.layout.source}, does not fit; {'; '.join(told)}"
 
     def advice(self) -> str:
-        mechanism, path = self.part.mechanism, self.part.prefix
         if not self.renamed:
-            known = [f"{layout.source} ({', '.join(layout.names)})" for layout in mechanism.layouts]
+            known = [f"{layout.source} ({', '.join(layout.names)})" for layout in self.parts[0].mechanism.layouts]
             return f"known: {'; '.join(known)}" if known else "this mechanism has no published layout"
+        if self.part is None:
+            return "its mechanisms fit; the backbone is another, or its number of classes (num_classes=)"
+        mechanism, path = self.part.mechanism, self.part.prefix
         tensors = {ours.removeprefix(path): t for ours, t in self.tensors.items() if ours.startswith(path)}
         try:
             named = {**mechanism.fitting(tensors), **self.layout.needs}
@@ -204,7 +220,7 @@ def _fits(module: nn.Module, parts: tuple[Part, ...], given: Mapping[str, Tensor
     while True:
         if isinstance(module, Published):
             for layout in (*module.layouts, Layout(OWN, {name: name for name in module.state_dict()})):
-                yield _Fit(module, parts[0], layout, prefix, stripped)
+                yield _Fit(module, parts, layout, prefix, stripped)
         else:
             yield from _network_fits(module, parts, prefix, stripped)
         shared = {_scope(key) for key in stripped}
@@ -223,7 +239,7 @@ def _network_fits(
         keys = {key.removeprefix(published.inside): tensor for key, tensor in inside.items()}
         if keys:
             layout = expanded(published, network, parts, keys)
-            yield _Fit(network, parts[0], layout, prefix + published.inside, keys, left_out)
+            yield _Fit(network, parts, layout, prefix + published.inside, keys, left_out)
 
 
 def _listed(names: list[str]) -> str:

@@ -93,6 +93,7 @@ _CADENE = "Cadene/pretrained-models.pytorch"
 _CAFFE_HEAD = (r"last_linear\.(.+)", r"fc.\1")
 
 LAYOUTS = (
+    NetworkLayout(OWN),
     NetworkLayout(
         "Jongchan/attention-module",
         (_child("cbam"), (r"bam(?P<stage>\d)\.(?P<rest>.+)", "layer{stage}")),
@@ -114,7 +115,7 @@ LAYOUTS = (
     ),
     NetworkLayout(
         "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks",
-        (_GSOP,),
+        (_GSOP, (r"(?P<rest>layer_reduce(?:_bn)?\..+)", "")),
     ),
     NetworkLayout("xvjiarui/GCNet, open-mmlab/mmdetection", (_child("context_block"),)),
     NetworkLayout("xvjiarui/GCNet, open-mmlab/mmdetection (detector)", (_child("context_block"),), inside="backbone."),
@@ -125,7 +126,6 @@ LAYOUTS = (
         ((r"(.+\.)conv(\d)\.conv\.(.+)", r"\1conv\2.\3"), (r"(.+\.)conv(\d)\.bn\.(.+)", r"\1bn\2.\3")),
     ),
     NetworkLayout("DeLightCMU/PSA", (_child("deattn"),)),
-    NetworkLayout(OWN),
 )  # fmt: skip
 
 

@@ -41,12 +41,13 @@ def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:
 
     Returns:
         (B, R, R) in float32 or float64. A matrix of trace 0, as of a constant map, has the root 0 with gradient 0,
-        where the formula divides by 0.
+        where the formula divides by 0; so has one whose trace is below the smallest normal number, where the quotient
+        of its gradient overflows.
     """
     with full_precision(matrix):
         matrix = wide(matrix)
         trace = matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1)[:, None, None]
-        empty = trace == 0
+        empty = trace.abs() < torch.finfo(matrix.dtype).tiny
         trace = torch.where(empty, 1.0, trace)
         three = 3 * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         y = matrix / trace

@@ -47,9 +47,11 @@ def test_its_gradient_is_that_of_finite_differences() -> None:
     assert torch.autograd.gradcheck(MatrixSquareRoot(3), spd(4).requires_grad_())
 
 
-def test_a_map_that_does_not_vary_gives_0_and_no_nan() -> None:
-    x = torch.ones(2, 5, 3, 4)
-    x[1] = random_map(5, (3, 4))[1]
+@pytest.mark.parametrize("level", [0.0, 1.0, 0.1, 1e-15])
+def test_a_map_that_does_not_vary_gives_0_and_no_nan(level: float) -> None:
+    """Of 1e-15, rounding leaves a covariance in float32 whose reciprocal overflows."""
+    x = torch.full((2, 5, 7, 9), level)
+    x[1] = random_map(5, (7, 9))[1]
     x.requires_grad_()
     y = nn.Sequential(CovariancePooling(), MatrixSquareRoot(3), TriangleVector())(x)
     y.sum().backward()
@@ -57,6 +59,17 @@ def test_a_map_that_does_not_vary_gives_0_and_no_nan() -> None:
     assert y[1].any()
     assert x.grad is not None
     assert x.grad.isfinite().all()
+    assert x.grad[1].any()
+
+
+def test_small_maps_keep_their_root() -> None:
+    x = random_map(5, (7, 9)).float()
+    root = nn.Sequential(CovariancePooling(), MatrixSquareRoot(3))
+    torch.testing.assert_close(root(1e-17 * x), 1e-17 * root(x), rtol=1e-5, atol=0)
+
+
+def test_a_map_of_one_position_has_no_covariance() -> None:
+    assert not MetaLayer(5, dim=3).eval()(random_map(5, (1, 1)).float()).any()
 
 
 def test_the_vector_is_the_lower_triangle_row_by_row() -> None:
@@ -64,6 +77,7 @@ def test_the_vector_is_the_lower_triangle_row_by_row() -> None:
     vector = TriangleVector()(matrix)
     assert vector.tolist() == [[0, 4, 5, 8, 9, 10, 12, 13, 14, 15]]
     vector.sum().backward()
+    assert matrix.grad is not None
     assert torch.equal(matrix.grad[0], torch.ones(4, 4).tril())
 
 
@@ -79,17 +93,22 @@ def test_the_meta_layer_is_its_parts() -> None:
 def test_half_precision_is_kept_outside_and_not_inside() -> None:
     torch.manual_seed(0)
     meta, x = MetaLayer(12, dim=5).eval(), random_map(12, (5, 7)).float()
-    half = meta.to(torch.bfloat16)(x.to(torch.bfloat16))
-    assert half.dtype == torch.bfloat16
+    matrix = spd(6).float()
     with torch.autocast("cpu", torch.bfloat16):
-        assert CovariancePooling()(x.to(torch.bfloat16)).dtype == torch.float32
+        covariance, root = CovariancePooling()(x.bfloat16()), MatrixSquareRoot(5)(matrix)
+    assert torch.equal(covariance, CovariancePooling()(x.bfloat16().float()))
+    assert torch.equal(root, MatrixSquareRoot(5)(matrix))
+    assert meta.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_exports_with_free_height_and_width() -> None:
+def test_compiles_whole_and_exports_with_free_height_and_width() -> None:
     meta, free = MetaLayer(12, dim=5).eval(), torch.export.Dim.DYNAMIC
     exported = torch.export.export(meta, (torch.randn(2, 12, 6, 7),), dynamic_shapes=({2: free, 3: free},)).module()
-    x = torch.randn(2, 12, 9, 4)
-    torch.testing.assert_close(exported(x), meta(x))
+    compiled = torch.compile(meta, fullgraph=True, backend="aot_eager", dynamic=True)
+    for size in ((6, 7), (9, 4)):
+        x = torch.randn(2, 12, *size)
+        torch.testing.assert_close(exported(x), meta(x))
+        torch.testing.assert_close(compiled(x), meta(x))
 
 
 def test_names_what_is_wrong() -> None:

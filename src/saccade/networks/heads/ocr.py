@@ -6,6 +6,7 @@ as in DeLightCMU/PSA, whose Cityscapes networks end with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,26 +34,30 @@ class SpatialGather(nn.Module):
     Raises:
         InputError: A `scale` that is no positive number, or maps that do not lie on each other.
 
+    Cost: N K C multiply-adds, N K map entries; no parameters.
+
     Example:
         >>> import torch
         >>> from saccade.networks.heads import SpatialGather
         >>> SpatialGather()(torch.randn(2, 16, 7, 9), torch.randn(2, 5, 7, 9)).shape
         torch.Size([2, 16, 5, 1])
+
+    Differences: the authors' constructor takes the number of classes as well, and does not use it.
     """
 
     label = "SpatialGather"
 
     def __init__(self, *, scale: float = 1.0) -> None:
         super().__init__()
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not scale > 0:
-            raise InputError(f"{self.label}: `scale` must be a number above 0; received {scale=}")
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < math.inf:
+            raise InputError(f"{self.label}: `scale` must be a finite number above 0; received {scale=}")
         self.scale = scale
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        if features.dim() != 4 or logits.dim() != 4 or features.shape[2:] != logits.shape[2:]:
+        if features.dim() != 4 or logits.dim() != 4 or _but_channels(features) != _but_channels(logits):
             raise InputError(
-                f"{self.label}: expected features (B, C, H, W) and logits (B, K, H, W) of one size; received shapes "
-                f"{tuple(features.shape)} and {tuple(logits.shape)}"
+                f"{self.label}: expected features (B, C, H, W) and logits (B, K, H, W) of one batch and size; received "
+                f"shapes {tuple(features.shape)} and {tuple(logits.shape)}"
             )
         with full_precision(logits):
             weights = torch.softmax(self.scale * wide(logits).flatten(2), dim=2)  # (B, K, N)
@@ -80,10 +85,10 @@ class ObjectAttention(Published):
     Shape: features (B, C, H, W) and class vectors (B, C, K, 1) -> (B, C, H, W).
 
     Raises:
-        InputError: A width or `scale` below 1, maps of another shape, or a map smaller than `scale`.
+        InputError: A width or `scale` below 1, maps of another shape or batch, or a map smaller than `scale`.
         TypeError: `norm_layer` that is not callable.
 
-    Cost: 2 C d N + d^2 N + 2 N K d multiply-adds, N K map entries.
+    Cost: (N + K) (2 C d + d^2) + 2 N K d multiply-adds and N K map entries, with N the pixels after pooling.
 
     Example:
         >>> import torch
@@ -91,6 +96,8 @@ class ObjectAttention(Published):
         >>> attention = ObjectAttention(16, 8).eval()
         >>> attention(torch.randn(2, 16, 7, 9), torch.randn(2, 16, 5, 1)).shape
         torch.Size([2, 16, 7, 9])
+
+    Differences: the authors' code reads the norm and `align_corners` from its global configuration.
     """
 
     label = "ObjectAttention"
@@ -148,7 +155,8 @@ class ObjectAttention(Published):
         return softmax_weights(*self._query_and_key(features, objects), scale=self.key_channels**-0.5)
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, key_channels={self.key_channels}, scale={self.scale}"
+        enlarged = f", align_corners={self.align_corners}" if self.scale > 1 else ""
+        return f"channels={self.channels}, key_channels={self.key_channels}, scale={self.scale}{enlarged}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -157,6 +165,11 @@ class ObjectAttention(Published):
 
     def _query_and_key(self, features: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         check_map(self.label, features, self.channels)
+        if objects.dim() != 4 or _but_channels(objects) != (features.shape[0], objects.shape[2], 1):
+            raise InputError(
+                f"{self.label}: expected class vectors (B, {self.channels}, K, 1) of the features' batch, "
+                f"{features.shape[0]}; received shape {tuple(objects.shape)}"
+            )
         check_map(f"{self.label}, class vectors", objects, self.channels)
         if min(features.shape[2:]) < self.scale:
             raise InputError(
@@ -201,6 +214,8 @@ class OCRHead(Published):
         >>> head = OCRHead(64, num_classes=19, inner_channels=32, key_channels=16).eval()
         >>> [tuple(y.shape) for y in head(torch.randn(1, 64, 7, 9))]
         [(1, 19, 7, 9), (1, 19, 7, 9), (1, 32, 7, 9)]
+
+    Differences: the authors' code reads all but C from its global configuration.
     """
 
     label = "OCRHead"
@@ -235,6 +250,9 @@ class OCRHead(Published):
     ) -> None:
         super().__init__()
         positive(self.label, channels=channels, num_classes=num_classes, inner_channels=inner_channels)
+        positive(self.label, key_channels=key_channels, scale=scale)
+        choose(self.label, "align_corners", align_corners, (False, True))
+        check_norm(self.label, norm_layer)
         check_dropout(self.label, dropout)
         self.attention = ObjectAttention(
             inner_channels, key_channels, scale=scale, align_corners=align_corners, norm_layer=norm_layer
@@ -267,3 +285,7 @@ class OCRHead(Published):
             "num_classes": ("classify.weight", 0),
         }
         return {option: tensors[name].shape[axis] for option, (name, axis) in found.items() if name in tensors}
+
+
+def _but_channels(x: Tensor) -> tuple[int, ...]:
+    return x.shape[0], *x.shape[2:]

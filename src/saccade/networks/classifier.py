@@ -1,0 +1,188 @@
+"""Classification networks by name, in their authors' layouts: one table, name to backbone, mechanism and places."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from saccade.catalog import CATALOG, find, option_names
+from saccade.errors import InputError, near, require
+from saccade.mechanisms.base import positive
+from saccade.networks import backbones, families
+from saccade.networks.bn_inception import BNInception
+
+_SET_BY_PLACE = ("stride", "out_channels")  # where SK takes the place of a convolution
+
+
+@dataclass(frozen=True)
+class Network:
+    """A row of the table: what a name stands for.
+
+    Args:
+        mechanism: Key of the catalog.
+        backbone: Makes the plain network for a number of classes. Its named arguments are options of the network.
+        family: Puts the mechanism in; its named arguments are options of the network too.
+        defaults: Of any option, where they are not those of the functions or of the mechanism.
+        hidden: Options of the mechanism that the family sets itself.
+    """
+
+    mechanism: str
+    backbone: Callable[..., nn.Module]
+    family: Callable[..., nn.Module] = families.gate
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """All options: the network's, then the mechanism's."""
+        own = (*_named(self.backbone), *_named(self.family))
+        return (*own, *(name for name in option_names(find(self.mechanism)) if name not in (*own, *self.hidden)))
+
+    def build(self, num_classes: int, given: Mapping[str, Any]) -> nn.Module:
+        """The network, with checked options."""
+        options = {**self.defaults, **given}
+        of_backbone = {name: options.pop(name) for name in _named(self.backbone) if name in options}
+        of_family = {name: options.pop(name) for name in _named(self.family) if name in options}
+        net = self.backbone(num_classes, **of_backbone)
+        return self.family(net, self.mechanism, options, **of_family)
+
+
+def classifier(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
+    """Make a classification network with attention, by name.
+
+    A backbone of torchvision or timm with the mechanism where its authors have it, in their form (``start="paper"``)
+    and with their number of parameters. Weights are random; :func:`saccade.load_official` loads the authors'.
+
+    Names, for depths of 18, 34, 50, 101 and 152 unless said, and their options beside those of the mechanism:
+
+    * ``se_resnet50``: ``stride="caffe"``, the layout of the authors' own networks, and ``stem="cifar"``. The most
+      copied PyTorch code has ``bias=False``, as have ``se_resnet20`` to ``se_resnet110``, which are for CIFAR;
+    * ``se_resnext50_32x4d``, ``se_resnext101_32x4d``, ``senet154``, ``se_bn_inception``;
+    * ``se_var1_resnet50``, ``se_var2_resnet50``, ``se_var3_resnet50``: the ablations in the paper of ECA;
+    * ``eca_resnet50``: ``kernels="3557"``, a digit for each stage, by default those of the released network;
+      ``eca_mobilenet_v2``;
+    * ``cbam_resnet50``, ``bam_resnet50``: ``stem="cifar"``;
+    * ``sknet50``, ``sknet101``: the authors'; ``skresnet18``, 34 and 50, ``skresnext50_32x4d``: timm's;
+      ``sk_resnet50``, 101 and 152: the first author's later SK-ResNet*;
+    * ``gc_resnet50``, 101 and 152: ``stages="c3-c5"``;
+    * ``gsop_net1_resnet50``, ``gsop_net2_resnet50``, 101 and 152;
+    * ``a2_resnet50``, ``non_local_resnet50``, and 101;
+    * MECHANISM_BACKBONE for any other backbone of timm: the mechanism at its natural places.
+
+    Args:
+        name: Of these.
+        num_classes: Of the output; 0 gives the pooled features.
+        options: Of the network and of its mechanism, all checked.
+
+    Shape: (B, 3, H, W) -> (B, num_classes).
+
+    Raises:
+        InputError: An unknown name or option (with the near ones), or a value out of range.
+        MissingExtraError: torchvision or timm is not installed.
+
+    Example:
+        >>> import saccade
+        >>> net = saccade.classifier("eca_resnet50", kernels="3557")
+        >>> sum(p.numel() for p in net.parameters())
+        25557112
+    """
+    if num_classes != 0:
+        positive("classifier", num_classes=num_classes)
+    network = NETWORKS.get(name) or _of_any_backbone(name)
+    known = network.option_names
+    for option in options:
+        if option not in known:
+            raise InputError(f"{name}: unknown option {option!r}", near(option, known))
+    made = network.build(num_classes, options)
+    made.saccade_network = {"name": name, "options": {"num_classes": num_classes, **options}}  # type: ignore[assignment]
+    return made
+
+
+def list_classifiers() -> tuple[str, ...]:
+    """The names of :func:`classifier`, without those of any backbone.
+
+    Example:
+        >>> from saccade.networks.classifier import list_classifiers
+        >>> "cbam_resnet50" in list_classifiers()
+        True
+    """
+    return tuple(NETWORKS)
+
+
+def _of_any_backbone(name: str) -> Network:
+    """MECHANISM_BACKBONE with a network of timm; anything else is refused with the near names."""
+    if not isinstance(name, str):
+        raise TypeError(f"a network is named by a string; received {name!r}")
+    for mechanism in sorted(CATALOG, key=len, reverse=True):
+        backbone = name.removeprefix(f"{mechanism}_")
+        if backbone != name:
+            timm: Any = require("timm", extra="train")
+            if timm.is_model(backbone):
+                return Network(mechanism, partial(backbones.of_timm, backbone), families.natural)
+    raise InputError(f"unknown network {name!r}", near(name, NETWORKS))
+
+
+def _named(function: Callable[..., nn.Module]) -> Iterator[str]:
+    """The named arguments of a function that are not given yet."""
+    given = function.keywords if isinstance(function, partial) else {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
+            yield name
+
+
+def _table() -> Iterator[tuple[str, Network]]:
+    for depth in backbones.BLOCKS:
+        yield from _of_depth(depth, partial(backbones.resnet, depth, 1))
+    for depth in (50, 101, 152):
+        yield from _of_bottlenecks(depth, partial(backbones.resnet, depth, 1))
+    for depth in (50, 101):
+        resnext = partial(backbones.resnet, depth, 32, stem="imagenet")
+        yield f"se_resnext{depth}_32x4d", Network("se", resnext, defaults={"stride": "caffe"})
+        caffe = partial(resnext, stride="caffe")
+        yield f"sknet{depth}", Network("sk", caffe, families.selective_kernels, hidden=_SET_BY_PLACE)
+    for depth in (20, 32, 44, 56, 110):
+        yield f"se_resnet{depth}", Network("se", partial(backbones.CifarResNet, depth), defaults={"bias": False})
+    yield "senet154", Network("se", backbones.senet154)
+    yield "se_bn_inception", Network("se", BNInception, families.inception)
+    yield "eca_mobilenet_v2", Network("eca", backbones.mobilenet_v2, families.eca_mobilenet)
+    yield from _of_timm()
+
+
+def _of_depth(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Network]]:
+    for mechanism in ("se", "se_var1", "se_var2", "se_var3", "cbam"):
+        yield f"{mechanism}_resnet{depth}", Network(mechanism, resnet)
+    kernels = families.ECA_KERNELS[depth]
+    yield f"eca_resnet{depth}", Network("eca", resnet, families.eca, {"kernels": kernels})
+    yield f"bam_resnet{depth}", Network("bam", resnet, families.bam)
+
+
+def _of_bottlenecks(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Network]]:
+    yield f"gc_resnet{depth}", Network("gc", resnet, families.gc)
+    fixed = partial(resnet, stem="imagenet", stride="torchvision")
+    later = {"second": "grouped"}
+    yield f"sk_resnet{depth}", Network("sk", fixed, families.selective_kernels, later, hidden=_SET_BY_PLACE)
+    yield f"gsop_net1_resnet{depth}", Network("gsop", fixed, families.gsop)
+    yield f"gsop_net2_resnet{depth}", Network("gsop", fixed, partial(families.gsop, tail="covariance"))
+    if depth < 152:
+        yield f"a2_resnet{depth}", Network("a2", fixed, families.blocks)
+        yield f"non_local_resnet{depth}", Network("non_local", fixed, families.blocks)
+
+
+def _of_timm() -> Iterator[tuple[str, Network]]:
+    for name, depth, groups, family in (
+        ("skresnet18", 18, 1, partial(families.selective_kernels, reduction=8, least=16)),
+        ("skresnet34", 34, 1, partial(families.selective_kernels, reduction=8, least=16)),
+        ("skresnet50", 50, 1, families.selective_kernels),
+        ("skresnext50_32x4d", 50, 32, partial(families.selective_kernels, least=32)),
+    ):
+        backbone = partial(backbones.resnet, depth, groups, stem="imagenet", stride="torchvision")
+        defaults = {"variant": "timm", "split": groups == 1, "groups": groups}
+        yield name, Network("sk", backbone, family, defaults, hidden=_SET_BY_PLACE)
+
+
+NETWORKS: Mapping[str, Network] = dict(_table())

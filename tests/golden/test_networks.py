@@ -1,0 +1,50 @@
+"""Every recorded whole network: ours, with the authors' weights loaded, gives their logits and input gradients.
+
+The recordings hold no weights. They are drawn by a rule from the authors' key names, so `load_official` is part of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import saccade
+from tests.golden.networks import NetworkCase, authors_names, cases, drawn_map, filled, made
+
+CASES = [pytest.param(case, id=case.name) for case in cases()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_the_authors(case: NetworkCase) -> None:
+    recorded, ours = case.recorded(), made(case)
+    num_classes = recorded["output"].shape[1] if ours.num_classes is None else ours.num_classes
+    net = saccade.classifier(ours.name, num_classes, **ours.options).double().train(case.entry["mode"] == "train")
+    assert sum(parameter.numel() for parameter in net.parameters()) == case.entry["params"]
+
+    names, own = authors_names(net, ours.names), net.state_dict()
+    report = saccade.load_official(net, filled({theirs: tuple(own[key].shape) for theirs, key in names.items()}))
+    assert dict(report.loaded) == names
+
+    x = drawn_map(1234, tuple(case.entry["input_size"])).requires_grad_()
+    output = net(x)
+    torch.testing.assert_close(output, recorded["output"], **case.tolerance(recorded["output"]))
+    output.backward(drawn_map(4321, tuple(output.shape)))
+    assert x.grad is not None
+    sampled = recorded["grad_input_sub"]
+    torch.testing.assert_close(x.grad[:, :, 3::16, 3::16], sampled, **case.tolerance(sampled))
+
+
+def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no golden networks in"):
+        cases(tmp_path)
+
+
+def test_what_the_mapping_does_not_know_is_an_error() -> None:
+    entry = {"file": "net__any.safetensors", "network": "eca_resnet18", "repo": "BangguWu/ECANet"}
+    known = entry | {"path": "models/eca_resnet.py", "constructor": {"k_size": "3333", "gamma": 2}}
+    with pytest.raises(LookupError, match=r"unknown constructor arguments \['gamma'\]"):
+        made(NetworkCase(known, Path()))
+    with pytest.raises(LookupError, match="no mapping for"):
+        made(NetworkCase(entry | {"path": "models/other.py", "constructor": {}}, Path()))
