@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     from saccade.comparison.compare import compare
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
+    from saccade.networks.classifier import classifier
     from saccade.official import load_official
+    from saccade.saving import load, save
 
 _HOMES = {
+    "classifier": "saccade.networks.classifier",
     "compare": "saccade.comparison.compare",
     "create": "saccade.catalog",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
+    "load": "saccade.saving",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
     "record": "saccade.inspection.recording",
     "remove": "saccade.insertion",
+    "save": "saccade.saving",
     "verify": "saccade.insertion",
 }
 
@@ -35,14 +40,17 @@ __all__ = [
     "InputError",
     "SaccadeWarning",
     "__version__",
+    "classifier",
     "compare",
     "create",
     "insert",
     "list_mechanisms",
+    "load",
     "load_official",
     "plan",
     "record",
     "remove",
+    "save",
     "verify",
 ]
 

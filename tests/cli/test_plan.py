@@ -31,9 +31,28 @@ def test_the_table_names_the_places_asked_for(capsys):
     assert "stage" in out
 
 
+def test_parts_chains_and_other_sizes(capsys):
+    words = ("torchvision/fcn_resnet50", "se+eca", "--at", "residual,stage:-1", "--within", "backbone.layer4")
+    status, out, _ = run(capsys, *words, "--every", "3", "--example-input", "1x3x64x128", "--json")
+    plan = json.loads(out)
+    assert status == 0
+    assert plan["input_shape"] == [1, 3, 64, 128]
+    found = [(place["name"], place["mechanism"], place["width"]) for place in plan["places"]]
+    assert found == [("backbone.layer4.2.bn3", name, 16) for name in ("se", "eca")]
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
+        (
+            ("torchvision/resnet17", "se"),
+            "error: torchvision has no network called 'resnet17'\n\nhint: did you mean resnet1",
+        ),
+        (
+            ("resnet18", "se", "--example-input", "3x64"),
+            "error: --example-input: expected four numbers such as 1x3x224x224",
+        ),
+        (("resnet18", "se", "--within", "lair"), "error: within='lair': no module of ResNet has such a name"),
         (("resnet19", "se"), "error: unknown backbone 'resnet19'\n\nhint: did you mean resnet1"),
         (("resnet18", "sse"), "error: unknown mechanism 'sse'\n\nhint: did you mean se"),
         (("resnet18", "se[reduktion=8]"), "error: se: unknown option 'reduktion'\n\nhint: did you mean reduction?"),

@@ -1,8 +1,13 @@
 """Hand-written networks whose names say nothing, each with its places known by construction."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from saccade.insertion.attach import Attachment
+from saccade.insertion.tracing import trace
 
 
 def conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -172,5 +177,103 @@ class ChannelsLast(nn.Module):
         return y.permute(0, 3, 1, 2)
 
 
+class Hourglass(nn.Module):
+    """A skip around a way down and up: the unit at the bottom is the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.unit, self.up = conv(8, 16, stride=2), Unit(16, 16), nn.ConvTranspose2d(16, 8, 2, 2)
+        self.last = conv(8, 8)
+
+    def forward(self, x):
+        return x + self.last(F.relu(self.up(self.unit(F.relu(self.down(x))))))
+
+
+class Pooled(nn.Module):
+    """What a pooling leaves of a map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(3, 1, 1)
+
+    def forward(self, x):
+        return self.pool(x) - x
+
+
+class PoolMixer(nn.Module):
+    """A pooling as the half that mixes positions, then one that mixes channels; all scaled, as is the shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n, self.p, self.m = nn.GroupNorm(1, 8), Pooled(), nn.GroupNorm(1, 8)
+        self.wide, self.narrow, self.scale = nn.Conv2d(8, 16, 1), nn.Conv2d(16, 8, 1), nn.Parameter(torch.ones(8, 1, 1))
+
+    def forward(self, x):
+        x = x * self.scale + self.p(self.n(x)) * self.scale
+        return x + self.narrow(F.gelu(self.wide(self.m(x)))) * self.scale
+
+
+class Attends(nn.Module):
+    """Attention whose tables have four axes and could pass for maps; a sum of two of them is no residual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Conv2d(8, 8, 1) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (layer(x).flatten(2).unflatten(1, (2, 4)) for layer in (self.q, self.k, self.v))
+        logits = q.mT @ k
+        weights = (logits + logits.mT).softmax(-1)
+        return x + self.o((v @ weights.mT).flatten(1, 2).unflatten(2, x.shape[2:]))
+
+
+class Reaches(nn.Module):
+    """Two convolutions of different reach side by side: the dilated one replaces no stride."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.far, self.out = conv(8, 8), conv(8, 8, dilation=2), conv(8, 16)
+
+    def forward(self, x):
+        return F.relu(self.out(F.relu(self.near(x)) + F.relu(self.far(x))))
+
+
+class Trunk(nn.Module):
+    """Down to a sixteenth; `levels`: the maps of each size, as a list."""
+
+    def __init__(self, levels: bool) -> None:
+        super().__init__()
+        self.levels, widths = levels, (3, 8, 8, 16, 16)
+        self.s = nn.ModuleList(nn.Sequential(conv(a, b, stride=2), nn.ReLU(), Unit(b, b)) for a, b in pairwise(widths))
+
+    def forward(self, x):
+        found = []
+        for part in self.s:
+            x = part(x)
+            found.append(x)
+        return found if self.levels else x
+
+
+class Dense(nn.Module):
+    """A network for maps whose parts have telling names nowhere: `w` is the trunk."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.w = kind, Trunk(kind == "levels")
+        self.h, self.g = conv(16, 16), nn.Conv2d(16, 5, 1)
+
+    def forward(self, x):
+        y = self.w(x)
+        if self.kind == "levels":
+            fine, deep = y[-2], y[-1]
+            y = fine + F.interpolate(deep, scale_factor=2.0)
+        y = self.g(F.relu(self.h(y)))
+        return F.interpolate(y, x.shape[2:]) if self.kind == "large" else y
+
+
 def example(side: int = 32) -> torch.Tensor:
     return torch.randn(2, 3, side, side + 8)
+
+
+def trace_of(model: nn.Module, given=None):
+    return trace(model, given, Attachment)[0]

@@ -9,16 +9,15 @@ import timm
 import torch
 import torchvision
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 import saccade
 from saccade.catalog import CATALOG
 from saccade.errors import InputError
 from saccade.insertion import Attachment, attachments
-from saccade.insertion.attach import run_after
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
 
+SIZE = {"example_input": torch.zeros(1, 3, 32, 32)}
 NETWORKS = {
     "notes": NotesNet,
     "flat": networks.Flat,
@@ -207,20 +206,6 @@ def test_weights_come_from_the_global_generator():
     assert not torch.equal(first, weights(2))
 
 
-def test_distributed_training_reaches_every_parameter(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
-    try:
-        model = saccade.insert(lively(NotesNet()), "se")
-        wrapped = DistributedDataParallel(model)
-        wrapped(torch.randn(2, 3, 32, 32)).square().mean().backward()
-        assert all(parameter.grad is not None for parameter in model.parameters())
-        with pytest.raises(InputError, match="insert into the network first, wrap it afterwards"):
-            saccade.plan(wrapped, "se")
-        assert saccade.verify(wrapped) == ()
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 def test_two_insertions_side_by_side():
     plain, x = lively(NotesNet()).eval(), torch.randn(1, 3, 32, 32)
     model = saccade.insert(saccade.insert(copy.deepcopy(plain), "se"), "psa")
@@ -232,16 +217,65 @@ def test_two_insertions_side_by_side():
     assert saccade.remove(both).state_dict().keys() == plain.state_dict().keys()
 
 
-def test_a_taken_place_is_refused():
-    model = saccade.insert(NotesNet(), "se")
-    keys = model.state_dict().keys()
-    with pytest.raises(InputError, match=r"block1.bn2 \(BatchNorm2d\): SE is already inserted after it\nhint: call"):
-        saccade.insert(model, "eca")
+class TestChain:
+    def test_a_taken_place_gets_the_next_one_behind(self):
+        plain, x = lively(NotesNet()).eval(), torch.randn(1, 3, 32, 32)
+        first = saccade.insert(copy.deepcopy(plain), "se", start="paper")
+        both = saccade.insert(copy.deepcopy(first), "eca", start="paper")
+        assert list(attachments(both)) == ["block1.bn2", "block1.bn2#2", "block2.bn2", "block2.bn2#2"]
+        assert set(first.state_dict()) < set(both.state_dict())
+        assert [type(a.mechanism).__name__ for a in both.block1.bn2.saccade.chain()] == [
+            "SqueezeExcitation", "EfficientChannelAttention"
+        ]  # fmt: skip
+        y = torch.randn(1, 32, 5, 6)
+        se, eca = (a.mechanism for a in both.block1.bn2.saccade.chain())
+        assert torch.equal(both.block1.bn2.saccade(y), eca(se(y)))
+        assert not torch.equal(both(x), first(x))
+        assert len(both.saccade_report.places) == 2
+        assert len(both.saccade_report.steps) == 4
+        assert saccade.verify(both) == ()
+        assert torch.equal(saccade.remove(both)(x), plain(x))
+
+    def test_several_at_once_are_the_same_as_one_after_another(self):
+        def made(*mechanisms):
+            torch.manual_seed(3)
+            model = lively(NotesNet())
+            for mechanism in mechanisms:
+                saccade.insert(model, mechanism, start="paper", at="stage:-1", **SIZE)
+            return model.eval()
+
+        x = torch.randn(1, 3, 32, 32)
+        at_once, in_turn = made("cam+pam"), made("cam", "pam")
+        assert at_once.state_dict().keys() == in_turn.state_dict().keys()
+        assert torch.equal(at_once(x), in_turn(x))
+
+    def test_a_failure_takes_off_the_new_one_only(self):
+        model = saccade.insert(NotesNet(), "se")
+        keys = list(model.state_dict())
+        with pytest.raises(InputError, match="`reduction` must be"):
+            saccade.insert(model, "eca+se[reduction=0]")
+        assert list(model.state_dict()) == keys
+        assert len(model.saccade_report.plans) == 1
+
+
+def test_sk_is_a_branch_beside_the_map():
+    model = lively(saccade.insert(NotesNet(), "sk[groups=8]", **SIZE)).eval()
+    attachment = attachments(model)["block1.conv2"]
+    assert (attachment.side, attachment.added) == ("before", True)
+    assert model.saccade_report.steps[0].added
+    x = torch.randn(2, 32, 5, 6)
+    assert torch.equal(attachment(x), x)
+    nn.init.constant_(attachment.g, 0.5)
+    torch.testing.assert_close(attachment(x), x + 0.5 * attachment.mechanism(x))
+    bare = attachments(saccade.insert(NotesNet(), "sk[groups=8]", start="paper", **SIZE).eval())["block1.conv2"]
+    torch.testing.assert_close(bare(x), x + bare.mechanism(x))
+
+
+def test_a_foreign_child_is_refused():
     foreign = NotesNet()
     foreign.block2.bn2.saccade = nn.Identity()
     with pytest.raises(InputError, match=r"already has an attribute 'saccade' that is not of saccade's making"):
         saccade.insert(foreign, "se")
-    assert model.state_dict().keys() == keys
     assert not attachments(foreign)
 
 
@@ -252,46 +286,6 @@ def test_a_mechanism_that_would_run_twice_is_taken_off_again():
         saccade.insert(model, "se", at="part", example_input=networks.example())
     assert list(model.state_dict()) == keys
     assert not any(module._forward_hooks for module in model.modules())
-
-
-class TestVerify:
-    def test_puts_back_a_hook_that_a_conversion_dropped(self):
-        plain = lively(NotesNet()).eval()
-        model = saccade.insert(copy.deepcopy(plain), "se", start="paper")
-        x = torch.randn(1, 3, 32, 32)
-        expected = model(x)
-        assert saccade.verify(model) == ()
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        assert torch.equal(model(x), plain(x))  # silently off
-        assert saccade.verify(model) == ("block1.bn2", "block2.bn2")
-        assert torch.equal(model(x), expected)
-        assert saccade.verify(model) == ()
-
-    def test_names_what_is_gone(self):
-        model = saccade.insert(NotesNet(), "se")
-        model.block2.bn2 = nn.BatchNorm2d(64)
-        with pytest.raises(InputError, match=r"1 of 2 inserted mechanisms are gone.*block2.bn2\nhint: convert"):
-            saccade.verify(model)
-
-    def test_takes_off_a_hook_without_its_mechanism(self):
-        model = saccade.insert(NotesNet(), "se").eval()
-        model.block1.act1.register_forward_hook(run_after)
-        with pytest.raises(AttributeError):
-            model(torch.randn(1, 3, 32, 32))
-        saccade.verify(model)
-        model(torch.randn(1, 3, 32, 32))
-
-    def test_works_inside_a_wrapper(self):
-        wrapper = nn.Sequential(saccade.insert(NotesNet(), "se"))
-        wrapper[0].block1.bn2._forward_hooks.clear()
-        assert saccade.verify(wrapper) == ("0.block1.bn2",)
-
-
-def test_what_cannot_be_changed_is_refused():
-    with pytest.raises(InputError, match="insert first, compile afterwards"):
-        saccade.plan(torch.compile(NotesNet()), "se")
-    with pytest.raises(TypeError, match=r"must be a torch.nn.Module; received str"):
-        saccade.insert("resnet18", "se")
 
 
 class Widens(nn.Module):

@@ -1,14 +1,14 @@
 """Places: the exact modules, for library networks by name lists and for hand-written ones by construction."""
 
+import re
+
 import pytest
 import timm
 import torch
 import torchvision
 from torch import nn
 
-from saccade.insertion.attach import Attachment
 from saccade.insertion.places import Places
-from saccade.insertion.trace import trace
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
 
@@ -22,7 +22,7 @@ def on_meta(make, *args, **options):
 
 
 def places(model, *size):
-    return Places(trace(model, torch.zeros(1, 3, *size) if size else None, Attachment))
+    return Places(networks.trace_of(model, torch.zeros(1, 3, *size) if size else None))
 
 
 def names(found):
@@ -128,6 +128,9 @@ def test_a_nested_network_and_its_head():
         (networks.Split, ["part.e.1"], "nested"),
         (networks.Folded, [], "linear"),
         (networks.ChannelsLast, ["part.narrow"], None),
+        (networks.Hourglass, ["part.unit.b.1"], "long skip"),
+        (networks.PoolMixer, ["part.p"], "mixes no positions"),
+        (networks.Attends, ["part.o"], None),
     ],
 )
 def test_what_counts_as_residual(part, expected, reason):
@@ -156,3 +159,44 @@ def test_the_head_of_a_segmenter_is_no_stage():
             return self.head(self.backbone(x)[-1])
 
     assert str(places(Segmenter(), 64, 96).stage[-1]) == "backbone.layer4.1"
+
+
+@pytest.mark.parametrize("kind", ["levels", "large", "small"])
+def test_a_backbone_is_found_by_what_follows_it(kind):
+    found = places(networks.Dense(kind), 64, 96)
+    assert names(found.stage) == [f"w.s.{i}.2" for i in range(4)]
+    assert names(found.residual) == [f"w.s.{i}.2.b.1" for i in range(4)]
+
+
+def test_what_goes_on_to_smaller_maps_is_no_backbone():
+    found = places(nn.Sequential(networks.Trunk(False), networks.conv(16, 16, stride=2), nn.ReLU()), 64, 96)
+    assert names(found.stage)[-1] == "2"
+
+
+def test_a_dilated_convolution_beside_another_makes_no_stage():
+    found = places(networks.Around(networks.Reaches()), 32, 40)
+    assert names(found.stage) == ["part"]
+
+
+def test_inner_is_before_the_last_linear_layer_too():
+    (place,) = places(networks.Around(networks.ChannelsLast()), 32, 40).inner
+    assert (str(place), place.layout, place.channels) == ("before:part.narrow", "NHWC", 16)
+
+
+@pytest.mark.parametrize(
+    ("make", "residual", "inner", "stage"),
+    [
+        (lambda: timm.create_model("hrnet_w18"), 112, "conv[23]", ["act1", "layer1.3", "final_layer.2"]),
+        (lambda: timm.create_model("convnext_atto"), 12, "fc2", ["stages.0", "stages.1", "stages.2", "stages.3"]),
+        (torchvision.models.convnext_tiny, 18, "5", ["features.1.2", "features.3.2", "features.5.8", "features.7.2"]),
+        (lambda: timm.create_model("regnetx_002"), 13, "conv", ["stem", "s1.b1", "s2.b1", "s3.b4", "s4.b7"]),
+        (lambda: timm.create_model("poolformer_s12"), 12, None, ["stem.conv", "stages.1", "stages.2", "stages.3"]),
+    ],
+)
+def test_networks_measured_elsewhere(make, residual, inner, stage):
+    found = places(on_meta(make))
+    assert len(found.residual) == residual
+    assert names(found.stage) == stage
+    last = {str(place).rpartition(".")[2] for place in found.inner}
+    assert all(re.fullmatch(inner, name) for name in last) if inner else not last
+    assert len(found.inner) == (residual if inner else 0)

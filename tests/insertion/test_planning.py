@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from torch import nn
 
 import saccade
 from saccade.errors import InputError
@@ -57,14 +58,69 @@ def test_the_demo_arms_have_the_parameters_of_the_published_table():
 def test_the_table():
     lines = str(plan(NotesNet(), "se", **SIZE)).splitlines()
     assert lines[0] == "se in NotesNet: 2 places, start=identity, input 1 x 3 x 96 x 96"
-    assert lines[2].split() == ["place", "kind", "in", "map", "stride", "mechanism", "start", "params", "MACs"]
-    assert " ".join(lines[3].split()) == "after block1.bn2 residual Block 32 x 24 x 24 4 se g = 0 163 128"
+    assert lines[2].split() == [
+        "place", "side", "kind", "in", "shape", "layout", "stride", "mechanism", "start", "params", "MACs"
+    ]  # fmt: skip
+    assert " ".join(lines[3].split()) == "block1.bn2 after residual Block 32 x 24 x 24 NCHW 4 se g = 0 163 128"
     assert lines[5].split() == ["total", "744", "640"]
+
+
+def test_the_table_says_what_is_not_used_and_what_is_there():
     noted = str(plan(networks.Flat(), "se[reduction=4]", example_input=networks.example()))
-    assert "after u (1 elementwise operations earlier)" in noted
+    assert "note: 1 elementwise operations earlier: u" in noted
     assert "not used: 1 addition: the branch ends in an upsampling (a fusion of levels)" in str(
         plan(networks.Holder(), "se", example_input=networks.example())
     )
+    with torch.device("meta"):
+        found = plan(timm.create_model("efficientnet_b0"), "cbam").present
+    assert found == ("a gate on channels in SqueezeExcite: blocks.0.0.se, blocks.1.0.se, blocks.1.1.se ... "
+                     "blocks.6.0.se (16)",)  # fmt: skip
+    at_zero = plan(timm.create_model("resnet18"), "se", example_input=torch.zeros(1, 3, 64, 64)).remarks
+    assert at_zero == (
+        "branches that start at zero, or nearly: mechanisms in them learn once the branch has moved: "
+        "layer1.0, layer1.1, layer2.0 ... layer4.1 (8)",
+    )
+    assert not plan(NotesNet(), "se", **SIZE).remarks
+
+
+def test_attention_is_told_from_activations_and_gated_units():
+    class Gates(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.out = nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+
+        def forward(self, x):
+            y = self.a(x) * torch.sigmoid(self.b(x))  # a gated linear unit: of the same input, not of the map
+            y = y * torch.sigmoid(y)
+            return self.out(y)
+
+    class Attends(Gates):
+        def forward(self, x):
+            y = self.a(x)
+            y = y * torch.sigmoid(self.out(y.mean((2, 3), keepdim=True).expand(-1, -1, 3, 3)))
+            z = y.flatten(2)
+            return (z @ (z.mT @ z).softmax(-1)).view_as(y)
+
+    assert plan(Gates(), "se", at="out", example_input=networks.example()).present == ()
+    found = plan(Attends(), "se", at="a", example_input=networks.example()).present
+    assert found == (
+        "a gate on channels in Attends: Attends",
+        "weights between positions or channels in Attends: Attends",
+    )
+
+
+def test_a_chain():
+    both = plan(NotesNet(), "cam+pam[reduction=4]", at="stage:-1", **SIZE)
+    assert [str(step.mechanism) for step in both.steps] == ["cam", "pam[reduction=4]"]
+    assert len(both.places) == 1
+    alone = [plan(NotesNet(), name, at="stage:-1", **SIZE) for name in ("cam", "pam[reduction=4]")]
+    assert both.params == sum(one.params for one in alone)
+    listed = plan(NotesNet(), ["cam", {"name": "pam", "reduction": 4}], at="stage:-1", **SIZE)
+    assert listed.steps == both.steps
+    with pytest.raises(InputError, match=r"options= is for one mechanism; received 2\nhint: give each its own"):
+        plan(NotesNet(), "se+eca", options={"reduction": 2}, **SIZE)
+    with pytest.raises(TypeError, match="a mechanism is a string, a dict or a list of these"):
+        plan(NotesNet(), [], **SIZE)
 
 
 def test_a_plan_needs_no_weights_and_a_timm_network_brings_its_size():

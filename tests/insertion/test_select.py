@@ -4,14 +4,13 @@ import pytest
 import timm
 import torch
 import torchvision
+from torch import nn
 
 import saccade
 from saccade.entry import Placement
 from saccade.errors import InputError
-from saccade.insertion.attach import Attachment
 from saccade.insertion.places import Places
 from saccade.insertion.select import select
-from saccade.insertion.trace import trace
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
 
@@ -20,7 +19,7 @@ BLOCKS_3 = [f"layer3.{i}" for i in range(6)]
 
 
 def traced(model, *size):
-    return Places(trace(model, torch.zeros(1, 3, *(size or (64, 72))), Attachment))
+    return Places(networks.trace_of(model, torch.zeros(1, 3, *(size or (64, 72)))))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_natural_placements(resnet):
         ("*.bn2", r"\*\* for several"),
         ("stage:5", r"ResNet has 5 stages, counted from 0\nhint: they end at: 0 act1, 1 layer1.2"),
         ("stage:3-1", r"5 stages"),
-        ("fc", r"fc \(Linear\): its output is no single feature map .*\(1, 1000\)"),
+        ("fc", r"fc \(Linear\): its output is no feature map .*\(1, 1000\)"),
         (lambda place: False, r"accepted none of the places\nhint: its places by kind: 16 residual, 16 inner, 5 stage"),
     ],
     ids=str,
@@ -95,16 +94,79 @@ def test_other_kinds_are_refused(resnet, at):
         select(resnet, at, RESIDUAL)
 
 
-def test_shared_and_idle_modules_are_refused_with_their_calls():
+def test_a_shared_module_stands_for_what_reads_its_maps_next():
+    with torch.device("meta"):
+        tv = torchvision.models.resnet18()
+    found = [str(place) for place in saccade.plan(tv, "se", at="layer1.*.relu").places]
+    # Each relu runs twice: before the second convolution, and at the end of its block.
+    assert found == ["before:layer1.0.conv2", "before:layer1.1", "before:layer1.1.conv2", "before:layer2.0"]
+
+
+def test_what_no_place_can_stand_for_is_refused_with_its_calls():
     shared = traced(networks.Shared(), 32, 40)
-    with pytest.raises(InputError, match=r"again: it is called 3 times in one forward"):
+    with pytest.raises(InputError, match=r"again \(Sequential\): it is called 3 times in one forward, and no module"):
         select(shared, "again", RESIDUAL)
     with pytest.raises(InputError, match=r"idle: it is called 0 times"):
         select(shared, "idle", RESIDUAL)
+
+
+def test_a_glob_takes_what_it_can_and_says_what_it_left(resnet):
+    planned = saccade.plan(networks.Shared(), "se", at="*", example_input=networks.example())
+    assert [str(place) for place in planned.places] == ["first.1"]
+    assert "idle: it is called 0 times in one forward" in planned.unused
+
+
+def test_a_module_that_returns_several_maps_stands_for_its_children():
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fine, self.deep = networks.Unit(8, 8), networks.Unit(8, 16, 2)
+
+        def forward(self, x):
+            fine = self.fine(x)
+            return {"maps": [fine, self.deep(fine)]}
+
+    found = traced(networks.Around(Several()), 32, 40)
+    assert [str(place) for place in select(found, "part", RESIDUAL)] == ["part.fine", "part.deep"]
+    assert [str(place) for place in select(found, "before:part", RESIDUAL)] == ["before:part"]
+
+
+@pytest.mark.parametrize(
+    ("at", "within", "every", "expected"),
+    [
+        ("residual", "layer2", None, [f"layer2.{i}.bn3" for i in range(4)]),
+        ("residual", "layer[24]", 2, ["layer2.1.bn3", "layer2.3.bn3", "layer4.1.bn3"]),
+        ("block", None, 3, ["layer1.2", "layer2.2", "layer3.2", "layer3.5", "layer4.2"]),
+        ("layer*.0", "layer3", None, ["layer3.0"]),
+        ("stage:-1", "layer[12]", None, ["layer2.3"]),
+    ],
+)
+def test_parts_and_every_so_many_th_place(at, within, every, expected):
     with torch.device("meta"):
-        tv = torchvision.models.resnet18()
-    with pytest.raises(InputError, match=r"layer1.0.relu: it is called 2 times"):
-        saccade.plan(tv, "se", at="layer1.*.relu")
+        model = timm.create_model("resnet50")
+    planned = saccade.plan(model, "se", at=at, within=within, every=every, example_input=torch.zeros(1, 3, 64, 72))
+    assert [str(place) for place in planned.places] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        (
+            {"within": "layr3"},
+            InputError,
+            r"within='layr3': no module of ResNet has such a name\nhint: did you mean lay",
+        ),
+        ({"within": "conv1"}, InputError, r"ResNet has no residual place in conv1"),
+        ({"at": "layer1.*", "within": "layer2"}, InputError, r"names no module in layer2"),
+        ({"every": 0}, TypeError, r"every= takes a whole number"),
+        ({"every": True}, TypeError, r"every= takes a whole number"),
+    ],
+)
+def test_parts_that_name_nothing(options, kind, message):
+    with torch.device("meta"):
+        model = timm.create_model("resnet18")
+    with pytest.raises(kind, match=message):
+        saccade.plan(model, "se", example_input=torch.zeros(1, 3, 64, 72), **options)
 
 
 def test_a_network_without_residual_additions_says_what_it_has():

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+import saccade
 from saccade.errors import InputError
-from saccade.insertion.attach import Attachment
-from saccade.insertion.trace import trace
 from tests.insertion import networks
 
 
@@ -30,7 +29,7 @@ def test_the_model_is_as_it_was():
     model = Odd().train()
     model.frozen.eval()
     before = copy.deepcopy(model.state_dict())
-    found = trace(model, torch.zeros(1, 3, 8, 8), Attachment)
+    found = networks.trace_of(model, torch.zeros(1, 3, 8, 8))
     assert found.shapes[found.outputs[0]] == (1, 4, 8, 8)
     assert model.cached is None
     assert (model.training, model.frozen.training, model.frozen[1].training) == (True, False, False)
@@ -41,7 +40,7 @@ def test_the_model_is_as_it_was():
 def test_a_failed_trace_leaves_nothing_behind():
     model = networks.Flat()
     with pytest.raises(InputError, match=r"failed on inputs of shape 1x5x8x8.*\nhint: give example_input="):
-        trace(model, torch.zeros(1, 5, 8, 8), Attachment)
+        networks.trace_of(model, torch.zeros(1, 5, 8, 8))
     assert model.training
     assert all(not parameter.is_meta for parameter in model.parameters())
     assert not torch.nn.modules.module._global_forward_hooks
@@ -59,13 +58,13 @@ def test_sizes_are_tried_one_after_another():
                 raise ValueError(f"wants {self.side}")
             return self.conv(x)
 
-    assert trace(Picky(256), None, Attachment).input_shape == (1, 1, 256, 256)
+    assert networks.trace_of(Picky(256), None).input_shape == (1, 1, 256, 256)
     with pytest.raises(InputError, match=r"1x1x224x288; 1x1x224x224; 1x1x256x256.*ValueError: wants 100"):
-        trace(Picky(100), None, Attachment)
+        networks.trace_of(Picky(100), None)
 
 
 def test_calls_are_counted_and_values_followed_through_writes_in_place():
-    found = trace(networks.Around(networks.Unit(8, 8)), torch.zeros(1, 3, 16, 16), Attachment)
+    found = networks.trace_of(networks.Around(networks.Unit(8, 8)), torch.zeros(1, 3, 16, 16))
     assert found.times_called("part.r") == 2
     assert found.times_called("part.a.0") == 1
     outputs = [call.outputs for call in found.calls if call.path == "part.r"]
@@ -81,11 +80,45 @@ def test_writing_into_a_slice_changes_the_whole():
             y[:, :1] += x[:, :1]
             return y
 
-    found = trace(Slices(), torch.zeros(1, 3, 8, 8), Attachment)
+    found = networks.trace_of(Slices(), torch.zeros(1, 3, 8, 8))
     assert found.ops[-1].outputs[0] == found.outputs[0] or "written" in [op.name for op in found.ops]
     assert found.producer[found.outputs[0]].name != "mul"
 
 
 def test_only_tensors_are_examples():
     with pytest.raises(TypeError, match="example_input must be a tensor"):
-        trace(networks.Flat(), [3, 4], Attachment)
+        networks.trace_of(networks.Flat(), [3, 4])
+
+
+def test_a_recurrence_is_one_operation():
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.rnn = nn.Conv2d(3, 4, 3), nn.LSTM(4, 4, batch_first=True)
+
+        def forward(self, x):
+            rows = self.conv(x)[:, :, 0].mT
+            return self.rnn(rows)[0]
+
+    found = networks.trace_of(Rows(), torch.zeros(1, 3, 16, 16))
+    assert [op.name for op in found.ops].count("recurrence") == 1
+    assert found.shapes[found.outputs[0]] == (1, 14, 4)
+
+
+def test_a_forward_that_asks_for_numbers_is_traced_up_to_there():
+    class Chooses(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.then = networks.Unit(3, 8), nn.Conv2d(8, 8, 3)
+
+        def forward(self, x):
+            y = self.first(x)
+            return self.then(y) if y.mean() > 0 else y[y > 0]
+
+    found = networks.trace_of(Chooses(), torch.zeros(1, 3, 16, 16))
+    assert found.ended
+    assert [call.path for call in found.calls][:2] == ["", "first"]
+    planned = saccade.plan(Chooses(), "se", example_input=torch.zeros(1, 3, 16, 16))
+    assert [str(place) for place in planned.places] == ["first.b.1"]
+    with pytest.raises(InputError, match=r"then: it is called 0 times in one forward, as far as it could be traced"):
+        saccade.plan(Chooses(), "se", at="then", example_input=torch.zeros(1, 3, 16, 16))

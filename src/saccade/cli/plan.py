@@ -2,41 +2,93 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import saccade
 from saccade.cli.answer import Answer, Given
+from saccade.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_TORCHVISION = "torchvision/"
 
 
 def plan(
-    backbone: str, mechanism: str, /, *, at: str | None = None, start: str = "identity", settings: Given
+    backbone: str,
+    mechanism: str,
+    /,
+    *,
+    at: str | None = None,
+    within: str | None = None,
+    every: int | None = None,
+    start: str = "identity",
+    example_input: str | None = None,
+    settings: Given,
 ) -> Answer:
     """Show where a mechanism would go in a network and what it would cost; nothing is downloaded or trained.
 
     Args:
-        backbone: A network of timm by name, such as `resnet50`, or `notes`, the small network of the embedded demo.
-        mechanism: A mechanism with its options, such as `"cbam[reduction=8]"`; `saccade list` names them.
+        backbone: A network of timm by name, such as `resnet50`; one of torchvision, `torchvision/fcn_resnet50`; or
+            `notes`, the small network of the embedded demo.
+        mechanism: A mechanism with its options, such as `"cbam[reduction=8]"`, or several that follow each other,
+            `cam+pam`; `saccade list` names them.
         at: Where it goes instead of its natural place: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
-            names such as `"layer3.*.bn2"`, or `before:NAMES`.
+            names such as `"layer3.*.bn2"`, or `before:NAMES`; or several of these, separated by commas.
+        within: Only in the parts of these names, such as `"layer[34]"`.
+        every: Only each so many-th place of a stage.
         start: `identity` (the network computes what it computed before, until it is trained) or `paper`.
+        example_input: Shape of the image to count for, such as `1x3x512x1024`; by default the network's own.
     """
+    import torch
+
+    scene = _image(example_input) if example_input else torch.empty(1, 3, 96, 96) if backbone == "notes" else None
+    places = [word.strip() for word in at.split(",")] if at and "," in at else at
+    planned = saccade.plan(
+        _network(backbone), mechanism, at=places, within=within, every=every, start=start, example_input=scene
+    )
+    data = {
+        "backbone": backbone,
+        "mechanism": planned.mechanism,
+        "start": start,
+        "input_shape": planned.input_shape,
+        "places": [
+            asdict(step.place) | {"mechanism": str(step.mechanism), "params": step.params, "macs": step.macs}
+            for step in planned.steps
+        ],
+        "params": planned.params,
+        "macs": planned.macs,
+        "unused": planned.unused,
+        "present": planned.present,
+        "remarks": planned.remarks,
+    }
+    return Answer(data, str(planned))
+
+
+def _network(backbone: str) -> nn.Module:
+    """Without values: shapes are enough, and take neither memory nor weights."""
     import torch
 
     from saccade.networks.build import DEMO, build_network
 
-    demo = backbone == DEMO
-    with torch.device("meta"):  # shapes are enough: no memory, no weights
-        network = build_network("classification", backbone, num_classes=11 if demo else 1000)
-    scene = torch.empty(1, 3, 96, 96) if demo else None
-    planned = saccade.plan(network, mechanism, at=at, start=start, example_input=scene)
-    data = {
-        "backbone": backbone,
-        "mechanism": str(planned.mechanism),
-        "start": start,
-        "input_shape": planned.input_shape,
-        "places": [asdict(step.place) | {"params": step.params, "macs": step.macs} for step in planned.steps],
-        "params": planned.params,
-        "macs": planned.macs,
-        "unused": planned.unused,
-    }
-    return Answer(data, str(planned))
+    if backbone.startswith(_TORCHVISION):
+        from saccade.saving.recipes import build
+
+        name = backbone.removeprefix(_TORCHVISION)
+        return build({"library": "torchvision", "name": name, "options": {}}, hollow=True)
+    with torch.device("meta"):
+        return build_network("classification", backbone, num_classes=11 if backbone == DEMO else 1000)
+
+
+def _image(shape: str) -> Tensor:
+    import torch
+
+    sides = re.findall(r"\d+", shape) if re.fullmatch(r"\d+(\s*[x,]\s*\d+){3}", shape) else []
+    if not sides or "0" in sides:
+        raise InputError(
+            f"--example-input: expected four numbers such as 1x3x224x224; received {shape!r}",
+            "give batch x channels x height x width",
+        )
+    return torch.empty([int(side) for side in sides], device="meta")

@@ -2,9 +2,11 @@
 
 from saccade.insertion.attach import Attachment, attachments
 from saccade.insertion.groups import freeze_all_but_attention, parameter_groups
-from saccade.insertion.inserting import insert, remove, verify
+from saccade.insertion.inserting import insert, remove
 from saccade.insertion.places import Place
-from saccade.insertion.planning import Plan, Report, Step, plan
+from saccade.insertion.planning import plan
+from saccade.insertion.report import Plan, Report, Step
+from saccade.insertion.verifying import verify
 
 __all__ = [
     "Attachment",

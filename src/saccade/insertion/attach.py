@@ -5,21 +5,22 @@ module it is called with, so copies, pickles and moving averages of a network ru
 """
 
 # Annotations stay objects here: TorchScript reads those of the hooks.
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Mechanism
 
 CHILD = {"after": "saccade", "before": "saccade_before"}
 
 
 class Attachment(nn.Module):
-    r"""A mechanism A at a place of a network.
+    r"""A mechanism A at a place of a network, and those inserted there after it.
 
-    .. math:: y = x + g\,(A(x) - x)
+    .. math:: y = x + g\,(A(x) - x) \quad\text{or, for a branch beside the map,}\quad y = x + g\,A(x)
 
-    Without `g`, :math:`y = A(x)`.
+    Without `g`, :math:`y = A(x)` or :math:`y = x + A(x)`.
 
     Args:
         mechanism: A, for maps (B, C, H, W).
@@ -27,29 +28,42 @@ class Attachment(nn.Module):
         wrapped: Whether there is a `g`, one learned number that starts at 0: then the map passes unchanged, bit by bit,
             as long as A(x) is finite.
         layout: ``"NCHW"``, or ``"NHWC"`` where the network keeps channels in the last axis.
+        added: Whether A(x) is added to the map rather than taking its place.
+
+    Attributes:
+        next: The attachment that reads y, at the same place; None for the last.
     """
 
-    def __init__(self, mechanism: nn.Module, *, side: str, wrapped: bool, layout: str = "NCHW") -> None:
+    def __init__(
+        self, mechanism: nn.Module, *, side: str, wrapped: bool, layout: str = "NCHW", added: bool = False
+    ) -> None:
         super().__init__()
         self.mechanism = mechanism
-        self.side, self.layout = side, layout
+        self.side, self.layout, self.added = side, layout, added
         self.g: nn.Parameter | None
         self.register_parameter("g", nn.Parameter(torch.zeros(1)) if wrapped else None)
+        self.next: Attachment | None
+        self.register_module("next", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.layout == "NHWC":
-            return self._apply_to(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return self._apply_to(x)
+        across = self.layout == "NHWC"
+        y = self._apply_to(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) if across else self._apply_to(x)
+        return y if self.next is None else self.next(y)
 
     def _apply_to(self, x: Tensor) -> Tensor:
         y: Tensor = self.mechanism(x)
         if self.g is None:
-            return y
+            return x + y if self.added else y
         # Under autocast a mechanism may return another precision than the map has.
-        return torch.lerp(x, y.to(x.dtype), self.g.to(x.dtype))
+        y, g = y.to(x.dtype), self.g.to(x.dtype)
+        return torch.addcmul(x, y, g) if self.added else torch.lerp(x, y, g)
+
+    def chain(self) -> "list[Attachment]":
+        """This and the following ones, in the order in which they run."""
+        return [self] if self.next is None else [self, *self.next.chain()]
 
     def extra_repr(self) -> str:
-        return f"side={self.side}, layout={self.layout}, wrapped={self.g is not None}"
+        return f"side={self.side}, layout={self.layout}, wrapped={self.g is not None}, added={self.added}"
 
 
 def run_after(module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
@@ -67,35 +81,34 @@ def run_before(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor, ...]:
 def attachments(model: nn.Module) -> dict[str, Attachment]:
     """The attachments of a network by the module they are attached to.
 
-    Where a module has one on each side, the one before it is called ``before:NAME``.
+    Where a module has one on each side, the one before it is called ``before:NAME``; where several follow each other,
+    the second is called ``NAME#2``.
     """
     found: dict[str, Attachment] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, Attachment):
-            host = path.rpartition(".")[0]
-            found[f"before:{host}" if host in found else host] = module
+    for host, first in heads(model):
+        key = f"before:{host}" if host in found else host
+        for number, attachment in enumerate(first.chain(), 1):
+            found[key if number == 1 else f"{key}#{number}"] = attachment
     return found
 
 
-def host_of(key: str) -> str:
-    """The module's name in a key of :func:`attachments`."""
-    return key.removeprefix("before:")
+def heads(model: nn.Module) -> Iterator[tuple[str, Attachment]]:
+    """The first attachment on each side of each module that has one, with the module's name."""
+    for path, module in model.named_modules():
+        for child in CHILD.values():
+            attachment = module._modules.get(child)
+            if isinstance(attachment, Attachment):
+                yield path, attachment
 
 
 def check_free(host: nn.Module, name: str, side: str) -> None:
-    """Refuse a module that already has something under the child's name.
+    """Refuse a module that has something under the child's name that is not ours.
 
     Raises:
-        InputError: An earlier insertion, or an attribute of the network's own.
+        InputError: It has.
     """
     child = CHILD[side]
-    present = getattr(host, child, None)
-    if isinstance(present, Attachment):
-        raise InputError(
-            f"{name} ({type(host).__name__}): {_title(present)} is already inserted {side} it",
-            "call saccade.remove(model) first, or choose another place with at=",
-        )
-    if present is not None:
+    if not isinstance(getattr(host, child, None), (Attachment, type(None))):
         raise InputError(
             f"{name} ({type(host).__name__}): it already has an attribute {child!r} that is not of saccade's making",
             "rename that attribute, or choose another place with at=",
@@ -103,8 +116,13 @@ def check_free(host: nn.Module, name: str, side: str) -> None:
 
 
 def attach(host: nn.Module, attachment: Attachment) -> None:
-    """Make `attachment` a child of `host` and run it by a hook."""
-    host.add_module(CHILD[attachment.side], attachment)
+    """Make `attachment` a child of `host`, run by a hook, or the last of those that are there."""
+    child = CHILD[attachment.side]
+    present = getattr(host, child, None)
+    if isinstance(present, Attachment):
+        present.chain()[-1].next = attachment
+        return
+    host.add_module(child, attachment)
     hook(host, attachment.side)
 
 
@@ -122,10 +140,15 @@ def hooks(host: nn.Module, side: str) -> int:
     return sum(function in (run_after, run_before) for function in registered.values())
 
 
-def detach(host: nn.Module, side: str) -> None:
-    """Take off child and hooks of one side."""
-    unhook(host, side)
-    delattr(host, CHILD[side])
+def detach(host: nn.Module, attachment: Attachment) -> None:
+    """Take off an attachment and what follows it; with the first of a place go the hooks."""
+    side = attachment.side
+    first: Attachment = getattr(host, CHILD[side])
+    if first is attachment:
+        unhook(host, side)
+        delattr(host, CHILD[side])
+    else:
+        next(link for link in first.chain() if link.next is attachment).next = None
 
 
 def unhook(host: nn.Module, side: str) -> None:
@@ -135,6 +158,13 @@ def unhook(host: nn.Module, side: str) -> None:
         del registered[key]
 
 
-def _title(attachment: Attachment) -> str:
-    mechanism = attachment.mechanism
-    return mechanism.label if isinstance(mechanism, Mechanism) else type(mechanism).__name__
+def tensor_of(model: nn.Module, path: str) -> Tensor | None:
+    """A floating-point tensor of the module, or of the nearest one around it that has any."""
+    while True:
+        module = model.get_submodule(path)
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point():
+                return tensor
+        if not path:
+            return None
+        path = path.rpartition(".")[0]

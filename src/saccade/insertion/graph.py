@@ -1,4 +1,4 @@
-"""Questions about a traced forward: what lies upstream of what, which additions are residual, where stages end.
+"""Questions about a traced forward: what lies upstream of what, what the outputs are made of, what is on every way.
 
 Everything is decided on operations and shapes; no rule knows the name or the class of a module.
 """
@@ -6,9 +6,9 @@ Everything is decided on operations and shapes; no rule knows the name or the cl
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from functools import cached_property
 
+from saccade.insertion.maps import BATCH_NORM, UPSAMPLING, layouts
 from saccade.insertion.trace import Op, Trace
 
 LAYOUT = frozenset(
@@ -19,56 +19,12 @@ LAYOUT = frozenset(
     )
 )  # fmt: skip
 PAD = frozenset(("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "pad"))
-NORM = frozenset(
-    (
-        "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
-        "batch_norm", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm",
-    )
-)  # fmt: skip
-POOL = frozenset(("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"))
+NORM = BATCH_NORM | {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"}
 GLOBAL_POOL = frozenset(("mean", "sum", "amax", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"))
-UPSAMPLING = frozenset(
-    f"{prefix}upsample_{kind}2d{suffix}"
-    for prefix in ("", "_")
-    for kind in ("nearest", "nearest_exact", "bilinear", "bicubic")
-    for suffix in ("", "_aa")
-)
 PRODUCTS = frozenset(("mul", "div", "matmul", "mm", "bmm", "baddbmm", "einsum"))
 SCALING = frozenset(("mul", "div", "add", "sub", "neg"))
-# With one operand from the input these are linear in it; any other operation counts as an activation.
-LINEAR = (
-    LAYOUT | PAD | NORM | GLOBAL_POOL | UPSAMPLING | SCALING
-    | {"convolution", "mm", "addmm", "bmm", "cat", "stack", "avg_pool2d", "max_pool2d_with_indices", "dropout",
-       "native_dropout", "copy", "written", "fill"}
-)  # fmt: skip
-BOUNDED = frozenset(("sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax", "clamp", "hardtanh"))
-
-
-@dataclass(frozen=True)
-class Residual:
-    """An addition of a branch to a shortcut.
-
-    Args:
-        op: The addition.
-        branch: The value that enters it at the end of the branch.
-        fork: The value branch and shortcut both start from.
-        region: The operations between fork and branch.
-    """
-
-    op: Op
-    branch: int
-    fork: int
-    region: tuple[Op, ...]
-
-    @property
-    def convolutions(self) -> list[Op]:
-        """The branch's convolutions."""
-        return [op for op in self.region if op.convolution]
-
-    @property
-    def spatial(self) -> bool:
-        """Whether one of them mixes positions."""
-        return any(op.convolution and op.convolution.spatial for op in self.region)
+MATRIX = frozenset(("addmm", "mm"))
+BOUNDED = frozenset(("sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax", "_safe_softmax", "clamp", "hardtanh"))
 
 
 class Graph:
@@ -78,7 +34,7 @@ class Graph:
         self.trace = trace
         self.ancestors: list[int] = []
         self.readers: dict[int, list[Op]] = defaultdict(list)
-        self.channels_last: set[int] = set()
+        self.layout = layouts(trace)
         for value, op in enumerate(trace.producer):
             upstream = 1 << value
             for source in op.inputs if op else ():
@@ -87,15 +43,11 @@ class Graph:
         for op in trace.ops:
             for source in op.inputs:
                 self.readers[source].append(op)
-            if op.dims == (0, 2, 3, 1) or (op.inputs[0] in self.channels_last and not _to_channels_first(op)):
-                self.channels_last.update(op.outputs)
 
     def size(self, value: int) -> tuple[int, int, int]:
         """Channels, height and width of a map, whichever order its axes are in."""
         _, *axes = self.trace.shapes[value]
-        if value in self.channels_last:
-            return axes[2], axes[0], axes[1]
-        return axes[0], axes[1], axes[2]
+        return (axes[2], axes[0], axes[1]) if self.layout[value] == "NHWC" else (axes[0], axes[1], axes[2])
 
     def area(self, value: int) -> int:
         """Positions of a map."""
@@ -103,8 +55,8 @@ class Graph:
         return height * width
 
     def is_map(self, value: int) -> bool:
-        """Whether a value has four axes and more than one position."""
-        return len(self.trace.shapes[value]) == 4 and self.area(value) > 1
+        """Whether a value is a feature map with more than one position."""
+        return self.layout[value] is not None and self.area(value) > 1
 
     def reaches(self, early: int, late: int) -> bool:
         """Whether `late` was made from `early`."""
@@ -118,68 +70,6 @@ class Graph:
             op for op in span if any(self.reaches(early, out) and self.reaches(out, late) for out in op.outputs)
         )
 
-    def residuals(self) -> tuple[list[Residual], dict[str, int]]:
-        """The residual additions in their order, and how many others were left out for which reason."""
-        found, left_out = [], defaultdict[str, int](int)
-        for op in self.trace.ops:
-            if op.name != "add" or len(op.inputs) != 2:
-                continue
-            residual = self._residual(op)
-            reason = self._refuse(residual) if residual else None
-            if reason:
-                left_out[reason] += 1
-            elif residual:
-                found.append(residual)
-        if any(residual.spatial for residual in found):
-            flat = [residual for residual in found if not residual.spatial]
-            if flat:
-                left_out["the branch has no spatial convolution (an MLP half)"] += len(flat)
-            found = [residual for residual in found if residual.spatial]
-        kept = _without_nested(self.trace, found)
-        if len(kept) < len(found):
-            left_out["nested in another residual branch, or a long skip over blocks"] += len(found) - len(kept)
-        return kept, dict(left_out)
-
-    def _residual(self, op: Op) -> Residual | None:
-        shapes = self.trace.shapes
-        first, second = op.inputs
-        if shapes[first] != shapes[second]:
-            return None
-        for branch, shortcut in ((first, second), (second, first)):
-            for fork in self._shortcut(shortcut):
-                if fork == branch or not self.reaches(fork, branch):
-                    continue
-                region = self.between(fork, branch)
-                if any(inner.convolution or inner.name in ("addmm", "mm") for inner in region):
-                    return Residual(op, branch, fork, region)
-                break
-        return None
-
-    def _shortcut(self, value: int) -> list[int]:
-        """The values that `value` is only a shortcut away from, nearest first."""
-        found = [value]
-        while True:
-            op = self.trace.producer[found[-1]]
-            if op is None or len(op.inputs) != 1 or not _is_shortcut(op):
-                return found
-            found.append(op.inputs[0])
-
-    def _refuse(self, residual: Residual) -> str | None:
-        trace = self.trace
-        if not self.is_map(residual.branch):
-            return "an addition of tokens or vectors, not of maps"
-        if all(op.name in LINEAR and not _is_product(op) for op in residual.region):
-            return "the branch is linear (a sum that is folded into one convolution)"
-        last = trace.producer[residual.branch]
-        while last is not None and (last.name in LAYOUT or last.name in NORM):
-            last = trace.producer[last.inputs[0]]
-        if last is not None and last.name in UPSAMPLING:
-            return "the branch ends in an upsampling (a fusion of levels)"
-        own = trace.producer[residual.branch]
-        if own is not None and own.name == "add" and len(own.inputs) == 2 and own.call == residual.op.call:
-            return "the branch is itself a sum"
-        return None
-
     @cached_property
     def carriers(self) -> int:
         """The values the outputs are made of, as bits: not those that only become a gate's factors."""
@@ -192,15 +82,16 @@ class Graph:
             op = self.trace.producer[value]
             if op is None:
                 continue
-            gates = [source for source in op.inputs if _is_product(op) and self._is_gate(source)]
+            gates = [source for source in op.inputs if is_product(op) and self.gate_of(source)]
             waiting += [source for source in op.inputs if source not in gates or len(gates) == len(op.inputs)]
         return seen
 
-    def _is_gate(self, value: int) -> bool:
+    def gate_of(self, value: int) -> Op | None:
+        """The bounded function whose result a value is, laid out or scaled up; None where it is no gate."""
         op = self.trace.producer[value]
         while op is not None and len(op.inputs) == 1 and (op.name in LAYOUT or op.name in UPSAMPLING):
             op = self.trace.producer[op.inputs[0]]
-        return op is not None and op.name in BOUNDED
+        return op if op is not None and op.name in BOUNDED else None
 
     def trunk(self, scope: int) -> list[int]:
         """Every value on each way from the input to the deepest map made inside the call `scope`, in order."""
@@ -241,28 +132,6 @@ class Graph:
         return ways
 
 
-def _to_channels_first(op: Op) -> bool:
-    return op.dims == (0, 3, 1, 2) or op.convolution is not None
-
-
-def _is_product(op: Op) -> bool:
+def is_product(op: Op) -> bool:
+    """Whether an operation multiplies two values."""
     return op.name in PRODUCTS and len(op.inputs) > 1
-
-
-def _is_shortcut(op: Op) -> bool:
-    if op.convolution:
-        return not op.convolution.overlapping
-    return op.name in LAYOUT or op.name in PAD or op.name in NORM or op.name in POOL or op.name == "cat"
-
-
-def _without_nested(trace: Trace, found: list[Residual]) -> list[Residual]:
-    """Drop additions inside another branch; but a skip over three or more blocks as wide as itself loses to them."""
-    kept: list[Residual] = []
-    for outer in sorted(found, key=lambda residual: len(residual.region)):
-        ops = {op.index for op in outer.region}
-        inner = [residual for residual in kept if residual.op.index in ops]
-        alike = [residual for residual in inner if trace.shapes[residual.branch] == trace.shapes[outer.branch]]
-        if len(alike) < 3:
-            kept = [residual for residual in kept if residual not in inner]
-            kept.append(outer)
-    return sorted(kept, key=lambda residual: residual.op.index)

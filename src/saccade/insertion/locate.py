@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from saccade.insertion.graph import LAYOUT, NORM, SCALING, UPSAMPLING, Graph
+from saccade.insertion.graph import LAYOUT, NORM, SCALING, Graph
+from saccade.insertion.maps import UPSAMPLING
 from saccade.insertion.trace import Call, Op
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -55,15 +56,22 @@ def locate(graph: Graph, value: int, scope: int, *, steps: int = 0) -> Location 
     made = [call for call in made if shrinks(graph, call) <= 2] or made[-1:]  # a stage at most, not a whole backbone
     if made:
         return Location(made[0].path, "after", value, steps)
-    readers = [call for call in inside if call.first == value]
-    passing = [call for call in readers if call.single and call.outputs == (value,)]
-    before = passing or [call for call in readers if _reads_alone(graph, call, value)]
+    before = reader(graph, value, scope)
     if before:
-        return Location(before[0].path, "before", value, steps)
+        return Location(before.path, "before", value, steps)
     op = graph.trace.producer[value]
     if op is None or steps == _STEPS or not _elementwise(graph, op) or not _only_for(graph, op):
         return None
     return locate(graph, op.inputs[0], scope, steps=steps + 1)
+
+
+def reader(graph: Graph, value: int, scope: int) -> Location | None:
+    """The place before a module that passes a value on, or before the only one that reads it."""
+    calls = [call for call in graph.trace.calls if call.first == value and call.index != scope]
+    calls = [call for call in calls if graph.trace.inside(call.index, scope) and usable(graph, call)]
+    passing = [call for call in calls if call.single and call.outputs == (value,)]
+    found = passing or [call for call in calls if _reads_alone(graph, call, value)]
+    return Location(found[0].path, "before", value) if found else None
 
 
 def makes(call: Call, value: int) -> bool:

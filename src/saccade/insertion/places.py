@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from saccade.errors import InputError
-from saccade.insertion.graph import Graph, Residual
-from saccade.insertion.locate import Location, enclosing, locate, makes, shrinks, usable
-from saccade.insertion.trace import Call, Trace
+from saccade.insertion.graph import Graph
+from saccade.insertion.locate import Location, enclosing, locate, shrinks, usable
+from saccade.insertion.names import matching
+from saccade.insertion.residuals import Residual, find_residuals
+from saccade.insertion.scope import backbone
+from saccade.insertion.stages import mixing, stage_ends
+from saccade.insertion.trace import Call, Op, Trace
 
 KINDS = ("residual", "inner", "stage", "block")
-# Where the rest of the network is a head or a neck, its convolutions are no stages.
-_BACKBONES = ("backbone.body", "backbone", "encoder")
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,34 @@ class Places:
         unused: What was found and cannot be used or was left out, with the reason.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, within: str | None = None) -> None:
         self.trace, self.graph = trace, Graph(trace)
         self.unused: dict[str, str] = {}
-        self.scope = _scope(trace, self.graph)
+        self.within = matching(trace, within) if within else ()
+        self.scope = self._scope()
 
     def of(self, kind: str) -> tuple[Place, ...]:
-        """The places of one of `KINDS`, in the order of the forward."""
-        return {"residual": self.residual, "inner": self.inner, "stage": self.stage, "block": self.block}[kind]
+        """The places of one of `KINDS` in the parts asked for, in the order of the forward."""
+        found = {"residual": self.residual, "inner": self.inner, "stage": self.stage, "block": self.block}[kind]
+        return tuple(place for place in found if self.includes(place.name))
+
+    def includes(self, path: str) -> bool:
+        """Whether a module lies in the parts asked for with ``within=``."""
+        return not self.within or any(path == part or path.startswith(f"{part}.") for part in self.within)
+
+    def _scope(self) -> int:
+        """The call that is searched: the only part asked for, or the backbone, or the network."""
+        calls = [call for call in self.trace.calls if call.path in self.within]
+        if len(calls) == 1 and any(self.graph.is_map(value) for value in calls[0].outputs):
+            return calls[0].index
+        found = backbone(self.graph)
+        return found if all(self.trace.inside(call.index, found) for call in calls) else 0
 
     @cached_property
     def residual(self) -> tuple[Place, ...]:
         """The values that enter a residual addition as its branch."""
         return self._located(
-            "residual", [(residual.branch, self._holder(residual), f"{i}") for i, residual in enumerate(self.residuals)]
+            "residual", [(residual.branch, self.holder(residual), f"{i}") for i, residual in enumerate(self.residuals)]
         )
 
     @cached_property
@@ -84,7 +98,11 @@ class Places:
         for residual in self.residuals:
             place = self._before_last_convolution(residual)
             if place is None:
-                self.unused[f"inner of {self._holder(residual).path}"] = "its last convolution is called several times"
+                self.unused[f"inner of {self.holder(residual).path}"] = (
+                    "what its last convolution (or linear layer) reads is no map, or passes no module called once"
+                    if residual.maps
+                    else "its branch has no convolution"
+                )
             else:
                 found.append(place)
         return _numbered(found)
@@ -100,21 +118,20 @@ class Places:
         """The outputs of the modules that hold a residual addition; without any, of convolutions on the trunk."""
         if not self.residuals:
             return self._plain_blocks()
-        holders = Counter(self._holder(residual).index for residual in self.residuals)
-        wanted = []
+        wanted: dict[int, tuple[int, Call, str]] = {}
         for i, residual in enumerate(self.residuals):
-            holder = self._holder(residual)
-            if holders[holder.index] == 1 and usable(self.graph, holder) and self._one_map(holder):
-                parent = self.trace.calls[holder.parent or 0]
-                wanted.append((holder.outputs[0], parent, f"{i}"))
-            else:  # several additions in one forward: each one's sum, with what is applied to it
-                wanted.append((self._settled(residual.op.outputs[0]), holder, f"{i}"))
-        return self._located("block", wanted)
+            holder = self.holder(residual)
+            if holder.index != self.scope and usable(self.graph, holder) and self._one_map(holder):
+                value, holder = holder.outputs[0], self.trace.calls[holder.parent or 0]
+            else:  # the addition stands in the forward of the network: its sum, with what is applied to it
+                value = self._settled(residual.op.outputs[0])
+            wanted.setdefault(value, (value, holder, f"{i}"))
+        return self._located("block", list(wanted.values()))
 
     @cached_property
     def residuals(self) -> tuple[Residual, ...]:
         """The residual additions of the backbone."""
-        found, left_out = self.graph.residuals()
+        found, left_out = find_residuals(self.graph)
         for reason, count in left_out.items():
             self.unused[f"{count} addition{'s' if count > 1 else ''}"] = reason
         return tuple(residual for residual in found if self.trace.inside(residual.op.call, self.scope))
@@ -122,57 +139,7 @@ class Places:
     @cached_property
     def stage_ends(self) -> tuple[int, ...]:
         """The values at the ends of the stages, in order."""
-        graph, ends = self.graph, dict[tuple[int, ...], int]()
-        dilated = {
-            graph.size(op.outputs[0])[1:]
-            for op in self.trace.ops
-            if op.convolution and max(op.convolution.dilation) > 1 and self.trace.inside(op.call, self.scope)
-        }
-        for value in graph.trunk(self.scope):
-            if graph.is_map(value) and self._ends_convolutions(value) and not self._on_the_way_down(value):
-                channels, *side = graph.size(value)
-                key = (*side, channels) if tuple(side) in dilated else tuple(side)
-                ends[key] = value
-        return tuple(sorted(ends.values()))
-
-    def named(self, path: str, side: str) -> Place:
-        """The place at a module the caller named; a container stands for its last (or first) value.
-
-        Raises:
-            InputError: The module is not called once, or what passes there is no map.
-        """
-        calls = [call for call in self.trace.calls if call.path == path]
-        if len(calls) != 1:
-            raise InputError(
-                f"{path}: it is called {len(calls)} times in one forward, a mechanism there would be too; expected 1",
-                "name the module around it, or one that is called once" if calls else "name a module that is called",
-            )
-        call = calls[0]
-        value = call.first if side == "before" else call.outputs[0] if call.single and call.outputs else None
-        if value is None or not self.graph.is_map(value):
-            shapes = [self.trace.shapes[v] for v in (call.inputs if side == "before" else call.outputs)]
-            what = "first argument" if side == "before" else "output"
-            raise InputError(
-                f"{path} ({type(call.module).__name__}): its {what} is no single feature map (B, C, H, W); "
-                f"its tensors have the shapes {', '.join(map(str, shapes)) or 'none'}",
-                "name a module inside it that returns one map",
-            )
-        location: Location | None = Location(path, side, value)
-        if not usable(self.graph, call):
-            location = self._inside_container(call, value, side)
-        if location is None:
-            raise InputError(
-                f"{path} ({type(call.module).__name__}): it iterates its children, so it cannot hold one more, and no "
-                "module in it makes this value",
-                "name a module inside it",
-            )
-        return self._place("named", location, call, 0)
-
-    def _inside_container(self, call: Call, value: int, side: str) -> Location | None:
-        if side == "after":
-            return locate(self.graph, value, call.index)
-        inside = [c for c in self.trace.calls if self.trace.inside(c.index, call.index) and usable(self.graph, c)]
-        return next((Location(c.path, "before", value) for c in inside if c.first == value), None)
+        return stage_ends(self.graph, self.scope)
 
     def _located(self, kind: str, wanted: list[tuple[int, Call, str]]) -> tuple[Place, ...]:
         found: list[Place] = []
@@ -183,12 +150,13 @@ class Places:
                     "no module that is called once makes or reads this value alone"
                 )
                 continue
-            place = self._place(kind, location, holder, len(found))
+            place = self.place(kind, location, holder, len(found))
             if (place.name, place.side) not in {(other.name, other.side) for other in found}:
                 found.append(place)
         return tuple(found)
 
-    def _place(self, kind: str, location: Location, holder: Call, depth: int) -> Place:
+    def place(self, kind: str, location: Location, holder: Call, depth: int = 0) -> Place:
+        """Everything about one place."""
         channels, height, width = self.graph.size(location.value)
         note = f"{location.steps} elementwise operations earlier" if location.steps else ""
         block = type(holder.module).__name__
@@ -196,14 +164,16 @@ class Places:
             block = next(type(c.module).__name__ for c in self.trace.calls if c.path == location.path)
         return Place(
             location.path, location.side, kind, channels, height, width, self._stride(height),
-            "NHWC" if location.value in self.graph.channels_last else "NCHW", block,
+            self.graph.layout[location.value] or "NCHW", block,
             bisect_left(self.stage_ends, location.value), depth, note,
         )  # fmt: skip
 
     def _stride(self, height: int) -> int:
-        return int(2 ** round(math.log2(max(1.0, self.trace.input_shape[-2] / height))))
+        first = next((op.inputs[0] for op in self.trace.ops if op.convolution), self.trace.inputs[0])
+        image = max(self.trace.input_shape[-2], self.trace.shapes[first][-2])  # detectors enlarge the image first
+        return int(2 ** round(math.log2(max(1.0, image / height))))
 
-    def _holder(self, residual: Residual) -> Call:
+    def holder(self, residual: Residual) -> Call:
         """The innermost module that holds both the addition and its branch."""
         begin = residual.region[0].index
         return next(call for call in enclosing(self.graph, residual.op.call) if call.begin <= begin)
@@ -222,79 +192,51 @@ class Places:
 
     def _before_last_convolution(self, residual: Residual) -> Place | None:
         carriers, size = self.graph.carriers, self.graph.size(residual.branch)[1:]
-        last = [
-            op
-            for op in residual.convolutions
-            if self.graph.size(op.outputs[0])[1:] == size and carriers >> op.outputs[0] & 1
-        ][-1:]
-        for op in last:
-            holder, value = self._holder(residual), op.inputs[0]
-            call = self.trace.calls[op.call]
-            if call.first == value and usable(self.graph, call):
-                return self._place("inner", Location(call.path, "before", value), holder, 0)
-            location = locate(self.graph, value, holder.index)
-            return self._place("inner", location, holder, 0) if location else None
+        maps = [
+            (op, behind)
+            for op in residual.maps
+            if carriers >> op.outputs[0] & 1 and (behind := self._map_of(op, op.outputs[0])) is not None
+        ]
+        same = [(op, behind) for op, behind in maps if self.graph.size(behind)[1:] == size]
+        for op, _ in (same or maps)[-1:]:
+            holder, call, value = self.holder(residual), self.trace.calls[op.call], self._map_of(op, op.inputs[0])
+            if value is not None and call.first == value and usable(self.graph, call):
+                return self.place("inner", Location(call.path, "before", value), holder)
+            location = None if value is None else locate(self.graph, value, holder.index)
+            return self.place("inner", location, holder) if location else None
         return None
 
+    def _map_of(self, op: Op, value: int) -> int | None:
+        """What an operation reads or makes, as a map: a linear layer lays its map out as a matrix before and after."""
+        if self.graph.is_map(value):
+            return value
+        call = self.trace.calls[op.call]
+        around = call.first if value in op.inputs else next(iter(call.outputs), None)
+        return around if around is not None and self.graph.is_map(around) else None
+
     def _plain_blocks(self) -> tuple[Place, ...]:
+        """The outermost modules on the trunk with a convolution, but no whole network; of containers, their values."""
         graph, trunk = self.graph, set(self.graph.trunk(self.scope))
         found: list[Call] = []
         for call in self.trace.calls:
-            if call.index == self.scope or not self.trace.inside(call.index, self.scope) or not usable(graph, call):
-                continue
             outer = any(self.trace.inside(call.index, other.index) for other in found)
-            convolutions = self._spatial(call)
-            if outer or not convolutions or not self._one_map(call) or call.outputs[0] not in trunk:
+            if call.index == self.scope or outer or not self.trace.inside(call.index, self.scope):
                 continue
-            if shrinks(graph, call) <= 2 or convolutions == 1:
+            convolutions = mixing(graph, call)
+            if not convolutions or not self._one_map(call) or call.outputs[0] not in trunk:
+                continue
+            if (shrinks(graph, call) <= 2 or convolutions == 1) and (
+                usable(graph, call) or not self._parts(call, trunk)
+            ):
                 found.append(call)
-        return tuple(
-            self._place("block", Location(call.path, "after", call.outputs[0]), call, depth)
-            for depth, call in enumerate(found)
-        )
+        wanted = [(c.outputs[0], self.trace.calls[c.parent or 0], f"{i}") for i, c in enumerate(found)]
+        return self._located("block", wanted)
 
-    def _spatial(self, call: Call, until: int | None = None) -> int:
-        """Spatial convolutions inside a call, up to an operation."""
-        ops = self.trace.ops[call.begin : call.end if until is None else until + 1]
-        return sum(op.convolution is not None and op.convolution.spatial for op in ops)
-
-    def _ends_convolutions(self, value: int) -> bool:
-        """Whether a map is the end of something with a spatial convolution, and not of a 1x1 convolution of a head."""
-        op = self.trace.producer[value]
-        blocks = [c for c in enclosing(self.graph, op.call if op else None) if c.index != self.scope and c.path]
-        if any(makes(c, value) and shrinks(self.graph, c) <= 2 and self._spatial(c) for c in blocks):
-            return True
-        seen, waiting = set[int](), [op]
-        while waiting:
-            op = waiting.pop()
-            if op is None or op.index in seen:
-                continue
-            seen.add(op.index)
-            if op.convolution is None and op.name not in ("addmm", "mm"):
-                waiting += [self.trace.producer[source] for source in op.inputs]
-            elif op.convolution and op.convolution.spatial:
-                return True
-        return False
-
-    def _on_the_way_down(self, value: int) -> bool:
-        """Whether a map lies inside a module that enters at its size, leaves smaller, and has hardly begun."""
-        op, size = self.trace.producer[value], self.graph.size(value)[1:]
-        for call in enclosing(self.graph, op.call if op else None):
-            enters = any(self.graph.is_map(v) and self.graph.size(v)[1:] == size for v in call.inputs)
-            leaves = [self.graph.area(v) for v in call.outputs if self.graph.is_map(v)]
-            if op and enters and leaves and min(leaves) < self.graph.area(value) and self._spatial(call, op.index) < 2:
-                return True
-        return False
+    def _parts(self, call: Call, trunk: set[int]) -> bool:
+        """Whether a container's parts are on the trunk themselves."""
+        inside = (c for c in self.trace.calls[call.index + 1 :] if self.trace.inside(c.index, call.index))
+        return any(mixing(self.graph, c) and trunk.intersection(c.outputs) for c in inside)
 
 
 def _numbered(places: list[Place]) -> tuple[Place, ...]:
     return tuple(replace(place, depth=depth) for depth, place in enumerate(places))
-
-
-def _scope(trace: Trace, graph: Graph) -> int:
-    """The call of the backbone in a larger network; the network itself where there is none."""
-    for path in _BACKBONES:
-        for call in trace.calls:
-            if call.path == path and any(graph.is_map(value) for value in call.outputs):
-                return call.index
-    return 0

@@ -1,10 +1,9 @@
-"""What an insertion will do and cost, before anything is changed, and the report of what was done."""
+"""Finding out where mechanisms would go in a network and what they would cost, before anything is changed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,119 +14,31 @@ from saccade.catalog import Spec, check_options, create, find, parse
 from saccade.entry import Entry
 from saccade.errors import InputError, near
 from saccade.insertion.attach import Attachment, check_free
+from saccade.insertion.graph import Graph
 from saccade.insertion.places import Place, Places
+from saccade.insertion.remarks import attention_present, remarks
+from saccade.insertion.report import Plan, Step
+from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
-from saccade.insertion.trace import Trace, trace
+from saccade.insertion.tracing import trace
+from saccade.insertion.wrappers import unwrapped
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
+One = str | Mapping[str, Any] | Spec
+Given = One | Sequence[One]
 
-
-@dataclass(frozen=True)
-class Step:
-    """One mechanism at one place.
-
-    Args:
-        place: Where.
-        mechanism: What, with all options that are not its defaults.
-        wrapped: Whether it is mixed in by a learned number g that starts at 0.
-        params: Learned numbers added, g included.
-        macs: Multiply-adds added for one input of the traced size.
-    """
-
-    place: Place
-    mechanism: Spec
-    wrapped: bool
-    params: int
-    macs: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where a mechanism goes and what it costs. ``print(plan)`` shows it as a table.
-
-    Args:
-        network: Class of the network.
-        mechanism: As asked for.
-        at: As asked for; None: the mechanism's natural places.
-        start: ``"identity"`` or ``"paper"``.
-        input_shape: Of the input it was traced with; maps and MACs are for this size.
-        steps: The places with what goes there, in the order of the forward.
-        unused: What was found and not used, and why, one sentence each.
-    """
-
-    network: str
-    mechanism: Spec
-    at: str | None
-    start: str
-    input_shape: tuple[int, ...]
-    steps: tuple[Step, ...]
-    unused: tuple[str, ...]
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """The places."""
-        return tuple(step.place for step in self.steps)
-
-    @property
-    def params(self) -> int:
-        """Learned numbers added in all."""
-        return sum(step.params for step in self.steps)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds added in all, for one input of `input_shape`."""
-        return sum(step.macs for step in self.steps)
-
-    def __str__(self) -> str:
-        shape = " x ".join(map(str, self.input_shape))
-        count = f"{len(self.steps)} place{'s' if len(self.steps) > 1 else ''}"
-        head = f"{self.mechanism} in {self.network}: {count}, start={self.start}, input {shape}"
-        rows = [_HEADINGS, *(_row(step) for step in self.steps)]
-        rows.append(("total", *[""] * (len(_HEADINGS) - 3), f"{self.params:,}", f"{self.macs:,}"))
-        notes = [f"not used: {what}" for what in self.unused]
-        return "\n".join([head, "", *_aligned(rows), *([""] if notes else []), *notes])
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was inserted into a network, found as ``model.saccade_report``. ``print(report)`` shows it.
-
-    Args:
-        plans: Those carried out, in their order. Each mechanism was seen to be called exactly once.
-    """
-
-    plans: tuple[Plan, ...]
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """All places with what is there."""
-        return tuple(step for plan in self.plans for step in plan.steps)
-
-    @property
-    def places(self) -> tuple[Place, ...]:
-        """All places."""
-        return tuple(step.place for step in self.steps)
-
-    @property
-    def params(self) -> int:
-        """Learned numbers added in all."""
-        return sum(plan.params for plan in self.plans)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-adds added in all; every plan for its own input size."""
-        return sum(plan.macs for plan in self.plans)
-
-    def __str__(self) -> str:
-        return "\n\n".join(f"inserted, each called exactly once per forward:\n{plan}" for plan in self.plans)
+# In its authors' networks it takes the place of a convolution; beside a trained one it is a branch of its own.
+_ADDED = frozenset(("sk",))
 
 
 def plan(
     model: nn.Module,
-    mechanism: str | Mapping[str, Any] | Spec,
+    mechanism: Given,
     *,
     at: At | None = None,
+    within: str | None = None,
+    every: int | None = None,
     start: str = "identity",
     options: Options | None = None,
     example_input: Any = None,
@@ -137,87 +48,80 @@ def plan(
     One forward is traced on the meta device: no weights are read, nothing is computed or copied.
 
     Args:
-        model: Any network with convolutions.
-        mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``.
-        at: Where; None: the mechanism's natural places, from the catalog.
+        model: Any network with convolutions, on any device; in wrappers for parallel training, the network inside.
+        mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Several that follow each
+            other at each place: a list of these, or ``"cam+pam"``.
+        at: Where; None: the (first) mechanism's natural places, from the catalog.
 
             * ``"residual"``: at the end of each residual branch, before the addition;
-            * ``"inner"``: before the last convolution of each residual branch;
+            * ``"inner"``: before the last convolution (or linear layer) of each residual branch;
             * ``"block"``: behind each residual block;
             * ``"stage"``: behind each stage, ``"stage:-1"`` the last, ``"stage:1-3"`` those from 1 to 3. They are
               counted from 0, which usually is the stem;
             * a glob of module names, ``"layer3.*.bn2"`` (``*`` is one part of a name, ``**`` several): behind these,
-              or ``"before:layer3.*.conv2"``: before these. A container stands for its last block;
+              or ``"before:layer3.*.conv2"``: before these. A container stands for its last value, a module that
+              returns several maps for its children that make them, one that is called several times for what reads
+              each of its maps next;
             * a list of any of these, or a function that takes a :class:`Place` and returns whether to use it.
+        within: A glob of module names: only places in these parts. The words of `at` otherwise search the backbone,
+            where the network has a neck or a head beside it, and else all of it.
+        every: Use each so many-th place only, counted in each stage; a stage with fewer keeps its last. None: all, or
+            as the catalog says where `at` is not given.
         start: ``"identity"``: the network computes exactly what it computed before, until it is trained. ``"paper"``:
             as the authors start it.
-        options: More options of the mechanism, or a function that gives them for a place.
-        example_input: A tensor, or a tuple of tensors, that the network takes; only shape and dtype are used. None: the
-            size timm states, else 224 x 288, 224 x 224, 256 x 256.
+        options: More options of the mechanism, or a function that gives them for a :class:`Place`.
+        example_input: A tensor, a list of tensors, or a tuple of the network's arguments; only shapes and dtypes are
+            used. None: an image of the size timm states, else of 224 x 288, 224 x 224 or 256 x 256.
 
     Raises:
-        InputError: No such mechanism, option or place, a network without feature maps, channels that do not suit the
-            mechanism, a place that is taken, or a forward that fails.
+        InputError: No such mechanism, option or place, a network without feature maps or one that cannot be changed,
+            channels that do not suit the mechanism, a foreign child called ``saccade``, or a forward that fails.
+        TypeError: An argument of another kind.
 
     Example:
         >>> import saccade, torchvision
         >>> print(saccade.plan(torchvision.models.resnet18(), "se").params)
         89088
     """
-    check_model(model)
+    model = unwrapped(model)
     if start not in STARTS:
         raise InputError(f"unknown start={start!r}", near(str(start), STARTS))
-    spec = parse(mechanism)
-    entry = find(spec.name)
-    recorded = trace(model, example_input, Attachment)
-    _check_convolutional(model, recorded)
-    places = Places(recorded)
-    costs: dict[tuple[Any, ...], tuple[bool, int, int]] = {}
-    steps = []
-    for place in select(places, at, entry.place):
+    specs = _chain(mechanism)
+    if options is not None and len(specs) > 1:
+        raise InputError(
+            f"options= is for one mechanism; received {len(specs)}", "give each its own: 'se[reduction=8]+cbam'"
+        )
+    recorded, example = trace(model, example_input, Attachment)
+    places = Places(recorded, within)
+    _check_convolutional(model, places.graph)
+    chosen = select(places, at, find(specs[0].name).place, every)
+    for place in chosen:
         check_free(model.get_submodule(place.name), place.name, place.side)
-        given = options(place) if callable(options) else options or {}
-        chosen = Spec(entry.name, _options(entry, spec.options, given, start))
-        key = (place.channels, place.height, place.width, str(chosen))
-        if key not in costs:
-            costs[key] = _costs(chosen, place)
-        own_start, params, macs = costs[key]
-        wrapped = start == "identity" and not own_start
-        steps.append(Step(place, chosen, wrapped, params + wrapped, macs))
+    known: dict[tuple[Any, ...], Step] = {}
+    steps = [_step(place, spec, options, start, known) for place in chosen for spec in specs]
+    unused = [f"{what}: {why}" for what, why in places.unused.items()]
+    if recorded.ended:
+        unused.append(f"what follows where the forward asks for numbers, which are not there ({recorded.ended})")
     return Plan(
-        type(model).__name__, spec, at if at is None or isinstance(at, str) else repr(at), start, recorded.input_shape,
-        tuple(steps), tuple(f"{what}: {why}" for what, why in places.unused.items()),
+        type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
+        recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph), remarks(places, chosen),
+        example,
     )  # fmt: skip
 
 
-def check_model(model: nn.Module) -> None:
-    """Refuse what is no network, or one that can no longer be changed.
-
-    Raises:
-        TypeError: It is no module.
-        InputError: It was compiled, scripted or wrapped for parallel training.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"a network must be a torch.nn.Module; received {type(model).__name__}")
-    kind = type(model).__name__
-    if isinstance(model, torch.jit.ScriptModule) or kind == "OptimizedModule":
-        raise InputError(
-            f"{kind}: a compiled or scripted network cannot be changed", "insert first, compile afterwards"
-        )
-    if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
-        raise InputError(
-            f"{kind}: it registered its parameters when it was made; new ones would not be trained in step",
-            "insert into the network first, wrap it afterwards",
-        )
-
-
-def _check_convolutional(model: nn.Module, recorded: Trace) -> None:
-    """Refuse a network that works on tokens: cutting the image into patches is its only convolution."""
-    kinds = [op.convolution for op in recorded.ops if op.convolution and len(recorded.shapes[op.outputs[0]]) == 4]
-    if any(kind.overlapping or not kind.spatial for kind in kinds):
+def _check_convolutional(model: nn.Module, graph: Graph) -> None:
+    """Refuse a network that works on tokens: that makes them of the image by its only convolution."""
+    trace = graph.trace
+    kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
+    first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
+    maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
+    windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
+    if len(windows) > 1 or (windows and (maps_behind or first == len(trace.ops))):
+        return
+    if not windows and any(not kind.spatial for kind in kinds):
         return
     cuts = f"one that cuts the image into {kinds[0].kernel[0]} x {kinds[0].kernel[1]} patches" if kinds else "none"
-    tokens = Counter(shape for shape in recorded.shapes if len(shape) == 3).most_common(1)
+    tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
     works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
     raise InputError(
         f"{type(model).__name__}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: "
@@ -226,46 +130,70 @@ def _check_convolutional(model: nn.Module, recorded: Trace) -> None:
     )
 
 
+def _chain(given: Given) -> tuple[Spec, ...]:
+    """One mechanism or several that follow each other."""
+    if isinstance(given, str):
+        parts: list[One] = [*_split(given)]
+    elif isinstance(given, (Mapping, Spec)):
+        parts = [given]
+    elif isinstance(given, Sequence) and given:
+        parts = list(given)
+    else:
+        raise TypeError(f"a mechanism is a string, a dict or a list of these; received {given!r}")
+    return tuple(parse(part) for part in parts)
+
+
+def _split(text: str) -> list[str]:
+    """Split at the plus signs that stand in no bracket."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "+" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:
+    entry = find(spec.name)
+    given = options(place) if callable(options) else options or {}
+    chosen = Spec(entry.name, _options(entry, spec.options, given, start))
+    key = (place.channels, place.height, place.width, str(chosen))
+    if key not in known:
+        known[key] = _costs(place, chosen, start)
+    step = known[key]
+    return Step(place, chosen, step.wrapped, step.added, step.params, step.macs)
+
+
 def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], start: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"options= takes a dict, or a function that returns one for a place; received {given!r}")
     chosen = {**own, **given}
     check_options(entry, chosen)
-    if start == "identity":
-        chosen = {**entry.identity_options, **chosen}
-    return chosen
+    return {**entry.identity_options, **chosen} if start == "identity" else chosen
 
 
-def _costs(chosen: Spec, place: Place) -> tuple[bool, int, int]:
-    """Whether it starts as the identity, its parameters and its MACs: made and run on the meta device."""
+def _costs(place: Place, chosen: Spec, start: str) -> Step:
+    """How it starts, its parameters and its MACs: made and run on the meta device."""
     try:
         with torch.device("meta"):
             mechanism = create(chosen.name, place.channels, **chosen.options).eval()
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), counter:
-            mechanism(torch.empty(1, place.channels, place.height, place.width, device="meta"))
-    except InputError as cause:
-        raise InputError(f"{place}, {place.channels} channels: {cause.message}", cause.hint) from cause
+            shape = mechanism(torch.empty(1, place.channels, place.height, place.width, device="meta")).shape
+    except (InputError, RuntimeError) as cause:
+        message, hint = (cause.message, cause.hint) if isinstance(cause, InputError) else (str(cause), None)
+        raise InputError(
+            f"{place}, {place.channels} channels: {message}", hint or "choose other options, or other places with at="
+        ) from cause
+    if tuple(shape[1:]) != (place.channels, place.height, place.width):
+        raise InputError(
+            f"{place}: {chosen} makes a map of shape {tuple(shape[1:])} of one of "
+            f"{(place.channels, place.height, place.width)}; the network expects that shape",
+            "choose options that keep the shape",
+        )
+    added = chosen.name in _ADDED
+    wrapped = start == "identity" and (added or not mechanism.starts_as_identity)
     params = sum(parameter.numel() for parameter in mechanism.parameters())
-    return mechanism.starts_as_identity, params, counter.get_total_flops() // 2
-
-
-_HEADINGS = ("place", "kind", "in", "map", "stride", "mechanism", "start", "params", "MACs")
-
-
-def _row(step: Step) -> tuple[str, ...]:
-    place = step.place
-    note = f" ({place.note})" if place.note else ""
-    layout = "" if place.layout == "NCHW" else f" {place.layout}"
-    return (
-        f"{place.side} {place.name}{note}", place.kind, place.block,
-        f"{place.channels} x {place.height} x {place.width}{layout}", str(place.stride), str(step.mechanism),
-        "g = 0" if step.wrapped else "its own", f"{step.params:,}", f"{step.macs:,}",
-    )  # fmt: skip
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-    right = (*[False] * (len(_HEADINGS) - 2), True, True)
-    return [
-        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in rows
-    ]
+    return Step(place, chosen, wrapped, added, params + wrapped, counter.get_total_flops() // 2)

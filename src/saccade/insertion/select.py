@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from saccade.entry import Placement
 from saccade.errors import InputError
+from saccade.insertion.named import named
+from saccade.insertion.names import matching
 from saccade.insertion.places import KINDS, Place, Places
 
 At = str | Sequence[str] | Callable[[Place], bool]
@@ -16,15 +17,21 @@ At = str | Sequence[str] | Callable[[Place], bool]
 _STAGE = re.compile(r"stage:(-?\d+)(?:-(-?\d+))?")
 
 
-def select(places: Places, at: At | None, natural: Placement) -> tuple[Place, ...]:
-    """The places that `at` names, or the mechanism's natural ones.
+def select(places: Places, at: At | None, natural: Placement, every: int | None = None) -> tuple[Place, ...]:
+    """The places that `at` names, or the mechanism's natural ones; of these each `every`-th of its stage.
 
     Raises:
         InputError: Nothing is named, or something that is no place.
-        TypeError: `at` is of another kind.
+        TypeError: `at` or `every` is of another kind.
     """
-    if at is None:
-        return _natural(places, natural)
+    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        raise TypeError(f"every= takes a whole number of at least 1, each how many-th place to use; received {every!r}")
+    found = _natural(places, natural) if at is None else _asked(places, at)
+    every = every or (natural.every if at is None else 1)
+    return _every(found, every) if every > 1 else found
+
+
+def _asked(places: Places, at: At) -> tuple[Place, ...]:
     if isinstance(at, str):
         return _word(places, at)
     if callable(at):
@@ -40,7 +47,7 @@ def select(places: Places, at: At | None, natural: Placement) -> tuple[Place, ..
 def _natural(places: Places, natural: Placement) -> tuple[Place, ...]:
     found = _word(places, natural.at)
     sized = tuple(place for place in found if place.stride in natural.strides)
-    return _every(sized or found, natural.every)
+    return sized or found
 
 
 def _every(found: tuple[Place, ...], every: int) -> tuple[Place, ...]:
@@ -52,7 +59,8 @@ def _every(found: tuple[Place, ...], every: int) -> tuple[Place, ...]:
 
 def _word(places: Places, word: str) -> tuple[Place, ...]:
     if word in KINDS:
-        return places.of(word) or _nothing(f"{_title(places)} has no {word} place", places)
+        part = f" in {', '.join(places.within[:3])}" if places.within else ""
+        return places.of(word) or _nothing(f"{_title(places)} has no {word} place{part}", places)
     numbers = _STAGE.fullmatch(word)
     if numbers:
         return _stages(places, word, int(numbers[1]), int(numbers[2] or numbers[1]))
@@ -60,52 +68,33 @@ def _word(places: Places, word: str) -> tuple[Place, ...]:
 
 
 def _stages(places: Places, word: str, first: int, last: int) -> tuple[Place, ...]:
-    count = len(places.stage)
+    stages = places.of("stage")
+    count = len(stages)
     first, last = (number + count if number < 0 else number for number in (first, last))
     if not 0 <= first <= last < count:
-        listed = ", ".join(f"{i} {place}" for i, place in enumerate(places.stage))
+        listed = ", ".join(f"{i} {place}" for i, place in enumerate(stages))
         raise InputError(
             f"at={word!r}: {_title(places)} has {count} stages, counted from 0", f"they end at: {listed or 'no place'}"
         )
-    return places.stage[first : last + 1]
+    return stages[first : last + 1]
 
 
 def _glob(places: Places, word: str) -> tuple[Place, ...]:
     side = "before" if word.startswith("before:") else "after"
-    pattern = word.removeprefix("before:")
-    expression = _expression(pattern)
-    names = [name for name, _ in places.trace.calls[0].module.named_modules() if name]
-    attached = re.compile(r"(^|\.)saccade(_before)?($|\.)")
-    names = [name for name in names if not attached.search(name)]
-    matched = [name for name in names if expression.fullmatch(name)]
-    if not matched:
-        raise InputError(
-            f"at={word!r}: no module of {_title(places)} has such a name, and it is no kind of place",
-            _near(pattern, names),
-        )
-    order = {call.path: call.index for call in reversed(places.trace.calls)}
-    matched.sort(key=lambda name: order.get(name, len(order)))
-    return _once([places.named(name, side) for name in matched])
-
-
-def _near(pattern: str, names: list[str]) -> str:
-    """What may have been meant: a near word or name, else modules with the same last part, else the words there are."""
-    close = difflib.get_close_matches(pattern, [*KINDS, *names], n=3, cutoff=0.75)
-    last = pattern.rpartition(".")[2]
-    found = close or [name for name in names if name.rpartition(".")[2] == last][:3]
-    globs = "in a glob * stands for one part of a name and ** for several"
-    if found:
-        return f"did you mean {', '.join(found)}? {globs}"
-    return f"give {', '.join(KINDS)}, stage:1-3, stage:-1, or names of modules such as {', '.join(names[-3:])}; {globs}"
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """A glob over the parts of a dotted name as a regular expression."""
-    wild = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
-    parts = re.split(r"(\*\*|\*|\?|\[[\w!-]+\])", pattern)
-    return re.compile(
-        "".join(part.replace("[!", "[^") if part.startswith("[") else wild.get(part, re.escape(part)) for part in parts)
-    )
+    names = matching(places.trace, word.removeprefix("before:"), option="at", words=KINDS)
+    inside = [name for name in names if places.includes(name)]
+    if not inside:
+        return _nothing(f"at={word!r} names no module in {', '.join(places.within[:3])} (within=)", places)
+    found, refused = list[Place](), dict[str, InputError]()
+    for name in inside:
+        try:
+            found += named(places, name, side)
+        except InputError as cause:
+            refused[name] = cause
+    if not found:
+        raise next(iter(refused.values()))
+    places.unused |= {name: cause.message.removeprefix(f"{name}: ") for name, cause in refused.items()}
+    return _once(found)
 
 
 def _once(found: Sequence[Place]) -> tuple[Place, ...]:

@@ -1,0 +1,56 @@
+"""Names of modules: globs over their dotted parts, and near names for what matches nothing."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from saccade.errors import InputError
+from saccade.insertion.trace import Trace
+
+_INSERTED = re.compile(r"(^|\.)saccade(_before)?($|\.)")
+
+
+def module_names(trace: Trace) -> list[str]:
+    """The names of a traced network's modules, without those of earlier insertions."""
+    names = (name for name, _ in trace.calls[0].module.named_modules() if name)
+    return [name for name in names if not _INSERTED.search(name)]
+
+
+def matching(trace: Trace, pattern: str, *, option: str = "within", words: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The modules a glob names, in the order in which they are called.
+
+    Raises:
+        InputError: It names none; the hint has near names, and near `words` that may be given as well.
+    """
+    names, expression = module_names(trace), _expression(pattern)
+    matched = [name for name in names if expression.fullmatch(name)]
+    if not matched:
+        network = type(trace.calls[0].module).__name__
+        also = ", and it is no kind of place" if words else ""
+        raise InputError(
+            f"{option}={pattern!r}: no module of {network} has such a name{also}", _near(pattern, names, words)
+        )
+    order = {call.path: call.index for call in reversed(trace.calls)}
+    return tuple(sorted(matched, key=lambda name: order.get(name, len(order))))
+
+
+def _near(pattern: str, names: list[str], words: tuple[str, ...]) -> str:
+    """What may have been meant: a near word or name, else modules with the same last part, else the words there are."""
+    close = difflib.get_close_matches(pattern.removeprefix("before:"), [*words, *names], n=3, cutoff=0.75)
+    last = pattern.rpartition(".")[2]
+    found = close or [name for name in names if name.rpartition(".")[2] == last][:3]
+    globs = "in a glob * stands for one part of a name and ** for several"
+    if found:
+        return f"did you mean {', '.join(found)}? {globs}"
+    kinds = f"{', '.join(words)}, stage:1-3, stage:-1, or " if words else ""
+    return f"give {kinds}names of modules such as {', '.join(names[-3:])}; {globs}"
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """A glob over the parts of a dotted name as a regular expression."""
+    wild = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    parts = re.split(r"(\*\*|\*|\?|\[[\w!-]+\])", pattern)
+    return re.compile(
+        "".join(part.replace("[!", "[^") if part.startswith("[") else wild.get(part, re.escape(part)) for part in parts)
+    )

@@ -1,0 +1,186 @@
+"""Writing down a forward while it runs: a dispatch mode for the operations, global hooks for the module calls."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from saccade.insertion.trace import Call, Op, Trace, Window
+
+POOLS = frozenset(("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"))
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Numbers values and writes down operations and module calls while it is active.
+
+    Args:
+        paths: Name of each module, by identity.
+        transparent: Modules whose insides are left out and whose output counts as their input: earlier insertions.
+    """
+
+    def __init__(self, paths: Mapping[int, str], transparent: type[nn.Module]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.trace = Trace()
+        self._paths, self._transparent = paths, transparent
+        self._numbers: dict[int, int] = {}
+        self._keep: list[Tensor] = []  # an id is a name only while its tensor lives
+        self._aliases: dict[int, list[Tensor]] = {}
+        self._stack: list[int] = []
+        self._hidden: list[nn.Module] = []
+        self._thread = threading.get_ident()
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._handles = [
+            register_module_forward_pre_hook(self._before_call),
+            register_module_forward_hook(self._after_call),
+        ]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        super().__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
+
+    def number(self, tensor: Tensor, producer: Op | None = None) -> int:
+        """Give a tensor a new number."""
+        value = len(self.trace.shapes)
+        self.trace.shapes.append(tuple(tensor.shape))
+        self.trace.producer.append(producer)
+        self._name(tensor, value)
+        return value
+
+    def _name(self, tensor: Tensor, value: int) -> None:
+        self._numbers[id(tensor)] = value
+        self._keep.append(tensor)
+
+    def values(self, tree: Any) -> tuple[int, ...]:
+        """Numbers of the tensors in `tree` that derive from the input, each once."""
+        found = (self._numbers.get(id(tensor)) for tensor in tensors_in(tree))
+        return tuple(dict.fromkeys(value for value in found if value is not None))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        args, kwargs = on_meta(args), on_meta(kwargs or {})
+        inputs = () if self._hidden else self.values((args, kwargs))
+        result = func(*args, **kwargs)
+        if self._hidden:
+            return result
+        name = func.overloadpacket.__name__
+        written = args[0] if name.endswith("_") and args and isinstance(args[0], Tensor) else None
+        if inputs:
+            self._write(name.rstrip("_"), args, inputs, result)
+        for tensor in tensors_in(result):
+            self._keep.append(tensor)
+            self._aliases.setdefault(_storage(tensor), []).append(tensor)
+        if inputs and written is not None:
+            self._write_views(written)
+        return result
+
+    def _write(self, name: str, args: tuple[Any, ...], inputs: tuple[int, ...], result: Any) -> None:
+        # Not the indices of a pooling.
+        made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
+        first = len(self.trace.shapes)
+        op = Op(
+            len(self.trace.ops), "conv_transpose" if name == "convolution" and args[6] else name, inputs,
+            tuple(range(first, first + len(made))), self._stack[-1], _window(name, args), _dims(name, args),
+        )  # fmt: skip
+        self.trace.ops.append(op)
+        for tensor in made:
+            self.number(tensor, op)
+
+    def _write_views(self, written: Tensor) -> None:
+        """Writing into a tensor changes all that share its memory: each gets a number made from old and new."""
+        new = self._numbers.get(id(written))
+        others = {id(tensor): tensor for tensor in self._aliases.get(_storage(written), ()) if tensor is not written}
+        for other in others.values():
+            old = self._numbers.get(id(other))
+            inputs = tuple(value for value in (old, new) if value is not None)
+            op = Op(len(self.trace.ops), "written", inputs, (len(self.trace.shapes),), self._stack[-1])
+            self.trace.ops.append(op)
+            self.number(other, op)
+
+    def _ours(self, module: nn.Module) -> bool:
+        return threading.get_ident() == self._thread and id(module) in self._paths
+
+    def _before_call(self, module: nn.Module, args: Any) -> None:
+        if not self._ours(module):
+            return
+        if isinstance(module, self._transparent):
+            self.trace.attachments.setdefault(self._paths[id(module)], []).append(tuple(args[0].shape))
+        if self._hidden or isinstance(module, (self._transparent, nn.RNNBase)):  # a recurrence is thousands of steps
+            self._hidden.append(module)
+            return
+        first = self.values(args[0])[:1] if args and isinstance(args[0], Tensor) else ()
+        parent = self._stack[-1] if self._stack else None
+        call = Call(
+            len(self.trace.calls), self._paths[id(module)], module, parent, self.values(args),
+            first[0] if first else None, len(self.trace.ops),
+        )  # fmt: skip
+        self.trace.calls.append(call)
+        self._stack.append(call.index)
+
+    def _after_call(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._ours(module):
+            return
+        if self._hidden:
+            self._hidden.pop()
+            if not self._hidden and isinstance(module, self._transparent):
+                self._name(output, self._numbers[id(args[0])])
+            elif not self._hidden:
+                self._write("recurrence", (), self.values(args), output)
+            return
+        call = self.trace.calls[self._stack.pop()]
+        call.outputs, call.end = self.values(output), len(self.trace.ops)
+        call.single = isinstance(output, Tensor)
+
+
+def tensors_in(tree: Any) -> Iterator[Tensor]:
+    """The tensors in nested lists, tuples and dicts."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for part in tree.values():
+            yield from tensors_in(part)
+    elif isinstance(tree, (list, tuple)):
+        for part in tree:
+            yield from tensors_in(part)
+
+
+def on_meta(tree: Any) -> Any:
+    """The same with every tensor on the meta device (a network may hold tensors that are no buffers)."""
+    if isinstance(tree, Tensor):
+        return tree if tree.is_meta else torch.empty_like(tree, device="meta")
+    if isinstance(tree, (list, tuple)):
+        parts = [on_meta(part) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return {name: on_meta(part) for name, part in tree.items()} if isinstance(tree, dict) else tree
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _window(name: str, args: tuple[Any, ...]) -> Window | None:
+    if name == "convolution" and not args[6]:
+        return Window(tuple(args[1].shape[2:]), tuple(args[3]), tuple(args[5]))
+    if name in POOLS:
+        kernel = tuple(args[1])
+        stride = tuple(args[2]) if len(args) > 2 and args[2] else kernel
+        return Window(kernel, stride, (1,) * len(kernel))
+    return None
+
+
+def _dims(name: str, args: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(int(axis) % args[0].dim() for axis in args[1]) if name == "permute" else ()

@@ -1,0 +1,161 @@
+"""What an insertion will do and cost, and what was done, as tables to print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from saccade.catalog import Spec
+from saccade.insertion.attach import Attachment
+from saccade.insertion.places import Place
+
+
+@dataclass(frozen=True)
+class Step:
+    """One mechanism at one place.
+
+    Args:
+        place: Where.
+        mechanism: What, with all options that are not its defaults.
+        wrapped: Whether it is mixed in by a learned number g that starts at 0.
+        added: Whether it is a branch added to the map rather than a new form of the map.
+        params: Learned numbers added, g included.
+        macs: Multiply-adds added for one input of the traced size.
+    """
+
+    place: Place
+    mechanism: Spec
+    wrapped: bool
+    added: bool
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where mechanisms go and what they cost. ``print(plan)`` shows it as a table.
+
+    Args:
+        network: Class of the network.
+        mechanism: As asked for; several that follow each other are joined by ``+``.
+        at: As asked for; None: the mechanism's natural places.
+        start: ``"identity"`` or ``"paper"``.
+        input_shape: Of the input it was traced with; maps and MACs are for this size.
+        steps: What goes where, in the order of the forward.
+        unused: What was found and not used, and why, one sentence each.
+        present: The attention the network has already, one sentence each kind.
+        remarks: What to know before training: branches that start at zero, modules that can be folded.
+        example: The inputs it was traced with, without values.
+    """
+
+    network: str
+    mechanism: str
+    at: str | None
+    start: str
+    input_shape: tuple[int, ...]
+    steps: tuple[Step, ...]
+    unused: tuple[str, ...]
+    present: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    example: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The places, each once."""
+        return tuple(dict.fromkeys(step.place for step in self.steps))
+
+    @property
+    def params(self) -> int:
+        """Learned numbers added in all."""
+        return sum(step.params for step in self.steps)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds added in all, for one input of `input_shape`."""
+        return sum(step.macs for step in self.steps)
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.input_shape))
+        count = f"{len(self.places)} place{'s' if len(self.places) > 1 else ''}"
+        head = f"{self.mechanism} in {self.network}: {count}, start={self.start}, input {shape}"
+        rows = [_HEADINGS, *(_row(step) for step in self.steps)]
+        rows.append(("total", *[""] * (len(_HEADINGS) - 3), f"{self.params:,}", f"{self.macs:,}"))
+        notes = [f"not used: {what}" for what in self.unused]
+        notes += [f"already there: {what}" for what in self.present]
+        notes += [f"note: {what}" for what in (*_noted(self.places), *self.remarks)]
+        return "\n".join([head, "", *_aligned(rows), *([""] if notes else []), *notes])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was inserted into a network, found as ``model.saccade_report``. ``print(report)`` shows it.
+
+    Args:
+        plans: Those carried out, in their order. Each mechanism was seen to be called exactly once.
+        attached: The first attachment at each place, by module and side: what a conversion has dropped is put back.
+    """
+
+    plans: tuple[Plan, ...]
+    attached: Mapping[tuple[str, str], Attachment] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All mechanisms with their places."""
+        return tuple(step for plan in self.plans for step in plan.steps)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places, each module and side once."""
+        return tuple({(place.name, place.side): place for plan in self.plans for place in plan.places}.values())
+
+    @property
+    def params(self) -> int:
+        """Learned numbers added in all."""
+        return sum(plan.params for plan in self.plans)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds added in all; every plan for its own input size."""
+        return sum(plan.macs for plan in self.plans)
+
+    def __str__(self) -> str:
+        return "\n\n".join(f"inserted, each called exactly once per forward:\n{plan}" for plan in self.plans)
+
+
+_HEADINGS = (
+    "place", "side", "kind", "in", "shape", "layout", "stride", "mechanism", "start", "params", "MACs"
+)  # fmt: skip
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    place = step.place
+    start = ("g = 0" if step.wrapped else "its own") + (", added" if step.added else "")
+    return (
+        place.name, place.side, place.kind, place.block, f"{place.channels} x {place.height} x {place.width}",
+        place.layout, str(place.stride), str(step.mechanism), start, f"{step.params:,}", f"{step.macs:,}",
+    )  # fmt: skip
+
+
+def _noted(places: tuple[Place, ...]) -> list[str]:
+    """What is unusual about places, those of one kind together."""
+    found: dict[str, list[Place]] = {}
+    for place in places:
+        if place.note:
+            found.setdefault(place.note, []).append(place)
+    return [f"{note}: {listed(map(str, group))}" for note, group in found.items()]
+
+
+def listed(names: Any) -> str:
+    """The first and the last of many names."""
+    names = list(names)
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} ... {names[-1]} ({len(names)})"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+    right = (*[False] * (len(_HEADINGS) - 2), True, True)
+    return [
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,131 @@
+"""Finding out whether every inserted mechanism is still in a network and runs exactly once, and repairing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saccade.errors import InputError
+from saccade.insertion.attach import CHILD, Attachment, attach, detach, heads, hook, hooks, tensor_of, unhook
+from saccade.insertion.recorder import on_meta, tensors_in
+from saccade.insertion.report import Report, Step, listed
+from saccade.insertion.tracing import trace
+from saccade.insertion.wrappers import unwrapped
+
+
+def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
+    """Check that every inserted mechanism is in the network and called exactly once; repair what can be repaired.
+
+    Conversions replace modules: to synchronised or frozen batch norm, fusing, re-parameterising. Some keep the
+    mechanism and drop the hook that runs it, some drop both, some move the hook to a module without the mechanism: all
+    silently. Hooks and mechanisms are put back where the module of that name still passes the same map; the network is
+    then traced again.
+
+    Args:
+        model: With or without mechanisms, or a larger module that holds such networks.
+        example_input: As for :func:`saccade.plan`; None: the input the insertion was traced with.
+
+    Returns:
+        The modules whose mechanism or hook was missing and is there again.
+
+    Raises:
+        InputError: A mechanism is gone, or no longer called exactly once with the channels it was made for.
+    """
+    model = unwrapped(model)
+    repaired = []
+    for prefix, network, report in list(reports(model)):
+        found = _repair(network, report)
+        try:
+            check_called(network, report.steps, example_input or _example(network, report))
+        except InputError:
+            for host, attachment in found.values():
+                if attachment is not None:
+                    detach(host, attachment)
+            raise
+        repaired += [f"{prefix}{path}" for path, _ in found]
+    return tuple(sorted(repaired))
+
+
+def check_called(network: nn.Module, steps: Sequence[Step], example: tuple[Any, ...]) -> None:
+    """Trace again: identity start hides a mechanism that is never run, or run twice.
+
+    Raises:
+        InputError: One is, or it is given another number of channels.
+    """
+    shapes = trace(network, example, Attachment)[0].attachments
+    for step in steps:
+        place = step.place
+        head = f"{place.name}.{CHILD[place.side]}"
+        # Those that follow each other at a place are each other's child `next`.
+        for path in (head, *(path for path in shapes if path.startswith(f"{head}.next"))):
+            seen = shapes.get(path, [])
+            channels = [shape[1 if place.layout == "NCHW" else -1] for shape in seen]
+            if channels != [place.channels]:
+                raise InputError(
+                    f"{place}: the mechanism was called {len(seen)} times in one forward, with {channels} channels; "
+                    f"expected once, with {place.channels}. Nothing was attached",
+                    "choose another place with at=; if the network was converted, convert it first and insert then",
+                )
+
+
+def reports(model: nn.Module) -> Iterator[tuple[str, nn.Module, Report]]:
+    """The networks in a module that something was inserted into."""
+    for path, module in model.named_modules():
+        report = vars(module).get("saccade_report")
+        if isinstance(report, Report):
+            inner = unwrapped(module)
+            yield (f"{path}." if path else ""), inner, report
+
+
+def _repair(network: nn.Module, report: Report) -> dict[tuple[str, str], tuple[nn.Module, Attachment | None]]:
+    """Put back attachments and hooks; what was done, with the attachment where that was missing too."""
+    modules = dict(network.named_modules())
+    gone = [f"{path}" for path, side in report.attached if not _can_return(modules, report, path, side)]
+    if gone:
+        raise InputError(
+            f"{type(network).__name__}: {len(gone)} of {len(report.attached)} inserted mechanisms are gone, a "
+            f"conversion replaced their modules: {listed(gone)}",
+            "convert the network first and insert afterwards",
+        )
+    present = {(path, first.side) for path, first in heads(network)}
+    done: dict[tuple[str, str], tuple[nn.Module, Attachment | None]] = {}
+    for path, module in modules.items():
+        for side in CHILD:
+            attachment = report.attached.get((path, side))
+            if (path, side) not in present:
+                unhook(module, side)  # a conversion may carry a hook to a module without the mechanism
+                if attachment is not None:
+                    like = tensor_of(network, path)
+                    attach(module, attachment if like is None else attachment.to(like.device))
+                    done[path, side] = (module, attachment)
+            elif hooks(module, side) != 1:
+                unhook(module, side)
+                hook(module, side)
+                done[path, side] = (module, None)
+    return done
+
+
+def _can_return(modules: dict[str, nn.Module], report: Report, path: str, side: str) -> bool:
+    module = modules.get(path)
+    return module is not None and isinstance(getattr(module, CHILD[side], report.attached[path, side]), Attachment)
+
+
+def _example(network: nn.Module, report: Report) -> tuple[Any, ...]:
+    """The input of the last insertion, of the dtype the network has now."""
+    example = report.plans[-1].example
+    now = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
+    then = next((t.dtype for t in tensors_in(example) if t.is_floating_point()), None)
+    if now == then or now is None:
+        return example
+    return tuple(_cast(part, now) for part in on_meta(example))
+
+
+def _cast(tree: Any, dtype: torch.dtype) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.to(dtype) if tree.is_floating_point() else tree
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_cast(part, dtype) for part in tree)
+    return {name: _cast(part, dtype) for name, part in tree.items()} if isinstance(tree, dict) else tree

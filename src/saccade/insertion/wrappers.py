@@ -1,0 +1,82 @@
+"""What may be changed: a network, not what was made of one; and the wrappers whose network is changed inside."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from saccade.errors import InputError
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside wrappers for parallel training; refuses what is none, or can no longer be changed.
+
+    Raises:
+        TypeError: It is no module.
+        InputError: It was compiled, scripted, traced or quantised.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a network must be a torch.nn.Module; received {type(model).__name__}")
+    while isinstance(model, (DistributedDataParallel, DataParallel)):
+        model = model.module
+    for path, module in model.named_modules():
+        kind = f"{path or 'the network'} ({type(module).__name__})"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(f"{kind}: a scripted or traced network cannot be changed", "insert first, script it then")
+        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+            raise InputError(f"{kind}: a compiled network cannot be changed", "insert first, compile afterwards")
+        if _is_quantised(module):
+            raise InputError(
+                f"{kind}: a quantised network computes with whole numbers, which the mechanisms do not",
+                "insert into the network it was made of, and quantise that afterwards",
+            )
+    return model
+
+
+def _is_quantised(module: nn.Module) -> bool:
+    if ".quantized" in type(module).__module__ and type(module).__module__.startswith("torch."):
+        return True
+    tensors = [*module._parameters.values(), *module._buffers.values()]
+    return any(
+        tensor is not None and (tensor.is_quantized or type(tensor).__module__.startswith("torchao"))
+        for tensor in tensors
+    )
+
+
+def check_renewable(model: nn.Module) -> None:
+    """Refuse a wrapper for distributed training that cannot be made anew.
+
+    Raises:
+        InputError: It has communication hooks.
+    """
+    while isinstance(model, (DistributedDataParallel, DataParallel)):
+        if getattr(model, "_comm_hooks", None):
+            raise InputError(
+                f"{type(model).__name__}: its communication hooks would be lost, for it must be made anew",
+                "change the network (.module) first, wrap it and register the hooks afterwards",
+            )
+        model = model.module
+
+
+def renew(model: nn.Module) -> None:
+    """Make the wrappers of a changed network anew, in place, with the arguments they were made with.
+
+    DistributedDataParallel looks at the parameters once, when it is made: without this, new ones would not be trained
+    in step. Making it sends rank 0's values to all, the new mechanisms' too; so every rank must come here.
+    """
+    if isinstance(model, DataParallel):
+        renew(model.module)
+    if isinstance(model, DistributedDataParallel):
+        renew(model.module)
+        training, names = model.training, inspect.signature(DistributedDataParallel.__init__).parameters
+        # Two of them say the same: a mesh and a group, buffers sent in the forward and broadcast buffers.
+        kept = {"init_sync", "device_mesh", "broadcast_buffers", "self"}
+        given: dict[str, Any] = {
+            name: getattr(model, name) for name in names if name not in kept and hasattr(model, name)
+        }
+        DistributedDataParallel.__init__(model, **given)
+        model.train(training)  # type: ignore[no-untyped-call]

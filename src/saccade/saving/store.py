@@ -1,0 +1,240 @@
+"""Writing and reading a network with its mechanisms: tensors as safetensors, everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from saccade.catalog import Spec, parse
+from saccade.errors import InputError
+from saccade.files import replacing
+from saccade.insertion.attach import attachments
+from saccade.insertion.inserting import attach_steps, remove
+from saccade.insertion.places import Place
+from saccade.insertion.report import Plan, Report, Step
+from saccade.insertion.verifying import reports, verify
+from saccade.insertion.wrappers import unwrapped
+from saccade.saving.recipes import build, find_recipe, fingerprint
+from saccade.version import __version__
+
+_FORMAT = 1
+
+
+def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, Any] | None = None) -> Path:
+    """Write a network with what was inserted into it, so that :func:`saccade.load` gives it back.
+
+    One safetensors file: all tensors by their names, and in its header, as JSON, how to build the network and what is
+    where. Networks of timm, torchvision and saccade are recognised: built again, they have the same modules, settings
+    and shapes. Of others the weights and the insertion are kept, and loading needs the network.
+
+    The mechanisms are verified first, see :func:`saccade.verify`.
+
+    Args:
+        model: With or without mechanisms; of a wrapper for parallel training, the network inside.
+        path: Usually ending in ``.safetensors``. A file there is replaced whole or not at all.
+        network: How to build it, where it is not recognised: ``{"library": "timm", "name": "resnet50", "options":
+            {"drop_path_rate": 0.1}}``. The library is timm, torchvision or saccade.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: A mechanism is gone, `network` builds another one, options that are no plain values, or a file that
+            cannot be written.
+
+    Example:
+        >>> import saccade, torchvision, tempfile
+        >>> model = saccade.insert(torchvision.models.resnet18(), "se")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = saccade.load(saccade.save(model, f"{folder}/resnet18.safetensors"))
+        >>> len(again.saccade_report.places)
+        8
+    """
+    model, path = unwrapped(model), Path(path)
+    verify(model)
+    inserted = [{"inside": prefix.rstrip("."), "plans": _plans(report)} for prefix, _, report in reports(model)]
+    if not inserted and attachments(model):
+        raise InputError(
+            f"{type(model).__name__}: it has mechanisms but no report of them, so they could not be put back",
+            "insert with saccade.insert, and keep the network it returns",
+        )
+    if network is not None:
+        network = {"options": {}, **network}
+        if fingerprint(build(network, hollow=True)) != fingerprint(model):
+            raise InputError(f"{network} builds another network than the one to be saved", "leave network= out")
+    header = {
+        "format": _FORMAT, "saccade": __version__, "class": type(model).__name__,
+        "network": network or find_recipe(model), "inserted": inserted,
+    }  # fmt: skip
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError) as cause:
+        raise InputError(f"{path}: an option is no plain value ({cause})", "give numbers, words and tuples") from cause
+    tensors = _unshared({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()})
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"saccade": text})
+    return path
+
+
+def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
+    """Give back a network that :func:`saccade.save` wrote: built again, with its mechanisms, weights and report.
+
+    Nothing is unpickled or downloaded; torch's random generator is as it was. The network is on the CPU, in training
+    mode as any new one, each tensor of the dtype it was saved with.
+
+    Args:
+        path: Of the file.
+        model: The network to put mechanisms and weights into, as it was before the insertion, in place. Needed where
+            the file does not say how to build it; it is left as it was if the file does not fit.
+
+    Raises:
+        InputError: No such file, one that saccade did not write or that is damaged, a network that cannot be built
+            again, or one that the file does not fit.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    if model is not None:
+        network = unwrapped(model)
+    elif header["network"] is None:
+        raise InputError(
+            f"{path}: a {header['class']} that neither timm nor torchvision nor saccade builds",
+            "make the network and give it: saccade.load(path, model=network)",
+        )
+    else:
+        network = remove(build(header["network"]))  # a named network comes with mechanisms; the file says which
+    if attachments(network):
+        raise InputError(
+            f"{path}: the given {type(network).__name__} has mechanisms", "call saccade.remove(model) first"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for part in header["inserted"]:
+                _insert(network, part, path)
+        _fill(network, tensors, path)
+    except BaseException:
+        remove(network)
+        raise
+    return network if model is None else model
+
+
+def _insert(network: nn.Module, part: Mapping[str, Any], path: Path) -> None:
+    plans = [_plan(written) for written in part["plans"]]
+    try:
+        inside = network.get_submodule(part["inside"])
+        for plan in plans:
+            for place in plan.places:
+                inside.get_submodule(place.name)
+    except AttributeError as cause:
+        raise _other(path, network, str(cause)) from cause
+    for plan in plans:
+        attach_steps(inside, plan)
+
+
+def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    own = network.state_dict(keep_vars=True)
+    wrong = sorted(own.keys() ^ tensors.keys())
+    wrong += [key for key, tensor in tensors.items() if key in own and own[key].shape != tensor.shape]
+    if wrong:
+        raise _other(path, network, f"{len(wrong)} tensors do not fit, the first are {', '.join(wrong[:3])}")
+    for key, tensor in tensors.items():
+        if own[key].dtype != tensor.dtype:
+            own[key].data = own[key].data.to(tensor.dtype)
+    network.load_state_dict(dict(tensors))
+
+
+def _other(path: Path, network: nn.Module, what: str) -> InputError:
+    return InputError(
+        f"{path} was saved from another network than this {type(network).__name__}: {what}",
+        "give the network it was saved from, as it was before the insertion",
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get("saccade", "null")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+        header = json.loads(text)
+    except (SafetensorError, OSError, json.JSONDecodeError) as cause:
+        raise InputError(
+            f"{path}: cannot be read as safetensors ({cause})", "it may be truncated, or of another format"
+        ) from cause
+    if not isinstance(header, dict) or "inserted" not in header:
+        raise InputError(
+            f"{path}: not written by saccade.save", "a plain state dict is loaded with the network's load_state_dict"
+        )
+    if header["format"] != _FORMAT:
+        raise InputError(
+            f"{path}: written by saccade {header['saccade']} in format {header['format']}; this is {_FORMAT}",
+            "install that version",
+        )
+    return header, tensors
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Safetensors refuses two names for one memory (tied weights): give each its own."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        pointer = tensor.data_ptr()
+        found[name] = tensor.clone() if pointer in seen and tensor.numel() else tensor
+        seen.add(pointer)
+    return found
+
+
+def _plans(report: Report) -> list[dict[str, Any]]:
+    found = []
+    for plan in report.plans:
+        written = {key: getattr(plan, key) for key in Plan.__dataclass_fields__ if key not in ("steps", "example")}
+        steps = [
+            {**asdict(step), "mechanism": {"name": step.mechanism.name, **step.mechanism.options}}
+            for step in plan.steps
+        ]
+        found.append({**written, "steps": steps, "example": [_described(part) for part in plan.example]})
+    return found
+
+
+def _plan(written: Mapping[str, Any]) -> Plan:
+    steps = [
+        Step(**{**step, "place": Place(**step["place"]), "mechanism": _spec(step["mechanism"])})
+        for step in written["steps"]
+    ]
+    rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
+    rest |= {"steps": tuple(steps), "example": tuple(_made(part) for part in written["example"])}
+    return Plan(**rest)
+
+
+def _spec(written: Mapping[str, Any]) -> Spec:
+    return parse({key: tuple(value) if isinstance(value, list) else value for key, value in written.items()})
+
+
+def _described(tree: Any) -> Any:
+    """An example input as JSON: tensors by shape and dtype."""
+    if isinstance(tree, Tensor):
+        return {"shape": list(tree.shape), "dtype": str(tree.dtype).removeprefix("torch.")}
+    if isinstance(tree, (list, tuple)):
+        return [_described(part) for part in tree]
+    return (
+        {"named": {key: _described(part) for key, part in tree.items()}} if isinstance(tree, dict) else {"plain": tree}
+    )
+
+
+def _made(written: Any) -> Any:
+    if isinstance(written, list):
+        return [_made(part) for part in written]
+    if "plain" in written:
+        return written["plain"]
+    if "named" in written:
+        return {key: _made(part) for key, part in written["named"].items()}
+    return torch.empty(written["shape"], dtype=getattr(torch, written["dtype"]), device="meta")
