@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from cyclopts import App, CycloptsError, Parameter
 
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
+from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
 from saccade.cli.doctor import doctor
 from saccade.cli.list import list_
@@ -42,8 +43,8 @@ app = App(
     help_epilogue=_EPILOGUE,
     default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
 )
-for _function, _name in ((compare, "compare"), (list_, "list"), (plan, "plan"), (report, "report"), (doctor, "doctor")):
-    app.command(_function, name=_name)
+for _function in (compare, list_, plan, bench, report, doctor):
+    app.command(_function, name=_function.__name__.rstrip("_"))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

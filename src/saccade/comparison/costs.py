@@ -89,6 +89,12 @@ def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> 
     if device.type == "cuda":
         step()
         net.zero_grad(set_to_none=True)
+    return height_of(step, device)
+
+
+def height_of(step: Callable[[], None], device: torch.device) -> float:
+    """MiB that some work needs at its height, above what is there before it."""
+    if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         step()

@@ -62,6 +62,7 @@ class _SoftmaxAttention(torch.autograd.Function):
             log_sums[samples, rows] = (largest + sums.log())[..., 0]
             # Divided before the product, not after: a sum of half values would overflow.
             out[samples, :, rows] = value[samples].mT @ weights.div_(sums).to(value.dtype).mT
+            del weights  # before the next block's are made
         return out.mT, log_sums
 
     @staticmethod
@@ -96,6 +97,7 @@ def _gradients(
         slopes = slopes.sub_(along).mul_(weights)
         of_query[samples, rows] = (slopes @ key[samples]) * scale
         of_key[samples] += scaled.mT @ slopes
+        del weights, slopes
     return of_query, of_key.mT, None if of_values is None else of_values.mT.to(value.dtype)
 
 

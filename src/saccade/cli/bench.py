@@ -1,0 +1,111 @@
+"""``saccade bench``: time and memory of each mechanism beside its authors' formulation."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from saccade.cli.answer import Answer, Given
+from saccade.errors import InputError
+
+
+def bench(
+    *mechanisms: str,
+    size: Literal["small", "paper"] = "small",
+    shape: str | None = None,
+    device: str = "cpu",
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32",
+    channels_last: bool = False,
+    no_compile: bool = False,
+    rounds: int = 7,
+    threads: int | None = None,
+    out: Path | None = None,
+    plot: Path | None = None,
+    settings: Given,
+) -> Answer:
+    """Measure mechanisms against the form their authors' code computes them in: time, memory, the share of the floor.
+
+    All forms take turns in one process; the numbers to quote are the ratios. A small run takes about a minute without
+    the compiled forms.
+
+    Args:
+        mechanisms: Names of mechanisms, or of rows such as `"non_local dot product"`; all by default.
+        size: `paper` for the sizes of the papers' networks (many minutes), `small` for a quarter of the channels and
+            half of each side.
+        shape: Another shape for all, such as `1,512,64,64`.
+        device: `cpu` or `cuda`.
+        dtype: Of parameters and maps.
+        channels_last: Lay maps channels last in memory.
+        no_compile: Leave the compiled forms out.
+        rounds: Rounds of all forms, behind two to warm up.
+        threads: Threads of the CPU.
+        out: Also write the results as JSON, with a description of the machine.
+        plot: Also draw memory against the number of positions (PNG), for position and channel attention.
+    """
+    import torch
+
+    from saccade.bench.measure import Setting, machine_limits, measure, why_not_compiled
+    from saccade.bench.results import described, document, draw_growth, table, write
+    from saccade.bench.sizes import cases
+
+    if rounds < 1 or (threads is not None and threads < 1):
+        raise InputError(f"bench: `rounds` and `threads` must be at least 1; received {rounds=}, {threads=}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("bench: torch finds no CUDA device", "use --device cpu")
+    chosen = cases(mechanisms, size, _shape(shape))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    setting = Setting(_device(device), getattr(torch, dtype), channels_last, rounds, compiled=not no_compile)
+    limits = machine_limits(setting.device, setting.dtype)
+    with _progress(settings.quiet or settings.json) as progress:
+        rows = []
+        for done, case in enumerate(chosen):
+            say = partial(progress, done, len(chosen))
+            say(case.name)
+            rows.append(measure(case, setting, say))
+    found = document(rows, described(setting, size if shape is None else shape), limits, why_not_compiled(setting))
+    if out is not None:
+        write(found, out)
+    if plot is not None:
+        draw_growth(chosen, setting, plot)
+    return Answer(found, table(found))
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.replace("x", ",").split(",")
+    if not 3 <= len(parts) <= 5 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"bench: `--shape` must be like 1,512,64,64; received {text!r}")
+    return tuple(map(int, parts))
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"bench: unknown device {name!r}", "cpu or cuda") from error
+
+
+def _progress(quiet: bool) -> Any:
+    """A context that gives a function (done, total, what)."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def silent() -> Any:
+        yield lambda done, total, what: None
+
+    @contextmanager
+    def shown() -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("starting")
+            yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)
+
+    return silent() if quiet else shown()
