@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+# Triton reads it when it is imported, which torch may do: kernels then run line by line, on the CPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from saccade.installation import CHROMIUM_NAMES
 
 CHROMIUM = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)

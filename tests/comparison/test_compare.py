@@ -118,11 +118,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, *arguments, "--out", str(tmp_path / "out")], cwd=tmp_path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # Shells have what they start in the background ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")))
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-    _, errors = process.communicate(timeout=60)
+    try:
+        _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")))
+        time.sleep(1)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+        _, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 1
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors

@@ -1,7 +1,7 @@
 """What the lean forms need is what their formulas say: in float32, above input, parameters and incoming gradient.
 
-C channels, N positions, d the reduced width; S is the maps of all samples, B C N numbers. Blocks of weights are those of
-`saccade.ops.blocks`.
+C channels, N positions, d the reduced width; S is the maps of all samples, B C N numbers. Blocks of weights are those
+of `saccade.ops.blocks`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
-from saccade.ops.gates import largest_and_mean_channel, scale_by_product
+from saccade.ops.gates import largest_and_mean_channel, mean_and_largest_position, scale_by_product
 from saccade.ops.precision import wide
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -215,8 +215,11 @@ class ChannelGate(nn.Module):
         self.expand = nn.Linear(inner_channels, channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        positions = x.flatten(2)
-        pooled = torch.stack([POOLS[pool](positions).to(x.dtype) for pool in self.pools], dim=1)  # (B, pools, C)
+        if self.pools == ("avg", "max"):
+            pooled = mean_and_largest_position(x)
+        else:
+            positions = x.flatten(2)
+            pooled = torch.stack([POOLS[pool](positions).to(x.dtype) for pool in self.pools], dim=1)  # (B, pools, C)
         logits: Tensor = self.expand(F.relu(self.reduce(pooled)))
         return logits.sum(dim=1).sigmoid()[:, :, None, None]
 

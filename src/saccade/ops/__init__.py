@@ -1,5 +1,6 @@
 """Mathematics the mechanisms share: pure functions of tensors, each lean form beside its definition."""
 
 from saccade.ops.modes import definitions
+from saccade.ops.tuning import Choice, chosen, tune, use, using
 
-__all__ = ["definitions"]
+__all__ = ["Choice", "chosen", "definitions", "tune", "use", "using"]

@@ -45,25 +45,62 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
     The result lies in memory channel first, as (B, E, N).
     """
     with full_precision(query):
-        out, _ = _SoftmaxAttention.apply(wide(query), wide(key), value, scale)
+        out, _ = _SoftmaxAttention.apply(query, key, value, scale)
     found: Tensor = out
     return found
+
+
+def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The averages (B, N, E), and the logarithms of the sums (B, N), from queries and keys in float32 or better."""
+    query, key = wide(query), wide(key)
+    out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
+    log_sums = query.new_empty(query.shape[:2])
+    for samples, rows in _blocks_of(query, key):
+        weights = (query[samples, rows] * scale) @ key[samples].mT
+        largest = weights.amax(dim=-1, keepdim=True)
+        sums = weights.sub_(largest).exp_().sum(dim=-1, keepdim=True)
+        log_sums[samples, rows] = (largest + sums.log())[..., 0]
+        # Divided before the product, not after: a sum of half values would overflow.
+        out[samples, :, rows] = value[samples].mT @ weights.div_(sums).to(value.dtype).mT
+        del weights  # before the next block's are made
+    return out.mT, log_sums
+
+
+def backward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    out: Tensor,
+    log_sums: Tensor,
+    grad: Tensor,
+    *,
+    of_values: bool = True,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The gradients of queries, keys and, if wanted, values; each block's weights made again."""
+    narrow, query, key = query, wide(query), wide(key)
+    of_query = torch.empty_like(query)
+    of_key = torch.zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
+    of_value = torch.zeros_like(wide(value).mT) if of_values else None
+    for samples, rows in _blocks_of(query, key):
+        scaled, towards = query[samples, rows] * scale, grad[samples, rows]
+        weights = (scaled @ key[samples].mT).sub_(log_sums[samples, rows, None]).exp_()
+        if of_value is not None:
+            of_value[samples] += towards.mT @ weights.to(value.dtype)
+        slopes = wide(towards @ value[samples].mT)
+        along = (wide(towards) * wide(out[samples, rows])).sum(dim=-1, keepdim=True)
+        slopes = slopes.sub_(along).mul_(weights)
+        of_query[samples, rows] = (slopes @ key[samples]) * scale
+        of_key[samples] += scaled.mT @ slopes
+        del weights, slopes
+    of_narrow = of_query.to(narrow.dtype), of_key.mT.to(narrow.dtype)
+    return *of_narrow, None if of_value is None else of_value.mT.to(value.dtype)
 
 
 class _SoftmaxAttention(torch.autograd.Function):
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
-        log_sums = query.new_empty(query.shape[:2])
-        for samples, rows in _blocks_of(query, key):
-            weights = (query[samples, rows] * scale) @ key[samples].mT
-            largest = weights.amax(dim=-1, keepdim=True)
-            sums = weights.sub_(largest).exp_().sum(dim=-1, keepdim=True)
-            log_sums[samples, rows] = (largest + sums.log())[..., 0]
-            # Divided before the product, not after: a sum of half values would overflow.
-            out[samples, :, rows] = value[samples].mT @ weights.div_(sums).to(value.dtype).mT
-            del weights  # before the next block's are made
-        return out.mT, log_sums
+        return forward(query, key, value, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -75,36 +112,16 @@ class _SoftmaxAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, log_sums = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
-            return (*_gradients_by_definition(query, key, value, ctx.scale, grad), None)
+            return (*gradients_by_definition(query, key, value, ctx.scale, grad), None)
         with full_precision(query):
-            return (*_gradients(query, key, value, ctx.scale, out, log_sums, grad, ctx.needs_input_grad[2]), None)
+            wanted = ctx.needs_input_grad[2]
+            return (*backward(query, key, value, ctx.scale, out, log_sums, grad, of_values=wanted), None)
 
 
-def _gradients(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, out: Tensor, log_sums: Tensor, grad: Tensor, of_value: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Of queries, keys and, if wanted, values; each block's weights made again."""
-    of_query = torch.empty_like(query)
-    of_key = torch.zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
-    of_values = torch.zeros_like(wide(value).mT) if of_value else None
-    for samples, rows in _blocks_of(query, key):
-        scaled, towards = query[samples, rows] * scale, grad[samples, rows]
-        weights = (scaled @ key[samples].mT).sub_(log_sums[samples, rows, None]).exp_()
-        if of_values is not None:
-            of_values[samples] += towards.mT @ weights.to(value.dtype)
-        slopes = wide(towards @ value[samples].mT)
-        along = (wide(towards) * wide(out[samples, rows])).sum(dim=-1, keepdim=True)
-        slopes = slopes.sub_(along).mul_(weights)
-        of_query[samples, rows] = (slopes @ key[samples]) * scale
-        of_key[samples] += scaled.mT @ slopes
-        del weights, slopes
-    return of_query, of_key.mT, None if of_values is None else of_values.mT.to(value.dtype)
-
-
-def _gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:
+def gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:
     """The same as functions that can be differentiated again, with the whole map."""
     with full_precision(query):
-        out = torch.softmax(query @ key.mT * scale, dim=-1).to(value.dtype) @ value
+        out = torch.softmax(wide(query) @ wide(key).mT * scale, dim=-1).to(value.dtype) @ value
     inputs = [tensor for tensor in (query, key, value) if tensor.requires_grad]
     found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
     return tuple(next(found) if tensor.requires_grad else None for tensor in (query, key, value))

@@ -1,4 +1,4 @@
-"""PyTorch's fused attention kernels, where they take the widths at hand."""
+"""Fused attention kernels of a GPU, where they take the widths at hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from torch.backends.cuda import SDPAParams, can_use_efficient_attention
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from saccade.ops.tuning import chosen
+
+
+def on_gpu(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | None:
+    """As `pairwise.softmax_attention`, by the kernel chosen; None where that does not take the input."""
+    way = chosen().attention
+    if way == "fused":
+        return fused_attention(query, key, value, scale)
+    if way == "triton":
+        from saccade.ops.kernels.attention import fits
+        from saccade.ops.kernels.operators import softmax_attention
+
+        if fits(query, key, value):
+            return softmax_attention(query, key, value, scale)
+    return None
+
 
 def fused_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | None:
-    """As :func:`saccade.ops.pairwise.softmax_attention` on a GPU; None where the kernel does not take the input.
+    """By PyTorch's memory-efficient kernel: it takes values of another width than queries. Logits are float32 inside.
 
-    It is the one that needs memory of the output only and values of another width than queries. Logits are float32
-    inside. The result lies channel first in memory.
+    The result lies channel first in memory.
     """
     query, key, value = (tensor.contiguous()[:, None] for tensor in (query, key, value))
     if not query.dtype == key.dtype == value.dtype:

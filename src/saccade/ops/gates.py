@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops.modes import by_definition
+from saccade.ops.tuning import chosen
 
 
 def scale_by_sum(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
@@ -27,6 +28,10 @@ def scale_by_product(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     """X c s."""
     if by_definition():
         return x * channel * spatial
+    if _by_kernels(x):
+        from saccade.ops.kernels import operators
+
+        return operators.scale_by_product(x, channel, spatial)
     y: Tensor = _ScaleByProduct.apply(x, channel, spatial)
     return y
 
@@ -44,9 +49,23 @@ def largest_and_mean_channel(x: Tensor, channel: Tensor) -> Tensor:
     if by_definition():
         scaled = x * channel
         return torch.cat([scaled.max(dim=1, keepdim=True).values, scaled.mean(dim=1, keepdim=True)], dim=1)
+    if _by_kernels(x):
+        from saccade.ops.kernels import operators
+
+        return operators.largest_and_mean_channel(x, channel)
     planes, _ = _LargestAndMean.apply(x, channel)
     found: Tensor = planes
     return found
+
+
+def mean_and_largest_position(x: Tensor) -> Tensor:
+    """The mean and the largest of each channel, (B, 2, C); of equal ones the first has the gradient."""
+    if _by_kernels(x) and not by_definition():
+        from saccade.ops.kernels import operators
+
+        return operators.mean_and_largest_position(x.flatten(2))
+    positions = x.flatten(2)
+    return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
 
 
 def over_positions(x: Tensor, weights: Tensor) -> Tensor:
@@ -141,6 +160,11 @@ class _LargestAndMean(torch.autograd.Function):
         of_x = (channel * of_mean).scatter_add(1, index, (towards * factors).view_as(of_largest))
         of_channel = over_positions(x, of_mean).flatten(1).scatter_add(1, flat, towards * values)
         return of_x, of_channel.view_as(channel)
+
+
+def _by_kernels(x: Tensor) -> bool:
+    """Whether :func:`saccade.ops.tune` has chosen them; they compute in float32 at most."""
+    return x.is_cuda and chosen().gates == "triton" and x.dtype != torch.float64 and x.numel() > 0
 
 
 def _gate(x: Tensor, channel: Tensor, spatial: Tensor, product: bool) -> Tensor:

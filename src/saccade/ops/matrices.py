@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from saccade.ops.precision import autocast_is_on, full_precision, wide
+from saccade.ops.tuning import chosen
 
 
 def gram(x: Tensor) -> Tensor:
@@ -48,10 +50,27 @@ def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
     """
     if add is not None and autocast_is_on(x):
         return add + multiply(matrix, x).to(add.dtype)  # as one product it would round the residual as well
+    if by_convolution(x):
+        made = product(matrix, x)
+        return made if add is None else made.add_(add) if not torch.is_grad_enabled() else made + add
     if channels_last(x):
         rows, matrix = x.mT, matrix.mT
         return (rows @ matrix if add is None else torch.baddbmm(add.mT, rows, matrix)).mT
     return matrix @ x if add is None else torch.baddbmm(add, matrix, x)
+
+
+def product(matrix: Tensor, x: Tensor) -> Tensor:
+    """The matrices (B, D, C) times the map (B, C, N), as a product or, where chosen, as a 1x1 convolution."""
+    if not by_convolution(x):
+        return matrix @ x
+    batch, (channels, positions) = len(x), x.shape[1:]
+    made = F.conv2d(x.reshape(1, -1, positions, 1), matrix.reshape(-1, channels, 1, 1), groups=batch)
+    return made.view(batch, -1, positions)
+
+
+def by_convolution(x: Tensor) -> bool:
+    """Whether :func:`saccade.ops.tune` has chosen convolutions; channels last they are what a product is already."""
+    return x.device.type == "cpu" and chosen().products == "convolution" and not channels_last(x)
 
 
 def channels_last(x: Tensor) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops.blocks import softmax_attention as softmax_in_blocks
-from saccade.ops.fused import fused_attention
+from saccade.ops.fused import on_gpu
 from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
@@ -43,7 +43,7 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float
     """
     if by_definition():
         return weighted_sum(softmax_weights(query, key, scale=scale), value)
-    fused = fused_attention(query, key, value, scale) if query.is_cuda else None
+    fused = on_gpu(query, key, value, scale) if query.is_cuda else None
     return softmax_in_blocks(query, key, value, scale) if fused is None else fused
 
 
