@@ -206,7 +206,7 @@ def backward(
 
 
 def _padded(width: int) -> int:
-    return max(_SMALLEST, triton.next_power_of_2(width))
+    return max(_SMALLEST, 1 << (width - 1).bit_length())
 
 
 def _tile(query: Tensor) -> tuple[int, int]:

@@ -104,7 +104,7 @@ def _keep_positions(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tenso
 
 def _differentiate_positions(ctx: Any, of_mean: Tensor, of_largest: Tensor, _: Tensor) -> Tensor:
     (index,) = ctx.saved_tensors
-    spread = (of_mean / ctx.positions)[:, :, None].expand(-1, -1, ctx.positions)
+    spread: Tensor = (of_mean / ctx.positions)[:, :, None].expand(-1, -1, ctx.positions)
     return spread.scatter_add(2, index.long()[:, :, None], of_largest[:, :, None])
 
 
@@ -194,10 +194,9 @@ def mean_and_largest_position(x: Tensor) -> Tensor:
 def largest_and_mean_channel(x: Tensor, channel: Tensor) -> Tensor:
     """As :func:`saccade.ops.gates.largest_and_mean_channel`."""
     planes = torch.stack(_channels(x.flatten(2), channel.flatten(1))[:2], dim=1)
-    return planes.unflatten(2, x.shape[2:])
+    return torch.unflatten(planes, 2, x.shape[2:])
 
 
 def scale_by_product(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
     """As :func:`saccade.ops.gates.scale_by_product`; the gates' derivatives have no derivative."""
-    found: Tensor = _scale(x.flatten(2), channel.flatten(1), spatial.flatten(1))
-    return found.unflatten(2, x.shape[2:])
+    return torch.unflatten(_scale(x.flatten(2), channel.flatten(1), spatial.flatten(1)), 2, x.shape[2:])
