@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saccade.mechanisms.base import Layout, Mechanism, positive, reduced
 from saccade.mechanisms.queries import rows_of
 from saccade.ops.modes import by_definition
-from saccade.ops.pairwise import softmax_attention, softmax_weights
+from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 
 DANET_KEYS = {"query_conv.": "query.", "key_conv.": "key.", "value_conv.": "value.", "gamma": "gamma"}
 
@@ -85,12 +84,8 @@ class PositionAttention(Mechanism):
             context = softmax_attention(query, key, self.value(x).flatten(2).mT).mT
             # In x's precision, so that under autocast a half map stays half.
             return x + self.gamma.to(x.dtype) * torch.unflatten(context, 2, x.shape[2:])
-        # Rows of the map sum to 1, so values of the averages are averages of the values: no map of values is kept, and
-        # none of what gamma scales.
-        averages = softmax_attention(query, key, x.to(query.dtype).flatten(2).mT).mT
         assert self.value.bias is not None
-        weight, bias = self.gamma * self.value.weight, self.gamma * self.value.bias
-        return x + F.conv2d(torch.unflatten(averages, 2, x.shape[2:]), weight, bias).to(x.dtype)
+        return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
 
     def attention(self, x: Tensor) -> Tensor:
         """The whole map, (B, N, N): row i says what position i takes from each; rows sum to 1."""

@@ -18,7 +18,8 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
 from saccade.mechanisms.pam import PositionAttention
 from saccade.mechanisms.queries import rows_of
-from saccade.ops.pairwise import softmax_attention, softmax_weights
+from saccade.ops.modes import by_definition
+from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 from saccade.ops.precision import full_precision, wide
 
 
@@ -125,6 +126,9 @@ class SelfAttention(Mechanism):
         self.check(x)
         keep = self.training and self.update_u
         query = self._of(self.query, x, keep).flatten(2).mT
+        if self.variant == "popular" and not by_definition():
+            key = self.key(x).flatten(2).mT
+            return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
         key, value = (self._pooled(layer, x, keep).flatten(2).mT for layer in (self.key, self.value))
         gathered = torch.unflatten(softmax_attention(query, key, value).mT, 2, x.shape[2:])
         branch = self._of(self.project, gathered, keep)

@@ -1,6 +1,6 @@
 """Softmax attention a block of queries at a time: the whole map is never there, neither forward nor backward.
 
-The forward pass keeps the logarithm of each row's sum; the backward pass computes each block's weights again from it.
+A block holds whole rows, so the backward pass makes its weights again from queries and keys alone.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from saccade.ops.precision import full_precision, wide
 
-CPU_BYTES = 8 << 20
-"""Of one block of weights: about what fits into a cache, and below what the allocator maps afresh each time."""
+CPU_BYTES = 4 << 20
+"""Of one block of weights, of which there are two or three at a time: about what fits into a cache."""
 CUDA_BYTES = 64 << 20
+_softmax_backward = torch.ops.aten._softmax_backward_data.default
 _FEWEST_ROWS = 256  # thinner products lose more time than they save memory
 
 
@@ -45,37 +46,27 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
     The result lies in memory channel first, as (B, E, N).
     """
     with full_precision(query):
-        out, _ = _SoftmaxAttention.apply(query, key, value, scale)
-    found: Tensor = out
+        found: Tensor = _SoftmaxAttention.apply(query, key, value, scale)
     return found
 
 
-def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """The averages (B, N, E), and the logarithms of the sums (B, N), from queries and keys in float32 or better."""
-    query, key = wide(query), wide(key)
+def forward(query: Tensor, key: Tensor, value: Tensor, scale: float, log_sums: Tensor | None = None) -> Tensor:
+    """The averages (B, N, E), channel first in memory; if given, the logarithms of the sums go to `log_sums` (B, N)."""
     out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
-    log_sums = query.new_empty(query.shape[:2])
+    query, key = wide(query), wide(key)
     for samples, rows in _blocks_of(query, key):
-        weights = (query[samples, rows] * scale) @ key[samples].mT
-        largest = weights.amax(dim=-1, keepdim=True)
-        sums = weights.sub_(largest).exp_().sum(dim=-1, keepdim=True)
-        log_sums[samples, rows] = (largest + sums.log())[..., 0]
-        # Divided before the product, not after: a sum of half values would overflow.
-        out[samples, :, rows] = value[samples].mT @ weights.div_(sums).to(value.dtype).mT
-        del weights  # before the next block's are made
-    return out.mT, log_sums
+        logits = (query[samples, rows] * scale) @ key[samples].mT
+        if log_sums is not None:
+            log_sums[samples, rows] = logits.logsumexp(dim=-1)
+        weights = logits.softmax(dim=-1)
+        del logits  # before the next block's are made
+        out[samples, :, rows] = value[samples].mT @ weights.to(value.dtype).mT
+        del weights
+    return out.mT
 
 
 def backward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: float,
-    out: Tensor,
-    log_sums: Tensor,
-    grad: Tensor,
-    *,
-    of_values: bool = True,
+    query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor, *, of_values: bool = True
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The gradients of queries, keys and, if wanted, values; each block's weights made again."""
     narrow, query, key = query, wide(query), wide(key)
@@ -84,12 +75,10 @@ def backward(
     of_value = torch.zeros_like(wide(value).mT) if of_values else None
     for samples, rows in _blocks_of(query, key):
         scaled, towards = query[samples, rows] * scale, grad[samples, rows]
-        weights = (scaled @ key[samples].mT).sub_(log_sums[samples, rows, None]).exp_()
+        weights = (scaled @ key[samples].mT).softmax(dim=-1)
         if of_value is not None:
             of_value[samples] += towards.mT @ weights.to(value.dtype)
-        slopes = wide(towards @ value[samples].mT)
-        along = (wide(towards) * wide(out[samples, rows])).sum(dim=-1, keepdim=True)
-        slopes = slopes.sub_(along).mul_(weights)
+        slopes = _softmax_backward(wide(towards @ value[samples].mT), weights, -1, weights.dtype)
         of_query[samples, rows] = (slopes @ key[samples]) * scale
         of_key[samples] += scaled.mT @ slopes
         del weights, slopes
@@ -99,23 +88,21 @@ def backward(
 
 class _SoftmaxAttention(torch.autograd.Function):
     @staticmethod
-    def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         return forward(query, key, value, scale)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         query, key, value, ctx.scale = inputs
-        ctx.save_for_backward(query, key, value, *output)
-        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(query, key, value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, log_sums = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
             return (*gradients_by_definition(query, key, value, ctx.scale, grad), None)
         with full_precision(query):
-            wanted = ctx.needs_input_grad[2]
-            return (*backward(query, key, value, ctx.scale, out, log_sums, grad, of_values=wanted), None)
+            return (*backward(query, key, value, ctx.scale, grad, of_values=ctx.needs_input_grad[2]), None)
 
 
 def gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:

@@ -44,31 +44,29 @@ class _Gram(torch.autograd.Function):
 
 
 def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
-    """The matrices (B, D, C) times the map (B, C, N), plus `add`, in the layout of `x`: channel first or last.
+    """The matrices (B, D, C) times the map (B, C, N), plus `add`, in the layout of `add`, else of `x`.
 
     `add` is the residual: as part of the product it costs no pass of its own.
     """
     if add is not None and autocast_is_on(x):
         return add + multiply(matrix, x).to(add.dtype)  # as one product it would round the residual as well
-    if by_convolution(x):
-        made = product(matrix, x)
-        return made if add is None else made.add_(add) if not torch.is_grad_enabled() else made + add
-    if channels_last(x):
+    if _by_convolution(x):
+        made = _convolve(matrix, x)
+        return made if add is None else made.add_(add)
+    if channels_last(x if add is None else add):
         rows, matrix = x.mT, matrix.mT
         return (rows @ matrix if add is None else torch.baddbmm(add.mT, rows, matrix)).mT
     return matrix @ x if add is None else torch.baddbmm(add, matrix, x)
 
 
-def product(matrix: Tensor, x: Tensor) -> Tensor:
-    """The matrices (B, D, C) times the map (B, C, N), as a product or, where chosen, as a 1x1 convolution."""
-    if not by_convolution(x):
-        return matrix @ x
+def _convolve(matrix: Tensor, x: Tensor) -> Tensor:
+    """The same as a 1x1 convolution, one group a sample."""
     batch, (channels, positions) = len(x), x.shape[1:]
     made = F.conv2d(x.reshape(1, -1, positions, 1), matrix.reshape(-1, channels, 1, 1), groups=batch)
     return made.view(batch, -1, positions)
 
 
-def by_convolution(x: Tensor) -> bool:
+def _by_convolution(x: Tensor) -> bool:
     """Whether :func:`saccade.ops.tune` has chosen convolutions; channels last they are what a product is already."""
     return x.device.type == "cpu" and chosen().products == "convolution" and not channels_last(x)
 

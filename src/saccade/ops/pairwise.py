@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saccade.ops.blocks import softmax_attention as softmax_in_blocks
 from saccade.ops.fused import on_gpu
+from saccade.ops.matrices import multiply
 from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
@@ -45,6 +46,27 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float
         return weighted_sum(softmax_weights(query, key, scale=scale), value)
     fused = on_gpu(query, key, value, scale) if query.is_cuda else None
     return softmax_in_blocks(query, key, value, scale) if fused is None else fused
+
+
+def add_attention(x: Tensor, query: Tensor, key: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    r"""Add to a map the softmax averages of its own projection, :math:`x_i + \sum_j a_{ij} (W x_j + b)`.
+
+    Rows of weights sum to 1, so the map itself is averaged and W and b are put to the averages: no projection of the
+    map is kept, and nothing of what scales W.
+
+    Args:
+        x: (B, C, H, W).
+        query: (B, N, D), N = H W.
+        key: (B, N, D).
+        weight: W, (C, C, 1, 1).
+        bias: b, (C,).
+
+    Returns:
+        (B, C, H, W) in the precision and layout of `x`.
+    """
+    averages = softmax_attention(query, key, x.to(query.dtype).flatten(2).mT).mT
+    y = multiply(weight.flatten(1).expand(len(x), -1, -1), averages, add=x.flatten(2))
+    return torch.unflatten(y.add_(bias.to(y.dtype)[:, None]), 2, x.shape[2:])
 
 
 def dot_product_weights(query: Tensor, key: Tensor) -> Tensor:

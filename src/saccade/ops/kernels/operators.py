@@ -22,7 +22,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple
     try:
         return attention.forward(query, key, value, scale)
     except OutOfResources:  # a chip with less memory beside its cores
-        return blocks.forward(query, key, value, scale)
+        log_sums = query.new_empty(query.shape[:2], dtype=torch.float32)
+        return blocks.forward(query, key, value, scale, log_sums), log_sums
 
 
 @_attention.register_fake
@@ -39,7 +40,7 @@ def _attention_backward(
     try:
         return attention.backward(query, key, value, scale, out, log_sums, grad)
     except OutOfResources:
-        of_query, of_key, of_value = blocks.backward(query, key, value, scale, out, log_sums, grad)
+        of_query, of_key, of_value = blocks.backward(query, key, value, scale, grad)
         assert of_value is not None
         return of_query, of_key, of_value
 
