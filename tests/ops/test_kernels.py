@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.ops import gates, pairwise, using
+from saccade.ops import pairwise, using
+from saccade.ops.reading import Reading
 from saccade.ops.tuning import WAYS
 
 pytest.importorskip("triton", reason="PyTorch brings Triton on Linux")
@@ -94,8 +95,14 @@ def test_gates(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_
     channel = torch.rand(shape[0], shape[1], 1, 1, generator=draw).to(dtype)
     spatial = torch.rand(shape[0], 1, *shape[2:], generator=draw).to(dtype)
     assert_as_close(operators.scale_by_product, lambda x, c, s: x * c * s, (x, channel, spatial))
-    assert_as_close(operators.largest_and_mean_channel, gates.largest_and_mean_channel, (x, channel))
-    assert_as_close(lambda x: operators.mean_and_largest_position(x.flatten(2)), gates.mean_and_largest_position, (x,))
+    assert_as_close(
+        operators.largest_and_mean_channel, lambda x, c: Reading(x).largest_and_mean_channel(c), (x, channel)
+    )
+    assert_as_close(
+        lambda x: operators.mean_and_largest_position(x.flatten(2)),
+        lambda x: Reading(x).mean_and_largest_position(),
+        (x,),
+    )
     assert operators.scale_by_product(x, channel, spatial).is_contiguous(memory_format=layout)
 
 
@@ -140,6 +147,6 @@ def test_on_a_cpu_they_are_never_taken() -> None:
         using({kind: "triton" for kind, ways in WAYS.items() if "triton" in ways}),
         FlopCounterMode(display=False) as c,
     ):
-        gates.largest_and_mean_channel(x, gate)
+        Reading(x).largest_and_mean_channel(gate)
         pairwise.softmax_attention(x.flatten(2).mT, x.flatten(2).mT, x.flatten(2).mT)
     assert not [name for counts in c.get_flop_counts().values() for name in counts if "saccade" in str(name)]

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced, width_options
-from saccade.ops.gates import scale_by_joint_gate
+from saccade.ops.gates import scale_by
+from saccade.ops.reading import Reading
 
 _MOST_LAYERS = 10  # of a branch, that the key names are written out for; the authors have 1 and 2
 
@@ -118,14 +120,17 @@ class BAM(Mechanism):
         self._start_as_authors()
 
     def forward(self, x: Tensor) -> Tensor:
-        channel, spatial = self._logits(x)
-        if channel is None or spatial is None:
+        if self.channel is None or self.spatial is None:
             return x * (1 + self.gate(x))
-        return scale_by_joint_gate(x, channel.to(x.dtype), spatial.to(x.dtype), self.combine)
+        reading = Reading(x)
+        channel, spatial = self._logits(reading)
+        assert channel is not None
+        assert spatial is not None
+        return scale_by(f"gated {self.combine}", reading.x, channel.to(x.dtype), spatial.to(x.dtype))
 
     def gate(self, x: Tensor) -> Tensor:
         """The gate that scales by 1 + itself, of both branches together: (B, C, H, W), or broadcast to it."""
-        channel, spatial = self._logits(x)
+        channel, spatial = self._logits(Reading(x))
         if channel is None or spatial is None:
             logits = spatial if channel is None else channel
         else:
@@ -135,7 +140,7 @@ class BAM(Mechanism):
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gate each branch would make alone, (B, C) and (B, 1, H, W); :meth:`gate` is the one of both."""
-        channel, spatial = self._logits(x)
+        channel, spatial = self._logits(Reading(x))
         gates = {} if channel is None else {"channel": channel.flatten(1).sigmoid()}
         return gates if spatial is None else gates | {"spatial": spatial.sigmoid()}
 
@@ -155,13 +160,15 @@ class BAM(Mechanism):
         parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
 
-    def _logits(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        self._check(x)
-        channel = None if self.channel is None else self.channel(self._mean(x))[:, :, None, None]
-        return channel, None if self.spatial is None else self.spatial(x)
+    def _logits(self, reading: Reading) -> tuple[Tensor | None, Tensor | None]:
+        self._check(reading.x)
+        channel = None if self.channel is None else self.channel(self._mean(reading))[:, :, None, None]
+        return channel, None if self.spatial is None else self.spatial.of(reading)
 
-    def _mean(self, x: Tensor) -> Tensor:
-        return (x if self.window == "whole" else x[..., : x.shape[2]]).mean(dim=(2, 3))
+    def _mean(self, reading: Reading) -> Tensor:
+        if self.window == "whole":
+            return reading.mean().flatten(1)
+        return reading.x[..., : reading.x.shape[2]].mean(dim=(2, 3))
 
     def _check(self, x: Tensor) -> None:
         self.check(x)
@@ -225,7 +232,14 @@ class SpatialBranch(nn.Module):
         self.final_norm = nn.BatchNorm2d(1) if final_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.reduce_norm(self.reduce(x)))
+        return self.of(Reading(x))
+
+    def of(self, reading: Reading) -> Tensor:
+        """The logits of a map that others read too."""
+        size, bias = reading.x.shape[2:], self.reduce.bias
+        assert bias is not None
+        reduced = reading.over_channels(self.reduce.weight.flatten(1)[None].to(reading.x.dtype))
+        x = F.relu(self.reduce_norm(torch.unflatten(reduced + bias.to(reduced.dtype)[:, None], 2, size)))
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)))
         logits: Tensor = self.project(x)

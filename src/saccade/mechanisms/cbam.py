@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
-from saccade.ops.gates import largest_and_mean_channel, mean_and_largest_position, scale_by_product
+from saccade.ops.gates import scale_by
 from saccade.ops.precision import wide
+from saccade.ops.reading import Reading
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "avg": lambda x: x.mean(dim=-1),
@@ -157,9 +158,10 @@ class CBAM(Mechanism):
         if self.channel is None or self.spatial is None:
             gate = self.spatial if self.channel is None else self.channel
             return x if gate is None else x * gate(x)
-        channel = self.channel(x).to(x.dtype)
-        spatial = self.spatial.of_planes(largest_and_mean_channel(x, channel))
-        return scale_by_product(x, channel, spatial.to(x.dtype))
+        reading = Reading(x)
+        channel = self.channel.of(reading).to(x.dtype)
+        spatial = self.spatial.of_planes(reading.largest_and_mean_channel(channel)).to(x.dtype)
+        return scale_by("product", reading.x, channel, spatial)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The gates there are: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map the first one scaled."""
@@ -215,10 +217,14 @@ class ChannelGate(nn.Module):
         self.expand = nn.Linear(inner_channels, channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.of(Reading(x))
+
+    def of(self, reading: Reading) -> Tensor:
+        """The gate of a map that others read too: (B, C, 1, 1)."""
         if self.pools == ("avg", "max"):
-            pooled = mean_and_largest_position(x)
+            pooled = reading.mean_and_largest_position()
         else:
-            positions = x.flatten(2)
+            x, positions = reading.x, reading.x.flatten(2)
             pooled = torch.stack([POOLS[pool](positions).to(x.dtype) for pool in self.pools], dim=1)  # (B, pools, C)
         logits: Tensor = self.expand(F.relu(self.reduce(pooled)))
         return logits.sum(dim=1).sigmoid()[:, :, None, None]

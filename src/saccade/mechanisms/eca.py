@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, positive
+from saccade.ops.gates import scale
+from saccade.ops.reading import Reading
 
 
 class EfficientChannelAttention(Mechanism):
@@ -75,11 +77,13 @@ class EfficientChannelAttention(Mechanism):
         self.conv = nn.Conv1d(filters, filters, kernel_size=k, groups=filters, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._gate(x)[:, :, None, None]
+        reading = Reading(x)
+        gate = self._gate(reading)[:, :, None, None]
+        return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The channel gate, (B, C)."""
-        return {"channel": self._gate(x)}
+        return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}"
@@ -91,9 +95,9 @@ class EfficientChannelAttention(Mechanism):
         filters, _, k = tensors["conv.weight"].shape
         return {"k": k, "shared": True} if filters == 1 else {"channels": filters, "k": k, "shared": False}
 
-    def _gate(self, x: Tensor) -> Tensor:
-        self.check(x)
-        mean = x.mean(dim=(2, 3))
+    def _gate(self, reading: Reading) -> Tensor:
+        self.check(reading.x)
+        mean = reading.mean().flatten(1)
         padded = F.pad(mean[:, None], (self.k // 2, self.k // 2), mode="circular" if self.circular else "constant")
         if not self.shared:  # each channel's own filter sees its own window, as a signal of length k: (B, C, k)
             padded = padded[:, 0].unfold(1, self.k, 1)

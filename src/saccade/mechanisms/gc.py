@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from saccade.errors import InputError, SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
 from saccade.mechanisms.queries import rows_of
-from saccade.ops.context import context, context_weights
+from saccade.ops.context import context_weights
+from saccade.ops.gates import scale
 from saccade.ops.precision import wide
+from saccade.ops.reading import Reading
 
 
 class GlobalContext(Mechanism):
@@ -138,14 +140,18 @@ class GlobalContext(Mechanism):
         return self.variant == "official" and self.fusion == ("add",)
 
     def forward(self, x: Tensor) -> Tensor:
-        context = self._context(x)
-        if self.mul is not None:
-            x = x * self.mul(context).sigmoid()[:, :, None, None]
-        return x if self.add is None else x + self.add(context)[:, :, None, None]
+        self.check(x)
+        reading = Reading(x)
+        context = self._context(reading)
+        if self.mul is None:
+            y = reading.to_add()
+        else:
+            y = scale(reading.x, self.mul(context).sigmoid()[:, :, None, None].to(x.dtype))
+        return y if self.add is None else y + self.add(context)[:, :, None, None]
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The channel gate, (B, C), where the block multiplies; nothing where it only adds."""
-        return {} if self.mul is None else {"channel": self.mul(self._context(x)).sigmoid()}
+        return {} if self.mul is None else {"channel": self.mul(self._context(Reading(x))).sigmoid()}
 
     def attention(self, x: Tensor) -> Tensor:
         """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
@@ -153,8 +159,7 @@ class GlobalContext(Mechanism):
         if self.mask is None:
             row = wide(x[:, :1]).flatten(2)
             return torch.full_like(row, 1.0) / row.shape[2]
-        assert self.mask.bias is not None
-        return context_weights(x, self.mask.weight, self.mask.bias)
+        return context_weights(Reading(x), self.mask)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
         """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
@@ -175,12 +180,11 @@ class GlobalContext(Mechanism):
         pooling = "att" if "mask.weight" in tensors else "avg"
         return {"channels": channels, **width, "pooling": pooling, "fusion": fusion}
 
-    def _context(self, x: Tensor) -> Tensor:
-        """The summary of the map, (B, C), in the precision of `x`."""
+    def _context(self, reading: Reading) -> Tensor:
+        """The summary of the map, (B, C), in its precision."""
         if self.mask is None:
-            self.check(x)
-            return x.mean(dim=(2, 3))
-        return context(x, self.attention(x))
+            return reading.mean().flatten(1)
+        return reading.over_positions(context_weights(reading, self.mask))
 
     def _start(self) -> None:
         if self.mask is not None:

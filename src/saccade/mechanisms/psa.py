@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from saccade.errors import SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
-from saccade.ops.gates import scale_by_sum
+from saccade.ops.gates import scale_by
 from saccade.ops.precision import apply, full_precision, wide
+from saccade.ops.reading import Reading
 
 VARIANTS = ("parallel", "sequential", "paper_parallel", "paper_sequential")
 
@@ -166,12 +167,13 @@ class PolarizedSelfAttention(Mechanism):
             (branch,) = (part for part in (self.channel, self.spatial) if part is not None)
             gate: Tensor = branch(x)
             return x * gate
-        channel: Tensor = self.channel(x)
+        reading = Reading(x)
+        channel = self.channel.of(reading)
         if not self.in_sequence:
-            return scale_by_sum(x, channel, self.spatial(x))
-        scaled = x * channel  # the spatial gate is of the scaled map, and on top of it
-        spatial: Tensor = self.spatial(scaled)
-        return scaled * spatial
+            spatial = self.spatial.of(reading)
+            return scale_by("sum", reading.x, channel, spatial)
+        spatial = self.spatial.of(reading, channel)  # of the scaled map, and on top of it
+        return scale_by("product", reading.x, channel, spatial)
 
 
 class ChannelBranch(nn.Module):
@@ -201,10 +203,15 @@ class ChannelBranch(nn.Module):
         return any(isinstance(layer, nn.LayerNorm) and layer.weight.numel() == 1 for layer in self.up)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = apply(self.query, x).flatten(2).softmax(dim=-1)  # (B, 1, N)
+        return self.of(Reading(x))
+
+    def of(self, reading: Reading) -> Tensor:
+        """The gate of a map that others read too: (B, C, 1, 1)."""
+        logits = reading.over_channels(self.query.weight.flatten(1)[None].to(reading.x.dtype))
+        if self.query.bias is not None:
+            logits = logits + self.query.bias.to(logits.dtype)
         # The weights sum to 1, so W_v of their mean is their mean of W_v: C^2 / 2 in place of C^2 N / 2.
-        context = (x.flatten(2) @ weights.mT)[:, :, 0]
-        logits = apply(self.value, context)
+        logits = apply(self.value, reading.over_positions(logits.softmax(dim=-1)))
         for layer in self.up:
             logits = apply(layer, logits)
         return logits.sigmoid()[:, :, None, None]
@@ -224,19 +231,28 @@ class SpatialBranch(nn.Module):
             _start_as_authors(self.query, self.value)
 
     def forward(self, x: Tensor) -> Tensor:
-        query = apply(self.query, x.mean(dim=(2, 3)))[:, None]  # (B, 1, C / 2)
-        if self.variant == "sequential":
-            logits = query @ apply(self.value, x).flatten(2).softmax(dim=-1)
-        elif self.variant == "parallel":
-            logits = self._products(query, x).softmax(dim=-1)
-        else:
-            logits = self._products(query.softmax(dim=-1), x)
-        return logits.sigmoid().view(-1, 1, *x.shape[2:])
+        return self.of(Reading(x))
 
-    def _products(self, query: Tensor, x: Tensor) -> Tensor:
-        """The query's product with W_v X + b_v, (B, 1, N): through W_v^T q, so that no value is ever made."""
-        products: Tensor = (query @ self.value.weight.flatten(1).to(x.dtype)) @ x.flatten(2)
-        return products if self.value.bias is None else products + query @ self.value.bias.to(x.dtype)[:, None]
+    def of(self, reading: Reading, scale: Tensor | None = None) -> Tensor:
+        """The gate, (B, 1, H, W), of a map that others read too; of the map times `scale`, (B, C, 1, 1), if given.
+
+        The scale goes into the matrices that are put to the map, so no scaled map is made.
+        """
+        dtype, size = reading.x.dtype, reading.x.shape[2:]
+        mean = reading.mean() if scale is None else reading.mean() * scale
+        query = apply(self.query, mean.flatten(1))[:, None]  # (B, 1, C / 2)
+        weight = self.value.weight.flatten(1)[None].to(dtype)
+        if scale is not None:
+            weight = weight * scale.flatten(1)[:, None]
+        if self.variant == "sequential":
+            logits = query @ reading.over_channels(weight).softmax(dim=-1)
+        else:
+            query = query if self.variant == "parallel" else query.softmax(dim=-1)
+            logits = reading.over_channels(query @ weight)  # through W_v^T q: no value is ever made
+            if self.value.bias is not None:
+                logits = logits + query @ self.value.bias.to(dtype)[:, None]
+            logits = logits.softmax(dim=-1) if self.variant == "parallel" else logits
+        return logits.sigmoid().view(-1, 1, *size)
 
 
 def _start_as_authors(*layers: nn.Conv2d | nn.Linear) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
+from saccade.ops.gates import scale
+from saccade.ops.reading import Reading
 
 
 class SqueezeExcitation(Mechanism):
@@ -79,11 +81,13 @@ class SqueezeExcitation(Mechanism):
         self.expand = nn.Conv2d(inner_channels, channels, kernel_size=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._gate(x)
+        reading = Reading(x)
+        gate = self._gate(reading)
+        return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The channel gate, (B, C)."""
-        return {"channel": self._gate(x).flatten(1)}
+        return {"channel": self._gate(Reading(x)).flatten(1)}
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, variant={self.variant}"
@@ -95,8 +99,7 @@ class SqueezeExcitation(Mechanism):
         inner_channels, channels = tensors["reduce.weight"].shape[:2]
         return {"channels": channels, **width_options(channels, inner_channels), "bias": "reduce.bias" in tensors}
 
-    def _gate(self, x: Tensor) -> Tensor:
-        self.check(x)
-        mean = x.mean(dim=(2, 3), keepdim=True)
-        logits: Tensor = self.expand(F.relu(self.reduce(mean)))
+    def _gate(self, reading: Reading) -> Tensor:
+        self.check(reading.x)
+        logits: Tensor = self.expand(F.relu(self.reduce(reading.mean())))
         return logits.sigmoid()

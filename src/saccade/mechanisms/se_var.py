@@ -15,17 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.mechanisms.base import Mechanism
+from saccade.ops.gates import scale
+from saccade.ops.reading import Reading
 
 
 class _MeanGate(Mechanism):
     """One factor a channel: the sigmoid of some function of the channel means."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self._gate(x)[:, :, None, None]
+        reading = Reading(x)
+        gate = self._gate(reading)[:, :, None, None]
+        return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """The channel gate, (B, C)."""
-        return {"channel": self._gate(x)}
+        return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}"
@@ -34,9 +38,9 @@ class _MeanGate(Mechanism):
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         return {"channels": tensors["weight"].shape[0]} if "weight" in tensors else {}
 
-    def _gate(self, x: Tensor) -> Tensor:
-        self.check(x)
-        return self._logits(x.mean(dim=(2, 3))).sigmoid()
+    def _gate(self, reading: Reading) -> Tensor:
+        self.check(reading.x)
+        return self._logits(reading.mean().flatten(1)).sigmoid()
 
     def _logits(self, mean: Tensor) -> Tensor:
         """From the means to the logits, both (B, C)."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
-from saccade.ops.context import context, context_weights
+from saccade.ops.context import context_weights
+from saccade.ops.reading import Reading
 
 
 class SimplifiedNonLocal(Mechanism):
@@ -60,7 +61,7 @@ class SimplifiedNonLocal(Mechanism):
         self.mask = nn.Conv2d(channels, 1, kernel_size=1)
         self.project = nn.Linear(channels, channels)
         nn.init.kaiming_normal_(self.mask.weight, mode="fan_in", nonlinearity="relu")
-        nn.init.zeros_(self._mask_bias)
+        nn.init.zeros_(self.mask.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
@@ -69,13 +70,16 @@ class SimplifiedNonLocal(Mechanism):
         return True
 
     def forward(self, x: Tensor) -> Tensor:
-        summary: Tensor = self.project(context(x, self.attention(x))).to(x.dtype)
-        return x + summary[:, :, None, None]
+        self.check(x)
+        reading = Reading(x)
+        context = reading.over_positions(context_weights(reading, self.mask))
+        summary: Tensor = self.project(context).to(x.dtype)
+        return reading.to_add() + summary[:, :, None, None]
 
     def attention(self, x: Tensor) -> Tensor:
         """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
         self.check(x)
-        return context_weights(x, self.mask.weight, self._mask_bias)
+        return context_weights(Reading(x), self.mask)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
         """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
@@ -88,8 +92,3 @@ class SimplifiedNonLocal(Mechanism):
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         return {"channels": tensors["project.weight"].shape[0]} if "project.weight" in tensors else {}
-
-    @property
-    def _mask_bias(self) -> Tensor:
-        assert self.mask.bias is not None
-        return self.mask.bias

@@ -1,33 +1,27 @@
 """One summary of a whole map: the step the global context block and the simplified non-local block share.
 
-B batch, C channels, N positions. One map, (B, 1, N), weighs the positions for all queries alike.
+B batch, N positions. One map, (B, 1, N), weighs the positions for all queries alike.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.ops.precision import full_precision, wide
+from saccade.ops.reading import Reading
 
 
-def context_weights(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def context_weights(reading: Reading, mask: nn.Conv2d | nn.Linear) -> Tensor:
     r"""The one row of weights, :math:`a_j = \mathrm{softmax}_j(w \cdot x_j + b)`.
 
     Args:
-        x: (B, C, H, W).
-        weight: w, C numbers in any shape.
-        bias: b, one number; without effect, as a softmax ignores what all its entries share.
+        reading: Of x, (B, C, H, W).
+        mask: w, C numbers in any shape, and b, if there is one: a softmax ignores what all its entries share.
 
     Returns:
         (B, 1, N) in float32 or float64; sums to 1. Logits grow with the features, hence the precision.
     """
-    with full_precision(x):
-        logits = wide(weight).flatten()[None, None] @ wide(x).flatten(2) + wide(bias)
-        return torch.softmax(logits, dim=-1)
-
-
-def context(x: Tensor, weights: Tensor) -> Tensor:
-    r"""What the row gathers, :math:`g = \sum_j a_j x_j`: (B, C) in the precision of `x`."""
-    with full_precision(x):
-        return (wide(x).flatten(2) @ weights.mT)[:, :, 0].to(x.dtype)
+    with full_precision(reading.x):
+        logits = reading.over_channels(wide(mask.weight).flatten()[None, None])
+        return torch.softmax(logits if mask.bias is None else logits + wide(mask.bias), dim=-1)

@@ -39,3 +39,8 @@ def by_definition() -> bool:
     An exported program has to take any height and width, and a loop over blocks is written out for one.
     """
     return _definitions > 0 or torch.compiler.is_exporting()
+
+
+def as_formula() -> bool:
+    """Whether to leave passes over a map to autograd: by definition, or where a compiler fuses them better."""
+    return by_definition() or torch.compiler.is_compiling()

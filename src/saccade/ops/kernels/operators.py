@@ -193,11 +193,11 @@ def mean_and_largest_position(x: Tensor) -> Tensor:
 
 
 def largest_and_mean_channel(x: Tensor, channel: Tensor) -> Tensor:
-    """As :func:`saccade.ops.gates.largest_and_mean_channel`."""
+    """As :func:`saccade.ops.reading.Reading.largest_and_mean_channel`."""
     planes = torch.stack(_channels(x.flatten(2), channel.flatten(1))[:2], dim=1)
     return torch.unflatten(planes, 2, x.shape[2:])
 
 
 def scale_by_product(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """As :func:`saccade.ops.gates.scale_by_product`; the gates' derivatives have no derivative."""
+    """As :func:`saccade.ops.gates.scale_by`; the gates' derivatives have no derivative."""
     return torch.unflatten(_scale(x.flatten(2), channel.flatten(1), spatial.flatten(1)), 2, x.shape[2:])

@@ -1,0 +1,201 @@
+"""Sums of a map that several readers take before it is scaled, their gradients collected in one buffer.
+
+Autograd makes a map for the gradient of each reader and adds them up. Here the map passes through every reader, so its
+gradient comes back through them one by one, and each adds what is its own to the buffer that came. The first buffer is
+made by the scaling behind the last reader (:mod:`saccade.ops.gates`), which nobody else holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saccade.ops.gates import by_kernels
+from saccade.ops.modes import as_formula
+from saccade.ops.precision import full_precision, wide
+
+
+class Reading:
+    """A map (B, C, H, W) on its way through readers; behind the last of them `x` is what may be scaled."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+
+    def to_add(self) -> Tensor:
+        """The map for a sum, behind which its gradient is the sum's: the readers get a copy to write to."""
+        if as_formula():
+            return self.x
+        found: Tensor = _Lend.apply(self.x)
+        return found
+
+    def mean(self) -> Tensor:
+        """Of each channel: (B, C, 1, 1)."""
+        if as_formula():
+            return self.x.mean(dim=(2, 3), keepdim=True)
+        mean, self.x = _Mean.apply(self.x)
+        return mean
+
+    def over_positions(self, weights: Tensor) -> Tensor:
+        """Sums over positions, weighted by (B, 1, N) in float32 or better: (B, C), in the precision of the map."""
+        with full_precision(self.x):
+            if as_formula():
+                return (wide(self.x).flatten(2) @ weights.mT)[:, :, 0].to(self.x.dtype)
+            sums, self.x = _OverPositions.apply(self.x, weights)
+        return sums
+
+    def over_channels(self, weights: Tensor) -> Tensor:
+        """Sums over channels, weighted by (B or 1, K, C): (B, K, N), in the precision of the map or of the weights."""
+        with full_precision(self.x):
+            if as_formula():
+                return weights @ self.x.to(weights.dtype).flatten(2)
+            sums, self.x = _OverChannels.apply(self.x, weights)
+        return sums
+
+    def mean_and_largest_position(self) -> Tensor:
+        """The mean and the largest of each channel, (B, 2, C); of equal ones the first has the gradient."""
+        if as_formula():
+            positions = self.x.flatten(2)
+            return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
+        if by_kernels(self.x):
+            from saccade.ops.kernels import operators
+
+            return operators.mean_and_largest_position(self.x.flatten(2))
+        found, _, self.x = _MeanAndLargest.apply(self.x)
+        return found
+
+    def largest_and_mean_channel(self, gate: Tensor) -> Tensor:
+        """The largest and the mean channel of the map times (B, C, 1, 1), (B, 2, H, W); equal ones as above."""
+        if as_formula():
+            scaled = self.x * gate
+            return torch.cat([scaled.max(dim=1, keepdim=True).values, scaled.mean(dim=1, keepdim=True)], dim=1)
+        if by_kernels(self.x):
+            from saccade.ops.kernels import operators
+
+            return operators.largest_and_mean_channel(self.x, gate)
+        found, _, self.x = _LargestAndMean.apply(self.x, gate)
+        return found
+
+
+def _own(buffer: Tensor) -> Tensor:
+    """The buffer to add to: what came, or a copy where somebody wants the derivative of this derivative."""
+    return buffer.clone() if torch.is_grad_enabled() else buffer
+
+
+class _Lend(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad.clone()
+
+
+class _Reader(torch.autograd.Function):
+    """Returns what was read, and the map itself."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs)
+
+
+class _Mean(_Reader):
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.mean(dim=(2, 3), keepdim=True), x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        (x,) = inputs
+        ctx.positions = x.shape[2] * x.shape[3]
+
+    @staticmethod
+    def backward(ctx: Any, of_mean: Tensor, buffer: Tensor) -> Tensor:
+        return _own(buffer).add_(of_mean / ctx.positions)
+
+
+class _OverPositions(_Reader):
+    @staticmethod
+    def forward(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        return (wide(x).flatten(2) @ weights.mT)[:, :, 0].to(x.dtype), x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, of_sums: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        x, weights = ctx.saved_tensors
+        of_weights = wide(of_sums)[:, None] @ wide(x).flatten(2)
+        own = _own(buffer)
+        own.flatten(2).addcmul_(of_sums[:, :, None], weights.to(own.dtype))
+        return own, of_weights
+
+
+class _OverChannels(_Reader):
+    @staticmethod
+    def forward(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        return weights @ x.to(weights.dtype).flatten(2), x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, of_sums: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        x, weights = ctx.saved_tensors
+        of_weights = of_sums @ x.to(weights.dtype).flatten(2).mT
+        if len(weights) < len(of_weights):
+            of_weights = of_weights.sum(dim=0, keepdim=True)
+        own = _own(buffer)
+        back, towards = weights.mT.to(own.dtype), of_sums.to(own.dtype)
+        if weights.shape[1] == 1:
+            own.flatten(2).addcmul_(back, towards)
+        else:
+            own.flatten(2).baddbmm_(back.expand(len(own), -1, -1), towards)
+        return own, of_weights
+
+
+class _MeanAndLargest(_Reader):
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        positions = x.flatten(2)
+        largest, index = positions.max(dim=2)
+        return torch.stack([positions.mean(dim=2), largest], dim=1), index, x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        (x,) = inputs
+        ctx.positions = x.shape[2] * x.shape[3]
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor, buffer: Tensor) -> Tensor:
+        (index,) = ctx.saved_tensors
+        of_mean, of_largest = grad.unbind(dim=1)
+        own = _own(buffer).add_((of_mean / ctx.positions)[:, :, None, None])
+        own.flatten(2).scatter_add_(2, index[:, :, None], of_largest[:, :, None])
+        return own
+
+
+class _LargestAndMean(_Reader):
+    @staticmethod
+    def forward(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scaled = x * gate
+        largest, index = scaled.max(dim=1, keepdim=True)
+        return torch.cat([largest, scaled.mean(dim=1, keepdim=True)], dim=1), index, x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+        x, gate, index = ctx.saved_tensors
+        of_largest, of_mean = grad[:, :1], grad[:, 1:] / x.shape[1]
+        flat, towards = index.flatten(1), of_largest.flatten(1)
+        factors, values = gate.flatten(1).gather(1, flat), x.gather(1, index).flatten(1)
+        own = _own(buffer).addcmul_(gate, of_mean)
+        own.scatter_add_(1, index, (towards * factors).view_as(of_largest))
+        of_gate = (x.flatten(2) @ of_mean.flatten(2).mT)[:, :, 0].scatter_add(1, flat, towards * values)
+        return own, of_gate.view_as(gate)
