@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops.modes import as_formula
-from saccade.ops.parts import parts
+from saccade.ops.parts import new_like, parts
 from saccade.ops.precision import wide
 from saccade.ops.tuning import chosen
 
@@ -71,13 +71,13 @@ class _Scale(torch.autograd.Function):
         values, towards, sums = x.flatten(2), grad.flatten(2), of_channel.flatten(2)
         for b, c, n in parts(values):
             sums[b, c] += (towards[b, c, n] * values[b, c, n]).sum(dim=2, keepdim=True)
-        return grad * channel, of_channel.to(channel.dtype)
+        return torch.mul(grad, channel, out=new_like(x)), of_channel.to(channel.dtype)
 
 
 class _ScaleBy(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, channel: Tensor, spatial: Tensor, kind: str) -> Tensor:
-        y = torch.empty_like(x)
+        y = new_like(x)
         values, scaled, c_gate, s_gate = (tensor.flatten(2) for tensor in (x, y, channel, spatial))
         for b, c, n in parts(values):
             torch.mul(values[b, c, n], FACTORS[kind](c_gate[b, c], s_gate[b, :, n]), out=scaled[b, c, n])

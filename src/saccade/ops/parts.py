@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 CPU_BYTES = 1 << 20
@@ -13,17 +14,38 @@ Part = tuple[slice, slice, slice]
 """Samples, channels, positions."""
 
 
+def columns(x: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Samples and positions of a map (B, C, N), that cover it once with all channels of each."""
+    batch, channels, positions = x.shape
+    if x.device.type != "cpu":  # there the start of a kernel for each part would cost more than it saves
+        yield slice(None), slice(None)
+        return
+    width = max(1, CPU_BYTES // x.element_size() // max(1, channels))
+    for sample in range(batch):
+        for start in range(0, positions, width):
+            yield slice(sample, sample + 1), slice(start, start + width)
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """The layout for a new map (B, C, H, W) like `x` that flattens to (B, C, N) without a copy, to be written to."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def new_like(x: Tensor) -> Tensor:
+    """An empty map (B, C, H, W) in the layout of `x`, or channels first: flattened to (B, C, N) it is still itself."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
 def parts(x: Tensor) -> Iterator[Part]:
     """Indices into a map (B, C, N) that cover it once, each of numbers that lie side by side in memory."""
     batch, channels, positions = x.shape
-    if x.device.type != "cpu":  # there the start of a kernel for each part would cost more than it saves
-        yield slice(None), slice(None), slice(None)
+    if x.device.type != "cpu" or x.stride(1) < x.stride(2):  # the latter is channels last
+        for b, n in columns(x):
+            yield b, slice(None), n
         return
-    budget = max(1, CPU_BYTES // x.element_size())
-    last = x.stride(1) < x.stride(2)  # channels last
-    rows = channels if last else max(1, budget // max(1, positions))
-    columns = max(1, budget // max(1, channels)) if last else positions
+    height = max(1, CPU_BYTES // x.element_size() // max(1, positions))
     for sample in range(batch):
-        for row in range(0, channels, rows):
-            for column in range(0, positions, columns):
-                yield slice(sample, sample + 1), slice(row, row + rows), slice(column, column + columns)
+        for row in range(0, channels, height):
+            yield slice(sample, sample + 1), slice(row, row + height), slice(None)

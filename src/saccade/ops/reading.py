@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saccade.ops.gates import by_kernels
 from saccade.ops.modes import as_formula
+from saccade.ops.parts import columns, new_like
 from saccade.ops.precision import full_precision, wide
 
 
@@ -49,15 +50,16 @@ class Reading:
         """Sums over channels, weighted by (B or 1, K, C): (B, K, N), in the precision of the map or of the weights."""
         with full_precision(self.x):
             if as_formula():
-                return weights @ self.x.to(weights.dtype).flatten(2)
+                return _product(weights, self.x)
             sums, self.x = _OverChannels.apply(self.x, weights)
         return sums
 
     def mean_and_largest_position(self) -> Tensor:
         """The mean and the largest of each channel, (B, 2, C); of equal ones the first has the gradient."""
-        if as_formula():
+        if as_formula() or not torch.is_grad_enabled():
             positions = self.x.flatten(2)
-            return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
+            largest = positions.max(dim=2).values if torch.is_grad_enabled() else positions.amax(dim=2)
+            return torch.stack([positions.mean(dim=2), largest], dim=1)
         if by_kernels(self.x):
             from saccade.ops.kernels import operators
 
@@ -74,13 +76,34 @@ class Reading:
             from saccade.ops.kernels import operators
 
             return operators.largest_and_mean_channel(self.x, gate)
+        if not torch.is_grad_enabled():
+            return _largest_and_mean(self.x, gate, None)
         found, _, self.x = _LargestAndMean.apply(self.x, gate)
         return found
 
 
+def _product(weights: Tensor, x: Tensor) -> Tensor:
+    """Of (B or 1, K, C) and a map: one for each sample, as `matmul` would turn a shared one round and copy the map."""
+    return torch.bmm(weights.expand(len(x), -1, -1), x.to(weights.dtype).flatten(2))
+
+
+def _largest_and_mean(x: Tensor, gate: Tensor, index: Tensor | None) -> Tensor:
+    """Both planes; where `index` is given, it gets which channel is the largest, the first of equal ones."""
+    planes = x.new_empty(len(x), 2, *x.shape[2:])
+    values, factors, found = x.flatten(2), gate.flatten(2), planes.flatten(2)
+    for b, n in columns(values):
+        scaled = values[b, :, n] * factors[b]
+        if index is None:  # ten times as fast
+            found[b, 0, n] = scaled.amax(dim=1)
+        else:
+            found[b, 0, n], index.flatten(2)[b, 0, n] = scaled.max(dim=1)
+        found[b, 1, n] = scaled.mean(dim=1)
+    return planes
+
+
 def _own(buffer: Tensor) -> Tensor:
     """The buffer to add to: what came, or a copy where somebody wants the derivative of this derivative."""
-    return buffer.clone() if torch.is_grad_enabled() else buffer
+    return new_like(buffer).copy_(buffer) if torch.is_grad_enabled() else buffer
 
 
 class _Lend(torch.autograd.Function):
@@ -94,7 +117,7 @@ class _Lend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad.clone()
+        return new_like(grad).copy_(grad)
 
 
 class _Reader(torch.autograd.Function):
@@ -137,7 +160,7 @@ class _OverPositions(_Reader):
 class _OverChannels(_Reader):
     @staticmethod
     def forward(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        return weights @ x.to(weights.dtype).flatten(2), x.view_as(x)
+        return _product(weights, x), x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, of_sums: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,9 +203,8 @@ class _MeanAndLargest(_Reader):
 class _LargestAndMean(_Reader):
     @staticmethod
     def forward(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        scaled = x * gate
-        largest, index = scaled.max(dim=1, keepdim=True)
-        return torch.cat([largest, scaled.mean(dim=1, keepdim=True)], dim=1), index, x.view_as(x)
+        index = x.new_empty(len(x), 1, *x.shape[2:], dtype=torch.int64)
+        return _largest_and_mean(x, gate, index), index, x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
