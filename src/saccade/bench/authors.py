@@ -102,8 +102,10 @@ def fla(m: Any, x: Tensor) -> Tensor:
     rows = x.permute(0, 2, 1, 3).contiguous().view(batch * height, channels, width)
     of_rows = m.rows(x.mean(dim=3).permute(0, 2, 1)).repeat_interleave(width, 0)
     of_columns = m.columns(x.mean(dim=2).permute(0, 2, 1)).repeat_interleave(height, 0)
-    down = torch.bmm(torch.softmax(torch.bmm(columns, of_rows), dim=-1), columns)
-    across = torch.bmm(torch.softmax(torch.bmm(rows, of_columns), dim=-1), rows)
+    # Names, as there: what has one lives to the end of the function.
+    energy_down, energy_across = torch.bmm(columns, of_rows), torch.bmm(rows, of_columns)
+    attention_down, attention_across = torch.softmax(energy_down, dim=-1), torch.softmax(energy_across, dim=-1)
+    down, across = torch.bmm(attention_down, columns), torch.bmm(attention_across, rows)
     down = down.view(batch, width, channels, height).permute(0, 2, 3, 1)
     across = across.view(batch, height, channels, width).permute(0, 2, 1, 3)
     out: Tensor = F.relu(m.norm(m.conv(m.gamma * (down + across) + x)))
@@ -163,12 +165,12 @@ def a2(m: Any, x: Tensor) -> Tensor:
 
 
 def gsop(m: Any, x: Tensor) -> Tensor:
-    """ZilinGao: the covariance through an M x M centring matrix."""
+    """ZilinGao: the covariance through an M x M centring matrix, one for each sample."""
     c = m.channel
     h = F.relu(c.reduce_norm(c.reduce(F.relu(x)))).flatten(2)
     positions = h.shape[2]
     centring = torch.eye(positions, dtype=h.dtype, device=h.device) / positions - 1.0 / positions**2
-    covariance = h.bmm(centring.expand(h.shape[0], -1, -1)).bmm(h.transpose(1, 2))
+    covariance = h.bmm(centring.repeat(h.shape[0], 1, 1)).bmm(h.transpose(1, 2))
     gate: Tensor = torch.sigmoid(c.expand(c.rows(c.row_norm(covariance[..., None]))))
     return x * gate
 

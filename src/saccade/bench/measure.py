@@ -61,7 +61,7 @@ def measure(case: Case, setting: Setting, on_progress: Callable[[str], None] = l
         "peak_mib": above input, parameters and incoming gradient}``, or None for a form that was not measured.
     """
     torch.manual_seed(0)
-    module = _awake(create(case.mechanism, case.shape[1], **case.options)).to(setting.device, setting.dtype)
+    module = _module(case, setting)
     x = torch.randn(case.shape, device=setting.device, dtype=setting.dtype).relu_()
     if setting.channels_last and x.dim() == 4:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -71,6 +71,7 @@ def measure(case: Case, setting: Setting, on_progress: Callable[[str], None] = l
         for name, form in list(forms.items()):
             forms[f"{name} compiled"] = torch.compile(form)  # type: ignore[assignment]
     results: dict[str, Any] = {"name": case.name, "mechanism": case.mechanism, "options": dict(case.options)}
+    results["without"] = list(case.without)
     results["shape"] = list(case.shape)
     for mode in MODES:
         steps = {name: _step(mode, form, module, x) for name, form in forms.items()}
@@ -83,7 +84,7 @@ def measure(case: Case, setting: Setting, on_progress: Callable[[str], None] = l
 def growth(case: Case, sides: tuple[int, ...], setting: Setting) -> dict[str, list[list[float]]]:
     """Memory of forward and backward against the number of positions, authors' and ours: [[N, MiB], ...]."""
     found: dict[str, list[list[float]]] = {"authors": [], "saccade": []}
-    module = _awake(create(case.mechanism, case.shape[1], **case.options)).to(setting.device, setting.dtype)
+    module = _module(case, setting)
     for side in sides:
         x = torch.randn(1, case.shape[1], side, side, device=setting.device, dtype=setting.dtype)
         for name, form in (("authors", AsAuthors(case.mechanism, module)), ("saccade", module)):
@@ -92,15 +93,18 @@ def growth(case: Case, sides: tuple[int, ...], setting: Setting) -> dict[str, li
     return found
 
 
-def _awake(module: nn.Module) -> nn.Module:
+def _module(case: Case, setting: Setting) -> nn.Module:
     """With nothing at zero, so that the attention path counts."""
+    module = create(case.mechanism, case.shape[1], **case.options)
+    for layer in case.without:
+        setattr(module, layer, nn.Identity())
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name.rpartition(".")[2] == "gamma":
                 parameter.fill_(_GAMMA)
             elif not parameter.any():
                 parameter.normal_(std=0.01)
-    return module
+    return module.to(setting.device, setting.dtype)
 
 
 def _step(mode: str, form: nn.Module, module: nn.Module, x: Tensor) -> Callable[[], None]:

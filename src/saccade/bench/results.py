@@ -164,10 +164,12 @@ def _work(row: Mapping[str, Any]) -> tuple[int, int]:
     """Floating-point operations of the lean form and numbers in the map."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    case_options = row.get("options", {})
     shape = row["shape"]
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        create(row["mechanism"], shape[1], **case_options).eval()(torch.empty(shape))
+        module = create(row["mechanism"], shape[1], **row.get("options", {})).eval()
+        for layer in row.get("without", ()):
+            setattr(module, layer, torch.nn.Identity())
+        module(torch.empty(shape))
     numbers = 1
     for length in shape:
         numbers *= length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saccade.bench.authors import FORMULATIONS
@@ -19,12 +19,15 @@ class Case:
     mechanism: str
     shape: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    """Layers that are left out of both forms, as they are no part of the attention."""
 
 
 _DOT = {"pairwise": "dot_product", "sub_sample": False}
 _GAUSSIAN = {"sub_sample": False}
 _CONCATENATION = {"pairwise": "concatenation", "sub_sample": False}
 _A2 = {"value_channels": 128, "key_channels": 128}
+_END = ("conv", "norm")
 _SEG, _CLS = (1, 512, 96, 96), (8, 256, 56, 56)
 
 PAPER = (
@@ -39,7 +42,8 @@ PAPER = (
     Case("dual", "dual", (1, 512, 64, 64)),
     Case("cs", "cs", (1, 512, 64, 64)),
     Case("fla", "fla", _SEG),
-    Case("fla lean", "fla", _SEG, {"lean": True}),
+    Case("fla attention", "fla", _SEG, {}, _END),
+    Case("fla attention lean", "fla", _SEG, {"lean": True}, _END),
     Case("psa", "psa", _SEG),
     Case("psa sequential", "psa", _SEG, {"variant": "sequential"}),
     Case("gc", "gc", _SEG),
@@ -68,9 +72,8 @@ def cases(names: Sequence[str], size: str, shape: Sequence[int] | None) -> list[
     known = [case.name for case in PAPER]
     chosen: list[Case] = []
     for name in names:
-        found = [case for case in PAPER if case.name == name] or [
-            case for case in PAPER if case.mechanism == _key(name, known)
-        ]
+        found = [case for case in PAPER if case.name == name and case.mechanism != name]
+        found = found or [case for case in PAPER if case.mechanism == _key(name, known)]
         chosen += [case for case in found if case not in chosen]
     chosen = chosen or list(PAPER)
     if shape is not None:
@@ -97,4 +100,4 @@ def _smaller(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _with(case: Case, shape: tuple[int, ...]) -> Case:
-    return Case(case.name, case.mechanism, shape, case.options)
+    return replace(case, shape=shape)

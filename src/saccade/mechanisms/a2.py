@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced
@@ -18,6 +19,7 @@ from saccade.ops.double import distributing, double_attention, gathering, pair_w
 from saccade.ops.modes import by_definition
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class DoubleAttention(Mechanism):
@@ -111,9 +113,9 @@ class DoubleAttention(Mechanism):
         return self.reconstruct and self.residual
 
     def forward(self, x: Tensor) -> Tensor:
-        gather, distribute = self._maps(x)
         if self.reconstruct and self.residual and not by_definition():
-            return self._folded(x, gather, distribute)
+            return self._folded(x)
+        gather, distribute = self._maps(x)
         mixture = double_attention(self.value(x).flatten(2), gather, distribute)
         branch: Tensor = self.project(torch.unflatten(mixture, 2, x.shape[2:]))
         if self.residual:
@@ -150,9 +152,14 @@ class DoubleAttention(Mechanism):
             "dims": len(kernel),
         }
 
-    def _folded(self, x: Tensor, gather: Tensor, distribute: Tensor) -> Tensor:
-        """With the last convolution put to the few descriptors, not to the map made of them."""
-        value = self.value(x).flatten(2)
+    def _folded(self, x: Tensor) -> Tensor:
+        """With the last convolution put to the few descriptors, not to the map made of them; the map is read once."""
+        self.check(x)
+        layers = (self.value, self.gather, self.distribute)
+        weights, biases = map(torch.cat, zip(*(layer.parameters() for layer in layers), strict=True))
+        made = _CONVOLVE[x.dim() - 2](x, weights, biases).flatten(2)
+        value, gather, distribute = torch.split(made, [len(layer.weight) for layer in layers], dim=1)
+        gather, distribute = gathering(gather), distributing(distribute)
         weight, bias = (parameter.to(value.dtype) for parameter in self.project.parameters())
         # Columns of `distribute` sum to 1, so a bias on the descriptors is one on the map.
         descriptors = weight.flatten(1) @ (value @ gather.to(value.dtype).mT) + bias[:, None]

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose
-from saccade.ops.strips import strip_attention, strip_weights
+from saccade.ops.strips import add_strips, columns_of, rows_of, strip_attention, strip_weights
 
 
 class FullyAttentional(Mechanism):
@@ -97,10 +97,14 @@ class FullyAttentional(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
-        down, across = self._strips(x)
-        columns, rows = strip_attention(*down, lean=self.lean), strip_attention(*across, lean=self.lean)
-        gathered = columns.permute(0, 2, 3, 1) + rows.permute(0, 2, 1, 3)
-        y: Tensor = F.relu(self.norm(self.conv(x + self.gamma.to(x.dtype) * gathered)))
+        (down, of_rows), (across, of_columns) = self._strips(x)
+        if self.lean:
+            attended = add_strips(x, of_rows, of_columns, self.gamma)
+        else:
+            columns, rows = strip_attention(down, of_rows), strip_attention(across, of_columns)
+            gathered = columns.permute(0, 2, 3, 1) + rows.permute(0, 2, 1, 3)
+            attended = x + self.gamma.to(x.dtype) * gathered
+        y: Tensor = F.relu(self.norm(self.conv(attended)))
         return y.to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ class FullyAttentional(Mechanism):
         """Columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
         of_rows = self.rows(x.mean(dim=3).mT)  # (B, H, C): one for each position along a column
         of_columns = self.columns(x.mean(dim=2).mT)  # (B, W, C)
-        down, across = x.permute(0, 3, 1, 2), x.permute(0, 2, 1, 3)
+        down, across = columns_of(x), rows_of(x)
         return (down, self._paired(of_rows, down.shape[1])), (across, self._paired(of_columns, across.shape[1]))
 
     def _paired(self, descriptors: Tensor, strips: int) -> Tensor:

@@ -16,7 +16,7 @@ from saccade.ops.precision import full_precision, wide
 CPU_BYTES = 4 << 20
 """Of one block of weights, of which there are two or three at a time: about what fits into a cache."""
 CUDA_BYTES = 64 << 20
-_softmax_backward = torch.ops.aten._softmax_backward_data.default
+softmax_backward = torch.ops.aten._softmax_backward_data.default
 _FEWEST_ROWS = 256  # thinner products lose more time than they save memory
 
 
@@ -78,7 +78,7 @@ def backward(
         weights = (scaled @ key[samples].mT).softmax(dim=-1)
         if of_value is not None:
             of_value[samples] += towards.mT @ weights.to(value.dtype)
-        slopes = _softmax_backward(wide(towards @ value[samples].mT), weights, -1, weights.dtype)
+        slopes = softmax_backward(wide(towards @ value[samples].mT), weights, -1, weights.dtype)
         of_query[samples, rows] = (slopes @ key[samples]) * scale
         of_key[samples] += scaled.mT @ slopes
         del weights, slopes

@@ -35,6 +35,7 @@ class Reading:
         """Of each channel: (B, C, 1, 1)."""
         if as_formula():
             return self.x.mean(dim=(2, 3), keepdim=True)
+        mean: Tensor
         mean, self.x = _Mean.apply(self.x)
         return mean
 
@@ -43,6 +44,7 @@ class Reading:
         with full_precision(self.x):
             if as_formula():
                 return (wide(self.x).flatten(2) @ weights.mT)[:, :, 0].to(self.x.dtype)
+            sums: Tensor
             sums, self.x = _OverPositions.apply(self.x, weights)
         return sums
 
@@ -51,19 +53,22 @@ class Reading:
         with full_precision(self.x):
             if as_formula():
                 return _product(weights, self.x)
+            sums: Tensor
             sums, self.x = _OverChannels.apply(self.x, weights)
         return sums
 
     def mean_and_largest_position(self) -> Tensor:
         """The mean and the largest of each channel, (B, 2, C); of equal ones the first has the gradient."""
-        if as_formula() or not torch.is_grad_enabled():
-            positions = self.x.flatten(2)
-            largest = positions.max(dim=2).values if torch.is_grad_enabled() else positions.amax(dim=2)
-            return torch.stack([positions.mean(dim=2), largest], dim=1)
+        positions = self.x.flatten(2)
+        if as_formula():
+            return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
         if by_kernels(self.x):
             from saccade.ops.kernels import operators
 
-            return operators.mean_and_largest_position(self.x.flatten(2))
+            return operators.mean_and_largest_position(positions)
+        if not torch.is_grad_enabled():  # nobody asks where: ten times as fast
+            return torch.stack([positions.mean(dim=2), positions.amax(dim=2)], dim=1)
+        found: Tensor
         found, _, self.x = _MeanAndLargest.apply(self.x)
         return found
 
@@ -78,6 +83,7 @@ class Reading:
             return operators.largest_and_mean_channel(self.x, gate)
         if not torch.is_grad_enabled():
             return _largest_and_mean(self.x, gate, None)
+        found: Tensor
         found, _, self.x = _LargestAndMean.apply(self.x, gate)
         return found
 

@@ -6,13 +6,17 @@ compared with descriptors that belong to the whole map, (B, L, C): one for each 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.checkpoint import checkpoint
 
+from saccade.ops.blocks import softmax_backward
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import weighted_sum
+from saccade.ops.parts import new_like
 from saccade.ops.precision import full_precision, wide
 
 _GROUP = 8  # strips
@@ -32,28 +36,97 @@ def strip_weights(strips: Tensor, descriptors: Tensor) -> Tensor:
         return torch.softmax(wide(strips) @ wide(descriptors), dim=-1)
 
 
-def strip_attention(strips: Tensor, descriptors: Tensor, *, lean: bool = False) -> Tensor:
+def strip_attention(strips: Tensor, descriptors: Tensor) -> Tensor:
     """Each channel's average of the channels of its strip: (B, S, C, L) in the precision of `strips`.
 
     PyTorch's fused attention, with channels as the sequence, strips as heads, and the descriptors as keys that all
-    heads share; memory S C L. Or, with `lean`, a few strips at a time, whose weights the backward pass makes again.
+    heads share; memory S C L.
     """
     if by_definition():
         return weighted_sum(strip_weights(strips, descriptors), strips)
-    if lean:
-        return _in_groups(strips, descriptors)
     with full_precision(strips):
         query = wide(strips).contiguous()
         key = wide(descriptors).mT.contiguous().expand(-1, strips.shape[1], -1, -1)
         return scaled_dot_product_attention(query, key, query, scale=1.0).to(strips.dtype)
 
 
-def _in_groups(strips: Tensor, descriptors: Tensor) -> Tensor:
-    def attend(group: Tensor, seen: Tensor) -> Tensor:
-        return weighted_sum(strip_weights(group, seen), group)
+def add_strips(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+    """The map plus gamma times the averages of its columns and of its rows, a few strips at a time.
 
-    groups = torch.split(strips, _GROUP, dim=1)
-    shared = descriptors.shape[1] == 1
-    seen = [descriptors] * len(groups) if shared else torch.split(descriptors, _GROUP, dim=1)
-    made = [checkpoint(attend, *pair, use_reentrant=False) for pair in zip(groups, seen, strict=True)]
-    return torch.cat(made, dim=1)
+    Weights are made again in the backward pass, and nothing of the size of the map is kept but the map itself.
+
+    Args:
+        x: (B, C, H, W).
+        of_rows: What columns are compared with, (B, 1 or W, H, C).
+        of_columns: What rows are compared with, (B, 1 or H, W, C).
+        gamma: One number.
+    """
+    if by_definition():
+        return _by_definition(x, of_rows, of_columns, gamma)
+    with full_precision(x):
+        y: Tensor = _AddStrips.apply(x, of_rows, of_columns, gamma.to(x.dtype))
+    return y
+
+
+def columns_of(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, W, C, H)."""
+    return x.permute(0, 3, 1, 2)
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H, C, W)."""
+    return x.permute(0, 2, 1, 3)
+
+
+def _by_definition(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+    down, across = columns_of(x), rows_of(x)
+    columns = weighted_sum(strip_weights(down, of_rows), down).permute(0, 2, 3, 1)
+    rows = weighted_sum(strip_weights(across, of_columns), across).permute(0, 2, 1, 3)
+    return x + gamma.to(x.dtype) * (columns + rows)
+
+
+class _AddStrips(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+        y = new_like(x).copy_(x)
+        for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+            for group, seen in _groups(turned(x), descriptors):
+                strips = turned(x)[:, group].contiguous()
+                turned(y)[:, group] += gamma * weighted_sum(strip_weights(strips, descriptors[:, seen]), strips)
+        return y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        x, of_rows, of_columns, gamma = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
+            # As views: descriptors are made of the map, and what goes through them is not to be counted twice.
+            views = [tensor.view_as(tensor) for tensor in ctx.saved_tensors]
+            return torch.autograd.grad(_by_definition(*views), views, grad, create_graph=True)
+        of_x, of_gamma = new_like(x).copy_(grad), torch.zeros_like(wide(gamma))
+        of_descriptors = []
+        for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+            sums = torch.zeros_like(wide(descriptors))
+            for group, seen in _groups(turned(x), descriptors):
+                strips, towards = turned(x)[:, group].contiguous(), turned(grad)[:, group].contiguous()
+                weights = strip_weights(strips, descriptors[:, seen])
+                narrow = weights.to(strips.dtype)
+                of_gamma += (towards * weighted_sum(weights, strips)).sum(dtype=of_gamma.dtype)
+                towards = towards * gamma
+                slopes = softmax_backward(wide(towards @ strips.mT), weights, -1, weights.dtype)
+                of_strips = narrow.mT @ towards + (slopes @ wide(descriptors[:, seen]).mT).to(strips.dtype)
+                turned(of_x)[:, group] += of_strips
+                of_seen = wide(strips).mT @ slopes
+                sums[:, seen] += of_seen.sum(dim=1, keepdim=True) if sums.shape[1] == 1 else of_seen
+            of_descriptors.append(sums.to(descriptors.dtype))
+        return of_x, *of_descriptors, of_gamma.to(gamma.dtype)
+
+
+def _groups(strips: Tensor, descriptors: Tensor) -> Iterator[tuple[slice, slice]]:
+    """A few strips, and which descriptors they see: their own, or those all share."""
+    for start in range(0, strips.shape[1], _GROUP):
+        group = slice(start, start + _GROUP)
+        yield group, slice(None) if descriptors.shape[1] == 1 else group
