@@ -156,7 +156,8 @@ class DoubleAttention(Mechanism):
         """With the last convolution put to the few descriptors, not to the map made of them; the map is read once."""
         self.check(x)
         layers = (self.value, self.gather, self.distribute)
-        weights, biases = map(torch.cat, zip(*(layer.parameters() for layer in layers), strict=True))
+        weights = torch.cat([layer.weight for layer in layers])
+        biases = torch.cat([layer.bias for layer in layers])  # type: ignore[misc]
         made = _CONVOLVE[x.dim() - 2](x, weights, biases).flatten(2)
         value, gather, distribute = torch.split(made, [len(layer.weight) for layer in layers], dim=1)
         gather, distribute = gathering(gather), distributing(distribute)

@@ -127,8 +127,10 @@ class SelfAttention(Mechanism):
         keep = self.training and self.update_u
         query = self._of(self.query, x, keep).flatten(2).mT
         if self.variant == "popular" and not by_definition():
-            key, (weight, bias) = self.key(x).flatten(2).mT, self.value.parameters()
-            return add_attention(x, query, key, self.gamma * weight, self.gamma * bias)
+            assert isinstance(self.value, nn.Conv2d)
+            assert self.value.bias is not None
+            key = self.key(x).flatten(2).mT
+            return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
         key, value = (self._pooled(layer, x, keep).flatten(2).mT for layer in (self.key, self.value))
         gathered = torch.unflatten(softmax_attention(query, key, value).mT, 2, x.shape[2:])
         branch = self._of(self.project, gathered, keep)
