@@ -15,7 +15,7 @@ from torch import nn
 import saccade
 import saccade.ops
 from saccade.comparison.costs import height_of
-from saccade.ops import blocks
+from saccade.ops import blocks, parts
 
 B, C, SIDE = 2, 32, 64
 N = SIDE * SIDE
@@ -46,14 +46,21 @@ def heights(module: nn.Module, x: torch.Tensor) -> tuple[float, float]:
     return height_of(forward, torch.device("cpu")), height_of(both, torch.device("cpu"))
 
 
-# In numbers: forward, and forward with backward. A block of weights is there twice in the backward pass.
+PART = min(C * N, parts.CPU_BYTES // 4)
+
+# In numbers: forward, and forward with backward. Of a block of weights there are the logits and the softmax, and in the
+# backward pass their gradient; of a part of the map a few products.
 FORMULAS: dict[str, tuple[dict[str, object], Callable[[int], float], Callable[[int], float]]] = {
-    "pam": ({}, lambda d: 3 * S + 2 * d * B * N + BLOCK, lambda d: 6 * S + 6 * d * B * N + 2 * BLOCK),
+    "pam": ({}, lambda d: 2 * S + 3 * d * B * N + 2 * BLOCK, lambda d: 5 * S + 6 * d * B * N + 3 * BLOCK),
     "non_local": ({"pairwise": "dot_product", "sub_sample": False, "norm": False}, lambda d: 2 * S, lambda d: 4 * S),
     "cam": ({}, lambda d: S, lambda d: 4 * S),
-    "psa": ({}, lambda d: 2 * S, lambda d: 4 * S),
-    "cbam": ({}, lambda d: 2 * S, lambda d: 6 * S),
-    "bam": ({}, lambda d: 2 * S, lambda d: 6 * S),
+    "psa": ({}, lambda d: S + 2 * PART, lambda d: 2 * S + 4 * PART),
+    "cbam": ({}, lambda d: S + 2 * PART, lambda d: 2 * S + 4 * PART),
+    "bam": ({}, lambda d: S + 2 * PART, lambda d: 2 * S + 5 * PART),
+    "se": ({}, lambda d: S, lambda d: 2 * S + PART),
+    "eca": ({}, lambda d: S, lambda d: 2 * S + PART),
+    "gc": ({}, lambda d: S, lambda d: 2 * S),
+    "simplified_nl": ({}, lambda d: S, lambda d: 2 * S),
 }
 
 
@@ -93,3 +100,33 @@ def test_the_definitions_do_store_the_table() -> None:
     with saccade.ops.definitions():
         forward, _ = heights(module, torch.randn(1, 8, SIDE, SIDE))
     assert forward > MIB * N * N
+
+
+@pytest.mark.parametrize(("name", "options"), [("pam", {}), ("fla", {"lean": True})], ids=str)
+def test_a_compiler_sees_one_operator(name: str, options: dict[str, object]) -> None:
+    """A loop over blocks that it writes out is one whose order it may change: the weights of all would be there."""
+    graphs = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph
+
+    compiled = torch.compile(saccade.create(name, 8, **options), backend=keep, fullgraph=True)
+    compiled(torch.randn(2, 8, 64, 64))
+    (graph,) = graphs
+    called = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert sum("saccade" in target for target in called) == 1
+    assert not any("softmax" in target for target in called)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # by the check itself
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_operators_are_registered_as_torch_asks(layout: torch.memory_format) -> None:
+    """Schema, shapes without data, derivatives, and the traced program at changing sizes, by PyTorch's own checks."""
+    query, key, value = (torch.randn(2, width, 9).mT.requires_grad_() for width in (3, 3, 5))
+    torch.library.opcheck(torch.ops.saccade.attention_in_blocks.default, (query, key, value, 0.5))
+    x = torch.randn(2, 4, 6, 9).contiguous(memory_format=layout).requires_grad_()
+    of_rows, of_columns = torch.randn(2, 1, 6, 4, requires_grad=True), torch.randn(2, 1, 9, 4, requires_grad=True)
+    torch.library.opcheck(
+        torch.ops.saccade.add_strips.default, (x, of_rows, of_columns, torch.ones(1, requires_grad=True))
+    )

@@ -46,9 +46,9 @@ def described(setting: Setting, size: str) -> dict[str, Any]:
 def document(
     rows: Sequence[dict[str, Any]], machine: Mapping[str, Any], limits: Mapping[str, float], not_compiled: str | None
 ) -> dict[str, Any]:
-    """What `--json` prints: rows with the floor and the share of it that was reached."""
+    """What `--json` prints: rows with entries of attention maps, the floor and the share of it that was reached."""
     for row in rows:
-        flops, numbers = _work(row)
+        flops, numbers, row["map_entries"] = _work(row)
         itemsize = torch.finfo(getattr(torch, machine["dtype"])).bits // 8
         for mode, times in zip(MODES, (1, 3), strict=True):
             # Forward reads and writes the map; backward reads both again with a gradient and writes one.
@@ -128,7 +128,7 @@ def draw_growth(cases: Sequence[Case], setting: Setting, path: Path) -> None:
 
 
 _HEADINGS = [
-    "mechanism", "shape", "authors ms", "saccade ms", "ratio", "compiled authors", "compiled saccade",
+    "mechanism", "shape", "map entries", "authors ms", "saccade ms", "ratio", "compiled authors", "compiled saccade",
     "MiB authors", "MiB saccade", "ratio of memory", "share of floor",
 ]  # fmt: skip
 
@@ -143,25 +143,34 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [
         row["name"],
         "x".join(map(str, row["shape"])),
-        both("authors", "ms", ".3g"),
-        both("saccade", "ms", ".3g"),
-        both("saccade", "ratio", ".2f"),
+        f"{row['map_entries']:.3g}",
+        both("authors", "ms", ".4g"),
+        both("saccade", "ms", ".4g"),
+        " / ".join(_with_spread(row[mode]["saccade"]) for mode in MODES),
         both("authors compiled", "ratio", ".2f"),
         both("saccade compiled", "ratio", ".2f"),
-        both("authors", "peak_mib", ".3g"),
+        both("authors", "peak_mib", ".4g"),
         both("saccade", "peak_mib", ".3g"),
         both("saccade", "memory_ratio", ".1f"),
         " / ".join(f"{100 * row[f'{mode}_share']:.0f} %" for mode in MODES),
     ]
 
 
+def _with_spread(form: Mapping[str, Any]) -> str:
+    low, high = form["spread"]
+    return f"{form['ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
 def _caption(found: Mapping[str, Any]) -> str:
-    told = "Each cell: forward / forward and backward. Ratios are to the authors' form, above 1 is faster or leaner."
+    told = (
+        "Each cell: forward / forward and backward. Ratios are to the authors' form, above 1 is faster or leaner; in "
+        "brackets the middle half of the rounds."
+    )
     return told if found["not_compiled"] is None else f"{told} Compiled forms: not measured, {found['not_compiled']}."
 
 
-def _work(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Floating-point operations of the lean form and numbers in the map."""
+def _work(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Floating-point operations of the lean form, numbers in the map, and entries of the attention maps."""
     from torch.utils.flop_counter import FlopCounterMode
 
     shape = row["shape"]
@@ -169,11 +178,21 @@ def _work(row: Mapping[str, Any]) -> tuple[int, int]:
         module = create(row["mechanism"], shape[1], **row.get("options", {})).eval()
         for layer in row.get("without", ()):
             setattr(module, layer, torch.nn.Identity())
-        module(torch.empty(shape))
-    numbers = 1
-    for length in shape:
-        numbers *= length
-    return counter.get_total_flops(), numbers
+        x = torch.empty(shape)
+        module(x)
+        return counter.get_total_flops(), x.numel(), _entries(row["mechanism"], module, x)
+
+
+def _entries(mechanism: str, module: Any, x: torch.Tensor) -> int:
+    """Of the maps that say what is attended to, as the mechanism defines them, whether or not they are ever made."""
+    if mechanism == "a2":  # two maps over its descriptors
+        return int(2 * module.gather(x).numel())
+    if mechanism == "gsop":
+        return int(len(x) * module.dim**2)
+    if mechanism == "psa":  # one map in each branch
+        return int(2 * x[:, 0].numel())
+    parts = [part for part in (module, *module.children()) if hasattr(part, "attention")]
+    return sum(part.attention(x).numel() for part in parts)
 
 
 def _cpu() -> str:
@@ -185,12 +204,12 @@ def _cpu() -> str:
 
 
 def main() -> None:
-    """``python -m saccade.bench.results RESULTS.json PAGE.md ...`` writes the table into pages."""
+    """``python -m saccade.bench.results RESULTS.json ... PAGE.md ...`` writes one table of all rows into pages."""
     import sys
 
-    results, *pages = sys.argv[1:]
-    found = json.loads(Path(results).read_text(encoding="utf-8"))
-    for page in pages:
+    documents = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:] if name.endswith(".json")]
+    found = documents[0] | {"rows": [row for document in documents for row in document["rows"]]}
+    for page in (name for name in sys.argv[1:] if name.endswith(".md")):
         into_page(found, Path(page))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 from saccade.ops.precision import full_precision, wide
 
@@ -46,7 +47,8 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
     The result lies in memory channel first, as (B, E, N).
     """
     with full_precision(query):
-        found: Tensor = _SoftmaxAttention.apply(query, key, value, scale)
+        attend = _whole if torch.compiler.is_compiling() else _SoftmaxAttention.apply
+        found: Tensor = attend(query, key, value, scale)
     return found
 
 
@@ -71,8 +73,8 @@ def backward(
     """The gradients of queries, keys and, if wanted, values; each block's weights made again."""
     narrow, query, key = query, wide(query), wide(key)
     of_query = torch.empty_like(query)
-    of_key = torch.zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
-    of_value = torch.zeros_like(wide(value).mT) if of_values else None
+    of_key = _zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
+    of_value = _zeros_like(wide(value).mT) if of_values else None
     for samples, rows in _blocks_of(query, key):
         scaled, towards = query[samples, rows] * scale, grad[samples, rows]
         weights = (scaled @ key[samples].mT).softmax(dim=-1)
@@ -84,6 +86,10 @@ def backward(
         del weights, slopes
     of_narrow = of_query.to(narrow.dtype), of_key.mT.to(narrow.dtype)
     return *of_narrow, None if of_value is None else of_value.mT.to(value.dtype)
+
+
+def _zeros_like(x: Tensor) -> Tensor:
+    return torch.zeros_like(x, memory_format=torch.contiguous_format)
 
 
 class _SoftmaxAttention(torch.autograd.Function):
@@ -103,6 +109,47 @@ class _SoftmaxAttention(torch.autograd.Function):
             return (*gradients_by_definition(query, key, value, ctx.scale, grad), None)
         with full_precision(query):
             return (*backward(query, key, value, ctx.scale, grad, of_values=ctx.needs_input_grad[2]), None)
+
+
+# A compiler would write out the loop, and keep the weights of many blocks at a time. As one operator it stays closed.
+
+
+@custom_op("saccade::attention_in_blocks", mutates_args=())
+def _whole(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    return forward(query, key, value, scale)
+
+
+@custom_op("saccade::attention_in_blocks_backward", mutates_args=())
+def _whole_backward(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    of_query, of_key, of_value = backward(query, key, value, scale, grad)
+    assert of_value is not None
+    return of_query, of_key, of_value
+
+
+@_whole.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    return value.new_empty(value.shape[0], value.shape[2], query.shape[1]).mT
+
+
+@_whole_backward.register_fake
+def _(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    of_key, of_value = (torch.empty_like(t.mT, memory_format=torch.contiguous_format).mT for t in (key, value))
+    return torch.empty_like(query), of_key, of_value
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.scale = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    query, key, value = ctx.saved_tensors
+    return (*_whole_backward(query, key, value, ctx.scale, grad), None)
+
+
+_whole.register_autograd(_differentiate, setup_context=_keep)
 
 
 def gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 from torch.nn.functional import scaled_dot_product_attention
 
 from saccade.ops.blocks import softmax_backward
@@ -64,7 +65,8 @@ def add_strips(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) ->
     if by_definition():
         return _by_definition(x, of_rows, of_columns, gamma)
     with full_precision(x):
-        y: Tensor = _AddStrips.apply(x, of_rows, of_columns, gamma.to(x.dtype))
+        attend = _whole if torch.compiler.is_compiling() else _AddStrips.apply
+        y: Tensor = attend(x, of_rows, of_columns, gamma.to(x.dtype))
     return y
 
 
@@ -85,15 +87,40 @@ def _by_definition(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor
     return x + gamma.to(x.dtype) * (columns + rows)
 
 
+def _forward(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+    y = new_like(x).copy_(x)
+    for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+        for group, seen in _groups(turned(x), descriptors):
+            strips = turned(x)[:, group].contiguous()
+            turned(y)[:, group] += gamma * weighted_sum(strip_weights(strips, descriptors[:, seen]), strips)
+    return y
+
+
+def _backward(
+    x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    of_x, of_gamma = new_like(x).copy_(grad), torch.zeros_like(wide(gamma))
+    of_descriptors = []
+    for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+        sums = torch.zeros_like(wide(descriptors))
+        for group, seen in _groups(turned(x), descriptors):
+            strips, towards = turned(x)[:, group].contiguous(), turned(grad)[:, group].contiguous()
+            weights = strip_weights(strips, descriptors[:, seen])
+            of_gamma += (towards * weighted_sum(weights, strips)).sum(dtype=of_gamma.dtype)
+            towards = towards * gamma
+            slopes = softmax_backward(wide(towards @ strips.mT), weights, -1, weights.dtype)
+            turned(of_x)[:, group] += weights.to(strips.dtype).mT @ towards
+            turned(of_x)[:, group] += (slopes @ wide(descriptors[:, seen]).mT).to(strips.dtype)
+            of_seen = wide(strips).mT @ slopes
+            sums[:, seen] += of_seen.sum(dim=1, keepdim=True) if sums.shape[1] == 1 else of_seen
+        of_descriptors.append(sums.to(descriptors.dtype))
+    return of_x, of_descriptors[0], of_descriptors[1], of_gamma.to(gamma.dtype)
+
+
 class _AddStrips(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
-        y = new_like(x).copy_(x)
-        for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
-            for group, seen in _groups(turned(x), descriptors):
-                strips = turned(x)[:, group].contiguous()
-                turned(y)[:, group] += gamma * weighted_sum(strip_weights(strips, descriptors[:, seen]), strips)
-        return y
+        return _forward(x, of_rows, of_columns, gamma)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -101,28 +128,45 @@ class _AddStrips(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        x, of_rows, of_columns, gamma = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
             # As views: descriptors are made of the map, and what goes through them is not to be counted twice.
             views = [tensor.view_as(tensor) for tensor in ctx.saved_tensors]
             return torch.autograd.grad(_by_definition(*views), views, grad, create_graph=True)
-        of_x, of_gamma = new_like(x).copy_(grad), torch.zeros_like(wide(gamma))
-        of_descriptors = []
-        for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
-            sums = torch.zeros_like(wide(descriptors))
-            for group, seen in _groups(turned(x), descriptors):
-                strips, towards = turned(x)[:, group].contiguous(), turned(grad)[:, group].contiguous()
-                weights = strip_weights(strips, descriptors[:, seen])
-                narrow = weights.to(strips.dtype)
-                of_gamma += (towards * weighted_sum(weights, strips)).sum(dtype=of_gamma.dtype)
-                towards = towards * gamma
-                slopes = softmax_backward(wide(towards @ strips.mT), weights, -1, weights.dtype)
-                of_strips = narrow.mT @ towards + (slopes @ wide(descriptors[:, seen]).mT).to(strips.dtype)
-                turned(of_x)[:, group] += of_strips
-                of_seen = wide(strips).mT @ slopes
-                sums[:, seen] += of_seen.sum(dim=1, keepdim=True) if sums.shape[1] == 1 else of_seen
-            of_descriptors.append(sums.to(descriptors.dtype))
-        return of_x, *of_descriptors, of_gamma.to(gamma.dtype)
+        x, of_rows, of_columns, gamma = ctx.saved_tensors
+        return _backward(x, of_rows, of_columns, gamma, grad)
+
+
+# As one operator, for the reason given in `saccade.ops.blocks`.
+
+
+@custom_op("saccade::add_strips", mutates_args=())
+def _whole(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+    return _forward(x, of_rows, of_columns, gamma)
+
+
+@custom_op("saccade::add_strips_backward", mutates_args=())
+def _whole_backward(
+    x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return _backward(x, of_rows, of_columns, gamma, grad)
+
+
+@_whole.register_fake
+def _(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
+    return new_like(x)
+
+
+@_whole_backward.register_fake
+def _(
+    x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return new_like(x), torch.empty_like(of_rows), torch.empty_like(of_columns), torch.empty_like(gamma)
+
+
+_whole.register_autograd(
+    lambda ctx, grad: _whole_backward(*ctx.saved_tensors, grad),
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+)
 
 
 def _groups(strips: Tensor, descriptors: Tensor) -> Iterator[tuple[slice, slice]]:
