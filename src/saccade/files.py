@@ -11,6 +11,8 @@ from typing import Any
 
 from saccade.errors import InputError
 
+LOCK = ".lock"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -47,3 +49,39 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as cause:
         raise InputError(f"{path} is not valid JSON ({cause})", "delete it, or restore it from a copy") from cause
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for this process; the system lets go of it however the process ends.
+
+    Args:
+        folder: Made if it is not there.
+        what: What is done in it, for the message to a second process: ``"comparison"``.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / LOCK, "a+b")  # noqa: SIM115 (held until the end)
+    except OSError as cause:
+        raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
+    try:
+        _lock(handle.fileno())
+    except OSError as cause:
+        handle.close()
+        raise InputError(f"another {what} is running in {folder}", "wait for it, or choose another --out") from cause
+    with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

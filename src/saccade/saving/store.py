@@ -176,16 +176,36 @@ def _other(path: Path, network: nn.Module, what: str) -> InputError:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def is_saved(path: Path) -> bool:
+    """Whether `saccade.save` or a training run wrote it."""
+    if path.is_dir():
+        return True
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return HEADER in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a file of ours says beside the tensors.
+
+    Raises:
+        InputError: No such file, or another kind of file.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get("saccade", "null")
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            found = {name: opened.get_tensor(name) for name in opened.keys() if tensors}  # noqa: SIM118 (no mapping)
         header = json.loads(text)
         if isinstance(header, dict) and "run" in header:  # a checkpoint, of which only the network is wanted
-            tensors = _network_in(tensors)
+            found = _network_in(found)
     except (SafetensorError, OSError, json.JSONDecodeError) as cause:
         raise InputError(
             f"{path}: cannot be read as safetensors ({cause})", "it may be truncated, or of another format"
@@ -199,7 +219,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path}: written by saccade {header['saccade']} in format {header['format']}; this is {_FORMAT}",
             "install that version",
         )
-    return header, tensors
+    return header, found
 
 
 def _network_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

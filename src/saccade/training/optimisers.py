@@ -23,6 +23,9 @@ def optimiser_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = parameter_groups(
         model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, gate_lr_factor=recipe.gate_lr_factor
     )
+    for group in groups:
+        if recipe.decay_norms and group["name"] == "biases and norms":
+            group["weight_decay"] = recipe.weight_decay
     groups = list(_divided(groups, model, recipe.lr_factors))
     if recipe.optimiser == "adamw":  # what timm would make, without the seconds that loading timm takes
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)

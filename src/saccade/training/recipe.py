@@ -30,7 +30,9 @@ class Recipe:
     momentum: float = 0.9
     """Of optimisers that have one."""
     weight_decay: float = 0.02
-    """On tensors of two or more dimensions."""
+    """On tensors of two or more dimensions,"""
+    decay_norms: bool = False
+    """and also on biases and norms."""
     schedule: str = "one-cycle"
     """``one-cycle``, ``cosine``, ``poly``, ``step`` or ``constant``, see :mod:`saccade.training.schedules`."""
     warmup: float = 0.2

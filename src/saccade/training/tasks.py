@@ -33,8 +33,11 @@ class Task(Protocol):
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         """(B, K, 2): numerators and denominators of each image."""
 
-    def metrics(self) -> dict[str, Any]:
-        """Metrics of torchmetrics by name, updated with (predictions, targets); the first one chooses the best."""
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
+        """Metrics of torchmetrics by name, updated with (predictions, targets); the first one chooses the best.
+
+        `by_class` adds one called ``"by class"``, with a value for each.
+        """
 
 
 class Classification:
@@ -58,12 +61,12 @@ class Classification:
         right = (predictions.argmax(dim=1) == targets).long()
         return torch.stack([right, torch.ones_like(right)], dim=1)[:, None].cpu().numpy()
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
         of: Any = require("torchmetrics.classification", extra="train")
         found = {self.metric: of.MulticlassAccuracy(self.num_classes, average="micro")}
         if self.num_classes > 5:
             found["top-5 accuracy"] = of.MulticlassAccuracy(self.num_classes, average="micro", top_k=5)
-        return found
+        return found | ({"by class": of.MulticlassAccuracy(self.num_classes, average="none")} if by_class else {})
 
 
 class Segmentation:
@@ -99,9 +102,11 @@ class Segmentation:
         union = confusion.sum(1) + confusion.sum(2) - hit
         return torch.stack([hit, union], dim=2).cpu().numpy()
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
         of: Any = require("torchmetrics.classification", extra="train")
-        return {self.metric: of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE)}
+        found = {self.metric: of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE)}
+        each = of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE, average="none")
+        return found | ({"by class": each} if by_class else {})
 
 
 def mean_loss(task: Task, logits: Any, targets: Tensor) -> Tensor:

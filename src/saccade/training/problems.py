@@ -1,0 +1,149 @@
+"""What a run is about: the data of a task, the network for it, and what a scored network must know of its images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from saccade.data.layouts import Item, Layout, find_layout
+from saccade.data.samples import ImageSamples, image_names, scoring_transform, training_transform
+from saccade.errors import InputError
+from saccade.networks.named import classification_network
+from saccade.training.tasks import Classification, Task
+
+_WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
+_MIDDLE = 224 / 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which data and which network, as asked."""
+
+    data: str
+    """Folder of the images."""
+    network: str
+    """Name of the network."""
+    backbone: str | None = None
+    """Of networks that are a head on a backbone."""
+    mechanism: str | None = None
+    """Inserted into the network."""
+    at: str | None = None
+    """Where."""
+    pretrained: bool | str = False
+    """timm's weights, or those of a file."""
+    size: int = 224
+    """Side of the images in pixels."""
+    augment: str = "light"
+    """Augmentation of the training images."""
+    split_seed: int = 0
+    """Decides a split that the folder does not give."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 8:
+            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
+        if self.split_seed < 0:
+            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Training or held-out samples.
+
+    Args:
+        samples: A torch Dataset of (image, target).
+        name: What a sample is called.
+        names: Of all samples, where they are files.
+    """
+
+    samples: Dataset[Any]
+    name: Callable[[int], str]
+    names: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with its data.
+
+    Args:
+        task: Loss, predictions and metrics.
+        classes: Their names.
+        train: What is learned from.
+        val: What is scored.
+        network: Makes the network.
+        reading: How images are brought to the network: what must be known to use it.
+        note: What was recognised, for people.
+        split: Names of the held-out files, where the folder was split by a seed.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    train: Side
+    val: Side
+    network: Callable[[], nn.Module]
+    reading: dict[str, Any]
+    note: str
+    split: tuple[str, ...] = field(default=())
+
+    def fingerprint(self) -> str:
+        """Changes with the names of files and classes."""
+        names = "\n".join([*self.classes, "", *self.train.names, "", *self.val.names])
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def find_problem(question: Question, task: Callable[[int], Task] = Classification) -> Problem:
+    """Recognise the data and decide on everything that does not depend on how it is trained.
+
+    Args:
+        question: As asked.
+        task: Makes the task for a number of classes.
+
+    Raises:
+        InputError: Data that cannot be used, or options that make no sense for them.
+    """
+    path = Path(question.data)
+    layout = find_layout(path, question.split_seed)
+    if layout.task != "classification":
+        raise InputError(
+            f"{path} holds masks: it is for segmentation, and {question.network} is a classification network",
+            "give a folder with one folder for each class",
+        )
+    if question.backbone is not None:
+        raise InputError(
+            f"--backbone {question.backbone}: classification networks have no head to be put on one",
+            f"give it as the network: --network {question.backbone}",
+        )
+    return _classification(question, path, layout, task)
+
+
+def _classification(question: Question, path: Path, layout: Layout, task: Callable[[int], Task]) -> Problem:
+    crop = 1.0 if question.augment in _WHOLE else _MIDDLE
+    train = side_of(layout.train, path, training_transform(question.augment, question.size, crop), question.size)
+    val = side_of(layout.val, path, scoring_transform(question.size, crop=crop), question.size)
+
+    def network() -> nn.Module:
+        return classification_network(
+            question.network, len(layout.classes), mechanism=question.mechanism, at=question.at,
+            pretrained=question.pretrained,
+        )  # fmt: skip
+
+    counts = f"{len(layout.classes)} classes, {len(train)} training and {len(val)} held-out images"
+    reading = {"task": "classification", "classes": list(layout.classes), "size": question.size, "crop": crop}
+    split = tuple(val.names) if "split by seed" in layout.said else ()
+    return Problem(
+        task(len(layout.classes)), layout.classes, train, val, network, reading, f"{layout.said}: {counts}", split
+    )
+
+
+def side_of(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+    """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
+    samples = ImageSamples(items, transform, near=2 * size)
+    return Side(samples, samples.name, image_names(items, folder))
