@@ -61,3 +61,16 @@ def run(net, data, how, folder, *, augment=False, images=100, **rest):
     task = task_for(data.task, len(data.classes))
     look = look_at(data, task, device=torch.device("cpu"), batch=how.batch, images=images)
     return train(net, task, ArraySource(data, augment=augment), how, folder, look=look, **rest)
+
+
+def train_frozen(net, data, how, folder, where):
+    """The losses of training with batch norms that do not follow their batches, and no dropout."""
+    net.drop.p = 0.0
+    net.eval()
+    net.train = lambda mode=True: net  # the loop's call of it must not thaw them
+    losses = []
+    train(
+        net, task_for(data.task, len(data.classes)), ArraySource(data), how, folder, where=where,
+        on_step=lambda row: losses.append(row.loss),
+    )  # fmt: skip
+    return losses

@@ -98,14 +98,14 @@ def train(
         overwrite: Delete an earlier training in that folder.
     """
     found = saccade.train(
-        data, network, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained == TIMM or pretrained or False,
-        recipe=recipe, steps=steps, epochs=epochs, batch=batch, accumulate=accumulate, size=size, augment=augment,
-        optimiser=optimiser, learning_rate=learning_rate, lr_factors=_factors(lr_factor), weight_decay=weight_decay,
-        schedule=schedule, warmup=warmup, label_smoothing=label_smoothing, clip=clip, ema=ema, amp=amp,
-        compile=compile or None, patience=patience, evaluate_every=evaluate_every,
-        checkpoint_seconds=checkpoint_seconds, keep=keep, seed=seed, split_seed=split_seed, device=device,
-        workers=workers, tensorboard=tensorboard, out=out, overwrite=overwrite, progress=not settings.quiet,
-        command=settings.command,
+        data, network, backbone=backbone, mechanism=mechanism, at=at,
+        pretrained=pretrained == TIMM or pretrained or False, recipe=recipe, steps=steps, epochs=epochs, batch=batch,
+        accumulate=accumulate, size=size, augment=augment, optimiser=optimiser, learning_rate=learning_rate,
+        lr_factors=_factors(lr_factor), weight_decay=weight_decay, schedule=schedule, warmup=warmup,
+        label_smoothing=label_smoothing, clip=clip, ema=ema, amp=amp, compile=compile or None, patience=patience,
+        evaluate_every=evaluate_every, checkpoint_seconds=checkpoint_seconds, keep=keep, seed=seed,
+        split_seed=split_seed, device=device, workers=workers, tensorboard=tensorboard, out=out, overwrite=overwrite,
+        progress=not settings.quiet, command=settings.command,
     )  # fmt: skip
     return Answer(found.results | {"folder": str(found.folder)}, str(found)) if found.writes else None
 

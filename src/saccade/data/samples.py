@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from saccade.data import Split
 from saccade.data.images import read_image
 from saccade.data.layouts import Item
 from saccade.errors import InputError, near, require
@@ -44,6 +45,30 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
     def name(self, index: int) -> str:
         """The path of a sample."""
         return str(self.items[index].image)
+
+
+class ArraySamples(Dataset[tuple[Tensor, int]]):
+    """(image (3, H, W) uint8, class) of images in memory.
+
+    Args:
+        split: Images and targets.
+        transform: From a Pillow image of mode RGB.
+    """
+
+    def __init__(self, split: Split, transform: Transform) -> None:
+        self.split = split
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.split.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = require("PIL.Image", extra="train").fromarray(self.split.images[index])
+        return self.transform(image), int(self.split.targets[index])
+
+    def name(self, index: int) -> str:
+        """What a sample is called."""
+        return self.split.names[index]
 
 
 def training_transform(name: str, size: int, crop: float = _CROP) -> Transform:

@@ -1,4 +1,4 @@
-"""A classification network by what is typed: a named classifier, a network of timm, a mechanism in it, trained weights."""
+"""A classification network by what is typed: a named classifier or one of timm, a mechanism, trained weights."""
 
 from __future__ import annotations
 

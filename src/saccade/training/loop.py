@@ -232,7 +232,7 @@ def _gradients(
     return total_sum, count_sum, stops > 0
 
 
-_PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_PRECISION: dict[str | None, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _full(logits: Any) -> Any:

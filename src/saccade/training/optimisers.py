@@ -44,7 +44,7 @@ def _divided(
 ) -> Iterator[dict[str, Any]]:
     """The groups, each divided by the first pattern that fits a parameter's name."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    used = set()
+    used: set[str] = set()
     for group in groups:
         parts: dict[str, list[nn.Parameter]] = {}
         for parameter in group["params"]:

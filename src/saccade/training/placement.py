@@ -79,7 +79,7 @@ class Together:
         if self.device.type == "cuda":
             from saccade.insertion import verify
 
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
             verify(model)  # the conversion drops hooks
         wrapped: nn.Module = self.accelerator.prepare_model(model, evaluation_mode=False)
         return wrapped
@@ -120,7 +120,7 @@ def placement(device: str = "auto") -> Placement:
         raise InputError(f"unknown device {device!r}", "use auto, cpu, cuda, or one GPU such as cuda:1")
     if _world_size() == 1:
         return Alone(kind)
-    if kind.index is not None:
+    if ":" in device:
         raise InputError(
             f"device {device!r} is one device, and torchrun started {_world_size()} processes", "use --device cuda"
         )

@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from saccade.data.layouts import Item, Layout, find_layout
-from saccade.data.samples import ImageSamples, image_names, scoring_transform, training_transform
+from saccade.data.cifar import find_cifar
+from saccade.data.layouts import Item, find_layout
+from saccade.data.samples import ArraySamples, ImageSamples, image_names, scoring_transform, training_transform
 from saccade.errors import InputError
 from saccade.networks.named import classification_network
 from saccade.training.tasks import Classification, Task
@@ -109,37 +110,65 @@ def find_problem(question: Question, task: Callable[[int], Task] = Classificatio
     Raises:
         InputError: Data that cannot be used, or options that make no sense for them.
     """
+    if question.backbone is not None:
+        raise InputError(
+            f"--backbone {question.backbone}: classification networks have no head to be put on one",
+            f"give it as the network: --network {question.backbone}",
+        )
     path = Path(question.data)
+    crop = crop_of(question.augment)
+    train = training_transform(question.augment, question.size, crop)
+    val = scoring_transform(question.size, crop=crop)
+    cifar = find_cifar(path)
+    if cifar is not None:
+        sides = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+        return _classification(question, task, cifar.classes, sides, cifar.name)
     layout = find_layout(path, question.split_seed)
     if layout.task != "classification":
         raise InputError(
             f"{path} holds masks: it is for segmentation, and {question.network} is a classification network",
             "give a folder with one folder for each class",
         )
-    if question.backbone is not None:
-        raise InputError(
-            f"--backbone {question.backbone}: classification networks have no head to be put on one",
-            f"give it as the network: --network {question.backbone}",
-        )
-    return _classification(question, path, layout, task)
+    pairs = ((layout.train, train), (layout.val, val))
+    sides = [side_of(items, path, transform, question.size) for items, transform in pairs]
+    return _classification(question, task, layout.classes, sides, layout.said, split="split by seed" in layout.said)
 
 
-def _classification(question: Question, path: Path, layout: Layout, task: Callable[[int], Task]) -> Problem:
-    crop = 1.0 if question.augment in _WHOLE else _MIDDLE
-    train = side_of(layout.train, path, training_transform(question.augment, question.size, crop), question.size)
-    val = side_of(layout.val, path, scoring_transform(question.size, crop=crop), question.size)
+def crop_of(augment: str) -> float:
+    """The part of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
+    return 1.0 if augment in _WHOLE else _MIDDLE
+
+
+def _classification(
+    question: Question,
+    task: Callable[[int], Task],
+    classes: tuple[str, ...],
+    sides: Sequence[Side],
+    said: str,
+    *,
+    split: bool = False,
+) -> Problem:
+    train, val = sides
 
     def network() -> nn.Module:
         return classification_network(
-            question.network, len(layout.classes), mechanism=question.mechanism, at=question.at,
+            question.network, len(classes), mechanism=question.mechanism, at=question.at,
             pretrained=question.pretrained,
         )  # fmt: skip
 
-    counts = f"{len(layout.classes)} classes, {len(train)} training and {len(val)} held-out images"
-    reading = {"task": "classification", "classes": list(layout.classes), "size": question.size, "crop": crop}
-    split = tuple(val.names) if "split by seed" in layout.said else ()
+    counts = f"{len(classes)} classes, {len(train)} training and {len(val)} held-out images"
+    reading = {
+        "task": "classification", "classes": list(classes), "size": question.size, "crop": crop_of(question.augment),
+    }  # fmt: skip
     return Problem(
-        task(len(layout.classes)), layout.classes, train, val, network, reading, f"{layout.said}: {counts}", split
+        task(len(classes)),
+        classes,
+        train,
+        val,
+        network,
+        reading,
+        f"{said}: {counts}",
+        tuple(val.names) if split else (),
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -52,7 +51,7 @@ class Share:
     processes: int = 1
     parts: int = 1
 
-    def of(self, batch: Sequence[Any]) -> list[Sequence[Any]]:
+    def of(self, batch: list[Key]) -> list[list[Key]]:
         """The parts of this process."""
         mine = batch[self.index :: self.processes]
         size = len(mine) // self.parts
@@ -160,7 +159,7 @@ class LoaderSource:
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
         return keys_at(recipe, step, _length(self.dataset))
 
-    def _batches(self, keys: Iterator[Sequence[Key]], seed: int) -> Iterator[Batch]:
+    def _batches(self, keys: Iterator[list[Key]], seed: int) -> Iterator[Batch]:
         loader = DataLoader(
             _Seeded(self.dataset, seed), batch_sampler=keys, num_workers=self.workers, collate_fn=_collated,
             pin_memory=self.pin, worker_init_fn=_leave_signals, generator=torch.Generator(),
@@ -183,8 +182,7 @@ def keys_at(recipe: Recipe, step: int, count: int) -> list[Key]:
 
 def seed_of(*parts: int) -> int:
     """One seed of 64 bits for a tuple of whole numbers from 0; other tuples, other seeds."""
-    state: NDArray[np.uint64] = np.random.SeedSequence(parts).generate_state(1, np.uint64)
-    return int(state[0])
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
 def cores() -> int:

@@ -55,7 +55,8 @@ class Classification:
         return total, torch.tensor(len(targets), device=total.device)
 
     def predict(self, logits: Any, size: tuple[int, int]) -> Tensor:
-        return logits.float().softmax(dim=1)
+        probabilities: Tensor = logits.float().softmax(dim=1)
+        return probabilities
 
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         right = (predictions.argmax(dim=1) == targets).long()
@@ -89,7 +90,8 @@ class Segmentation:
     def predict(self, logits: Any, size: tuple[int, int]) -> Tensor:
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-        return logits.argmax(dim=1).to(torch.uint8)
+        classes: Tensor = logits.argmax(dim=1).to(torch.uint8)
+        return classes
 
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         valid = targets != IGNORE

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saccade.data.cifar import find_cifar
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item, held_out_folder, images_in, labelled_images, listed
-from saccade.data.samples import Transform, scoring_transform
+from saccade.data.samples import ArraySamples, Transform, scoring_transform
 from saccade.errors import InputError, require
 from saccade.files import read_json, replacing
 from saccade.saving.store import load, network_file, read_header
 from saccade.training.evaluation import measure, predicted
 from saccade.training.folder import SPLIT
 from saccade.training.placement import placement
-from saccade.training.problems import side_of
+from saccade.training.problems import Side, side_of
 from saccade.training.run import reading_processes
 from saccade.training.sources import LoaderSource, Share, cores
 from saccade.training.tasks import Classification
@@ -119,22 +120,32 @@ def evaluate_network(
         InputError: Something given is wrong, or an image cannot be read.
     """
     ready, where, path = open_run(model), placement(device), Path(data)
-    items, what = _held_out(path, ready)
-    side = side_of(items, path, ready.transform, ready.size)
+    side, there, what = _held_out(path, ready)
     workers = reading_processes(where) if workers is None else workers
     source = LoaderSource(side.samples, workers=workers, name=side.name, device=where.device)
     task = Classification(len(ready.classes))
     net = ready.net.to(where.device).to(memory_format=torch.channels_last)
     batches = source.once(batch, Share(where.index, where.processes))
     found = measure(net, task.metrics(by_class=True), task, batches, where)
-    there = {item.target for item in items}
     values = dict(zip(ready.classes, found.pop("by class").tolist(), strict=True))
     by_class = {name: value for index, (name, value) in enumerate(values.items()) if index in there}
-    results = {"file": str(ready.file), "data": str(path), "what": what, "images": len(items), "scores": found}
+    results = {"file": str(ready.file), "data": str(path), "what": what, "images": len(side), "scores": found}
     return Evaluation({**results, "by_class": by_class}, where.index == 0)
 
 
-def _held_out(path: Path, ready: Ready) -> tuple[tuple[Item, ...], str]:
+def _held_out(path: Path, ready: Ready) -> tuple[Side, set[int], str]:
+    """The images to score, the classes that are among them, and which they are, in words."""
+    cifar = find_cifar(path)
+    if cifar is not None:
+        samples = ArraySamples(cifar.val, ready.transform)
+        if cifar.classes != ready.classes:
+            raise InputError(f"{path} is {cifar.name}, whose classes the network does not know")
+        return Side(samples, samples.name), set(cifar.val.targets.tolist()), "the test images"
+    items, what = _held_out_files(path, ready)
+    return side_of(items, path, ready.transform, ready.size), {int(str(item.target)) for item in items}, what
+
+
+def _held_out_files(path: Path, ready: Ready) -> tuple[tuple[Item, ...], str]:
     side = held_out_folder(path)
     if side is not None:
         return labelled_images(side, ready.classes), f"those of {side.name}/"
