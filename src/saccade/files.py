@@ -13,6 +13,8 @@ from saccade.errors import InputError
 
 LOCK = ".lock"
 
+_HELD: set[Path] = set()  # by this process, which the system would not refuse a second lock
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -62,18 +64,25 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     Raises:
         InputError: Another process holds it, or it cannot be written.
     """
+    refusal = InputError(f"another {what} is running in {folder}", "wait for it, or choose another --out")
+    name = folder.resolve()
+    if name in _HELD:
+        raise refusal
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = open(folder / LOCK, "a+b")  # noqa: SIM115 (held until the end)
     except OSError as cause:
         raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
-    try:
-        _lock(handle.fileno())
-    except OSError as cause:
-        handle.close()
-        raise InputError(f"another {what} is running in {folder}", "wait for it, or choose another --out") from cause
     with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
-        yield
+        try:
+            _lock(handle.fileno())
+        except OSError as cause:
+            raise refusal from cause
+        _HELD.add(name)
+        try:
+            yield
+        finally:
+            _HELD.discard(name)
 
 
 def _lock(descriptor: int) -> None:
@@ -84,4 +93,5 @@ def _lock(descriptor: int) -> None:
     else:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Not flock: children, such as those that read images, would go on holding it when this process is killed.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from saccade.comparison.settings import Settings, clear, refuse
-from saccade.files import locked
-from saccade.files import write_json
+from saccade.files import locked, write_json
 
 ASKED = Settings(
     data=None, mechanisms=("none", "se"), backbone="notes", pretrained=False, at=None, seeds=3, steps=10, epochs=None,

@@ -12,7 +12,6 @@ from saccade.training.placement import Alone, placement
 
 from .two_processes import found
 
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -132,17 +132,20 @@ def train_network(
     )  # fmt: skip
     folder = Path(out) if out is not None else Path("saccade-train") / Path(question.data).name
     run = RunFolder(folder, question, decided, problem)
+    finished = run.result() is not None and not overwrite
+    net = None if finished else run.network()  # before a folder is made: the corrected call would find it taken
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
             run.claim(overwrite=overwrite, command=command)
         where.wait()
-        found = run.result()
-        if found is None:
+        if net is not None:
             lines = published.lines() if recipe != "default" else []
-            _carry_out(run, where, workers, tensorboard, progress and where.index == 0, lines)
-            found = run.result() or {}
-    return Training(folder, found, where.index == 0)
+            _carry_out(
+                run, net, where, workers=reading_processes(where) if workers is None else workers,
+                tensorboard=tensorboard, shown=progress and where.index == 0, said=lines,
+            )  # fmt: skip
+    return Training(folder, run.result() or {}, where.index == 0)
 
 
 def decide(
@@ -181,12 +184,16 @@ def decide(
 
 
 def _carry_out(
-    run: RunFolder, where: Placement, workers: int | None, tensorboard: bool, shown: bool, said: list[str]
+    run: RunFolder,
+    net: nn.Module,
+    where: Placement,
+    workers: int | None,
+    tensorboard: bool,
+    shown: bool,
+    said: list[str],
 ) -> None:
     problem, recipe = run.problem, run.recipe
-    net = run.network()
     run.record(net, where)
-    workers = reading_processes(where) if workers is None else workers
     source = LoaderSource(problem.train.samples, workers=workers, name=problem.train.name, device=where.device)
     with (
         stop_on_signals() as should_stop,
