@@ -345,3 +345,30 @@ def test_the_recipe_of_a_paper_decays_norms_too(pictures, tmp_path):
         decays = {group["weight_decay"] for group in groups}
         assert decays == ({how.weight_decay} if how.decay_norms else {how.weight_decay, 0.0})
         assert all("(" in line for line in published.lines())
+
+
+class Colours(torch.utils.data.Dataset):
+    """A data set of one's own: float images whose class is their sign."""
+
+    def __init__(self, count, classes=None):
+        self.count = count
+        if classes:
+            self.classes = classes
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return torch.randn(3, 32, 48) * 0.1 + (index % 2), index % 2
+
+
+def test_any_two_datasets_are_trained_on(tmp_path):
+    how = {"batch": 8, "steps": 30, "device": "cpu", "workers": 0, "progress": False, "evaluate_every": 10}
+    with pytest.raises(ValueError, match=r"Colours does not say its classes\nhint: name them"):
+        saccade.train((Colours(16), Colours(8)), "test_resnet", out=tmp_path / "out", **how)
+    pair = (Colours(16, ["low", "high"]), Colours(8))
+    found = saccade.train(pair, "test_resnet", out=tmp_path / "out", **how)
+    assert found.results["best"] == 1
+    assert saccade.load(tmp_path / "out").fc.out_features == 2
+    with pytest.raises(ValueError, match="holds a network, but not its classes"):
+        saccade.evaluate(tmp_path, tmp_path / "out")

@@ -98,13 +98,13 @@ class RunFolder:
         """
         torch.manual_seed(self.recipe.seed)
         net = self.problem.network()
-        size = self.question.size
+        height, width = self.problem.shape
         try:
             with torch.inference_mode():
-                net.eval()(torch.zeros(1, 3, size, size))
+                net.eval()(torch.zeros(1, 3, height, width))
         except Exception as cause:  # whatever a network says of a size it cannot take
             raise InputError(
-                f"{self.question.network} cannot work on images of {size} x {size} ({cause})",
+                f"{self.question.network} cannot work on images of {height} x {width} ({cause})",
                 "choose another --size, --network or --at",
             ) from cause
         return net

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.cifar import find_cifar
@@ -82,6 +83,7 @@ class Problem:
         network: Makes the network.
         reading: How images are brought to the network: what must be known to use it.
         note: What was recognised, for people.
+        shape: Height and width of the images.
         split: Names of the held-out files, where the folder was split by a seed.
     """
 
@@ -90,13 +92,15 @@ class Problem:
     train: Side
     val: Side
     network: Callable[[], nn.Module]
-    reading: dict[str, Any]
+    reading: dict[str, Any] | None
     note: str
+    shape: tuple[int, int]
     split: tuple[str, ...] = field(default=())
 
     def fingerprint(self) -> str:
         """Changes with the names of files and classes."""
-        names = "\n".join([*self.classes, "", *self.train.names, "", *self.val.names])
+        sides = [[str(len(side)), *side.names] for side in (self.train, self.val)]
+        names = "\n".join([*self.classes, *sides[0], *sides[1]])
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
@@ -134,6 +138,43 @@ def find_problem(question: Question, task: Callable[[int], Task] = Classificatio
     return _classification(question, task, layout.classes, sides, layout.said, split="split by seed" in layout.said)
 
 
+def problem_of(
+    data: tuple[Dataset[Any], Dataset[Any]],
+    question: Question,
+    classes: Sequence[str] | None,
+    task: Callable[[int], Task] = Classification,
+) -> Problem:
+    """A problem of any two torch Datasets, training and held-out, that give (image, class).
+
+    Images are uint8 (3, H, W), or floats as the network is to read them.
+
+    Raises:
+        InputError: Samples of another kind, or classes that neither `classes` nor the data set names.
+    """
+    train, val = data
+    names = classes or getattr(train, "classes", None)
+    if not names:
+        raise InputError(f"{type(train).__name__} does not say its classes", "name them: classes=[...]")
+    image = train[0][0]
+    if not isinstance(image, Tensor) or image.dim() != 3:
+        raise InputError(
+            f"{type(train).__name__}: expected tensors (3, H, W) as images; received {type(image).__name__}",
+            "end its transform with torchvision.transforms.v2.PILToTensor()",
+        )
+    sides = [Side(one, f"{what} sample {{}}".format) for one, what in ((train, "training"), (val, "held-out"))]
+    note = f"{type(train).__name__}: {len(names)} classes, {len(sides[0])} training and {len(sides[1])} held-out images"
+    shape = (int(image.shape[1]), int(image.shape[2]))
+    network = _network_for(question, len(names))
+    return Problem(task(len(names)), tuple(map(str, names)), sides[0], sides[1], network, None, note, shape)
+
+
+def _network_for(question: Question, num_classes: int) -> Callable[[], nn.Module]:
+    return partial(
+        classification_network, question.network, num_classes, mechanism=question.mechanism, at=question.at,
+        pretrained=question.pretrained,
+    )  # fmt: skip
+
+
 def crop_of(augment: str) -> float:
     """The part of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
     return 1.0 if augment in _WHOLE else _MIDDLE
@@ -150,12 +191,6 @@ def _classification(
 ) -> Problem:
     train, val = sides
 
-    def network() -> nn.Module:
-        return classification_network(
-            question.network, len(classes), mechanism=question.mechanism, at=question.at,
-            pretrained=question.pretrained,
-        )  # fmt: skip
-
     counts = f"{len(classes)} classes, {len(train)} training and {len(val)} held-out images"
     reading = {
         "task": "classification", "classes": list(classes), "size": question.size, "crop": crop_of(question.augment),
@@ -165,9 +200,10 @@ def _classification(
         classes,
         train,
         val,
-        network,
+        _network_for(question, len(classes)),
         reading,
         f"{said}: {counts}",
+        (question.size, question.size),
         tuple(val.names) if split else (),
     )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import Dataset
 
 from saccade.errors import InputError, near, require
 from saccade.files import locked
@@ -19,7 +22,7 @@ from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
 from saccade.training.loop import Interrupted, Look, train
 from saccade.training.placement import Placement, placement
-from saccade.training.problems import Problem, Question, find_problem
+from saccade.training.problems import Problem, Question, find_problem, problem_of
 from saccade.training.progress import Progress, duration
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import Published, find_recipe
@@ -56,9 +59,10 @@ class Training:
 
 
 def train_network(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | tuple[Dataset[Any], Dataset[Any]],
     network: str,
     *,
+    classes: Sequence[str] | None = None,
     backbone: str | None = None,
     mechanism: str | None = None,
     at: str | None = None,
@@ -86,8 +90,11 @@ def train_network(
     is divided by the number of samples of all of them.
 
     Args:
-        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`.
+        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`; or two
+            torch Datasets, training and held-out, that give (image (3, H, W), class). Their images are uint8, or floats
+            as the network is to read them; `size` and `augment` are then theirs to decide.
         network: A name of :func:`saccade.classifier` or of timm.
+        classes: Names, for Datasets that do not say their own.
         backbone: Of networks that are a head on a backbone.
         mechanism: Inserted into a network of timm, as the identity.
         at: Where it goes.
@@ -118,14 +125,17 @@ def train_network(
     for package in ("timm", "torchvision", "torchmetrics", "PIL"):
         require(package, extra="train")
     published = find_recipe(recipe)
+    pair = data if isinstance(data, tuple) else None
+    named = type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve())
     question = Question(
-        data=str(Path(data).expanduser().resolve()), network=network, backbone=backbone, mechanism=mechanism, at=at,
+        data=named, network=network, backbone=backbone, mechanism=mechanism, at=at,
         pretrained=pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
         size=size or published.size, augment=augment or published.augment, split_seed=split_seed,
     )  # fmt: skip
     where = placement(device)
     smoothing = float(changes.get("label_smoothing") or 0.0)
-    problem = find_problem(question, lambda classes: Classification(classes, label_smoothing=smoothing))
+    task = partial(Classification, label_smoothing=smoothing)
+    problem = problem_of(pair, question, classes, task) if pair else find_problem(question, task)
     decided = decide(
         published, problem, where, steps=steps, epochs=epochs, batch=batch, seed=seed,
         rate=_PRETRAINED_RATE if pretrained and recipe == "default" else None, changes=changes,
@@ -187,13 +197,15 @@ def _carry_out(
     run: RunFolder,
     net: nn.Module,
     where: Placement,
-    workers: int | None,
+    *,
+    workers: int,
     tensorboard: bool,
     shown: bool,
     said: list[str],
 ) -> None:
     problem, recipe = run.problem, run.recipe
     run.record(net, where)
+    reading = {"reading": problem.reading} if problem.reading else {}
     source = LoaderSource(problem.train.samples, workers=workers, name=problem.train.name, device=where.device)
     with (
         stop_on_signals() as should_stop,
@@ -204,7 +216,7 @@ def _carry_out(
         try:
             state = train(
                 net, problem.task, source, recipe, run.folder, where=where,
-                look=_look(problem, recipe, where, workers), header=header_of(net) | {"reading": problem.reading},
+                look=_look(problem, recipe, where, workers), header=header_of(net) | reading,
                 tensorboard=tensorboard, on_step=showing.on_step, should_stop=should_stop,
             )  # fmt: skip
         except Interrupted as cause:
