@@ -64,10 +64,11 @@ def test_killed_and_told_to_stop_it_ends_as_if_nothing_had_been(pictures, tmp_pa
     torch.set_num_threads(1)
     for number, after in ((signal.SIGKILL, 5), (signal.SIGTERM, 15)):
         process = subprocess.Popen(
-            [*COMMAND, *often], env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
-        )
+            [*COMMAND, *often], env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
         wait_for(lambda n=after: any(int(p.stem) > n for p in checkpoints.glob("[0-9]*.safetensors")), process)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as terminals, torchrun and job schedulers do: to the readers as well
         _, errors = process.communicate(timeout=60)
         assert not (tmp_path / "run" / "result.json").exists()
     assert process.returncode == 1
@@ -98,8 +99,10 @@ def test_two_processes_lose_one_and_go_on(pictures, tmp_path, run):
     )  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("run/checkpoints/*.safetensors"))) > 2, process)
     psutil.Process(process.pid).children()[-1].kill()
-    process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
+    assert "error: another process of this training is gone" in errors
+    assert "hint: the same command goes on from the last checkpoint" in errors
     assert not (tmp_path / "run" / "result.json").exists()
     done = [torchrun("-m", "saccade", "train", *rest) for rest in (often, [*words, "--out", str(tmp_path / "whole")])]
     assert [one.returncode for one in done] == [0, 0], done

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -139,52 +139,52 @@ def train(
     log = Log(folder, state.step, tensorboard=tensorboard and writes)
     saved = time.perf_counter()
 
-    steps = source.steps(recipe, state.step, share)
-    while state.step < recipe.steps and not (recipe.patience and state.stale >= recipe.patience):
-        net.train()
-        started = time.perf_counter()
-        batches = next(steps)
-        waited = time.perf_counter() - started
-        _seed(recipe, state.step, where)
-        factor = rate(state.step, recipe)
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        optimiser.zero_grad(set_to_none=True)
-        total, count, stop = _gradients(net, task, batches, recipe, where, scaler, should_stop())
-        if recipe.clip is not None:
-            scaler.unscale_(optimiser)
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        scaler.step(optimiser)
-        scaler.update()
-        if averaging is not None:
-            averaging.update(model, step=state.step + 1)
-        state.step += 1
-        state.seconds += time.perf_counter() - started
-        state.waiting += waited
-        loss = total / max(count, 1.0)
-        if not math.isfinite(loss):
-            raise _diverged(loss, recipe, factor, source, kept, state.step - 1)
-        state.total, state.count = state.total + total, state.count + count
+    with closing(source.steps(recipe, state.step, share)) as steps:
+        while state.step < recipe.steps and not (recipe.patience and state.stale >= recipe.patience):
+            net.train()
+            started = time.perf_counter()
+            batches = next(steps)
+            waited = time.perf_counter() - started
+            _seed(recipe, state.step, where)
+            factor = rate(state.step, recipe)
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            optimiser.zero_grad(set_to_none=True)
+            total, count, stop = _gradients(net, task, batches, recipe, where, scaler, should_stop())
+            if recipe.clip is not None:
+                scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            scaler.step(optimiser)
+            scaler.update()
+            if averaging is not None:
+                averaging.update(model, step=state.step + 1)
+            state.step += 1
+            state.seconds += time.perf_counter() - started
+            state.waiting += waited
+            loss = total / max(count, 1.0)
+            if not math.isfinite(loss):
+                raise _diverged(loss, recipe, factor, source, kept, state.step - 1)
+            state.total, state.count = state.total + total, state.count + count
 
-        last = state.step == recipe.steps
-        looking = bool(look and recipe.evaluate_every and (state.step % recipe.evaluate_every == 0 or last))
-        scores: Mapping[str, float] = {}
-        if look is not None and looking:
-            scores = look(trained.shown)
-            if state.look(scores) and writes and header is not None:
-                save_weights(trained.shown, folder / BEST, header)
-        row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
-        if looking or last or state.step % recipe.log_every == 0:
-            log.write(row.over(state.total / max(state.count, 1.0)), model)
-            state.total = state.count = 0.0
-        on_step(row)
-        if writes and not last and (stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
-            log.flush()
-            kept.save(trained, asdict(state))
-            saved = time.perf_counter()
-        if stop and not last:
-            where.wait()  # the file must be there when the others leave: who started them may end them all
-            raise Interrupted
+            last = state.step == recipe.steps
+            looking = bool(look and recipe.evaluate_every and (state.step % recipe.evaluate_every == 0 or last))
+            scores: Mapping[str, float] = {}
+            if look is not None and looking:
+                scores = look(trained.shown)
+                if state.look(scores) and writes and header is not None:
+                    save_weights(trained.shown, folder / BEST, header)
+            row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
+            if looking or last or state.step % recipe.log_every == 0:
+                log.write(row.over(state.total / max(state.count, 1.0)), model)
+                state.total = state.count = 0.0
+            on_step(row)
+            if writes and not last and (stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
+                log.flush()
+                kept.save(trained, asdict(state))
+                saved = time.perf_counter()
+            if stop and not last:
+                where.wait()  # the file must be there when the others leave: who started them may end them all
+                raise Interrupted
 
     if averaging is not None:
         model.load_state_dict(averaging.module.state_dict())

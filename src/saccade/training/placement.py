@@ -9,6 +9,7 @@ whole Python process, where ours is one of a run.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -69,6 +70,7 @@ class Together:
 
     def __init__(self, device: str) -> None:
         accelerate: Any = require("accelerate", extra="train")
+        _meet_again(device)
         self.accelerator = accelerate.Accelerator(cpu=device == "cpu")
         self.device: torch.device = self.accelerator.device
         self.processes: int = self.accelerator.num_processes
@@ -125,6 +127,27 @@ def placement(device: str = "auto") -> Placement:
             f"device {device!r} is one device, and torchrun started {_world_size()} processes", "use --device cuda"
         )
     return Together(device)
+
+
+def _meet_again(device: str) -> None:
+    """Begin the process group after a restart by torchrun (``--max-restarts``).
+
+    torchrun keeps one store for all attempts, and in it the addresses of the processes that are gone: without a prefix
+    of its own an attempt may wait for those. The first attempt is left to Accelerate.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or torch.distributed.is_initialized():
+        return
+    store, rank, size = next(torch.distributed.rendezvous("env://"))
+    torch.distributed.init_process_group(
+        "gloo" if device == "cpu" else "nccl",
+        store=torch.distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size,
+    )  # fmt: skip
+
+
+def lost_process(error: RuntimeError) -> bool:
+    """Whether it says that another process does not answer any more."""
+    return isinstance(error, torch.distributed.DistError) or bool(re.search(r"(?i)gloo|closed by peer", str(error)))
 
 
 def _world_size() -> int:

@@ -21,7 +21,7 @@ from saccade.saving.store import header_of
 from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
 from saccade.training.loop import Interrupted, Look, train
-from saccade.training.placement import Placement, placement
+from saccade.training.placement import Placement, lost_process, placement
 from saccade.training.problems import Problem, Question, find_problem, problem_of
 from saccade.training.progress import Progress, duration
 from saccade.training.recipe import Recipe
@@ -223,6 +223,13 @@ def _carry_out(
             if shown:
                 print(f"\nstopped; {run.folder} keeps what is done: the same command goes on", file=sys.stderr)
             raise KeyboardInterrupt from cause
+        except RuntimeError as cause:
+            if where.processes == 1 or not lost_process(cause):
+                raise
+            raise InputError(
+                f"another process of this training is gone ({cause})",
+                "the same command goes on from the last checkpoint",
+            ) from cause
     if where.index == 0:
         run.finish(state)
     where.wait()

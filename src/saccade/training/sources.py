@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -73,8 +74,8 @@ class Share:
 class Source(Protocol):
     """What the loop is fed with."""
 
-    def steps(self, recipe: Recipe, first: int, share: Share) -> Iterator[list[Batch]]:
-        """The parts of one process, step by step, from step `first` to the last."""
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
+        """The parts of one process, step by step, from step `first` to the last; closed when it is not needed more."""
 
     def names(self, recipe: Recipe, step: int) -> list[str]:
         """What the samples of a step are called, all processes together."""
@@ -92,7 +93,7 @@ class ArraySource:
         self.data = data
         self.augment = augment
 
-    def steps(self, recipe: Recipe, first: int, share: Share) -> Iterator[list[Batch]]:
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
         for step in range(first, recipe.steps):
             yield [self.batch(part, recipe.seed) for part in share.of(self._keys(recipe, step))]
 
@@ -140,16 +141,16 @@ class LoaderSource:
         self.name = name
         self.pin = device is not None and device.type == "cuda"
 
-    def steps(self, recipe: Recipe, first: int, share: Share) -> Iterator[list[Batch]]:
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
         every = (part for step in range(first, recipe.steps) for part in share.of(self._keys(recipe, step)))
-        batches = self._batches(every, recipe.seed)
-        for _ in range(first, recipe.steps):
-            yield [next(batches) for _ in range(share.parts)]
+        with closing(self._batches(every, recipe.seed)) as batches:  # which ends the workers
+            for _ in range(first, recipe.steps):
+                yield [next(batches) for _ in range(share.parts)]
 
     def names(self, recipe: Recipe, step: int) -> list[str]:
         return [self.name(index) for _, index in self._keys(recipe, step)]
 
-    def once(self, batch: int, share: Share | None = None, *, seed: int = 0) -> Iterator[Batch]:
+    def once(self, batch: int, share: Share | None = None, *, seed: int = 0) -> Generator[Batch]:
         """Every sample of this process once, in order; the last batch may be smaller."""
         share = share or Share()
         mine = range(share.index, _length(self.dataset), share.processes)
@@ -159,7 +160,7 @@ class LoaderSource:
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
         return keys_at(recipe, step, _length(self.dataset))
 
-    def _batches(self, keys: Iterator[list[Key]], seed: int) -> Iterator[Batch]:
+    def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
         loader = DataLoader(
             _Seeded(self.dataset, seed), batch_sampler=keys, num_workers=self.workers, collate_fn=_collated,
             pin_memory=self.pin, worker_init_fn=_leave_signals, generator=torch.Generator(),
@@ -227,9 +228,14 @@ def _collated(samples: list[Any]) -> Any:
 
 
 def _leave_signals(worker: int) -> None:
-    """Ctrl-C reaches the workers too; the main process decides, and ends them."""
+    """Ctrl-C and SIGTERM are often sent to all processes; the main one decides, saves, and ends the workers.
+
+    They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _length(dataset: Dataset[Any]) -> int:
