@@ -89,24 +89,22 @@ def test_killed_and_told_to_stop_it_ends_as_if_nothing_had_been(pictures, tmp_pa
 
 
 def test_two_processes_lose_one_and_go_on(pictures, tmp_path, run):
-    """One of two is killed: the other ends, the same command goes on to what two that nobody disturbed would have."""
+    """One of two is killed: torchrun begins again, to what two that nobody disturbed end with."""
     words = [str(pictures), *WORDS, "--steps", "40", "--workers", "0"]
     often = [*words, "--checkpoint-seconds", "0", "--out", str(tmp_path / "run")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "saccade"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=1", "-m", "saccade"]
     process = subprocess.Popen(
         [*command, "train", *often], env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     wait_for(lambda: len(list(tmp_path.glob("run/checkpoints/*.safetensors"))) > 2, process)
     psutil.Process(process.pid).children()[-1].kill()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode != 0
+    out, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
     assert "error: another process of this training is gone" in errors
     assert "hint: the same command goes on from the last checkpoint" in errors
-    assert not (tmp_path / "run" / "result.json").exists()
-    done = [torchrun("-m", "saccade", "train", *rest) for rest in (often, [*words, "--out", str(tmp_path / "whole")])]
-    assert [one.returncode for one in done] == [0, 0], done
-    assert done[0].stdout.count("saccade evaluate") == 1  # one of the two speaks
+    assert out.count("saccade evaluate") == 1  # one of the two speaks
+    assert torchrun("-m", "saccade", "train", *words, "--out", str(tmp_path / "whole")).returncode == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
     two = torchrun("-m", "saccade", "evaluate", str(pictures), "--model", str(tmp_path / "run"), "--json")
     status, out, _ = run("evaluate", pictures, "--model", tmp_path / "run", "--json")

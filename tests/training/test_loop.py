@@ -9,6 +9,7 @@ from saccade.training.checkpoint import FOLDER, load_weights
 from saccade.training.evaluation import evaluate
 from saccade.training.loop import WEIGHTS, Diverged, Interrupted
 from saccade.training.metrics import score
+from saccade.training.placement import Alone
 from saccade.training.tasks import task_for
 
 from .tiny import dataset, network, recipe, run
@@ -122,3 +123,19 @@ def test_a_loss_that_is_no_number_stops_with_step_and_files(tmp_path):
     with pytest.raises(Diverged, match=r"the loss is nan at step 1, learning rate 4.00e-04; .*was train \d+"):
         run(net, dataset(), recipe(), tmp_path)
     assert not (tmp_path / WEIGHTS).exists()
+
+
+class WithAnother(Alone):
+    """One of two processes; the other has made three more steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.processes = 2
+
+    def sum(self, tensor):
+        return 2 * tensor + 3
+
+
+def test_processes_that_see_different_folders_are_stopped(tmp_path):
+    with pytest.raises(ValueError, match=r"the processes do not find the same checkpoints in .*process 0 has step 0"):
+        run(network(), dataset(), recipe(), tmp_path, where=WithAnother())

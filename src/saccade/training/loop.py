@@ -136,6 +136,11 @@ def train(
     trained = Trained(model, optimiser, scaler, averaging and averaging.module, header)
     kept = Kept(folder, recipe.keep)
     state = State(**(kept.restore(trained, tidy=writes) or {}))
+    if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
+        raise InputError(
+            f"the processes do not find the same checkpoints in {folder}: process {where.index} has step {state.step}",
+            "choose a folder with --out that all machines see",
+        )
     log = Log(folder, state.step, tensorboard=tensorboard and writes)
     saved = time.perf_counter()
 
