@@ -138,10 +138,11 @@ def _meet_again(device: str) -> None:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt == "0" or torch.distributed.is_initialized():
         return
-    store, rank, size = next(torch.distributed.rendezvous("env://"))
-    torch.distributed.init_process_group(
+    distributed: Any = torch.distributed
+    store, rank, size = next(distributed.rendezvous("env://"))
+    distributed.init_process_group(
         "gloo" if device == "cpu" else "nccl",
-        store=torch.distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size,
+        store=distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size,
     )  # fmt: skip
 
 
