@@ -1,10 +1,14 @@
 """A write either happens whole or leaves what was there."""
 
 import errno
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from saccade.files import read_json, replacing, write_json
+from saccade.files import locked, read_json, replacing, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -43,3 +47,26 @@ def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ValueError, match=r"a.json is not valid JSON"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_lock_is_let_go_when_its_process_is_killed_though_a_child_lives_on(tmp_path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from saccade.files import locked\n"
+        "with locked(Path(sys.argv[1]), 'work'):\n"
+        "    child = os.fork()\n"
+        "    print(child, flush=True) if child else None\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    try:
+        with pytest.raises(ValueError, match="another work is running"), locked(tmp_path, "work"):
+            pass
+        process.kill()
+        process.wait()
+        with locked(tmp_path, "work"):
+            pass
+    finally:
+        process.kill()
+        process.stdout.close()
+        os.kill(child, signal.SIGKILL)

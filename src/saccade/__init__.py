@@ -20,19 +20,25 @@ if TYPE_CHECKING:
     from saccade.networks.classifier import classifier
     from saccade.official import load_official
     from saccade.saving import load, save
+    from saccade.training.run import train_network as train
+    from saccade.training.using import evaluate_network as evaluate
+    from saccade.training.using import predict_images as predict
 
 _HOMES = {
     "classifier": "saccade.networks.classifier",
     "compare": "saccade.comparison.compare",
     "create": "saccade.catalog",
+    "evaluate": "saccade.training.using:evaluate_network",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
     "load": "saccade.saving",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
+    "predict": "saccade.training.using:predict_images",
     "record": "saccade.inspection.recording",
     "remove": "saccade.insertion",
     "save": "saccade.saving",
+    "train": "saccade.training.run:train_network",
     "verify": "saccade.insertion",
 }
 
@@ -43,14 +49,17 @@ __all__ = [
     "classifier",
     "compare",
     "create",
+    "evaluate",
     "insert",
     "list_mechanisms",
     "load",
     "load_official",
     "plan",
+    "predict",
     "record",
     "remove",
     "save",
+    "train",
     "verify",
 ]
 
@@ -58,7 +67,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, called = _HOMES[name].partition(":")
+    value = getattr(importlib.import_module(module), called or name)
     globals()[name] = value  # the next look-up does not come here
     return value
 

@@ -282,15 +282,20 @@ def parse(given: str | Mapping[str, Any] | Spec) -> Spec:
         if not isinstance(name, str):
             raise InputError(f"a mechanism given as a dict needs a 'name'; received {dict(given)!r}")
     elif isinstance(given, str):
-        name, bracket, inside = given.strip().partition("[")
-        if bracket and not inside.endswith("]"):
-            raise InputError(f"{given!r}: the options are not closed", "write name[option=value,option=value]")
-        options = dict(_option(given, part) for part in split_top(inside[:-1]) if part) if bracket else {}
+        name, options = name_and_options(given)
     else:
         raise TypeError(f"a mechanism is a string or a dict; received {given!r}")
     entry = find(name)
     check_options(entry, options)
     return Spec(entry.name, options)
+
+
+def name_and_options(given: str) -> tuple[str, dict[str, Any]]:
+    """Take ``name[option=value,option=value]`` apart; of a mechanism or of a network, neither is checked."""
+    name, bracket, inside = given.strip().partition("[")
+    if bracket and not inside.endswith("]"):
+        raise InputError(f"{given!r}: the options are not closed", "write name[option=value,option=value]")
+    return name, dict(_option(given, part) for part in split_top(inside[:-1]) if part) if bracket else {}
 
 
 def split_top(text: str) -> list[str]:

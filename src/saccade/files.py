@@ -11,6 +11,10 @@ from typing import Any
 
 from saccade.errors import InputError
 
+LOCK = ".lock"
+
+_HELD: set[Path] = set()  # by this process, which the system would not refuse a second lock
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -47,3 +51,47 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as cause:
         raise InputError(f"{path} is not valid JSON ({cause})", "delete it, or restore it from a copy") from cause
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for this process; the system lets go of it however the process ends.
+
+    Args:
+        folder: Made if it is not there.
+        what: What is done in it, for the message to a second process: ``"comparison"``.
+
+    Raises:
+        InputError: Another process holds it, or it cannot be written.
+    """
+    refusal = InputError(f"another {what} is running in {folder}", "wait for it, or choose another --out")
+    name = folder.resolve()
+    if name in _HELD:
+        raise refusal
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / LOCK, "a+b")  # noqa: SIM115 (held until the end)
+    except OSError as cause:
+        raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
+    with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
+        try:
+            _lock(handle.fileno())
+        except OSError as cause:
+            raise refusal from cause
+        _HELD.add(name)
+        try:
+            yield
+        finally:
+            _HELD.discard(name)
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        # Not flock: children, such as those that read images, would go on holding it when this process is killed.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

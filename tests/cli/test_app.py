@@ -16,7 +16,7 @@ from saccade.cli import main
 from saccade.cli.app import app
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
-COMMANDS = ("compare", "list", "plan", "report", "doctor")
+COMMANDS = ("compare", "train", "evaluate", "predict", "list", "plan", "report", "doctor")
 
 
 @pytest.fixture

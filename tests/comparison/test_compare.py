@@ -20,9 +20,8 @@ from saccade.comparison.costs import step_of
 from saccade.comparison.experiment import Experiment
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
-from saccade.training.loop import train
 from tests.comparison import folders
-from tests.training.tiny import dataset
+from tests.training.tiny import dataset, run
 
 TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "jobs": 2, "progress": False}
 COMMAND = [str(Path(sys.executable).with_name("saccade")), "compare"]
@@ -132,7 +131,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     assert process.returncode == 1
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
-    assert list(tmp_path.glob("out/runs/*/*/checkpoint.safetensors"))
+    assert list(tmp_path.glob("out/runs/*/*/checkpoints/*.safetensors"))
 
 
 def test_segmentation_folders_and_one_seed(tmp_path):
@@ -230,7 +229,7 @@ def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):
             if name.endswith("saccade.g"):
                 parameter.requires_grad_(False)
         losses.append([])
-        train(net, data, experiment.recipe(0), tmp_path / arm.name, on_step=lambda _, loss: losses[-1].append(loss))
+        run(net, data, experiment.recipe(0), tmp_path / arm.name, on_step=lambda row: losses[-1].append(row.loss))
         trained.append(net.state_dict())
     assert losses[0] == losses[1]
     assert all(torch.equal(tensor, trained[1][name]) for name, tensor in trained[0].items())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from saccade.comparison.settings import Settings, clear, locked, refuse
-from saccade.files import write_json
+from saccade.comparison.settings import Settings, clear, refuse
+from saccade.files import locked, write_json
 
 ASKED = Settings(
     data=None, mechanisms=("none", "se"), backbone="notes", pretrained=False, at=None, seeds=3, steps=10, epochs=None,
@@ -55,9 +55,13 @@ def test_the_command_that_repeats_it_is_whole():
 
 
 def test_a_second_comparison_in_one_folder_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(ValueError, match="another comparison is running"), locked(tmp_path):
+    with (
+        locked(tmp_path, "comparison"),
+        pytest.raises(ValueError, match="another comparison is running"),
+        locked(tmp_path, "comparison"),
+    ):
         pass
-    with locked(tmp_path):
+    with locked(tmp_path, "comparison"):
         pass
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from inspect import getsource
 from pathlib import Path
@@ -284,3 +285,49 @@ def test_every_verdict_and_reason_has_both_languages():
         english, chinese = TEXTS[phrase]
         assert english
         assert chinese != english
+
+
+class TestGoingOn:
+    """The page ends with the command that trains the best arm, which the command line takes."""
+
+    SETTINGS = {"data": "/photos of shapes", "backbone": "resnet18", "at": "stage:1-3", "pretrained": True, "size": 64}
+
+    def command(self, folder, **options):
+        from saccade.report.further import further
+
+        options = {"settings": self.SETTINGS, "batch": 8, **options}
+        results = json.loads((write_comparison(folder, task="classification", **options) / "results.json").read_text())
+        return further(results, results["arms"][0])
+
+    def test_the_best_arm_is_trained_with_the_same_options(self, tmp_path):
+        from saccade.cli.app import app
+        from saccade.cli.compare import complete_pretrained
+
+        found = self.command(tmp_path, arms=("none", "se", "cbam[reduction=8]", "conv3x3"))
+        words = complete_pretrained(shlex.split(found.command)[1:])
+        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        assert found.better
+        assert bound.args == ("/photos of shapes",)
+        given = bound.kwargs
+        assert (given["network"], given["mechanism"], given["at"]) == ("resnet18", found.arm["name"], "stage:1-3")
+        assert (given["size"], given["batch"], given["pretrained"]) == (64, 8, "timm")
+        assert found.arm["difference"]["mean"] == max(
+            arm["difference"]["mean"] for arm in self.arms(tmp_path) if arm["difference"] and arm["name"] != "conv3x3"
+        )
+        compile(found.code, "page", "exec")
+
+    @staticmethod
+    def arms(folder):
+        return json.loads((folder / "results.json").read_text())["arms"]
+
+    def test_without_a_better_one_it_is_the_network_as_it_is(self, tmp_path):
+        found = self.command(tmp_path, arms=("none", "none-2"))
+        assert not found.better
+        assert "--mechanism" not in found.command
+        assert "--at" not in found.command
+
+    def test_it_stands_on_the_page(self, tmp_path):
+        page, _ = build(tmp_path, task="classification", settings=self.SETTINGS)
+        assert section(page, "further")
+        assert "saccade train &#39;/photos of shapes&#39; --network resnet18" in page
+        assert not section(build(tmp_path / "demo")[0], "further")

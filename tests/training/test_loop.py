@@ -2,17 +2,17 @@
 
 import csv
 
-import numpy as np
 import pytest
 import torch
 
-from saccade.data.augment import augment  # noqa: F401 (what `augment=True` needs is there)
-from saccade.training.checkpoint import load_checkpoint, load_weights
-from saccade.training.loop import CHECKPOINT, WEIGHTS, Diverged, Interrupted, evaluate, one_cycle, train
+from saccade.training.checkpoint import FOLDER, load_weights
+from saccade.training.evaluation import evaluate
+from saccade.training.loop import WEIGHTS, Diverged, Interrupted
 from saccade.training.metrics import score
+from saccade.training.placement import Alone
 from saccade.training.tasks import task_for
 
-from .tiny import dataset, network, recipe
+from .tiny import dataset, network, recipe, run
 
 
 def rows(folder):
@@ -23,37 +23,52 @@ def rows(folder):
 def test_it_learns(tmp_path):
     data, net = dataset(), network()
     before = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
-    train(net, data, recipe(steps=40), tmp_path)
+    run(net, data, recipe(steps=40), tmp_path)
     after = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
     assert after > 0.9 > before
 
 
+VARIANTS = {
+    "plain": {},
+    "averaged": {"ema": 0.9, "clip": 0.5},
+    "in parts": {"accumulate": 2, "schedule": "cosine"},
+    "bf16": {"amp": "bf16"},
+    "fp16": {"amp": "fp16"},
+    "momentum": {"optimiser": "momentum", "learning_rate": 0.05},
+    "lamb": {"optimiser": "lamb"},
+    "rows of several steps": {"log_every": 4, "patience": 9},
+}
+
+
 @pytest.mark.parametrize("stops", [(4,), (1, 8)], ids=str)
-@pytest.mark.parametrize("augmented", [False, True], ids=["plain", "augmented"])
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stops, augmented):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stops, variant):
     data, whole = dataset(), network()
-    how = recipe(augment=augmented, evaluate_every=3)
-    train(whole, data, how, tmp_path / "whole")
-    for stop in stops:
-        reached = []
+    how = recipe(evaluate_every=3, **VARIANTS[variant])
+    augmented = variant == "plain"
+    run(whole, data, how, tmp_path / "whole", augment=augmented)
+    for before, stop in zip((0, *stops), stops, strict=False):
+        reached = [before]
         with pytest.raises(Interrupted):
-            train(
-                network(), data, how, tmp_path / "parts",
-                on_step=lambda step, loss, reached=reached: reached.append(step),
-                should_stop=lambda reached=reached, stop=stop: reached[-1] == stop,
+            run(
+                network(), data, how, tmp_path / "parts", augment=augmented,
+                on_step=lambda row, reached=reached: reached.append(row.step),
+                should_stop=lambda reached=reached, stop=stop: reached[-1] == stop - 1,
             )  # fmt: skip
-        torch.rand(5)  # another process would have another random state
+        assert reached[-1] == stop
+    torch.rand(5)  # another process would have another random state
     resumed = network(seed=9)  # its weights must come from the checkpoint
-    train(resumed, data, how, tmp_path / "parts")
+    run(resumed, data, how, tmp_path / "parts", augment=augmented)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
+    timed = ("seconds", "waiting")
     for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
-        assert {k: a[k] for k in a if k != "seconds"} == {k: b[k] for k in b if k != "seconds"}
+        assert {k: a[k] for k in a if k not in timed} == {k: b[k] for k in b if k not in timed}
 
 
 def test_the_written_weights_are_the_trained_ones(tmp_path):
     net, other = network(), network(seed=1)
-    train(net, dataset(), recipe(steps=2), tmp_path)
+    run(net, dataset(), recipe(steps=2), tmp_path)
     load_weights(other, tmp_path / WEIGHTS)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
 
@@ -64,7 +79,7 @@ def test_the_learning_curve_looks_at_the_whole_split(tmp_path):
     last = data.val.targets[-1]
     data.val.targets[:] = [1 - last] * 6 + [last] * 2
     net = ConstantNet(int(last))
-    train(net, data, recipe(steps=1, learning_rate=0.0, evaluate_every=1, evaluate_images=4), tmp_path)
+    run(net, data, recipe(steps=1, learning_rate=0.0, evaluate_every=1), tmp_path, images=4)
     assert float(rows(tmp_path)[0]["score"]) == 0.25  # of images 0, 2, 4, 6; of the first four it would be 0
 
 
@@ -79,29 +94,48 @@ class ConstantNet(torch.nn.Module):
         return self.bias.expand(len(x), 2)
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
-    net = network()
-    reached = []
-    with pytest.raises(Interrupted):
-        train(net, dataset(), recipe(), tmp_path, on_step=lambda s, _: reached.append(s), should_stop=lambda: True)
-    whole = (tmp_path / CHECKPOINT).read_bytes()
-    (tmp_path / CHECKPOINT).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"checkpoint.safetensors is no whole checkpoint"):
-        load_checkpoint(tmp_path / CHECKPOINT, net, torch.optim.AdamW(net.parameters()))
+def stopped(folder, steps, how=None):
+    """Checkpoints of a run that was stopped after so many steps, again and again."""
+    for _ in range(steps):
+        with pytest.raises(Interrupted):
+            run(network(), dataset(), how or recipe(), folder, should_stop=lambda: True)
+    return sorted((folder / FOLDER).iterdir())
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
+    paths = stopped(tmp_path, 2)
+    whole = paths[-1].read_bytes()
+    paths[-1].write_bytes(whole[: len(whole) // 2])
+    steps = []
+    with pytest.warns(match=r"000000002.safetensors is no whole checkpoint.*; going on from the one before"):
+        run(network(), dataset(), recipe(), tmp_path, on_step=lambda row: steps.append(row.step))
+    assert steps == list(range(2, 11))
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path):
+    paths = stopped(tmp_path, 4, recipe(keep=3))
+    assert [path.name for path in paths] == [f"00000000{step}.safetensors" for step in (2, 3, 4)]
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_files(tmp_path):
     net = network()
     torch.nn.init.constant_(net.head.weight, float("nan"))
-    with pytest.raises(Diverged, match=r"the loss is nan at step 1, .*the batch began with train \d+"):
-        train(net, dataset(), recipe(), tmp_path)
+    with pytest.raises(Diverged, match=r"the loss is nan at step 1, learning rate 4.00e-04; .*was train \d+"):
+        run(net, dataset(), recipe(), tmp_path)
     assert not (tmp_path / WEIGHTS).exists()
 
 
-def test_the_schedule_rises_for_a_fifth_and_ends_near_zero():
-    rates = np.array([one_cycle(step, 100, 0.2) for step in range(100)])
-    assert rates[0] == pytest.approx(1 / 25)
-    assert rates.argmax() == 19
-    assert rates.max() == 1
-    assert rates[-1] == pytest.approx(1e-5)
-    assert (np.diff(rates[20:]) < 0).all()
+class WithAnother(Alone):
+    """One of two processes; the other has made three more steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.processes = 2
+
+    def sum(self, tensor):
+        return 2 * tensor + 3
+
+
+def test_processes_that_see_different_folders_are_stopped(tmp_path):
+    with pytest.raises(ValueError, match=r"the processes do not find the same checkpoints in .*process 0 has step 0"):
+        run(network(), dataset(), recipe(), tmp_path, where=WithAnother())

@@ -7,7 +7,7 @@ from sklearn.metrics import jaccard_score
 
 from saccade.data import IGNORE
 from saccade.training.metrics import score
-from saccade.training.tasks import Classification, Segmentation
+from saccade.training.tasks import Classification, Segmentation, mean_loss
 
 
 def maps(seed=0, n=3, k=4, size=(9, 7)):
@@ -37,12 +37,14 @@ def test_segmentation_loss_reads_the_middle_of_each_cell_and_leaves_ignored_pixe
     targets = torch.full((2, 8, 8), IGNORE, dtype=torch.uint8)
     targets[0, 2, 6], targets[1, 6, 2] = 1, 2
     total = -logits.log_softmax(1)[0, 1, 0, 1] - logits.log_softmax(1)[1, 2, 1, 0]
-    torch.testing.assert_close(Segmentation(3).loss(logits, targets), total / 2)
+    found, count = Segmentation(3).loss(logits, targets)
+    torch.testing.assert_close(found, total)
+    assert count == 2
 
 
 def test_a_batch_without_a_valid_pixel_has_no_loss():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = Segmentation(3).loss(logits, torch.full((1, 4, 4), IGNORE, dtype=torch.uint8))
+    loss = mean_loss(Segmentation(3), logits, torch.full((1, 4, 4), IGNORE, dtype=torch.uint8))
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()

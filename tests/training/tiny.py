@@ -5,7 +5,11 @@ import torch
 from torch import nn
 
 from saccade.data import Dataset, Split
-from saccade.training.loop import Recipe
+from saccade.training.evaluation import look_at
+from saccade.training.loop import train
+from saccade.training.recipe import Recipe
+from saccade.training.sources import ArraySource
+from saccade.training.tasks import task_for
 
 
 def dataset(n=12, k=3, side=16, task="segmentation", seed=0):
@@ -50,3 +54,23 @@ def network(seed=0):
 def recipe(**changes):
     """Ten quick steps."""
     return Recipe(**({"steps": 10, "batch": 4, "learning_rate": 1e-2, "seed": 3} | changes))
+
+
+def run(net, data, how, folder, *, augment=False, images=100, **rest):
+    """Train on images in memory, with looks at the held-out ones."""
+    task = task_for(data.task, len(data.classes))
+    look = look_at(data, task, device=torch.device("cpu"), batch=how.batch, images=images)
+    return train(net, task, ArraySource(data, augment=augment), how, folder, look=look, **rest)
+
+
+def train_frozen(net, data, how, folder, where):
+    """The losses of training with batch norms that do not follow their batches, and no dropout."""
+    net.drop.p = 0.0
+    net.eval()
+    net.train = lambda mode=True: net  # the loop's call of it must not thaw them
+    losses = []
+    train(
+        net, task_for(data.task, len(data.classes)), ArraySource(data), how, folder, where=where,
+        on_step=lambda row: losses.append(row.loss),
+    )  # fmt: skip
+    return losses

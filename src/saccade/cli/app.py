@@ -16,10 +16,14 @@ from cyclopts import App, CycloptsError, Parameter
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
+from saccade.cli.data import check
 from saccade.cli.doctor import doctor
+from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
 from saccade.cli.plan import plan
+from saccade.cli.predict import predict
 from saccade.cli.report import report
+from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 from saccade.version import __version__
 
@@ -43,8 +47,11 @@ app = App(
     help_epilogue=_EPILOGUE,
     default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
 )
-for _function in (compare, list_, plan, bench, report, doctor):
+for _function in (compare, train, evaluate, predict, list_, plan, bench, report, doctor):
     app.command(_function, name=_function.__name__.rstrip("_"))
+_data = App(name="data", help="Look at a folder of images before it is trained on.")
+_data.command(check)
+app.command(_data)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,7 +87,7 @@ def _guarded(tokens: list[str], settings: Settings) -> int:
 
 
 def _run(tokens: list[str], settings: Settings) -> int:
-    if tokens[:1] == ["compare"]:
+    if tokens[:1] in (["compare"], ["train"]):
         tokens = complete_pretrained(tokens)
     command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
     answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))

@@ -12,7 +12,7 @@ import saccade
 from saccade.cli.answer import Answer, Given
 
 _WEIGHTS = (".pth", ".pt", ".bin", ".safetensors")
-_TIMM = "timm"
+TIMM = "timm"
 
 
 def compare(
@@ -83,7 +83,7 @@ def compare(
         mechanisms,
         preset=preset,
         backbone=backbone,
-        pretrained=pretrained == _TIMM or pretrained or False,
+        pretrained=pretrained == TIMM or pretrained or False,
         at=at,
         seeds=seeds,
         quick=quick,
@@ -119,7 +119,7 @@ def complete_pretrained(tokens: Sequence[str]) -> list[str]:
         if token == "--":
             return [*completed, token, *rest]
         if token == "--pretrained":
-            given = rest.pop(0) if rest and _is_weights(rest[0]) else _TIMM
+            given = rest.pop(0) if rest and _is_weights(rest[0]) else TIMM
             token = f"--pretrained={given}"
         completed.append(token)
     return completed

@@ -22,11 +22,11 @@ from saccade.comparison.experiment import Experiment, decide, load_data, load_st
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
-from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, locked, refuse
+from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, refuse
 from saccade.comparison.worker import RESULT
 from saccade.data import Dataset
 from saccade.errors import InputError, require
-from saccade.files import read_json, write_json
+from saccade.files import locked, read_json, write_json
 from saccade.networks.build import DEMO
 
 DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
@@ -157,7 +157,7 @@ def compare(
     if dry_run:
         return forecast(settings, arms, len(devices), shown=progress)
     new = not folder.exists()
-    with locked(folder), _terminated_like_interrupted():
+    with locked(folder, "comparison"), _terminated_like_interrupted():
         try:
             experiment, found = _prepare(settings, arms, folder, overwrite=overwrite, shown=progress)
         except BaseException:

@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
 from saccade.data import Dataset
-from saccade.training.loop import to_input, training_batch
-from saccade.training.tasks import task_for
+from saccade.training.loop import to_input
+from saccade.training.sources import keys_at
+from saccade.training.tasks import mean_loss, task_for
 
 LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
@@ -70,12 +71,13 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
 def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
     """A function that does one training step up to the gradients, on the batch a run begins with."""
     task = task_for(data.task, len(data.classes))
-    _, images, targets = training_batch(data, experiment.recipe(0), 0)
+    recipe = experiment.recipe(0)
+    images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
     x, targets = to_input(images, device), targets.to(device)
 
     def step() -> None:
         net.zero_grad(set_to_none=True)
-        task.loss(net(x), targets).backward()  # type: ignore[no-untyped-call]
+        mean_loss(task, net(x), targets).backward()  # type: ignore[no-untyped-call]
 
     return step
 

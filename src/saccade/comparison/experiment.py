@@ -19,7 +19,9 @@ from saccade.files import read_json, write_json
 from saccade.insertion import insert
 from saccade.networks.build import build_network
 from saccade.training.checkpoint import load_weights
-from saccade.training.loop import WEIGHTS, Recipe
+from saccade.training.loop import WEIGHTS
+from saccade.training.recipe import Recipe
+from saccade.training.sources import ArraySource
 
 EXPERIMENT = "experiment.json"
 CONTROL = "conv3x3"
@@ -69,14 +71,23 @@ class Experiment:
     def recipe(self, seed: int) -> Recipe:
         """How every arm is trained."""
         return Recipe(
-            steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, augment=not self.demo,
+            steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
             device=self.settings.device, evaluate_every=max(1, self.steps // 6),
         )  # fmt: skip
+
+    def source(self, data: Dataset) -> ArraySource:
+        """What every arm is fed with."""
+        return ArraySource(data, augment=not self.demo)
 
     def start_recipe(self, seed: int) -> Recipe:
         """How the demo's shared start is trained: the same for all arms, on clean notes."""
         return Recipe(
-            steps=self.start_steps, batch=self.batch, learning_rate=6e-3, seed=seed, device=self.settings.device
+            steps=self.start_steps,
+            batch=self.batch,
+            learning_rate=6e-3,
+            seed=seed,
+            keep=1,
+            device=self.settings.device,
         )
 
     def start_seed(self, seed: int) -> int:

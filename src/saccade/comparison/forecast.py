@@ -12,10 +12,11 @@ import torch
 from saccade.comparison.arms import Arm
 from saccade.comparison.costs import macs, now, step_of
 from saccade.comparison.experiment import Experiment, decide, load_data
-from saccade.comparison.progress import Progress, duration
+from saccade.comparison.progress import Progress
 from saccade.comparison.settings import Settings
 from saccade.data import Dataset
 from saccade.training.loop import to_input
+from saccade.training.progress import duration
 
 _REST = 15.0  # seconds for the workers' start, costs, pictures and the page
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from saccade.comparison.pool import Event
+from saccade.training.progress import duration
 
 _PLAIN_EVERY = 15.0  # seconds
 
@@ -107,10 +108,3 @@ class Progress:
         if self.started is None or done <= 0:
             return "unknown time"
         return duration((self.steps - self._done()) * (time.monotonic() - self.started) / done)
-
-
-def duration(seconds: float) -> str:
-    """``75 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

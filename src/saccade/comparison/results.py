@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from saccade.comparison.arms import Arm
 from saccade.comparison.experiment import Experiment
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
 from saccade.data import Dataset
+from saccade.environment import environment
 from saccade.files import read_json
 from saccade.version import __version__
 
@@ -45,7 +43,7 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
             "train": len(data.train.images), "val": len(data.val.images),
         },
         "network": {"name": settings.backbone, "params": costs["arms"][arms[0].name]["params"]},
-        "environment": environment(settings.device, jobs, costs["threads"]),
+        "environment": environment(settings.device, jobs=jobs, threads=costs["threads"]),
         "command": command,
         "settings": settings.to_json(),
         "macs_input": costs["macs_input"],
@@ -113,35 +111,6 @@ def _start(experiment: Experiment) -> str:
     if experiment.start_steps:
         return "fresh" if experiment.settings.fresh_start else "shared"
     return "pretrained" if experiment.settings.pretrained else "random"
-
-
-def environment(device: str, jobs: int, threads: int) -> dict[str, Any]:
-    """Versions and machine, as far as numbers depend on them."""
-    versions: dict[str, str | None] = {}
-    for package in ("torch", "torchvision", "timm", "numpy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(), **versions, "saccade": __version__, "platform": platform.platform(),
-        "cpu": _cpu(), "gpu": _gpu(device), "device": device, "jobs": jobs, "threads": threads,
-    }  # fmt: skip
-
-
-def _gpu(device: str) -> str | None:
-    return torch.cuda.get_device_name(torch.device(device)) if torch.device(device).type == "cuda" else None
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as opened:
-            for line in opened:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def table(results: dict[str, Any]) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError
-from saccade.files import read_json
+from saccade.files import LOCK, read_json
 
 SETTINGS = "settings.json"
 RESULTS = "results.json"
 CACHE = "cache"
 PLACES = "places.json"
-_LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +86,7 @@ def refuse(folder: Path, settings: Settings) -> None:
                 f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
                 "choose another folder with --out, or start anew with --overwrite",
             )
-    elif folder.exists() and any(entry.name not in (_LOCK, CACHE) for entry in folder.iterdir()):
+    elif folder.exists() and any(entry.name not in (LOCK, CACHE) for entry in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
 
 
@@ -111,37 +107,3 @@ def clear(folder: Path) -> None:
         (folder / SETTINGS).unlink()
     except OSError as cause:
         raise InputError(f"{folder} could not be cleared: {cause}", "choose another folder with --out") from cause
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the system lets go of it however the process ends.
-
-    Raises:
-        InputError: Another process holds it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / _LOCK, "a+b")  # noqa: SIM115 (held for as long as the comparison runs)
-    except OSError as cause:
-        raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
-    try:
-        _lock(handle.fileno())
-    except OSError as cause:
-        handle.close()
-        raise InputError(
-            f"another comparison is running in {folder}", "wait for it, or choose another --out"
-        ) from cause
-    with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
-        yield
-
-
-def _lock(descriptor: int) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

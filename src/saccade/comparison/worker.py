@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -26,8 +27,13 @@ from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
-from saccade.training.loop import Interrupted, Recipe, evaluate, train
+from saccade.training.checkpoint import FOLDER
+from saccade.training.evaluation import evaluate, look_at
+from saccade.training.log import Row
+from saccade.training.loop import Interrupted, train
 from saccade.training.metrics import score
+from saccade.training.recipe import Recipe
+from saccade.training.sources import ArraySource
 from saccade.training.tasks import task_for
 
 RESULT = "result.json"
@@ -77,19 +83,12 @@ class Worker:
         net = experiment.base(len(data.classes), data.task, seed)
         folder = experiment.start_folder(seed)
         recipe = self._here(experiment.start_recipe(seed))
-        train(
-            net,
-            data,
-            recipe,
-            folder,
-            on_step=self._steps("shared start", seed, recipe.steps),
-            should_stop=self.stop.is_set,
-        )
+        self._train(net, ArraySource(data), recipe, folder, "shared start", seed)
         where = torch.device(self.device)
         task = task_for(data.task, len(data.classes))
         _, counts = evaluate(net, task, data.val, device=where, batch=recipe.batch)
         write_json(folder / RESULT, {"score": score(counts), "seed": seed})
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
     def do_run(self, arm: int, index: int) -> None:
         """Train and score one arm on one seed."""
@@ -100,10 +99,19 @@ class Worker:
         net = experiment.network(chosen, seed, len(data.classes), data.task)
         recipe = self._here(experiment.recipe(seed))
         write_json(folder / "config.json", {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe))
-        report = self._steps(chosen.name, index, recipe.steps)
-        seconds = train(net, data, recipe, folder, on_step=report, should_stop=self.stop.is_set)
+        seconds = self._train(net, experiment.source(data), recipe, folder, chosen.name, index)
         self.score(net, folder, seconds)
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+    def _train(
+        self, net: torch.nn.Module, source: ArraySource, recipe: Recipe, folder: Path, name: str, index: int
+    ) -> float:
+        """Train, telling the parent; the seconds it took."""
+        task = task_for(source.data.task, len(source.data.classes))
+        look = look_at(source.data, task, device=torch.device(self.device), batch=recipe.batch)
+        report = self._steps(name, index, recipe.steps)
+        done = train(net, task, source, recipe, folder, look=look, on_step=report, should_stop=self.stop.is_set)
+        return done.seconds
 
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
         """Score a trained network on all held-out images; ``result.json`` is written last and says it is done."""
@@ -134,12 +142,12 @@ class Worker:
     def _here(self, recipe: Recipe) -> Recipe:
         return replace(recipe, device=self.device)
 
-    def _steps(self, name: str, index: int, of: int) -> Callable[[int, float], None]:
+    def _steps(self, name: str, index: int, of: int) -> Callable[[Row], None]:
         every = max(1, of // 60)
 
-        def on_step(step: int, loss: float) -> None:
-            if step % every == 0 or step == of:
-                self.tell("step", name=name, index=index, step=step, of=of, loss=loss)
+        def on_step(row: Row) -> None:
+            if row.step % every == 0 or row.step == of:
+                self.tell("step", name=name, index=index, step=row.step, of=of, loss=row.loss)
 
         return on_step
 

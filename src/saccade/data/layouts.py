@@ -76,6 +76,28 @@ def find_layout(path: Path, split_seed: int) -> Layout:
     return _split_classes(path, inside.values(), split_seed)
 
 
+def held_out_folder(path: Path) -> Path | None:
+    """The side of `path` that is for validation, if its layout has one."""
+    inside = _folders(path) if path.is_dir() else {}
+    return next((inside[name] for name in _VALIDATION if name in inside and "train" in inside), None)
+
+
+def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
+    """Every image of a folder with a folder for each class, labelled by the place of its class in `classes`.
+
+    Raises:
+        InputError: No such folder, no images in folders, or a class that is not in `classes`.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder", "give a folder with one folder for each class")
+    found = _class_names(_folders(path).values())
+    unknown = [name for name in found if name not in classes]
+    if unknown or not found:
+        said = f"classes the network does not know: {listed(unknown)}" if unknown else "no folders with images"
+        raise InputError(f"{path} has {said}", f"it knows {listed(classes)}")
+    return _labelled([path / name if name in found else path / ".none" for name in classes])
+
+
 def images_in(folder: Path) -> list[Path]:
     """Every image below `folder`, in order of name; hidden files and folders left out."""
     return sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix())

@@ -82,6 +82,21 @@ def _gates(model: nn.Module) -> Iterator[nn.Parameter]:
             yield from gammas(module).values()
 
 
+def gate_values(model: nn.Module) -> dict[str, float]:
+    """The insertion's g and the mechanisms' gammas of one element, by name: how much each mechanism takes part.
+
+    Example:
+        >>> import saccade, torchvision
+        >>> gate_values(saccade.insert(torchvision.models.resnet18(), "se", at="layer4.1"))
+        {'layer4.1.g': 0.0}
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        names[id(gate)].replace(".saccade.", ".").replace(".saccade_before.", "."): float(gate.detach().mean())
+        for gate in _gates(model)
+    }
+
+
 def gammas(mechanism: nn.Module) -> dict[str, nn.Parameter]:
     """The single numbers called gamma in a mechanism, by name."""
     named = mechanism.named_parameters()

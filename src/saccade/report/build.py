@@ -13,6 +13,7 @@ from saccade.catalog import CATALOG
 from saccade.errors import InputError, require
 from saccade.files import read_json, replacing
 from saccade.report import charts, numbers, scenes, texts, verdict
+from saccade.report.further import further
 from saccade.report.logs import read_curves
 
 SCHEMA = 1
@@ -118,6 +119,7 @@ def context(directory: Path, results: Mapping[str, Any]) -> dict[str, Any]:
         "long_names": any(len(arm["name"]) > charts.LONG for arm in arms),
         "settings": json.dumps(results.get("settings"), indent=2, ensure_ascii=False),
         "credits": _credits(results["data"]),
+        "further": further(results, reference),
     }
 
 

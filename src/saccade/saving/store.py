@@ -26,6 +26,12 @@ from saccade.insertion.wrappers import unwrapped
 from saccade.saving.recipes import build, find_recipe, fingerprint
 from saccade.version import __version__
 
+HEADER = "saccade"
+"""The entry of a file's metadata that holds all of ours."""
+
+BEST, LAST = "best.safetensors", "model.safetensors"
+"""Networks in the folder of a training run."""
+
 _FORMAT = 1
 
 
@@ -60,6 +66,26 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         8
     """
     model, path = unwrapped(model), Path(path)
+    header = header_of(model, network)
+    try:
+        text = json.dumps(header, allow_nan=False)
+    except (TypeError, ValueError) as cause:
+        raise InputError(f"{path}: an option is no plain value ({cause})", "give numbers, words and tuples") from cause
+    with replacing(path) as temporary:
+        save_file(as_stored(model.state_dict()), temporary, {HEADER: text})
+    return path
+
+
+def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a file says beside the tensors: how to build the network, and what was inserted where.
+
+    Args:
+        model: With or without mechanisms, without wrappers; the mechanisms are verified.
+        network: How to build it, where it is not recognised.
+
+    Raises:
+        InputError: A mechanism is gone or has no report, or `network` builds another one.
+    """
     verify(model)
     inserted = [{"inside": prefix.rstrip("."), "plans": _plans(report)} for prefix, _, report in reports(model)]
     if not inserted and attachments(model):
@@ -71,28 +97,20 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         network = {"options": {}, **network}
         if fingerprint(build(network, hollow=True)) != fingerprint(model):
             raise InputError(f"{network} builds another network than the one to be saved", "leave network= out")
-    header = {
+    return {
         "format": _FORMAT, "saccade": __version__, "class": type(model).__name__,
         "network": network or find_recipe(model), "inserted": inserted,
     }  # fmt: skip
-    try:
-        text = json.dumps(header, allow_nan=False)
-    except (TypeError, ValueError) as cause:
-        raise InputError(f"{path}: an option is no plain value ({cause})", "give numbers, words and tuples") from cause
-    tensors = _unshared({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()})
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, {"saccade": text})
-    return path
 
 
 def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
-    """Give back a network that :func:`saccade.save` wrote: built again, with its mechanisms, weights and report.
+    """Give back a network that :func:`saccade.save` or a training run wrote, with mechanisms, weights and report.
 
     Nothing is unpickled or downloaded; torch's random generator is as it was. The network is on the CPU, in training
     mode as any new one, each tensor of the dtype it was saved with.
 
     Args:
-        path: Of the file.
+        path: Of the file; or the folder of a training run, which gives its best network; or a checkpoint in it.
         model: The network to put mechanisms and weights into, as it was before the insertion, in place. Needed where
             the file does not say how to build it; it is left as it was if the file does not fit.
 
@@ -100,7 +118,7 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Mod
         InputError: No such file, one that saccade did not write or that is damaged, a network that cannot be built
             again, or one that the file does not fit.
     """
-    path = Path(path)
+    path = network_file(Path(path))
     header, tensors = _read(path)
     if model is not None:
         network = unwrapped(model)
@@ -158,14 +176,36 @@ def _other(path: Path, network: nn.Module, what: str) -> InputError:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def is_saved(path: Path) -> bool:
+    """Whether `saccade.save` or a training run wrote it."""
+    if path.is_dir():
+        return True
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return HEADER in (opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a file of ours says beside the tensors.
+
+    Raises:
+        InputError: No such file, or another kind of file.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as opened:
             text = (opened.metadata() or {}).get("saccade", "null")
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            found = {name: opened.get_tensor(name) for name in opened.keys() if tensors}  # noqa: SIM118 (no mapping)
         header = json.loads(text)
+        if isinstance(header, dict) and "run" in header:  # a checkpoint, of which only the network is wanted
+            found = _network_in(found)
     except (SafetensorError, OSError, json.JSONDecodeError) as cause:
         raise InputError(
             f"{path}: cannot be read as safetensors ({cause})", "it may be truncated, or of another format"
@@ -179,14 +219,38 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path}: written by saccade {header['saccade']} in format {header['format']}; this is {_FORMAT}",
             "install that version",
         )
-    return header, tensors
+    return header, found
 
 
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Safetensors refuses two names for one memory (tied weights): give each its own."""
+def _network_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's network: averaged ones where there are, as these are what was scored."""
+    kind = "average/" if any(name.startswith("average/") for name in tensors) else "model/"
+    return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
+
+
+def network_file(path: Path) -> Path:
+    """The file of a network: `path` itself, or in the folder of a run the best, else the last, else a checkpoint.
+
+    Raises:
+        InputError: A folder without any of them.
+    """
+    if not path.is_dir():
+        return path
+    checkpoints = sorted(path.glob("checkpoints/[0-9]*.safetensors"), reverse=True)
+    for found in (path / BEST, path / LAST, *checkpoints):
+        if found.is_file():
+            return found
+    raise InputError(
+        f"{path}: no network in this folder", "give the folder that saccade train wrote, or a checkpoint in it"
+    )
+
+
+def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: on the CPU, contiguous, and each with memory of its own (weights may be tied)."""
     seen: set[int] = set()
     found = {}
-    for name, tensor in tensors.items():
+    for name, given in tensors.items():
+        tensor = given.detach().cpu().contiguous()
         pointer = tensor.data_ptr()
         found[name] = tensor.clone() if pointer in seen and tensor.numel() else tensor
         seen.add(pointer)

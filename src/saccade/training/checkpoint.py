@@ -1,12 +1,16 @@
-"""Checkpoints: one safetensors file with weights and optimiser state, its JSON header holding everything else.
+"""Checkpoints: one safetensors file with every tensor of a run, its JSON header holding everything else.
 
 One file, because one rename is atomic: a kill at any moment leaves the checkpoint before or the new one. Nothing is
-pickled, so nothing in a checkpoint can run.
+pickled, so nothing in a checkpoint can run. No state of a random generator is kept: every step begins with a seed of
+its own, see :mod:`saccade.training.loop`.
 """
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,42 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from saccade.errors import InputError
+from saccade.errors import InputError, SaccadeWarning
 from saccade.files import replacing
+from saccade.saving.store import HEADER, as_stored
+
+FOLDER = "checkpoints"
+_SUFFIX = ".safetensors"
+_MODEL, _AVERAGE, _OPTIMISER = "model/", "average/", "optimiser/"
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the state dict of `model` alone."""
-    _write(path, model.state_dict())
+@dataclass
+class Trained:
+    """What changes while a network is trained.
+
+    Args:
+        model: The network, without wrappers.
+        optimiser: On its parameters.
+        scaler: Of the loss, for fp16; else one that does nothing.
+        average: The network with the moving average of the weights, if there is one.
+        header: How to build the network again, see :func:`saccade.save`.
+    """
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    average: nn.Module | None = None
+    header: Mapping[str, Any] | None = None
+
+    @property
+    def shown(self) -> nn.Module:
+        """The network that is scored and kept at the end."""
+        return self.model if self.average is None else self.average
+
+
+def save_weights(model: nn.Module, path: Path, header: Mapping[str, Any] | None = None) -> None:
+    """Write the state dict of `model` alone; with a header `saccade.load` builds the network again."""
+    _write(path, model.state_dict(), header)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -29,52 +62,125 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path))
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write weights, optimiser, random generators and `state` (JSON values: step, seconds, ...)."""
-    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    inner = optimiser.state_dict()
-    for index, values in inner["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": value for name, value in values.items() if isinstance(value, Tensor)}
-    tensors["random/cpu"] = torch.get_rng_state()
-    device = next(model.parameters()).device
-    if device.type == "cuda":
-        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
-    header = {"saccade": json.dumps({"state": state, "groups": inner["param_groups"]})}
-    _write(path, tensors, header)
+def save_checkpoint(path: Path, trained: Trained, state: Mapping[str, Any]) -> None:
+    """Write weights, their average, optimiser, scaler and `state` (JSON values: step, seconds, ...)."""
+    tensors = {f"{_MODEL}{name}": tensor for name, tensor in trained.model.state_dict().items()}
+    if trained.average is not None:
+        tensors |= {f"{_AVERAGE}{name}": tensor for name, tensor in trained.average.state_dict().items()}
+    optimiser = _packed(trained.optimiser.state_dict(), _OPTIMISER, tensors)
+    run = {"state": state, "optimiser": optimiser, "scaler": trained.scaler.state_dict()}
+    _write(path, tensors, {**(trained.header or {}), "run": run})
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put weights, optimiser and random generators back; returns `state`.
+def load_checkpoint(path: Path, trained: Trained) -> dict[str, Any]:
+    """Put everything back; returns `state`.
 
     Raises:
         InputError: The file is damaged, or belongs to another network.
     """
     try:
         with safe_open(path, framework="pt") as opened:
-            header = json.loads((opened.metadata() or {})["saccade"])
+            run = json.loads((opened.metadata() or {})[HEADER])["run"]
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, KeyError, OSError, json.JSONDecodeError) as cause:
-        raise InputError(
-            f"{path} is no whole checkpoint of saccade ({cause})", "delete it: the run then starts again"
-        ) from cause
-    weights = {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as cause:
-        raise InputError(f"{path} belongs to another network: {cause}") from cause
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser/"):
-            _, index, name = key.split("/", 2)
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": header["groups"]})
-    _match_layouts(optimiser)
-    torch.set_rng_state(tensors["random/cpu"])
-    device = next(model.parameters()).device
-    if "random/cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random/cuda"], device)
-    found: dict[str, Any] = header["state"]
+        optimiser, state, scaler = run["optimiser"], run["state"], run["scaler"]
+    except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as cause:
+        raise Damaged(f"{path} is no whole checkpoint of saccade ({cause})", "delete it") from cause
+    _fill(trained.model, tensors, _MODEL, path)
+    if trained.average is not None:
+        _fill(trained.average, tensors, _AVERAGE, path)
+    trained.optimiser.load_state_dict(_unpacked(optimiser, tensors))
+    _match_layouts(trained.optimiser)
+    if scaler:
+        trained.scaler.load_state_dict(scaler)
+    found: dict[str, Any] = state
     return found
+
+
+class Damaged(InputError):
+    """A checkpoint that cannot be read."""
+
+
+class Kept:
+    """The newest checkpoints of a run.
+
+    Args:
+        folder: Of the run.
+        keep: How many stay.
+    """
+
+    def __init__(self, folder: Path, keep: int = 1) -> None:
+        self.folder = folder / FOLDER
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """Those there are, the newest first."""
+        return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
+
+    def save(self, trained: Trained, state: Mapping[str, Any]) -> None:
+        """Write one, and only then remove the oldest."""
+        save_checkpoint(self.folder / f"{state['step']:09d}{_SUFFIX}", trained, state)
+        for old in self.paths()[self.keep :]:
+            old.unlink(missing_ok=True)
+
+    def restore(self, trained: Trained, *, tidy: bool = True) -> dict[str, Any] | None:
+        """Put the newest one that can be read back; None if there is none.
+
+        Args:
+            trained: What to fill.
+            tidy: Move damaged files out of the way; one process of several does it.
+        """
+        for path in self.paths():
+            try:
+                return load_checkpoint(path, trained)
+            except Damaged as cause:
+                warnings.warn(f"{cause.message}; going on from the one before it", SaccadeWarning, stacklevel=2)
+                if tidy:
+                    path.replace(path.with_suffix(".damaged"))
+        return None
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
+    given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    own = model.state_dict()
+    absent = [name for name in own if name not in given]
+    foreign = [name for name in given if name not in own]
+    other = [name for name in own if name in given and own[name].shape != given[name].shape]
+    wrong = [
+        f"{len(names)} {what}, the first is {names[0]}"
+        for names, what in ((absent, "are missing"), (foreign, "are not its own"), (other, "have another shape"))
+        if names
+    ]
+    if wrong:
+        raise InputError(
+            f"{path} belongs to another network than this {type(model).__name__}: of its tensors {'; '.join(wrong)}",
+            "give the network the run was begun with, or another folder",
+        )
+    model.load_state_dict(given)
+
+
+def _packed(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A tree of dicts, lists and tensors as JSON; the tensors go into `tensors`, by path."""
+    if isinstance(tree, Tensor):
+        tensors[name] = tree
+        return {"tensor": name}
+    if isinstance(tree, Mapping):
+        pairs = [[key, _packed(value, f"{name}{key}/", tensors)] for key, value in tree.items()]
+        return {"dict": pairs}
+    if isinstance(tree, (list, tuple)):
+        return {type(tree).__name__: [_packed(value, f"{name}{i}/", tensors) for i, value in enumerate(tree)]}
+    return {"value": tree}
+
+
+def _unpacked(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    [(kind, content)] = tree.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpacked(value, tensors) for key, value in content}
+    if kind in ("list", "tuple"):
+        values = [_unpacked(value, tensors) for value in content]
+        return values if kind == "list" else tuple(values)
+    return content
 
 
 def _match_layouts(optimiser: torch.optim.Optimizer) -> None:
@@ -85,18 +191,7 @@ def _match_layouts(optimiser: torch.optim.Optimizer) -> None:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: dict[str, str] | None = None) -> None:
-    whole = save(_unshared({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}), header)
+def _write(path: Path, tensors: dict[str, Tensor], header: Mapping[str, Any] | None = None) -> None:
+    whole = save(as_stored(tensors), None if header is None else {HEADER: json.dumps(header)})
     with replacing(path) as temporary:
         temporary.write_bytes(whole)
-
-
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Safetensors refuses two names for one memory (tied weights): give each its own."""
-    seen: set[int] = set()
-    result = {}
-    for name, tensor in tensors.items():
-        pointer = tensor.data_ptr()
-        result[name] = tensor.clone() if pointer in seen and tensor.numel() else tensor
-        seen.add(pointer)
-    return result

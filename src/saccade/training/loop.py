@@ -1,63 +1,40 @@
-"""The training loop. It reads top to bottom, resumes bit for bit, and knows nothing of arms or reports."""
+"""The training loop. It reads top to bottom, resumes bit for bit, and knows nothing of arms, folders or reports.
+
+Two rules make a stopped run end with the very weights of one that was not (on a CPU with the same number of threads):
+every random number of a step depends on (seed, step, process) alone, and whatever else a step depends on is in the
+checkpoint.
+"""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saccade.data import Dataset, Split
-from saccade.errors import InputError
-from saccade.files import replacing
-from saccade.insertion import parameter_groups, verify
-from saccade.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
-from saccade.training.metrics import score
-from saccade.training.order import batch_at
-from saccade.training.tasks import Task, task_for
+from saccade.errors import InputError, require
+from saccade.insertion import verify
+from saccade.training.checkpoint import Kept, Trained, save_weights
+from saccade.training.log import Log, Row
+from saccade.training.optimisers import optimiser_for
+from saccade.training.placement import Alone, Placement
+from saccade.training.recipe import Recipe
+from saccade.training.schedules import rate
+from saccade.training.sources import Batch, Share, Source, seed_of
+from saccade.training.tasks import Task
 
-CHECKPOINT = "checkpoint.safetensors"
-WEIGHTS = "model.safetensors"
-LOG_FIELDS = ("step", "loss", "learning_rate", "score", "seconds")
+BEST, WEIGHTS = "best.safetensors", "model.safetensors"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as pretrained networks expect
+_SHOWN = 8
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything a run depends on besides network and data."""
-
-    steps: int
-    """Optimiser steps."""
-    batch: int
-    """Images a step."""
-    learning_rate: float
-    """The largest rate of the one-cycle schedule."""
-    seed: int
-    """Order of the samples, augmentation and dropout."""
-    weight_decay: float = 0.02
-    """AdamW's, on tensors of two or more dimensions."""
-    warmup: float = 0.2
-    """Share of the steps in which the rate rises."""
-    gate_lr_factor: float = 10.0
-    """Rate of the identity-start factors g and of scalar gammas, relative to the rest."""
-    augment: bool = False
-    """Random crops and flips, a function of (seed, epoch, sample)."""
-    device: str = "cpu"
-    """Where it runs."""
-    evaluate_every: int = 0
-    """Steps between looks at held-out images for the learning curve; 0: none."""
-    evaluate_images: int = 100
-    """How many images such a look takes at most, spread evenly over the split."""
-    checkpoint_seconds: float = 20.0
-    """Seconds between checkpoints; when one is written changes no result."""
+Look = Callable[[nn.Module], Mapping[str, float]]
+"""Scores of a network on held-out images, the one that counts first."""
 
 
 class Interrupted(Exception):
@@ -68,161 +45,244 @@ class Diverged(InputError):
     """The loss is not a number any more."""
 
 
+@dataclass
+class State:
+    """How far a run is; stands in every checkpoint.
+
+    Args:
+        step: Steps done.
+        seconds: Spent on them, of which
+        waiting: waiting for data.
+        total: Sum of the losses since the last row of the log,
+        count: over so many samples.
+        scores: Of the last look at held-out images.
+        best: The largest score so far,
+        best_step: after so many steps,
+        stale: and so many looks ago.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    total: float = 0.0
+    count: float = 0.0
+    scores: dict[str, float] | None = None
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+
+    def look(self, scores: Mapping[str, float]) -> bool:
+        """Take note of new scores; whether they are the best."""
+        self.scores = dict(scores)
+        score = next(iter(scores.values()))
+        better = self.best is None or score > self.best
+        if better:
+            self.best, self.best_step, self.stale = score, self.step, 0
+        else:
+            self.stale += 1
+        return better
+
+
 def train(
     model: nn.Module,
-    data: Dataset,
+    task: Task,
+    source: Source,
     recipe: Recipe,
     folder: Path,
     *,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    where: Placement | None = None,
+    look: Look | None = None,
+    header: Mapping[str, Any] | None = None,
+    tensorboard: bool = False,
+    on_step: Callable[[Row], None] = lambda row: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> float:
-    """Train `model` in place; returns the seconds spent training.
-
-    Goes on from `folder/checkpoint.safetensors` if there is one, and then ends with the very weights of an
-    uninterrupted run (on a CPU with the same number of threads).
+) -> State:
+    """Train `model` in place, and with a moving average leave that in it; goes on from the newest checkpoint.
 
     Args:
-        model: Returns logits.
-        data: uint8 images and targets.
+        model: What it returns goes to `task`.
+        task: Loss and predictions.
+        source: Batches.
         recipe: See `Recipe`.
-        folder: Gets ``log.csv``, the checkpoint while running, ``model.safetensors`` at the end.
-        on_step: Called after each step with its number (from 1) and loss.
-        should_stop: Asked after each step; True writes a checkpoint and raises `Interrupted`.
+        folder: Gets ``log.csv``, ``gates.csv``, ``checkpoints/``, ``best.safetensors`` where there are looks and a
+            header, and ``model.safetensors`` at the end.
+        where: Device and processes; by default alone on the recipe's device. One process of several writes.
+        look: Scores of held-out images, asked for every `evaluate_every` steps and after the last.
+        header: How to build the network again; the files then say so.
+        tensorboard: Also write files for TensorBoard.
+        on_step: Called after each step; its row has the loss of this step.
+        should_stop: Asked in each step; True in any process writes a checkpoint after it, and raises `Interrupted` in
+            all.
 
     Raises:
         Interrupted: `should_stop` said so.
         Diverged: The loss became NaN or infinite.
+        InputError: A batch that cannot be shared, an unknown optimiser, a checkpoint of another network, a full disk.
     """
-    task = task_for(data.task, len(data.classes))
-    device = torch.device(recipe.device)
-    torch.manual_seed(recipe.seed)
+    where = where or Alone(recipe.device)
+    share = Share(where.index, where.processes, recipe.accumulate)
+    share.check(recipe.batch)
+    writes = where.index == 0
     verify(model)  # a conversion between insertion and training may have dropped a hook
-    model.to(device).to(memory_format=torch.channels_last).train()
-    groups = parameter_groups(
-        model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, gate_lr_factor=recipe.gate_lr_factor
-    )
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    model.to(where.device)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)
+    net = where.wrap(model)
+    net = torch.compile(net) if recipe.compile else net  # type: ignore[assignment]
+    optimiser = optimiser_for(model, recipe)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    done, seconds = 0, 0.0
-    if (folder / CHECKPOINT).exists():
-        state = load_checkpoint(folder / CHECKPOINT, model, optimiser)
-        done, seconds = state["step"], state["seconds"]
-    log = _Log(folder / "log.csv", done)
+    scaler = torch.amp.GradScaler(where.device.type, enabled=recipe.amp == "fp16")
+    averaging = _average(model, recipe)
+    trained = Trained(model, optimiser, scaler, averaging and averaging.module, header)
+    kept = Kept(folder, recipe.keep)
+    state = State(**(kept.restore(trained, tidy=writes) or {}))
+    if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
+        raise InputError(
+            f"the processes do not find the same checkpoints in {folder}: process {where.index} has step {state.step}",
+            "choose a folder with --out that all machines see",
+        )
+    log = Log(folder, state.step, tensorboard=tensorboard and writes)
     saved = time.perf_counter()
 
-    for step in range(done, recipe.steps):
-        started = time.perf_counter()
-        indices, images, targets = training_batch(data, recipe, step)
-        images, targets = to_input(images, device), targets.to(device)
-        factor = one_cycle(step, recipe.steps, recipe.warmup)
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        loss = task.loss(model(images), targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        value = loss.item()
-        seconds += time.perf_counter() - started
+    with closing(source.steps(recipe, state.step, share)) as steps:
+        while state.step < recipe.steps and not (recipe.patience and state.stale >= recipe.patience):
+            net.train()
+            started = time.perf_counter()
+            batches = next(steps)
+            waited = time.perf_counter() - started
+            _seed(recipe, state.step, where)
+            factor = rate(state.step, recipe)
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
+            optimiser.zero_grad(set_to_none=True)
+            total, count, stop = _gradients(net, task, batches, recipe, where, scaler, should_stop())
+            if recipe.clip is not None:
+                scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            scaler.step(optimiser)
+            scaler.update()
+            if averaging is not None:
+                averaging.update(model, step=state.step + 1)
+            state.step += 1
+            state.seconds += time.perf_counter() - started
+            state.waiting += waited
+            loss = total / max(count, 1.0)
+            if not math.isfinite(loss):
+                raise _diverged(loss, recipe, factor, source, kept, state.step - 1)
+            state.total, state.count = state.total + total, state.count + count
 
-        if not math.isfinite(value):
-            raise _diverged(value, step, recipe.learning_rate * factor, data.train, indices, folder)
-        held_out = None
-        last = step + 1 == recipe.steps
-        if recipe.evaluate_every and ((step + 1) % recipe.evaluate_every == 0 or last):
-            # Spread over the split: images often lie there class by class.
-            few = slice(None, None, math.ceil(len(data.val.images) / recipe.evaluate_images))
-            held_out = score(evaluate(model, task, data.val, device=device, batch=recipe.batch, which=few)[1])
-            model.train()
-        log.write(step + 1, value, recipe.learning_rate * factor, held_out, seconds)
-        on_step(step + 1, value)
-        stop = should_stop() and not last
-        if stop or (time.perf_counter() - saved > recipe.checkpoint_seconds and not last):
-            log.flush()
-            save_checkpoint(folder / CHECKPOINT, model, optimiser, {"step": step + 1, "seconds": seconds})
-            saved = time.perf_counter()
-        if stop:
-            raise Interrupted
-    log.flush()
-    save_weights(model, folder / WEIGHTS)
-    return seconds
+            last = state.step == recipe.steps
+            looking = bool(look and recipe.evaluate_every and (state.step % recipe.evaluate_every == 0 or last))
+            scores: Mapping[str, float] = {}
+            if look is not None and looking:
+                scores = look(trained.shown)
+                if state.look(scores) and writes and header is not None:
+                    save_weights(trained.shown, folder / BEST, header)
+            row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
+            if looking or last or state.step % recipe.log_every == 0:
+                log.write(row.over(state.total / max(state.count, 1.0)), model)
+                state.total = state.count = 0.0
+            on_step(row)
+            if writes and not last and (stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
+                log.flush()
+                kept.save(trained, asdict(state))
+                saved = time.perf_counter()
+            if stop and not last:
+                where.wait()  # the file must be there when the others leave: who started them may end them all
+                raise Interrupted
+
+    if averaging is not None:
+        model.load_state_dict(averaging.module.state_dict())
+    if writes:
+        log.flush()
+        save_weights(model, folder / WEIGHTS, header)
+    where.wait()
+    return state
 
 
-@torch.inference_mode()
-def evaluate(
-    model: nn.Module, task: Task, split: Split, *, device: torch.device, batch: int, which: slice = slice(None)
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Predictions and per-image counts (images, K, 2) of `model` on a split, in evaluation mode."""
-    model.eval()
-    images, targets = split.images[which], split.targets[which]
-    predictions, counts = [], []
-    for start in range(0, len(images), batch):
-        chunk = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2)
-        target = torch.from_numpy(np.array(targets[start : start + batch])).to(device)
-        prediction = task.predict(model(to_input(chunk, device)), (chunk.shape[2], chunk.shape[3]))
-        counts.append(task.counts(prediction, target))
-        predictions.append(prediction.cpu().numpy())
-    return np.concatenate(predictions), np.concatenate(counts)
+def _gradients(
+    net: nn.Module,
+    task: Task,
+    batches: list[Batch],
+    recipe: Recipe,
+    where: Placement,
+    scaler: torch.amp.GradScaler,
+    stop: bool,
+) -> tuple[float, float, bool]:
+    """Gradients of the sum of all losses over the count of all samples; that sum and count, and whether to stop.
+
+    The count of all processes is known only when each has computed its part. So parts are divided by an estimate, the
+    count of the first part times their number, and the gradients are put right at the end.
+    """
+    exact = torch.float32 if where.device.type == "mps" else torch.float64  # counts of pixels outgrow float32
+    sums = torch.zeros(3, dtype=exact, device=where.device)
+    sums[2] = float(stop)
+    estimate: Tensor | None = None
+    everywhere = torch.zeros((), device=where.device)
+    for number, batch in enumerate(batches, 1):
+        with nullcontext() if number == len(batches) else where.no_sync(net):
+            with torch.autocast(where.device.type, _PRECISION.get(recipe.amp), enabled=recipe.amp is not None):
+                logits = net(to_input(batch.images, where.device, channels_last=recipe.channels_last))
+            total, count = task.loss(_full(logits), batch.targets.to(where.device, non_blocking=True))
+            everywhere = everywhere + where.sum(count.to(torch.float32))
+            if estimate is None:
+                estimate = (everywhere * len(batches)).clamp(min=1)
+            scaler.scale(total * (where.processes / estimate)).backward()  # type: ignore[no-untyped-call]
+        sums[0] += total.detach()
+        sums[1] += count
+    if len(batches) > 1 and estimate is not None:
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, estimate / everywhere.clamp(min=1))
+    total_sum, count_sum, stops = where.sum(sums).tolist()
+    return total_sum, count_sum, stops > 0
 
 
-def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, 3, H, W) to what networks read: float, normalised, channels last."""
-    x = images.to(device=device, dtype=torch.float32, memory_format=torch.channels_last)
+_PRECISION: dict[str | None, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _full(logits: Any) -> Any:
+    """Tensors of half precision as float32, in whatever a network returns: losses are computed in that."""
+    if isinstance(logits, Tensor):
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if isinstance(logits, Mapping):
+        return {name: _full(value) for name, value in logits.items()}
+    return type(logits)(_full(value) for value in logits) if isinstance(logits, (list, tuple)) else logits
+
+
+def to_input(images: Tensor, device: torch.device, *, channels_last: bool = True) -> Tensor:
+    """(B, 3, H, W) as networks read it: uint8 is made float and standardised, other kinds are as they should be."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    x = images.to(device=device, dtype=torch.float32, memory_format=layout, non_blocking=True)
+    if images.dtype != torch.uint8:
+        return x
     mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
     std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
     return (x / 255 - mean) / std
 
 
-def one_cycle(step: int, steps: int, warmup: float) -> float:
-    """The rate of a step relative to the largest: up from 1/25 over `warmup`, then down to 1e-5, both as cosines."""
-    rising = max(1.0, warmup * steps - 1)
-    if step <= rising:
-        low, high, share = 1 / 25, 1.0, step / rising
-    else:
-        low, high, share = 1.0, 1e-5, (step - rising) / max(1.0, steps - 1 - rising)
-    return high + (low - high) * (1 + math.cos(math.pi * share)) / 2
+def _seed(recipe: Recipe, step: int, where: Placement) -> None:
+    """Dropout of a step depends on this alone: nothing of a generator needs to be kept."""
+    seed = seed_of(recipe.seed, step, where.index)
+    torch.default_generator.manual_seed(seed)
+    if where.device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
-def training_batch(data: Dataset, recipe: Recipe, step: int) -> tuple[NDArray[np.int64], Tensor, Tensor]:
-    """Indices, uint8 images (B, 3, H, W) and targets of a step, as the network is to see them."""
-    split = data.train
-    indices, epochs = batch_at(step, count=len(split.images), batch=recipe.batch, seed=recipe.seed)
-    images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
-    targets = torch.from_numpy(split.targets[indices])
-    if recipe.augment:
-        from saccade.data.augment import augment
-
-        keys = [(recipe.seed, int(epoch), int(index)) for epoch, index in zip(epochs, indices, strict=True)]
-        side = data.val.images.shape[1]  # training images may be kept larger, to crop from
-        images, targets = augment(images, targets, data.task, size=side, keys=keys)
-    return indices, images, targets
+def _average(model: nn.Module, recipe: Recipe) -> Any:
+    """A copy of the network that follows its weights slowly, at first less so; timm's."""
+    if recipe.ema is None:
+        return None
+    utils: Any = require("timm.utils", extra="train")
+    return utils.ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
 
 
-def _diverged(value: float, step: int, rate: float, split: Split, indices: NDArray[np.int64], folder: Path) -> Diverged:
-    names = ", ".join(split.names[i] for i in indices[:8])
-    kept = folder / CHECKPOINT
-    hint = f"the last good checkpoint is {kept}" if kept.exists() else "no checkpoint had been written yet"
+def _diverged(loss: float, recipe: Recipe, factor: float, source: Source, kept: Kept, step: int) -> Diverged:
+    names = source.names(recipe, step)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    paths = kept.paths()
+    hint = f"the last good checkpoint is {paths[0]}" if paths else "no checkpoint had been written yet"
     return Diverged(
-        f"the loss is {value} at step {step + 1}, learning rate {rate:.2e}; the batch began with {names}", hint
+        f"the loss is {loss} at step {step + 1}, learning rate {recipe.learning_rate * factor:.2e}; "
+        f"the batch was {', '.join(names[:_SHOWN])}{more}",
+        f"{hint}; lower the learning rate, or clip gradients",
     )
-
-
-class _Log:
-    """``log.csv``: rows of a run that went on past its checkpoint are dropped before it is resumed."""
-
-    def __init__(self, path: Path, done: int) -> None:
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        if done and path.exists():
-            with path.open(newline="", encoding="utf-8") as opened:
-                self.rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= done]
-
-    def write(self, step: int, loss: float, rate: float, score: float | None, seconds: float) -> None:
-        values = (step, f"{loss:.6g}", f"{rate:.4g}", "" if score is None else f"{score:.6f}", f"{seconds:.3f}")
-        self.rows.append(dict(zip(LOG_FIELDS, values, strict=True)))
-
-    def flush(self) -> None:
-        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
-            writer = csv.DictWriter(opened, LOG_FIELDS)
-            writer.writeheader()
-            writer.writerows(self.rows)

@@ -6,7 +6,7 @@ denominators serves scores, bootstraps and pictures: intersection and union of K
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saccade.data import IGNORE
+from saccade.errors import require
 
 
 class Task(Protocol):
@@ -23,14 +24,20 @@ class Task(Protocol):
     name: str
     metric: str
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The training loss, a scalar: a sum over valid samples divided by their number."""
+    def loss(self, logits: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The training loss: its sum over valid samples or pixels, and their number, both scalars."""
 
-    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def predict(self, logits: Any, size: tuple[int, int]) -> Tensor:
         """What the network says of each image: probabilities (B, K), or classes (B, H, W)."""
 
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         """(B, K, 2): numerators and denominators of each image."""
+
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
+        """Metrics of torchmetrics by name, updated with (predictions, targets); the first one chooses the best.
+
+        `by_class` adds one called ``"by class"``, with a value for each.
+        """
 
 
 class Classification:
@@ -39,18 +46,28 @@ class Classification:
     name = "classification"
     metric = "accuracy"
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, label_smoothing: float = 0.0) -> None:
         self.num_classes = num_classes
+        self.label_smoothing = label_smoothing
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits, targets)
+    def loss(self, logits: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        total = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return total, torch.tensor(len(targets), device=total.device)
 
-    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        return logits.float().softmax(dim=1)
+    def predict(self, logits: Any, size: tuple[int, int]) -> Tensor:
+        probabilities: Tensor = logits.float().softmax(dim=1)
+        return probabilities
 
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         right = (predictions.argmax(dim=1) == targets).long()
         return torch.stack([right, torch.ones_like(right)], dim=1)[:, None].cpu().numpy()
+
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
+        of: Any = require("torchmetrics.classification", extra="train")
+        found = {self.metric: of.MulticlassAccuracy(self.num_classes, average="micro")}
+        if self.num_classes > 5:
+            found["top-5 accuracy"] = of.MulticlassAccuracy(self.num_classes, average="micro", top_k=5)
+        return found | ({"by class": of.MulticlassAccuracy(self.num_classes, average="none")} if by_class else {})
 
 
 class Segmentation:
@@ -62,19 +79,19 @@ class Segmentation:
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, logits: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy; logits at a stride are compared with the pixel in the middle of each of their cells."""
         stride = targets.shape[-1] // logits.shape[-1]
         if stride > 1:
             targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
-        # A mean over no valid pixel would be NaN: a sum and a count give 0 there.
         total = F.cross_entropy(logits, targets.long(), ignore_index=IGNORE, reduction="sum")
-        return total / (targets != IGNORE).sum().clamp(min=1)
+        return total, (targets != IGNORE).sum()
 
-    def predict(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def predict(self, logits: Any, size: tuple[int, int]) -> Tensor:
         if logits.shape[-2:] != size:
             logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-        return logits.argmax(dim=1).to(torch.uint8)
+        classes: Tensor = logits.argmax(dim=1).to(torch.uint8)
+        return classes
 
     def counts(self, predictions: Tensor, targets: Tensor) -> NDArray[np.int64]:
         valid = targets != IGNORE
@@ -86,6 +103,18 @@ class Segmentation:
         hit = confusion.diagonal(dim1=1, dim2=2)
         union = confusion.sum(1) + confusion.sum(2) - hit
         return torch.stack([hit, union], dim=2).cpu().numpy()
+
+    def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
+        of: Any = require("torchmetrics.classification", extra="train")
+        found = {self.metric: of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE)}
+        each = of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE, average="none")
+        return found | ({"by class": each} if by_class else {})
+
+
+def mean_loss(task: Task, logits: Any, targets: Tensor) -> Tensor:
+    """The loss of one batch alone; 0 where nothing in it is valid."""
+    total, count = task.loss(logits, targets)
+    return total / count.clamp(min=1)
 
 
 def task_for(name: str, num_classes: int) -> Task:

@@ -1,0 +1,43 @@
+"""``saccade data check``: what is in a folder of images, and what in it is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
+
+
+def check(
+    data: Annotated[str, Parameter(name="DATA")],
+    /,
+    *,
+    sheet: Path | None = None,
+    split_seed: int = 0,
+    settings: Given,
+) -> Answer:
+    """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
+
+    The exit status is 1 if a file cannot be used, or if an image is both in training and held out.
+
+    Args:
+        data: Your folder, in any layout that `compare` and `train` take.
+        sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks;
+            `saccade-check/NAME.png` if not given, with the name of your folder.
+        split_seed: As for training, if the folder has no `val/`.
+    """
+    from saccade.comparison.progress import Progress
+    from saccade.data.check import check_data
+    from saccade.data.sheet import draw_sheet
+
+    folder = Path(data)
+    with Progress(shown=not settings.quiet, steps=0) as showing:
+        found = check_data(
+            folder,
+            split_seed=split_seed,
+            on_progress=lambda done, total: showing.counting(done, total, "reading images"),
+        )
+    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", split_seed=split_seed)
+    return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)

@@ -1,0 +1,35 @@
+"""``saccade evaluate``: what a trained network is worth on held-out images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import saccade
+from saccade.cli.answer import Answer, Given
+
+
+def evaluate(
+    data: Annotated[str, Parameter(name="DATA")],
+    /,
+    *,
+    model: Path,
+    batch: int = 64,
+    device: str = "auto",
+    workers: int | None = None,
+    settings: Given,
+) -> Answer | None:
+    """Score a trained network on held-out images; with torchrun on several devices, with the same result.
+
+    Args:
+        data: Your folder: its `val/` is scored; if training split it, the part that was held out; of any other folder
+            with one folder for each class, all images.
+        model: The folder `saccade train` wrote, which gives its best network, or one file in it.
+        batch: Number of images at a time.
+        device: `auto`, `cpu` or `cuda`.
+        workers: Number of processes that read images; as many as cores if not given.
+    """
+    found = saccade.evaluate(data, model, batch=batch, device=device, workers=workers)
+    return Answer(found.results, str(found)) if found.writes else None

@@ -1,0 +1,195 @@
+"""Every file of a folder read once, before a week of training does: what is broken, and what is there twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saccade.data import IGNORE
+from saccade.data.classes import ClassList, MaskReader, read_classes
+from saccade.data.images import UnreadableError, read_image, read_mask
+from saccade.data.layouts import Item, Layout, find_layout, listed
+from saccade.errors import require
+
+_RARE = 10  # images of a class below which it is mentioned
+_SIDE, _COLUMNS, _ROWS = 96, 8, 20  # of the contact sheet: pixels, images a class, classes
+
+
+@dataclass
+class Findings:
+    """What was found in a folder.
+
+    Args:
+        note: How its layout was recognised.
+        task: What it is for.
+        counts: For each class the images (of masks: the pixels) of both sides.
+        images: How many were read.
+        bad: Files that cannot be used, with the reason.
+        repeated: Groups of files with the same content.
+        leaked: Those of the groups that lie on both sides.
+        remarks: Other things worth knowing.
+    """
+
+    note: str
+    task: str
+    counts: dict[str, dict[str, int]]
+    images: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    repeated: list[list[str]] = field(default_factory=list)
+    leaked: list[list[str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether training would not stumble, and its scores would not be too good."""
+        return not (self.bad or self.leaked)
+
+    def __str__(self) -> str:
+        what = "images" if self.task == "classification" else "pixels"
+        width = max(map(len, self.counts), default=0)
+        lines = [self.note, "", f"{'class':<{width}}  {'training':>12}  {'held out':>12}   ({what})"]
+        lines += [f"{name:<{width}}  {n['train']:>12,}  {n['val']:>12,}" for name, n in self.counts.items()]
+        lines += ["", f"{len(self.bad)} of {self.images} files cannot be used" + (":" if self.bad else "")]
+        lines += [f"  {name}: {reason}" for name, reason in self.bad.items()]
+        if self.leaked:
+            lines.append(f"{len(self.leaked)} images are both in training and held out:")
+            lines += [f"  {' = '.join(group)}" for group in self.leaked]
+        within = len(self.repeated) - len(self.leaked)
+        lines += [f"{within} images are there more than once on one side"] if within else []
+        return "\n".join(lines + self.remarks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return vars(self) | {"good": self.good}
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One item as it was found; of a mask the pixels of each class."""
+
+    problem: str = ""
+    file: Path | None = None
+    digest: str = ""
+    shape: tuple[int, int] = (0, 0)
+    pixels: Any = None
+
+
+def check_data(
+    path: str | Path, *, split_seed: int = 0, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> Findings:
+    """Read every image and mask of a folder, and count what is there.
+
+    Args:
+        path: The data, in any layout that is recognised.
+        split_seed: Decides a split that the layout does not give.
+        on_progress: Called with (done, total).
+
+    Raises:
+        InputError: The layout is not recognised, or not complete.
+    """
+    path = Path(path)
+    layout = find_layout(path, split_seed)
+    reader = _reader(path, layout)
+    found = Findings(layout.said, layout.task, {})
+    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    pixels = {side: np.zeros(256, dtype=np.int64) for side in ("train", "val")}
+    counted: dict[str, Counter[int]] = {"train": Counter(), "val": Counter()}
+    shapes: Counter[tuple[int, int]] = Counter()
+    items = [(side, item) for side in ("train", "val") for item in getattr(layout, side)]
+    for (side, item), read in _reading(items, reader):
+        found.images += 1
+        name = item.image.relative_to(path).as_posix()
+        on_progress(found.images, len(items))
+        if read.problem:
+            found.bad[(read.file or item.image).relative_to(path).as_posix()] = read.problem
+            continue
+        shapes[read.shape] += 1
+        places[read.digest].append((side, name))
+        if isinstance(item.target, int):
+            counted[side][item.target] += 1
+        else:
+            pixels[side] += read.pixels
+    found.counts = _counts(layout, reader, counted, pixels)
+    for group in places.values():
+        if len(group) > 1:
+            names = [name for _, name in group]
+            found.repeated.append(names)
+            if len({side for side, _ in group}) > 1:
+                found.leaked.append(names)
+    found.remarks = list(_remarks(found, shapes))
+    return found
+
+
+def _reader(path: Path, layout: Layout) -> MaskReader | None:
+    if layout.task == "classification":
+        return None
+    listing = path / "classes.txt"
+    return MaskReader(read_classes(listing) if listing.is_file() else None)
+
+
+def _reading(items: Sequence[tuple[str, Item]], reader: MaskReader | None) -> Iterator[tuple[tuple[str, Item], _Read]]:
+    """Decoders beside each other; Pillow lets go of the interpreter while it decodes."""
+    require("PIL.Image", extra="train")
+
+    def one(given: tuple[str, Item]) -> _Read:
+        item = given[1]
+        file = item.image
+        try:
+            content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+            size = read_image(file).size
+            if isinstance(item.target, int) or reader is None:
+                return _Read(digest=content, shape=size)
+            file = item.target
+            mask = read_mask(file)
+            if mask.shape[1::-1] != size:
+                return _Read(
+                    f"the mask is {mask.shape[1]} x {mask.shape[0]} px, its image {size[0]} x {size[1]} px", file
+                )
+            return _Read("", file, content, size, np.bincount(reader.classes(mask).ravel(), minlength=256))
+        except (UnreadableError, OSError) as problem:
+            return _Read(str(problem), file)
+
+    with ThreadPoolExecutor() as pool:
+        yield from zip(items, pool.map(one, items), strict=True)
+
+
+def _counts(
+    layout: Layout, reader: MaskReader | None, counted: dict[str, Counter[int]], pixels: dict[str, Any]
+) -> dict[str, dict[str, int]]:
+    if layout.task == "classification":
+        return {name: {side: counted[side][i] for side in counted} for i, name in enumerate(layout.classes)}
+    known: ClassList | None = reader.known if reader else None
+    there = np.flatnonzero((pixels["train"] + pixels["val"])[:IGNORE])
+    names = known.names if known else tuple(map(str, range(int(there.max(initial=-1)) + 1)))
+    rows = [*enumerate(names), (IGNORE, "ignored (255)")]
+    return {name: {side: int(pixels[side][index]) for side in pixels} for index, name in rows}
+
+
+def _remarks(found: Findings, shapes: Counter[tuple[int, int]]) -> Iterator[str]:
+    if shapes:
+        smallest, largest = min(shapes, key=min), max(shapes, key=max)
+        yield f"sizes from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} px, {len(shapes)} different"
+    classes = {name: n for name, n in found.counts.items() if not name.startswith("ignored")}
+    empty = [name for name, n in classes.items() if not n["train"]]
+    unseen = [name for name, n in classes.items() if n["train"] and not n["val"]]
+    if empty:
+        yield f"nothing to learn from for: {listed(empty)}"
+    if unseen:
+        yield f"never held out, so never scored: {listed(unseen)}"
+    if found.task == "classification":
+        rare = [name for name, n in classes.items() if 0 < n["train"] < _RARE]
+        if rare:
+            yield f"fewer than {_RARE} training images: {listed(rare)}"
+        most, least = (
+            max((n["train"] for n in classes.values()), default=0),
+            min((n["train"] for n in classes.values() if n["train"]), default=0),
+        )
+        if least and most / least >= _RARE:
+            yield f"the largest class has {most / least:.0f} times the images of the smallest: look at scores by class"

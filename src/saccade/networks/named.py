@@ -1,0 +1,133 @@
+"""A classification network by what is typed: a named classifier or one of timm, a mechanism, trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from saccade.catalog import name_and_options
+from saccade.errors import InputError, near, require
+from saccade.insertion import insert
+from saccade.networks.build import build_network
+from saccade.networks.classifier import NETWORKS, classifier, list_classifiers
+
+
+def classification_network(
+    name: str,
+    num_classes: int,
+    *,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+) -> nn.Module:
+    """Make a network for images of some classes; random weights are drawn by torch's global generator.
+
+    Args:
+        name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
+            timm. Names that both have are those of :func:`saccade.classifier`.
+        num_classes: Of the output.
+        mechanism: Inserted into a network of timm, as the identity.
+        at: Where it goes; by default at its natural places.
+        pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
+            wrote. An output layer for another number of classes is left out, all else must fit.
+
+    Raises:
+        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+    """
+    plain, options = name_and_options(name)
+    if at is not None and mechanism is None:
+        raise InputError("--at says where a mechanism goes, and none was given", "add --mechanism NAME")
+    if _is_classifier(plain):
+        if mechanism is not None:
+            raise InputError(
+                f"--mechanism {mechanism}: the network {plain} has its own", "give the name of a timm network instead"
+            )
+        net = classifier(plain, num_classes, **options)
+        if pretrained is True:
+            raise InputError(
+                f"--pretrained: timm has no weights of {plain}", "give its authors' file: --pretrained PATH"
+            )
+        if pretrained:
+            _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
+        return net
+    if options:
+        raise InputError(f"{name!r}: networks of timm take no options here", "those of saccade.classifier do")
+    ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    net = build_network("classification", plain, num_classes, pretrained=False if ours else pretrained)
+    if mechanism is not None:
+        insert(net, mechanism, at=[w.strip() for w in at.split(",")] if at and "," in at else at)
+    if ours:
+        _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
+    return net
+
+
+def _is_classifier(name: str) -> bool:
+    """Whether it is a name of `saccade.classifier`; else it is one of timm."""
+    if name in NETWORKS:
+        return True
+    timm: Any = require("timm", extra="train")
+    if timm.is_model(name):
+        return False
+    try:
+        classifier(name, 1)
+    except InputError as cause:
+        known = (*list_classifiers(), *timm.list_models())
+        raise InputError(f"unknown network {name!r}", near(name, known)) from cause
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    from saccade.saving.store import is_saved
+
+    return is_saved(path)
+
+
+def _state_of(path: Path) -> Mapping[str, Tensor]:
+    from saccade.saving import load
+
+    return load(path).state_dict()
+
+
+def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
+    """Weights of a named classifier, under our names or its authors', whatever the number of their classes."""
+    if _is_ours(path):
+        _copy(net, _state_of(path), path)
+        return
+    from saccade.official import load_official
+    from saccade.official.reading import read_tensors
+
+    tensors = read_tensors(path)
+    widths = [len(tensor) for name, tensor in tensors.items() if name.endswith("bias")]
+    own = len(list(net.parameters())[-1])
+    complaint = None
+    for width in dict.fromkeys([own, *widths[-1:]]):
+        given = of_width(width)
+        try:
+            load_official(given, tensors)
+        except InputError as cause:
+            complaint = complaint or cause
+            continue
+        _copy(net, given.state_dict(), path)
+        return
+    raise complaint or InputError(f"{path} holds no weights")
+
+
+def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False) -> None:
+    """Copy what fits; what does not must be the output layer or, if `partial`, an inserted mechanism that is new."""
+    own = net.state_dict()
+    head = [name for name in own if name in given and own[name].shape[1:] == given[name].shape[1:]]
+    new = [name for name in own if name not in given and not (partial and ".saccade" in name)]
+    foreign = [name for name in given if name not in own]
+    other = [name for name in own if name in given and name not in head]
+    differing = [name for name in head if own[name].shape != given[name].shape]
+    if new or foreign or other or len(differing) > 2:
+        wrong = [*new, *foreign, *other, *differing]
+        raise InputError(
+            f"{path} was saved from another network: {len(wrong)} tensors do not fit, the first are "
+            f"{', '.join(wrong[:3])}",
+            "give the file of the same network with the same mechanism",
+        )
+    net.load_state_dict({name: given[name] for name in head if name not in differing}, strict=False)

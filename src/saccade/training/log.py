@@ -1,0 +1,114 @@
+"""What a run writes while it goes: ``log.csv``, ``gates.csv`` and, if wanted, files for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from saccade.files import replacing
+from saccade.insertion.groups import gate_values
+
+FIELDS = ("step", "loss", "learning_rate", "score", "seconds", "waiting")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is said of a step.
+
+    Args:
+        step: From 1.
+        loss: Mean over the samples of the step; in the files, over those since the row before.
+        rate: The learning rate.
+        scores: Of held-out images, where they were looked at; the first is the one that counts.
+        seconds: Trained so far, of which
+        waiting: were spent waiting for data.
+    """
+
+    step: int
+    loss: float
+    rate: float
+    scores: Mapping[str, float]
+    seconds: float
+    waiting: float
+
+    def over(self, loss: float) -> Row:
+        """The same with the loss of several steps."""
+        return replace(self, loss=loss)
+
+    def cells(self) -> dict[str, str]:
+        """As they stand in ``log.csv``."""
+        score = next((f"{value:.6f}" for value in self.scores.values()), "")
+        values = (
+            str(self.step), f"{self.loss:.6g}", f"{self.rate:.4g}", score, f"{self.seconds:.3f}", f"{self.waiting:.3f}",
+        )  # fmt: skip
+        return dict(zip(FIELDS, values, strict=True))
+
+
+class Log:
+    """The files of a run; rows of a run that went on past its checkpoint are dropped before it is resumed.
+
+    Args:
+        folder: Of the run.
+        done: Steps done before.
+        tensorboard: Also write files for TensorBoard.
+    """
+
+    def __init__(self, folder: Path, done: int, *, tensorboard: bool = False) -> None:
+        self.rows = _Table(folder / "log.csv", FIELDS, done)
+        self.gates = _Table(folder / "gates.csv", (), done)
+        self.board = _board(folder, done) if tensorboard else None
+
+    def write(self, row: Row, model: nn.Module) -> None:
+        """A row; with a look at held-out images also the gates."""
+        self.rows.add(row.cells())
+        values = {"loss": row.loss, "learning rate": row.rate, **row.scores}
+        if row.scores:
+            gates = gate_values(model)
+            if gates:
+                self.gates.add({"step": str(row.step)} | {name: f"{value:.6g}" for name, value in gates.items()})
+            values |= {f"gates/{name}": value for name, value in gates.items()}
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, row.step)
+
+    def flush(self) -> None:
+        """Put everything on disk."""
+        self.rows.flush()
+        self.gates.flush()
+        if self.board is not None:
+            self.board.flush()
+
+
+class _Table:
+    """A CSV file that is replaced whole."""
+
+    def __init__(self, path: Path, fields: Iterable[str], done: int) -> None:
+        self.path, self.fields = path, list(fields)
+        self.rows: list[dict[str, str]] = []
+        if done and path.exists():
+            with path.open(newline="", encoding="utf-8") as opened:
+                self.rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= done]
+
+    def add(self, row: dict[str, str]) -> None:
+        self.rows.append(row)
+
+    def flush(self) -> None:
+        if not self.rows:
+            return
+        with replacing(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.DictWriter(opened, self.fields or list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _board(folder: Path, done: int) -> Any:
+    """TensorBoard hides what earlier files have from this step on."""
+    from saccade.errors import require
+
+    writer: Any = require("torch.utils.tensorboard", extra="train")
+    return writer.SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)

@@ -1,0 +1,214 @@
+"""What a run is about: the data of a task, the network for it, and what a scored network must know of its images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from saccade.data.cifar import find_cifar
+from saccade.data.layouts import Item, find_layout
+from saccade.data.samples import ArraySamples, ImageSamples, image_names, scoring_transform, training_transform
+from saccade.errors import InputError
+from saccade.networks.named import classification_network
+from saccade.training.tasks import Classification, Task
+
+_WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
+_MIDDLE = 224 / 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which data and which network, as asked."""
+
+    data: str
+    """Folder of the images."""
+    network: str
+    """Name of the network."""
+    backbone: str | None = None
+    """Of networks that are a head on a backbone."""
+    mechanism: str | None = None
+    """Inserted into the network."""
+    at: str | None = None
+    """Where."""
+    pretrained: bool | str = False
+    """timm's weights, or those of a file."""
+    size: int = 224
+    """Side of the images in pixels."""
+    augment: str = "light"
+    """Augmentation of the training images."""
+    split_seed: int = 0
+    """Decides a split that the folder does not give."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 8:
+            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
+        if self.split_seed < 0:
+            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Training or held-out samples.
+
+    Args:
+        samples: A torch Dataset of (image, target).
+        name: What a sample is called.
+        names: Of all samples, where they are files.
+    """
+
+    samples: Dataset[Any]
+    name: Callable[[int], str]
+    names: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with its data.
+
+    Args:
+        task: Loss, predictions and metrics.
+        classes: Their names.
+        train: What is learned from.
+        val: What is scored.
+        network: Makes the network.
+        reading: How images are brought to the network: what must be known to use it.
+        note: What was recognised, for people.
+        shape: Height and width of the images.
+        split: Names of the held-out files, where the folder was split by a seed.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    train: Side
+    val: Side
+    network: Callable[[], nn.Module]
+    reading: dict[str, Any] | None
+    note: str
+    shape: tuple[int, int]
+    split: tuple[str, ...] = field(default=())
+
+    def fingerprint(self) -> str:
+        """Changes with the names of files and classes."""
+        sides = [[str(len(side)), *side.names] for side in (self.train, self.val)]
+        names = "\n".join([*self.classes, *sides[0], *sides[1]])
+        return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def find_problem(question: Question, task: Callable[[int], Task] = Classification) -> Problem:
+    """Recognise the data and decide on everything that does not depend on how it is trained.
+
+    Args:
+        question: As asked.
+        task: Makes the task for a number of classes.
+
+    Raises:
+        InputError: Data that cannot be used, or options that make no sense for them.
+    """
+    if question.backbone is not None:
+        raise InputError(
+            f"--backbone {question.backbone}: classification networks have no head to be put on one",
+            f"give it as the network: --network {question.backbone}",
+        )
+    path = Path(question.data)
+    crop = crop_of(question.augment)
+    train = training_transform(question.augment, question.size, crop)
+    val = scoring_transform(question.size, crop=crop)
+    cifar = find_cifar(path)
+    if cifar is not None:
+        sides = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+        return _classification(question, task, cifar.classes, sides, cifar.name)
+    layout = find_layout(path, question.split_seed)
+    if layout.task != "classification":
+        raise InputError(
+            f"{path} holds masks: it is for segmentation, and {question.network} is a classification network",
+            "give a folder with one folder for each class",
+        )
+    pairs = ((layout.train, train), (layout.val, val))
+    sides = [side_of(items, path, transform, question.size) for items, transform in pairs]
+    return _classification(question, task, layout.classes, sides, layout.said, split="split by seed" in layout.said)
+
+
+def problem_of(
+    data: tuple[Dataset[Any], Dataset[Any]],
+    question: Question,
+    classes: Sequence[str] | None,
+    task: Callable[[int], Task] = Classification,
+) -> Problem:
+    """A problem of any two torch Datasets, training and held-out, that give (image, class).
+
+    Images are uint8 (3, H, W), or floats as the network is to read them.
+
+    Raises:
+        InputError: Samples of another kind, or classes that neither `classes` nor the data set names.
+    """
+    train, val = data
+    names = classes or getattr(train, "classes", None)
+    if not names:
+        raise InputError(f"{type(train).__name__} does not say its classes", "name them: classes=[...]")
+    image = train[0][0]
+    if not isinstance(image, Tensor) or image.dim() != 3:
+        raise InputError(
+            f"{type(train).__name__}: expected tensors (3, H, W) as images; received {type(image).__name__}",
+            "end its transform with torchvision.transforms.v2.PILToTensor()",
+        )
+    sides = [Side(one, f"{what} sample {{}}".format) for one, what in ((train, "training"), (val, "held-out"))]
+    note = f"{type(train).__name__}: {len(names)} classes, {len(sides[0])} training and {len(sides[1])} held-out images"
+    shape = (int(image.shape[1]), int(image.shape[2]))
+    network = _network_for(question, len(names))
+    return Problem(task(len(names)), tuple(map(str, names)), sides[0], sides[1], network, None, note, shape)
+
+
+def _network_for(question: Question, num_classes: int) -> Callable[[], nn.Module]:
+    return partial(
+        classification_network, question.network, num_classes, mechanism=question.mechanism, at=question.at,
+        pretrained=question.pretrained,
+    )  # fmt: skip
+
+
+def crop_of(augment: str) -> float:
+    """The part of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
+    return 1.0 if augment in _WHOLE else _MIDDLE
+
+
+def _classification(
+    question: Question,
+    task: Callable[[int], Task],
+    classes: tuple[str, ...],
+    sides: Sequence[Side],
+    said: str,
+    *,
+    split: bool = False,
+) -> Problem:
+    train, val = sides
+
+    counts = f"{len(classes)} classes, {len(train)} training and {len(val)} held-out images"
+    reading = {
+        "task": "classification", "classes": list(classes), "size": question.size, "crop": crop_of(question.augment),
+    }  # fmt: skip
+    return Problem(
+        task(len(classes)),
+        classes,
+        train,
+        val,
+        _network_for(question, len(classes)),
+        reading,
+        f"{said}: {counts}",
+        (question.size, question.size),
+        tuple(val.names) if split else (),
+    )
+
+
+def side_of(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+    """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
+    samples = ImageSamples(items, transform, near=2 * size)
+    return Side(samples, samples.name, image_names(items, folder))

@@ -1,0 +1,248 @@
+"""What feeds the loop: for each step the images and targets of this process, in parts, whatever they come from.
+
+The order is a function of (seed, epoch), augmentation of (seed, epoch, index). So the number of worker processes
+changes nothing, resuming loads nothing that was seen before, and any number of processes sees the same batches.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from saccade.data import Dataset as Arrays
+from saccade.errors import InputError
+from saccade.training.order import batch_at
+from saccade.training.recipe import Recipe
+
+Key = tuple[int, int]
+"""Epoch and index of a sample."""
+
+_NO_EPOCH = 2**31  # of held-out samples: an epoch that training does not reach
+_MAY_LOAD_SECONDS = 1800
+
+
+class Batch(NamedTuple):
+    """Images (B, 3, H, W), uint8 or as the network reads them, and their targets."""
+
+    images: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch a process computes, and in how many parts.
+
+    Args:
+        index: Of the process,
+        processes: of so many.
+        parts: Computed one after another.
+    """
+
+    index: int = 0
+    processes: int = 1
+    parts: int = 1
+
+    def of(self, batch: list[Key]) -> list[list[Key]]:
+        """The parts of this process."""
+        mine = batch[self.index :: self.processes]
+        size = len(mine) // self.parts
+        return [mine[start : start + size] for start in range(0, len(mine), size)]
+
+    def check(self, batch: int) -> None:
+        """Refuse a batch that cannot be shared evenly.
+
+        Raises:
+            InputError: It is no multiple of processes times parts.
+        """
+        if batch % (self.processes * self.parts):
+            raise InputError(
+                f"batch={batch} cannot be divided among {self.processes} processes x {self.parts} parts (accumulate)",
+                "choose a multiple; the batch is that of all processes together",
+            )
+
+
+class Source(Protocol):
+    """What the loop is fed with."""
+
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
+        """The parts of one process, step by step, from step `first` to the last; closed when it is not needed more."""
+
+    def names(self, recipe: Recipe, step: int) -> list[str]:
+        """What the samples of a step are called, all processes together."""
+
+
+class ArraySource:
+    """Images in memory, or in memory maps.
+
+    Args:
+        data: uint8 images and targets.
+        augment: Random crops and flips.
+    """
+
+    def __init__(self, data: Arrays, *, augment: bool = False) -> None:
+        self.data = data
+        self.augment = augment
+
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
+        for step in range(first, recipe.steps):
+            yield [self.batch(part, recipe.seed) for part in share.of(self._keys(recipe, step))]
+
+    def names(self, recipe: Recipe, step: int) -> list[str]:
+        return [self.data.train.names[index] for _, index in self._keys(recipe, step)]
+
+    def batch(self, keys: Sequence[Key], seed: int) -> Batch:
+        """Some samples as the network is to see them."""
+        split = self.data.train
+        indices = [index for _, index in keys]
+        images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
+        targets = torch.from_numpy(split.targets[indices])
+        if self.augment:
+            from saccade.data.augment import augment
+
+            side = self.data.val.images.shape[1]  # training images may be kept larger, to crop from
+            full = [(seed, *key) for key in keys]
+            images, targets = augment(images, targets, self.data.task, size=side, keys=full)
+        return Batch(images, targets)
+
+    def _keys(self, recipe: Recipe, step: int) -> list[Key]:
+        return keys_at(recipe, step, len(self.data.train.images))
+
+
+class LoaderSource:
+    """Any torch Dataset that is indexed by numbers and gives (image, target), read by worker processes.
+
+    Args:
+        dataset: Its random augmentation may draw from torch, numpy or random: all three are seeded for each sample.
+        workers: Processes that read; 0: none but this one.
+        name: What a sample is called, for messages.
+        device: Where batches go; for a GPU they are put into page-locked memory.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        workers: int = 0,
+        name: Callable[[int], str] = "sample {}".format,
+        device: torch.device | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.workers = workers
+        self.name = name
+        self.pin = device is not None and device.type == "cuda"
+
+    def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
+        every = (part for step in range(first, recipe.steps) for part in share.of(self._keys(recipe, step)))
+        with closing(self._batches(every, recipe.seed)) as batches:  # which ends the workers
+            for _ in range(first, recipe.steps):
+                yield [next(batches) for _ in range(share.parts)]
+
+    def names(self, recipe: Recipe, step: int) -> list[str]:
+        return [self.name(index) for _, index in self._keys(recipe, step)]
+
+    def once(self, batch: int, share: Share | None = None, *, seed: int = 0) -> Generator[Batch]:
+        """Every sample of this process once, in order; the last batch may be smaller."""
+        share = share or Share()
+        mine = range(share.index, _length(self.dataset), share.processes)
+        parts = ([(_NO_EPOCH, i) for i in mine[start : start + batch]] for start in range(0, len(mine), batch))
+        return self._batches(parts, seed)
+
+    def _keys(self, recipe: Recipe, step: int) -> list[Key]:
+        return keys_at(recipe, step, _length(self.dataset))
+
+    def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
+        loader = DataLoader(
+            _Seeded(self.dataset, seed), batch_sampler=keys, num_workers=self.workers, collate_fn=_collated,
+            pin_memory=self.pin, worker_init_fn=_leave_signals, generator=torch.Generator(),
+            timeout=_MAY_LOAD_SECONDS if self.workers else 0,
+        )  # fmt: skip
+        for found in loader:
+            if isinstance(found, _Failure):
+                raise InputError(
+                    f"{self.name(found.index)} cannot be used: {found.text}",
+                    "saccade data check DATA names every file of that kind",
+                )
+            yield Batch(*found)
+
+
+def keys_at(recipe: Recipe, step: int, count: int) -> list[Key]:
+    """Epoch and index of every sample of a step, all processes together."""
+    indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed)
+    return list(zip(epochs.tolist(), indices.tolist(), strict=True))
+
+
+def seed_of(*parts: int) -> int:
+    """One seed of 64 bits for a tuple of whole numbers from 0; other tuples, other seeds."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A sample that could not be read: said in the main process, without the traceback of a worker."""
+
+    index: int
+    text: str
+
+
+class _Seeded(Dataset[Any]):
+    """A data set whose random numbers depend on seed, epoch and index alone."""
+
+    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> Any:
+        before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the global generator)
+        seed = seed_of(self.seed, *key)
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            return self.dataset[key[1]]
+        except Exception as cause:  # whatever reading raises belongs to this sample
+            return _Failure(key[1], str(cause) or type(cause).__name__)
+        finally:
+            torch.set_rng_state(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
+            random.setstate(before[2])
+
+
+def _collated(samples: list[Any]) -> Any:
+    failed = next((sample for sample in samples if isinstance(sample, _Failure)), None)
+    return failed or default_collate([tuple(sample) for sample in samples])
+
+
+def _leave_signals(worker: int) -> None:
+    """Ctrl-C and SIGTERM are often sent to all processes; the main one decides, saves, and ends the workers.
+
+    They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _length(dataset: Dataset[Any]) -> int:
+    try:
+        return len(dataset)  # type: ignore[arg-type]
+    except TypeError as cause:
+        raise InputError(
+            f"{type(dataset).__name__} has no length: expected a dataset that is indexed by numbers",
+            "an iterable one gives no order that could be repeated after a stop",
+        ) from cause
