@@ -77,3 +77,12 @@ def test_mistakes_are_named(choice: dict[str, str], message: str) -> None:
         ops.use(choice)
     assert message in f"{caught.value} {caught.value.hint}"
     assert ops.chosen() == ops.Choice()
+
+
+def test_the_choice_stands_in_the_configuration_of_a_run() -> None:
+    from saccade.training.recipe import Recipe
+
+    with ops.using({"products": "convolution"}):
+        recipe = Recipe(steps=1, batch=1, learning_rate=0.1)
+    assert recipe.to_json()["ops"] == ops.Choice(products="convolution").to_json()
+    assert Recipe(steps=1, batch=1, learning_rate=0.1).to_json()["ops"] == ops.Choice().to_json()

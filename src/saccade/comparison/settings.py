@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError
 from saccade.files import LOCK, read_json
+from saccade.ops import chosen
 
 SETTINGS = "settings.json"
 RESULTS = "results.json"
@@ -35,6 +37,8 @@ class Settings:
     control_params: bool
     fresh_start: bool
     scenes: int = 0
+    ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
+    """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "size", "batch"):

@@ -27,6 +27,7 @@ from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
+from saccade.ops import use
 from saccade.training.checkpoint import FOLDER
 from saccade.training.evaluation import evaluate, look_at
 from saccade.training.log import Row
@@ -44,6 +45,7 @@ class Worker:
 
     def __init__(self, folder: Path, device: str, events: TextIO) -> None:
         self.experiment = Experiment.load(folder)
+        use(self.experiment.settings.ops)
         self.device = device
         self.events = events
         self.stop = threading.Event()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from saccade.errors import InputError, near
+from saccade.ops import chosen
 from saccade.training.schedules import SCHEDULES
 
 
@@ -73,6 +75,8 @@ class Recipe:
     """Seconds between checkpoints; when one is written changes no result."""
     keep: int = 2
     """Checkpoints kept, the newest ones."""
+    ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
+    """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "log_every", "keep"):
