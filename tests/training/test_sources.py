@@ -1,13 +1,17 @@
 """What feeds the loop: the same batches for any number of workers and processes, and nothing read twice."""
 
+import multiprocessing
 import random
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from saccade.training.sources import ArraySource, LoaderSource, Share, keys_at, seed_of
+from saccade.training.sources import ArraySource, LoaderSource, Share, _begin_reading, keys_at, seed_of
 
 from .tiny import dataset, recipe
 
@@ -112,3 +116,17 @@ def test_a_dataset_without_a_length_is_refused():
 
     with pytest.raises(ValueError, match="Stream has no length"):
         next(LoaderSource(Stream()).steps(recipe(), 0, Share()))
+
+
+def _read_for(parent):
+    _begin_reading(parent, 0)
+    time.sleep(60)
+
+
+def test_a_reader_ends_whose_process_was_killed_before_it_began():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    reader = multiprocessing.get_context("fork").Process(target=_read_for, args=(gone.pid,))
+    reader.start()
+    reader.join(20)
+    assert reader.exitcode == 1

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -163,7 +166,7 @@ class LoaderSource:
     def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
         loader = DataLoader(
             _Seeded(self.dataset, seed), batch_sampler=keys, num_workers=self.workers, collate_fn=_collated,
-            pin_memory=self.pin, worker_init_fn=_leave_signals, generator=torch.Generator(),
+            pin_memory=self.pin, worker_init_fn=partial(_begin_reading, os.getpid()), generator=torch.Generator(),
             timeout=_MAY_LOAD_SECONDS if self.workers else 0,
         )  # fmt: skip
         for found in loader:
@@ -227,15 +230,23 @@ def _collated(samples: list[Any]) -> Any:
     return failed or default_collate([tuple(sample) for sample in samples])
 
 
-def _leave_signals(worker: int) -> None:
+def _begin_reading(parent: int, worker: int) -> None:
     """Ctrl-C and SIGTERM are often sent to all processes; the main one decides, saves, and ends the workers.
 
-    They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them.
+    They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them. They end with
+    the main process `parent` also if that was killed before they looked who it is, which torch's own watch overlooks.
     """
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(2.0)
+    os._exit(1)
 
 
 def _length(dataset: Dataset[Any]) -> int:
