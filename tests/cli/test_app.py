@@ -143,6 +143,22 @@ def test_json_is_taken_before_and_after_the_command(run, words):
     assert [row["name"] for row in json.loads(out)] == list(saccade.list_mechanisms(family="gate"))
 
 
+def test_json_is_written_to_a_file_that_is_named(run, tmp_path):
+    file = tmp_path / "gates.json"
+    status, out, _ = run("list", "--json", str(file), "--family", "gate")
+    assert status == 0
+    assert out == run("list", "--family", "gate")[1]
+    assert [row["name"] for row in json.loads(file.read_text())] == list(saccade.list_mechanisms(family="gate"))
+
+
+@pytest.mark.parametrize("name", ["folder.json", "none/gates.json"])
+def test_a_file_that_cannot_be_written_is_refused_at_once(run, tmp_path, name):
+    (tmp_path / "folder.json").mkdir()
+    status, _, err = run("list", "--json", str(tmp_path / name))
+    assert status == 2
+    assert "--json: cannot write" in err
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [

@@ -18,7 +18,7 @@ def run(capsys, *words, status=0):
 
 def test_prints_a_table_and_writes_what_it_was_told(capsys, tmp_path):
     found, picture = tmp_path / "found.json", tmp_path / "growth.png"
-    out = run(capsys, "pam", "se", *QUICK, "--out", str(found), "--plot", str(picture)).out
+    out = run(capsys, "pam", "se", *QUICK, "--json", str(found), "--plot", str(picture)).out
     assert "1x32x8x8" in out
     assert "not measured, not asked for" in " ".join(out.split())
     data = json.loads(found.read_text())
@@ -47,7 +47,3 @@ def test_json_on_stdout_is_one_document(capsys):
 )
 def test_names_what_is_wrong(capsys, words, told):
     assert told in run(capsys, *words, status=2).err
-
-
-def test_refuses_a_folder_as_a_file(capsys, tmp_path):
-    assert "cannot write" in run(capsys, "se", *QUICK, "--out", str(tmp_path), status=2).err

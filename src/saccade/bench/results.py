@@ -15,7 +15,6 @@ from saccade.bench.measure import MODES, Setting, growth, stamp
 from saccade.bench.sizes import Case
 from saccade.catalog import create
 from saccade.errors import InputError, require
-from saccade.files import write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,13 +62,6 @@ def document(
         "not_compiled": not_compiled,
         "rows": list(rows),
     }
-
-
-def write(found: Mapping[str, Any], path: Path) -> None:
-    """As JSON, whole or not at all."""
-    if path.is_dir():
-        raise InputError(f"bench: cannot write {path}", "it is a folder: name a file in it")
-    write_json(path, dict(found))
 
 
 def table(found: Mapping[str, Any]) -> Table:

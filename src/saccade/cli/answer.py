@@ -7,9 +7,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+from saccade.errors import InputError
+from saccade.files import write_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,12 +29,14 @@ class Settings:
         debug: Show the traceback of an error.
         quiet: Print the result only: no progress, no warnings.
         json: Print the result as one JSON document.
+        json_file: Write that document to this file instead, and print the text.
         command: The command line without these options, quoted so that a shell reads it back.
     """
 
     debug: bool = False
     quiet: bool = False
     json: bool = False
+    json_file: Path | None = None
     command: str = "saccade"
 
 
@@ -43,7 +49,7 @@ class Answer:
     """What a command found.
 
     Args:
-        data: The same for programs: what ``--json`` prints.
+        data: The same for programs: what ``--json`` prints or writes.
         text: For people: a string, printed as it is, or something rich can draw.
         code: The exit status, `DONE` or `FOUND_WRONG`.
     """
@@ -52,9 +58,11 @@ class Answer:
     text: RenderableType
     code: int = DONE
 
-    def show(self, *, as_json: bool) -> None:
-        """Print it to stdout."""
-        if as_json:
+    def show(self, settings: Settings) -> None:
+        """Print it to stdout, or write it to the file that was named."""
+        if settings.json_file is not None:
+            write_json(settings.json_file, self.data)
+        if settings.json:
             print(json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False))
         elif isinstance(self.text, str):  # rich would read cbam[reduction=8] as markup
             print(self.text)
@@ -66,9 +74,27 @@ class Answer:
 
 
 def take_settings(tokens: Sequence[str]) -> tuple[Settings, list[str]]:
-    """Take ``--debug``, ``--quiet`` and ``--json`` out of a command line, wherever before ``--`` they stand."""
+    """Take ``--debug``, ``--quiet`` and ``--json [FILE.json]`` out of a command line, as far as ``--``.
+
+    Raises:
+        InputError: FILE.json is a folder, or in none.
+    """
     tokens = list(tokens)
     end = tokens.index("--") if "--" in tokens else len(tokens)
-    chosen = {name: f"--{name}" in tokens[:end] for name in ("debug", "quiet", "json")}
-    rest = [token for token in tokens[:end] if token not in ("--debug", "--quiet", "--json")] + tokens[end:]
-    return Settings(**chosen, command=shlex.join(["saccade", *rest])), rest
+    taken: dict[str, Any] = {}
+    rest: list[str] = []
+    for token, before in zip(tokens[:end], ["", *tokens[:end]], strict=False):
+        if token in ("--debug", "--quiet", "--json"):
+            taken[token.removeprefix("--")] = True
+        elif before == "--json" and token.endswith(".json"):
+            taken |= {"json": False, "json_file": _writable(Path(token))}
+        else:
+            rest.append(token)
+    rest += tokens[end:]
+    return Settings(**taken, command=shlex.join(["saccade", *rest])), rest
+
+
+def _writable(path: Path) -> Path:
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"--json: cannot write {path}", "name a file in a folder that exists")
+    return path

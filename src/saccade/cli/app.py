@@ -33,7 +33,7 @@ Start with `saccade compare --quick`: the embedded demo, a few minutes, no downl
 
 _EPILOGUE = """Every command also takes, before or after its name:
 
-- `--json`: print one JSON document instead of text
+- `--json`: print one JSON document instead of text; `--json FILE.json` writes it there and prints the text
 - `--quiet`: print the result only, no progress and no warnings
 - `--debug`: show the traceback of an error
 
@@ -63,7 +63,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always, with the status.
     """
-    settings, tokens = take_settings(sys.argv[1:] if argv is None else argv)
+    typed = sys.argv[1:] if argv is None else argv
+    try:
+        settings, tokens = take_settings(typed)
+    except InputError as error:
+        sys.exit(_said(error))
     with _warnings_for_people(settings):
         status = _guarded(tokens, settings)
     sys.exit(status)
@@ -81,9 +85,13 @@ def _guarded(tokens: list[str], settings: Settings) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        message, hint, status = explain(error)
-        print(f"error: {message}" + (f"\n\nhint: {hint}" if hint else ""), file=sys.stderr)
-        return status
+        return _said(error)
+
+
+def _said(error: Exception) -> int:
+    message, hint, status = explain(error)
+    print(f"error: {message}" + (f"\n\nhint: {hint}" if hint else ""), file=sys.stderr)
+    return status
 
 
 def _run(tokens: list[str], settings: Settings) -> int:
@@ -93,7 +101,7 @@ def _run(tokens: list[str], settings: Settings) -> int:
     answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))
     if not isinstance(answer, Answer):  # --help and --version print by themselves
         return 0
-    answer.show(as_json=settings.json)
+    answer.show(settings)
     return answer.code
 
 

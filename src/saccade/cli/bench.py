@@ -20,7 +20,6 @@ def bench(
     no_compile: bool = False,
     rounds: int = 7,
     threads: int | None = None,
-    out: Path | None = None,
     plot: Path | None = None,
     settings: Given,
 ) -> Answer:
@@ -40,13 +39,12 @@ def bench(
         no_compile: Leave the compiled forms out.
         rounds: Rounds of all forms, behind two to warm up.
         threads: Threads of the CPU.
-        out: Also write the results as JSON, with a description of the machine.
         plot: Also draw memory against the number of positions (PNG), for position and channel attention.
     """
     import torch
 
     from saccade.bench.measure import Setting, machine_limits, measure, why_not_compiled
-    from saccade.bench.results import described, document, draw_growth, table, write
+    from saccade.bench.results import described, document, draw_growth, table
     from saccade.bench.sizes import cases
 
     if rounds < 1 or (threads is not None and threads < 1):
@@ -65,8 +63,6 @@ def bench(
             say(case.name)
             rows.append(measure(case, setting, say))
     found = document(rows, described(setting, size if shape is None else shape), limits, why_not_compiled(setting))
-    if out is not None:
-        write(found, out)
     if plot is not None:
         draw_growth(chosen, setting, plot)
     return Answer(found, table(found))
