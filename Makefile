@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := $(wildcard README.md README.zh.md docs)
 
-.PHONY: compare test check bench docs
+.PHONY: compare test check bench docs gallery
 
 compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
@@ -22,6 +22,9 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) \
 	  --ignore-glob='docs/adding-a-mechanism*' $(ARGS)
+
+gallery: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.gallery
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.insertion $(ARGS)

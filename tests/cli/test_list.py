@@ -1,6 +1,9 @@
 """``saccade list`` shows what the catalog holds."""
 
+import html
 import json
+import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,16 @@ def test_the_pages_hold_the_table_as_it_is_now(capsys):
     for page in ("mechanisms.md", "mechanisms.zh.md"):
         written = (DOCS / page).read_text()
         assert all(row in written for row in rows), f"docs/{page}: paste the output of saccade list --markdown"
+
+
+def test_the_html_page_has_a_schematic_of_each(capsys):
+    page = printed(capsys, "--html")
+    ET.fromstring(re.sub(r"<(meta|link)([^>]*)>", r"<\1\2/>", page.removeprefix("<!doctype html>\n")))
+    for name in saccade.list_mechanisms():
+        section = page.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
+        assert section.count("<svg") == 1, name
+        assert CATALOG[name].paper in html.unescape(section)
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 
 def test_json_says_where_and_of_which_paper(capsys):

@@ -40,9 +40,12 @@ def test_every_mechanism_has_something_to_show(name):
     shapes = {
         "gate|channel": (2, 32), "gate|spatial": (2, 8, 10), "weights": (2, 8, 10),
         "channel_weights": (2, 32, 32), "strip_weights": (2, 32, 32),
+        "grid": (2, 8, 10, 8, 10), "grid_scales": (2, 8, 10), "grid_of": (2, 2),
     }  # fmt: skip
     if name in ("non_local", "sagan"):  # of the pooled keys
-        shapes["weights"] = (2, 4, 5)
+        shapes |= {"weights": (2, 4, 5), "grid": (2, 8, 10, 4, 5)}
+    if name in ("gc", "simplified_nl"):  # all points share one row
+        shapes |= {"grid": (2, 1, 1, 8, 10), "grid_scales": (2, 1, 1)}
     assert arrays
     for key, array in arrays.items():
         place, _, kind = key.partition("|")

@@ -200,8 +200,22 @@ def write_scenes(rng, folder: Path, arms) -> None:
         if kind == "non_local":
             maps = [look_at_readable(notes, query) for (_, _, notes), query in zip(scenes, queries, strict=True)]
             stored["block2|weights"] = np.stack(maps).astype(np.float32)
+            stored |= grids()
         stored |= gates(rng, kind, np.stack([target != GROUND for _, target, _ in scenes]))
         np.savez(folder / f"{arm['folder']}.npz", **stored)
+
+
+def grids() -> dict[str, np.ndarray]:
+    """What each of 12 x 12 points attends to in four images: half to the cell itself, half to its mirror image."""
+    whole = np.zeros((12, 12, 12, 12), np.int16)
+    rows, columns = np.indices((12, 12))
+    whole[rows, columns, rows, columns] = 200
+    whole[rows, columns, rows, 11 - columns] = 200
+    return {
+        "block2|grid": np.stack([whole] * 4),
+        "block2|grid_scales": np.full((4, 12, 12), 1 / 400, np.float32),
+        "block2|grid_of": np.full((4, 2), 12),
+    }
 
 
 def gates(rng, kind: str, objects: np.ndarray) -> dict[str, np.ndarray]:

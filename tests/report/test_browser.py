@@ -155,3 +155,30 @@ def test_copies_the_command(opened):
     page.locator("#copy").click()
     page.get_by_text("Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == page.locator("#command").inner_text()
+
+
+def test_every_map_follows_the_pointer_and_comes_back(opened):
+    page = opened()
+    case = page.locator(".case").first
+    maps = case.locator("[data-weights]")
+    if maps.count() == 0:  # there is nothing to ask where no arm weighs positions
+        assert page.locator("#live").count() == 0
+        return
+
+    def shown():
+        return maps.first.evaluate("e => [e.querySelector('img').src, e.nextElementSibling.innerHTML]")
+
+    before = shown()
+    photo = case.locator(".photo")
+    photo.scroll_into_view_if_needed()
+    where = photo.bounding_box()
+    page.mouse.move(where["x"] + where["width"] * 2.5 / 12, where["y"] + where["height"] * 4.5 / 12)
+    page.wait_for_function("e => e.nextElementSibling.innerText.includes('100%')", arg=maps.first.element_handle())
+    at = maps.first.locator(".source").evaluate_all("all => all.slice(0, 2).map(e => [e.style.top, e.style.left])")
+    assert [[round(float(side.rstrip("%")) * 0.12, 3) for side in one] for one in at] == [[4.5, 2.5], [4.5, 9.5]]
+    page.mouse.move(2, 2)
+    page.wait_for_function("e => !e.nextElementSibling.innerText.includes('100%')", arg=maps.first.element_handle())
+    assert shown() == before
+    maps.first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown() != before

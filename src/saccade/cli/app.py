@@ -20,6 +20,7 @@ from saccade.cli.data import check
 from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
+from saccade.cli.look import look
 from saccade.cli.plan import plan
 from saccade.cli.predict import predict
 from saccade.cli.report import report
@@ -47,7 +48,7 @@ app = App(
     help_epilogue=_EPILOGUE,
     default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
 )
-for _function in (compare, train, evaluate, predict, list_, plan, bench, report, doctor):
+for _function in (compare, train, evaluate, predict, look, list_, plan, bench, report, doctor):
     app.command(_function, name=_function.__name__.rstrip("_"))
 _data = App(name="data", help="Look at a folder of images before it is trained on.")
 _data.command(check)
@@ -95,7 +96,7 @@ def _said(error: Exception) -> int:
 
 
 def _run(tokens: list[str], settings: Settings) -> int:
-    if tokens[:1] in (["compare"], ["train"]):
+    if tokens[:1] in (["compare"], ["train"], ["look"]):
         tokens = complete_pretrained(tokens)
     command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
     answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))

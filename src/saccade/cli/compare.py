@@ -126,4 +126,8 @@ def complete_pretrained(tokens: Sequence[str]) -> list[str]:
 
 
 def _is_weights(token: str) -> bool:
-    return not token.startswith("-") and (Path(token).is_file() or token.lower().endswith(_WEIGHTS))
+    if token.startswith("-"):
+        return False
+    # Of `saccade look --pretrained photo.jpg` the photograph is what to look at.
+    picture = token.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
+    return token.lower().endswith(_WEIGHTS) or (Path(token).is_file() and not picture)

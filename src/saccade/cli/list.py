@@ -20,6 +20,7 @@ def list_(
     *,
     table: bool = False,
     markdown: bool = False,
+    html: bool = False,
     family: str | None = None,
     attends: str | None = None,
     settings: Given,
@@ -31,6 +32,7 @@ def list_(
             non-linearities, whether it starts as the identity or is wrapped to, and its parameters, multiply-adds and
             attention map entries for C channels and N = H x W positions; divisions round down, to 1 at least.
         markdown: The same table for a page, with the papers and the published code whose numbers each reproduces.
+        html: A page with a schematic of each, to be written to a file: `saccade list --html > list.html`.
         family: Only this family: `gate`, `position`, `channel`, `both`, `gather` or `control`.
         attends: Only what attends to this: `channel`, `spatial` or `both`.
     """
@@ -40,6 +42,10 @@ def list_(
     rows = [_row(entry) for entry in entries]
     if markdown:
         return Answer(rows, _markdown(rows))
+    if html:
+        from saccade.report.listing import listing
+
+        return Answer(rows, listing(rows))
     return Answer(rows, _draw(rows) if table else "\n".join(entry.name for entry in entries))
 
 

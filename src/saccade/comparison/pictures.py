@@ -14,11 +14,15 @@ from saccade.comparison.experiment import Experiment
 from saccade.comparison.objects import find_objects, middle_pixel
 from saccade.data import IGNORE, Dataset
 from saccade.files import replacing, write_json
-from saccade.inspection import record
+from saccade.inspection.grids import attention_grid
+from saccade.inspection.recording import record
+from saccade.inspection.records import Record
 from saccade.training.loop import WEIGHTS, to_input
 from saccade.training.tasks import task_for
 
 FOLDER = "pictures"
+GRID = 16
+"""Rows and columns of points whose attention a report can show, at most."""
 
 
 def take(experiment: Experiment, data: Dataset, device: str) -> None:
@@ -73,10 +77,11 @@ def query_of(target: NDArray[Any], control: NDArray[Any], best: NDArray[Any]) ->
     return middle_pixel(regions.paint(np.arange(len(sizes)) == sizes.argmax()).reshape(target.shape))
 
 
-def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -> dict[str, NDArray[np.float32]]:
+def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
     """Gates and attention rows of every place on a batch; image i is asked about `queries[i]` (pixels, y first)."""
     height, width = x.shape[-2:]
     arrays: dict[str, torch.Tensor] = {}
+    grids: dict[str, NDArray[Any]] = {}
     with torch.inference_mode(), record(net.eval()) as maps:
         net(x)
         for path, seen in maps.items():
@@ -87,13 +92,28 @@ def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -
                 at = [(y * rows // height, x_ * columns // width) for y, x_ in queries]
                 found = seen.weights(queries=at)
                 arrays[f"{path}|weights"] = torch.stack([found[i, i] for i in range(len(queries))])
+                grids |= _grids(path, seen, len(queries))
             elif hasattr(seen.mechanism, "attention"):
                 weights = seen.channel_weights()
                 if weights.dim() == 4:  # a map for every column and row: too many to keep, so their mean
                     arrays[f"{path}|strip_weights"] = weights.mean(dim=1)
                 else:
                     arrays[f"{path}|channel_weights"] = weights
-    return {key: value.float().cpu().numpy() for key, value in arrays.items()}
+    return grids | {key: value.float().cpu().numpy() for key, value in arrays.items()}
+
+
+def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
+    """What a grid of points attends to in each image, for a page that answers to the pointer.
+
+    Whole numbers (images, h, w, H', W'), the factor of each row (images, h, w), and the size of the map (images, 2).
+    """
+    grids = [attention_grid(seen, image=image, side=GRID) for image in range(images)]
+    values = [grid.values.astype(np.int16).reshape(*grid.queries, *grid.sources) for grid in grids]
+    return {
+        f"{path}|grid": np.stack(values),
+        f"{path}|grid_scales": np.stack([grid.scales.reshape(grid.queries) for grid in grids]),
+        f"{path}|grid_of": np.array([grid.size for grid in grids]),
+    }
 
 
 def _image_scores(experiment: Experiment, number: int) -> NDArray[np.float64]:

@@ -133,6 +133,20 @@ class DoubleAttention(Mechanism):
         rows = rows_of(self.label, queries, x.shape[2:])
         return torch.unflatten(pair_weights(gather, distribute[:, :, rows]), 2, x.shape[2:])
 
+    def descriptors(self, x: Tensor) -> Tensor:
+        """What is gathered, (B, m, n): a column for each descriptor."""
+        gather, _ = self._maps(x)
+        value: Tensor = self.value(x).flatten(2)
+        return value @ gather.to(value.dtype).mT
+
+    def gathered_from(self, x: Tensor) -> Tensor:
+        """How much each descriptor takes from each position, (B, n, H, W); each map sums to 1."""
+        return torch.unflatten(self._maps(x)[0], 2, x.shape[2:])
+
+    def distribution(self, x: Tensor) -> Tensor:
+        """How much each position takes of each descriptor, (B, n, H, W); the descriptors of a position sum to 1."""
+        return torch.unflatten(self._maps(x)[1], 2, x.shape[2:])
+
     def extra_repr(self) -> str:
         return (
             f"channels={self.channels}, value_channels={self.value_channels}, key_channels={self.key_channels}, "

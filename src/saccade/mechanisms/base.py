@@ -61,11 +61,12 @@ class Published(nn.Module):
 class Mechanism(Published):
     """A feature map in, a feature map of the same shape out.
 
-    Subclasses write `forward`, and those of the three views that mean something for them:
+    Subclasses write `forward`, and those of these views that mean something for them:
 
     * ``gates(x)``: the factors they multiply by, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``;
     * ``attention(x)``: the whole map, rows are queries and sum to 1: (B, N, M) over positions, (B, C, C) over channels;
-    * ``weights(x, queries)``: the rows of ``attention`` for chosen positions only, (B, Q, H', W').
+    * ``weights(x, queries)``: the rows of ``attention`` for chosen positions only, (B, Q, H', W');
+    * ``channel_weights(x, channels)``: the same for chosen channels, (B, Q, C).
     """
 
     def __init__(self, channels: int, *, dims: int = 2) -> None:

@@ -6,10 +6,13 @@ arXiv:1809.02983.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.mechanisms.queries import rows_of
 from saccade.ops.matrices import gram, multiply
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import softmax_weights, weighted_sum
@@ -83,6 +86,13 @@ class ChannelAttention(Mechanism):
             return softmax_weights(channels, channels, scale=scale)
         with full_precision(x):
             return torch.softmax(scale * gram(channels), dim=-1)
+
+    def channel_weights(self, x: Tensor, channels: Sequence[int]) -> Tensor:
+        """The rows of :meth:`attention` for chosen `channels`, (B, Q, C), in O(Q C N)."""
+        self.check(x)
+        rows = rows_of(self.label, [(channel,) for channel in channels], (self.channels,))
+        flat = x.flatten(2)
+        return softmax_weights(flat[:, rows], flat, scale=-1.0 if self.sign == "released" else 1.0)
 
     def extra_repr(self) -> str:
         return f"channels={self.channels}, sign={self.sign}"

@@ -6,7 +6,7 @@ arXiv:2112.04108.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism, choose
-from saccade.ops.strips import add_strips, columns_of, rows_of, strip_attention, strip_weights
+from saccade.mechanisms.queries import rows_of
+from saccade.ops.strips import add_strips, strip_attention, strip_weights, strips_across, strips_down
 
 
 class FullyAttentional(Mechanism):
@@ -112,6 +113,16 @@ class FullyAttentional(Mechanism):
         self.check(x)
         return torch.cat([strip_weights(*strips) for strips in self._strips(x)], dim=1)
 
+    def column_weights(self, x: Tensor, columns: Sequence[int], channels: Sequence[int]) -> Tensor:
+        """What `channels` take from each channel in each of `columns`, (B, S, Q, C); rows sum to 1."""
+        self.check(x)
+        return self._some(self._strips(x)[0], columns, channels)
+
+    def row_weights(self, x: Tensor, rows: Sequence[int], channels: Sequence[int]) -> Tensor:
+        """What `channels` take from each channel in each of `rows`, (B, S, Q, C); rows of the result sum to 1."""
+        self.check(x)
+        return self._some(self._strips(x)[1], rows, channels)
+
     def extra_repr(self) -> str:
         return f"channels={self.channels}, pairing={self.pairing}, lean={self.lean}"
 
@@ -132,8 +143,16 @@ class FullyAttentional(Mechanism):
         """Columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
         of_rows = self.rows(x.mean(dim=3).mT)  # (B, H, C): one for each position along a column
         of_columns = self.columns(x.mean(dim=2).mT)  # (B, W, C)
-        down, across = columns_of(x), rows_of(x)
+        down, across = strips_down(x), strips_across(x)
         return (down, self._paired(of_rows, down.shape[1])), (across, self._paired(of_columns, across.shape[1]))
+
+    def _some(self, pair: tuple[Tensor, Tensor], chosen: Sequence[int], channels: Sequence[int]) -> Tensor:
+        """The weights of some strips and some channels of them."""
+        strips, descriptors = pair
+        at = rows_of(self.label, [(strip,) for strip in chosen], (strips.shape[1],))
+        who = rows_of(self.label, [(channel,) for channel in channels], (self.channels,))
+        seen = descriptors if descriptors.shape[1] == 1 else descriptors[:, at]
+        return strip_weights(strips[:, at][:, :, who], seen)
 
     def _paired(self, descriptors: Tensor, strips: int) -> Tensor:
         """Descriptors (B, L, C) as :func:`strip_weights` takes them."""

@@ -139,6 +139,12 @@ class GSoP(Mechanism):
         gates = {} if self.channel is None else {"channel": self.channel(x).flatten(1)}
         return gates if self.spatial is None else gates | {"spatial": self.spatial(x)}
 
+    def covariances(self, x: Tensor) -> dict[str, Tensor]:
+        """S of the reduced channels, ``"channel"`` (B, dim, dim), and K of the grid, ``"spatial"`` (B, P, P)."""
+        self._check(x)
+        found = {} if self.channel is None else {"channel": self.channel.matrix(x)}
+        return found if self.spatial is None else found | {"spatial": self.spatial.matrix(x)}
+
     def extra_repr(self) -> str:
         return (
             f"channels={self.channels}, variant={self.variant}, dim={self.dim}, grid={self.grid}, "
@@ -183,9 +189,12 @@ class ChannelGate(nn.Module):
         self.rows = nn.Conv2d(dim, 4 * dim, kernel_size=(dim, 1), groups=dim)
         self.expand = nn.Conv2d(4 * dim, channels, kernel_size=1)
 
+    def matrix(self, x: Tensor) -> Tensor:
+        """How the reduced channels vary together, (B, dim, dim)."""
+        return covariance(F.relu(self.reduce_norm(self.reduce(F.relu(x)))).flatten(2))
+
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.reduce_norm(self.reduce(F.relu(x)))).flatten(2)
-        rows = self.row_norm(covariance(h).to(x.dtype)[..., None])
+        rows = self.row_norm(self.matrix(x).to(x.dtype)[..., None])
         logits: Tensor = self.expand(self.rows(rows))
         return logits.sigmoid()
 
@@ -203,11 +212,14 @@ class SpatialGate(nn.Module):
         self.rows = nn.Conv2d(positions, 4 * positions, kernel_size=(positions, 1), groups=positions)
         self.expand = nn.Conv2d(4 * positions, positions, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def matrix(self, x: Tensor) -> Tensor:
+        """How the positions of the grid vary together, (B, P, P)."""
         reduced = self.reduce_norm(self.reduce(F.relu(x)))
         k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).mT  # (B, P, dim)
-        matrix = covariance(k) if self.true_covariance else _released(k)
-        rows = F.relu(self.rows(self.row_norm(matrix.to(x.dtype)[..., None])))
+        return covariance(k) if self.true_covariance else _released(k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = F.relu(self.rows(self.row_norm(self.matrix(x).to(x.dtype)[..., None])))
         gate = self.expand(rows).sigmoid().view(-1, 1, self.grid, self.grid)
         # To a larger map too: bins overlap there, as in the authors' code.
         return F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))

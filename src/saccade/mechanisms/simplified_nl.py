@@ -86,6 +86,10 @@ class SimplifiedNonLocal(Mechanism):
         count = len(rows_of(self.label, queries, x.shape[2:]))
         return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
 
+    def context_map(self, x: Tensor) -> Tensor:
+        """The one map that all positions share, (B, H, W); it sums to 1."""
+        return self.attention(x).view(-1, *x.shape[2:])
+
     def extra_repr(self) -> str:
         return f"channels={self.channels}"
 

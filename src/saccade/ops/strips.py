@@ -70,18 +70,18 @@ def add_strips(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) ->
     return y
 
 
-def columns_of(x: Tensor) -> Tensor:
+def strips_down(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, W, C, H)."""
     return x.permute(0, 3, 1, 2)
 
 
-def rows_of(x: Tensor) -> Tensor:
+def strips_across(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, H, C, W)."""
     return x.permute(0, 2, 1, 3)
 
 
 def _by_definition(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
-    down, across = columns_of(x), rows_of(x)
+    down, across = strips_down(x), strips_across(x)
     columns = weighted_sum(strip_weights(down, of_rows), down).permute(0, 2, 3, 1)
     rows = weighted_sum(strip_weights(across, of_columns), across).permute(0, 2, 1, 3)
     return x + gamma.to(x.dtype) * (columns + rows)
@@ -89,7 +89,7 @@ def _by_definition(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor
 
 def _forward(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
     y = new_like(x).copy_(x)
-    for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+    for turned, descriptors in ((strips_down, of_rows), (strips_across, of_columns)):
         for group, seen in _groups(turned(x), descriptors):
             strips = turned(x)[:, group].contiguous()
             turned(y)[:, group] += gamma * weighted_sum(strip_weights(strips, descriptors[:, seen]), strips)
@@ -101,7 +101,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     of_x, of_gamma = new_like(x).copy_(grad), torch.zeros_like(wide(gamma))
     of_descriptors = []
-    for turned, descriptors in ((columns_of, of_rows), (rows_of, of_columns)):
+    for turned, descriptors in ((strips_down, of_rows), (strips_across, of_columns)):
         sums = torch.zeros_like(wide(descriptors))
         for group, seen in _groups(turned(x), descriptors):
             strips, towards = turned(x)[:, group].contiguous(), turned(grad)[:, group].contiguous()

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.comparison.objects import find_objects
 from saccade.errors import require
+from saccade.inspection.colours import HEAT, levels, ramp
 
 Array = NDArray[Any]
 
@@ -24,6 +26,7 @@ TINTS = (
     (120, 94, 240), (150, 200, 60), (165, 118, 75), (250, 170, 190), (60, 200, 200),
 )  # fmt: skip
 """Colours of classes: first those that the colour-blind tell apart, then more; names stand on the regions as well."""
+_LEVELS = 32
 _CLEAR, _STRIPE, _EDGE = 0, len(TINTS) + 1, len(TINTS) + 2
 
 
@@ -34,14 +37,14 @@ def data_uri(image: Any, form: str = "PNG", **options: Any) -> str:
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def photo(pixels: Array) -> str:
-    """A photograph (H, W, 3) uint8; a large one is reduced and written as JPEG."""
+def photo(pixels: Array, side: int = TARGET) -> str:
+    """A photograph (H, W, 3) uint8; a large one is reduced to `side` pixels and written as JPEG."""
     Image = require("PIL.Image", extra="train")
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if max(image.size) <= TARGET // 2:
         return data_uri(image, optimize=True)
-    image.thumbnail((TARGET, TARGET), Image.Resampling.LANCZOS)
-    return data_uri(image, "JPEG", quality=90)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return data_uri(image, "JPEG", quality=88)
 
 
 def region_overlay(classes: Array, wrong: Array, ground: int | None) -> str:
@@ -72,37 +75,24 @@ def heat_overlay(values: Array, low: float, high: float) -> str:
     factor = max(1, 96 // max(values.shape))
     size = (values.shape[1] * factor, values.shape[0] * factor)
     smooth = Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    return _with_palette(_levels(np.asarray(smooth), low, high), heat_palette(clear=True))
+    return _with_palette(levels(np.asarray(smooth), low, high, _LEVELS), heat_palette(clear=True))
 
 
 def heat_strip(rows: list[Array], low: float, high: float) -> str:
     """Vectors under each other, one cell a value, from `low` (dark) to `high` (bright)."""
     width = max(len(row) for row in rows)
     cells = [np.asarray(row)[np.arange(width) * len(row) // width] for row in rows]
-    return _with_palette(_levels(np.stack(cells), low, high), heat_palette(clear=False))
+    return _with_palette(levels(np.stack(cells), low, high, _LEVELS), heat_palette(clear=False))
 
 
 def heat_square(matrix: Array) -> str:
     """A matrix (C, C), from its least (dark) to its largest value (bright)."""
-    return _with_palette(_levels(matrix, float(matrix.min()), float(matrix.max())), heat_palette(clear=False))
-
-
-def _levels(values: Array, low: float, high: float) -> Array:
-    """32 steps: fewer than the eye tells apart in such a small picture, and a third of the bytes of 256."""
-    shares = (np.nan_to_num(values) - low) / (high - low or 1.0)
-    levels: Array = np.clip(np.rint(shares * 31), 0, 31).astype(np.int64)
-    return levels
+    return _with_palette(levels(matrix, float(matrix.min()), float(matrix.max()), _LEVELS), heat_palette(clear=False))
 
 
 def heat_palette(*, clear: bool) -> list[tuple[int, int, int, int]]:
-    """32 colours that grow lighter all the way, dark violet over orange to pale yellow: readable without colour."""
-    stops = np.array(
-        [(16, 8, 44), (96, 22, 110), (196, 56, 78), (244, 132, 30), (252, 216, 90), (255, 252, 214)], float
-    )
-    at = np.linspace(0, 1, 32)
-    colours = np.stack([np.interp(at, np.linspace(0, 1, len(stops)), stops[:, k]) for k in range(3)], axis=1)
-    alpha = np.interp(at, (0, 0.12, 0.5, 1), (0, 80, 175, 225)) if clear else np.full(32, 255.0)
-    return [(int(r), int(g), int(b), int(a)) for (r, g, b), a in zip(colours, alpha, strict=True)]
+    """32 colours: fewer than the eye tells apart in such a small picture, and a third of the bytes of 256."""
+    return [(int(r), int(g), int(b), int(a)) for r, g, b, a in ramp(HEAT, _LEVELS, clear=clear)]
 
 
 def _with_palette(indices: Array, palette: list[tuple[int, int, int, int]]) -> str:
@@ -114,21 +104,11 @@ def _with_palette(indices: Array, palette: list[tuple[int, int, int, int]]) -> s
 
 def components(classes: Array, ground: int | None) -> list[tuple[int, Array]]:
     """Connected regions of one class as (class, (H, W) bool), largest first; `ground` and ignored pixels left out."""
-    left = (classes != IGNORED) & (classes != (-1 if ground is None else ground))
-    labels = np.where(left, np.arange(1, classes.size + 1).reshape(classes.shape), 0)
-    same_right = left[:, 1:] & (classes[:, 1:] == classes[:, :-1])
-    same_below = left[1:] & (classes[1:] == classes[:-1])
-    while True:  # every region takes the largest number in it
-        before = labels.copy()
-        for same, one, other in ((same_right, labels[:, 1:], labels[:, :-1]), (same_below, labels[1:], labels[:-1])):
-            largest = np.where(same, np.maximum(one, other), 0)
-            np.maximum(one, largest, out=one)
-            np.maximum(other, largest, out=other)
-        if np.array_equal(before, labels):
-            break
-    found, sizes = np.unique(labels[left], return_counts=True)
-    masks = [labels == number for number in found[np.argsort(-sizes, kind="stable")]]
-    return [(int(classes[mask][0]), mask) for mask in masks]
+    found = find_objects(classes[None].astype(np.int64))
+    number = found.paint(np.arange(len(found.label))).reshape(classes.shape)
+    left_out = {IGNORED} if ground is None else {IGNORED, ground}
+    order = np.argsort(-found.area, kind="stable")
+    return [(int(found.label[k]), number == k) for k in order if int(found.label[k]) not in left_out]
 
 
 def centre(mask: Array) -> tuple[float, float]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saccade.files import read_json
-from saccade.report import numbers, pictures
+from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import IGNORED, Array
-from saccade.report.texts import attribute, both, pair
+from saccade.report.texts import TEXTS, attribute, both, pair
 from saccade.report.verdict import is_control
 
 SOURCES = 3
@@ -40,13 +40,17 @@ class Box:
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture, alone or above the photograph, with its alternative text (an attribute) and its caption (HTML)."""
+    """A picture, alone or above the photograph, with its alternative text (an attribute) and its caption (HTML).
+
+    `live`: JSON for the script, with what other points attend to.
+    """
 
     uri: str
     alt: str
     caption: str = ""
     kind: str = "regions"
     boxes: Sequence[Box] = ()
+    live: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cases; width over height of an image; the class without colour; the arm whose gains chose the images."""
+    """All cases; width over height of an image; the class without colour; the arm whose gains chose the images.
+
+    `live`: JSON for the script where maps answer to the pointer.
+    """
 
     cases: Sequence[Case]
     aspect: float
@@ -97,6 +104,7 @@ class Gallery:
     best: str | None
     has_attention: bool
     has_queries: bool
+    live: str = ""
 
 
 def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
@@ -127,7 +135,13 @@ def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
         best=listed.get("best"),
         has_attention=bool(layers),
         has_queries=any(layer.kind == "weights" for layer in layers),
+        live=_live_words() if any(layer.live for layer in layers) else "",
     )
+
+
+def _live_words() -> str:
+    words = {key: TEXTS[key] for key in ("weights", "signed_weights")}
+    return attention.to_json({"settings": attention.settings(), "words": words})
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -225,7 +239,8 @@ class _Reader:
             found.sort(key=lambda pair: order.get(pair[0], len(order)))
         layers = []
         if "weights" in by_kind:
-            layers.append(self._weights(arm["name"], *by_kind["weights"][-1]))
+            place, weights = by_kind["weights"][-1]
+            layers.append(replace(self._weights(arm["name"], place, weights), live=self._live(place, weights, stored)))
         if "gate|spatial" in by_kind:
             layers.append(self._spatial(arm["name"], *by_kind["gate|spatial"][-1]))
         for kind in ("channel_weights", "strip_weights"):
@@ -262,6 +277,16 @@ class _Reader:
         return Layer(
             pictures.heat_overlay(weights, 0.0, high), self._alt(arm, "kind_weights", place), caption, "weights", boxes
         )
+
+    def _live(self, place: str, weights: Array, stored: Mapping[str, Array]) -> str:
+        """What other points attend to, for the script; empty where a comparison was made before they were stored."""
+        if f"{place}|grid" not in stored:
+            return ""
+        whole, scales = stored[f"{place}|grid"][self.number], stored[f"{place}|grid_scales"][self.number]
+        size = [int(length) for length in stored[f"{place}|grid_of"][self.number]]
+        query = self._query()
+        at = int(query.top * size[0] / 100), int(query.left * size[1] / 100)
+        return attention.to_json(attention.stored_weights(whole, scales, size, [(at, weights)]))
 
     def _spatial(self, arm: str, place: str, gate: Array) -> Layer:
         caption = both("spatial_gate", low=f"{gate.min():.2f}", high=f"{gate.max():.2f}")

@@ -1,4 +1,4 @@
-"""Every word of the page, in English and Chinese, and how a pair of texts becomes HTML.
+"""Every word of the report, in English and Chinese.
 
 Texts are written in one line each, however long: they read better so than in pieces.
 A text may hold simple markup and ``{names}``; what is put in is escaped, so a folder called ``<b>`` stays one.
@@ -7,9 +7,7 @@ A text may hold simple markup and ``{names}``; what is put in is escaped, so a f
 # ruff: noqa: E501
 from __future__ import annotations
 
-import re
-from html import escape
-from typing import Any
+from saccade.report.bilingual import SPACE, Bilingual, breakable, shown
 
 TEXTS: dict[str, tuple[str, str]] = {
     # frame
@@ -101,6 +99,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和最小的一张。",
     ),
     "attention_note": ("Under each arm stands what its mechanism computed for that image.", "每个方案下方是其机制对该图像的计算结果。"),
+    "live_note": ("Move over a picture with a marked point, or press arrow keys on it, to ask about another point: the nearest of at most 16 × 16 stored ones answers.",
+                  "在带标记点的图上移动指针或按方向键，可查询另一点：由最近的已存点代答（至多 16 × 16 个）。"),
     "legend_wrong": ("wrong pixels", "错误的像素"),
     "legend_name": ("the class of a region", "区域的类别"),
     "legend_wrong_name": ("a region mostly wrong", "大部分错误的区域"),
@@ -281,50 +281,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "credits": ("Sources of the pictures", "图片来源"),
 }  # fmt: skip
 
-LANGUAGES = (("en", "en"), ("zh", "zh-Hans"))
-"""The class that CSS shows or hides, and the language tag."""
+_WORDS = Bilingual(TEXTS)
+say, pair, both, attribute, known = _WORDS.say, _WORDS.pair, _WORDS.both, _WORDS.attribute, _WORDS.known
 
-
-SPACE = '<span class="en"> </span>'
-"""Stands between two sentences; Chinese has none there."""
-
-
-def say(key: str, language: int, /, **values: Any) -> str:
-    """One text in one language (0 English, 1 Chinese), as HTML; a value may be a pair with one text per language."""
-    chosen = {name: value[language] if isinstance(value, tuple) else value for name, value in values.items()}
-    return TEXTS[key][language].format(**{name: escape(str(value)) for name, value in chosen.items()})
-
-
-def pair(key: str, /, **values: Any) -> tuple[str, str]:
-    """A text in both languages without markup, to be put into another."""
-    chosen = [{n: v[i] if isinstance(v, tuple) else v for n, v in values.items()} for i in (0, 1)]
-    return TEXTS[key][0].format(**chosen[0]), TEXTS[key][1].format(**chosen[1])
-
-
-def both(key: str, /, **values: Any) -> str:
-    """A text in both languages, as HTML; the page shows the one chosen."""
-    return shown(say(key, 0, **values), say(key, 1, **values))
-
-
-def shown(english: str, chinese: str) -> str:
-    """Two pieces of HTML of which the page shows the one in the chosen language."""
-    if english == chinese:
-        return english
-    texts = zip(LANGUAGES, (english, chinese), strict=True)
-    return "".join(f'<span class="{name}" lang="{tag}">{text}</span>' for (name, tag), text in texts)
-
-
-def attribute(name: str, key: str, /, **values: Any) -> str:
-    """An attribute with a text, such as ``alt``; the script exchanges it with the Chinese one beside it."""
-    english, chinese = (escape(text) for text in pair(key, **values))
-    return f'{name}="{english}" data-zh-{name}="{chinese}"'
-
-
-def breakable(name: str) -> str:
-    """A name as HTML that may be broken where its options begin: ``psa[``, ``variant=sequential]``."""
-    return re.sub(r"([\[,])(?=\S)", r"\1<wbr>", escape(name))
-
-
-def known(word: str) -> tuple[str, str]:
-    """A word of the results (a verdict, a bucket) in both languages, or itself where there is no translation."""
-    return TEXTS.get(word, (word, word))
+__all__ = ["SPACE", "TEXTS", "attribute", "both", "breakable", "known", "pair", "say", "shown"]

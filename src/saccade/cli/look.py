@@ -1,0 +1,115 @@
+"""``saccade look``: what each point of an image attends to, as a page that opens from disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from saccade.cli.answer import Answer, Given
+from saccade.errors import InputError
+
+if TYPE_CHECKING:
+    from saccade.look.networks import Network
+
+_TIMM = "timm"
+
+
+def look(
+    *images: Annotated[Path, Parameter(name="IMAGES")],
+    model: Path | None = None,
+    mechanism: str | None = None,
+    backbone: str | None = None,
+    pretrained: Annotated[str | None, Parameter(metavar="[PATH]")] = None,
+    at: str | None = None,
+    query: Annotated[list[str] | None, Parameter(metavar="Y,X")] = None,
+    place: str | None = None,
+    size: int | None = None,
+    png: bool = False,
+    out: Path = Path("saccade-look"),
+    settings: Given,
+) -> Answer:
+    """Show what each point of an image attends to: one page per image, which opens from disk and needs no network.
+
+    Move over the picture, or click, and see at every place what that point looks at.
+
+    - `saccade look street.jpg --model saccade-compare/demo/runs/non_local/0`
+    - `saccade look street.jpg --mechanism cbam --backbone resnet50 --pretrained`
+
+    Args:
+        images: Image files.
+        model: A trained network: what `saccade.save` wrote, or the folder of a run.
+        mechanism: Instead of a trained network: a mechanism to put into a backbone, such as `"cbam[reduction=8]"`.
+        backbone: The backbone: a network of timm, `torchvision/resnet18`, or `notes`, that of the demo.
+        pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
+            of a file.
+        at: Where the mechanism goes instead of its natural place, as in `saccade plan`.
+        query: A point of the image whose weights are to be exact, in pixels from 0, y first; may be given again.
+        place: The place shown large at first.
+        size: Longer side, in pixels, that images are reduced to for the network; by default what it was trained on.
+        png: Also write pictures: the weights of each `--query` at each place, gates, and weights between channels.
+        out: Folder for the pages.
+    """
+    if not images:
+        raise InputError("look: no image was given", "saccade look IMAGE --model RUN")
+    if size is not None and size < 1:
+        raise InputError(f"look: `--size` must be at least 1; received {size}")
+    queries = [_query(text) for text in query or ()]
+    network = _network(model, mechanism, backbone, pretrained, at)
+    from saccade.look.look import look as look_at
+
+    progress = _progress(settings.quiet or settings.json or len(images) < 2)
+    found = look_at(images, network, out, queries=queries, place=place, size=size, png=png, on_progress=progress)
+    data = [
+        {
+            "image": str(one.image),
+            "page": str(one.page),
+            "pictures": [str(p) for p in one.pictures],
+            "places": one.places,
+        }
+        for one in found
+    ]
+    lines = [str(path) for one in found for path in (one.page, *one.pictures)]
+    if network.trained != "run":
+        which = "those of the mechanism" if network.trained == "backbone" else "all"
+        lines.append(f"untrained weights: {which} are random")
+    return Answer(data, "\n".join(lines))
+
+
+def _network(
+    model: Path | None, mechanism: str | None, backbone: str | None, pretrained: str | None, at: str | None
+) -> Network:
+    others = (mechanism, backbone, pretrained, at)
+    if model is not None and any(option is not None for option in others):
+        raise InputError(
+            "look: --model names a whole network", "leave --mechanism, --backbone, --pretrained and --at out"
+        )
+    if model is None and (mechanism is None or backbone is None):
+        raise InputError("look: no network was given", "give --model RUN, or both --mechanism NAME and --backbone NAME")
+    from saccade.look.networks import make_network, open_model
+
+    if model is not None:
+        return open_model(model)
+    assert mechanism is not None
+    assert backbone is not None
+    return make_network(mechanism, backbone, at=at, pretrained=pretrained == _TIMM or pretrained or False)
+
+
+def _query(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*", text)
+    if found is None:
+        raise InputError(f"--query: expected Y,X such as 120,64; received {text!r}", "y first, in pixels from 0")
+    return int(found[1]), int(found[2])
+
+
+def _progress(quiet: bool) -> Callable[[int, int, str], None]:
+    """What is told before each image: (done, total, what)."""
+    if quiet:
+        return lambda done, total, what: None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return lambda done, total, what: console.print(f"{done + 1} of {total}: {what}", markup=False)

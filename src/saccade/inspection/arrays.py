@@ -1,0 +1,140 @@
+"""From records to arrays: several blocks followed back, what a position depends on, gates over depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.inspection.grids import binned
+from saccade.inspection.records import Record
+
+_AT_ONCE = 256
+
+
+def channel_gates(maps: Mapping[str, Record], *, image: int = 0) -> dict[str, Tensor]:
+    """The channel gate (C,) of each place that has one, in the order in which they ran."""
+    return {name: gates["channel"][image] for name, seen in maps.items() if "channel" in (gates := seen.gates)}
+
+
+def rollout(
+    records: Sequence[Record], queries: Sequence[tuple[int, int]], *, image: int = 0, residual: float = 0.5
+) -> Tensor:
+    r"""Follow attention back through several blocks: what positions of the last one draw from the map of the first.
+
+    .. math:: r_{l-1} = \rho\, r_l + (1 - \rho)\, r_l A_l, \quad r_L = e_q
+
+    with rho for the way past the block. S. Abnar, W. Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
+    arXiv:2005.00928. Between maps of two sizes, weight stays where it is in the picture; what convolutions spread on
+    the way is left out. No table of pairs is made: O(N M) time for each block, memory for a few hundred rows.
+
+    Args:
+        records: Of blocks whose weights sum to 1, in the order in which they ran.
+        queries: Q positions (y, x) of the last one's map.
+        image: Which of the batch.
+        residual: rho, 0 to 1.
+
+    Returns:
+        (Q, H, W) on the map of the first; each sums to 1.
+
+    Raises:
+        InputError: No record, `residual` outside 0 to 1, or weights that are no shares.
+    """
+    if not records or not 0 <= residual <= 1:
+        raise InputError(
+            f"rollout: expected records and 0 <= residual <= 1; received {len(records)} records, {residual=}"
+        )
+    height, width = records[-1].input.shape[-2:]
+    reached = torch.zeros(len(queries), height, width, device=records[-1].input.device)
+    for number, (y, x) in enumerate(queries):
+        reached[number, y, x] = 1
+    for seen in reversed(records):
+        reached = _resized(reached, tuple(seen.input.shape[-2:]))
+        reached = residual * reached + (1 - residual) * _back(seen, reached, image)
+    return reached
+
+
+def effective_receptive_field(
+    model: nn.Module, images: Tensor, *, at: tuple[int, int] | None = None, place: str | None = None
+) -> Tensor:
+    r"""How much each pixel moves one position of a map: :math:`\sum_c |\partial \sum_k y_{kij} / \partial x_c|`.
+
+    The mean over images, scaled to sum to 1. W. Luo et al., "Understanding the Effective Receptive Field in Deep
+    Convolutional Neural Networks", NIPS 2016, arXiv:1701.04128. The network runs in the mode it is in; its gradients
+    are not touched.
+
+    Args:
+        model: Any network.
+        images: (B, 3, H, W).
+        at: The position (y, x) of the map; None: its middle.
+        place: The module whose output is the map; None: the network's own output.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        InputError: An unknown `place`, an output that is no map, or a position outside of it.
+    """
+    caught: list[Any] = []
+    x = images.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        if place is None:
+            caught.append(model(x))
+        else:
+            handle = _module(model, place).register_forward_hook(lambda module, args, output: caught.append(output))
+            try:
+                model(x)
+            finally:
+                handle.remove()
+        found = caught[-1] if caught else None
+        if not isinstance(found, Tensor) or found.dim() != 4:
+            raise InputError(
+                "effective_receptive_field: the output is no map (B, C, H, W)",
+                "name a module whose output is one: place='layer4'",
+            )
+        height, width = found.shape[-2:]
+        y, x_ = at or (height // 2, width // 2)
+        if not (0 <= y < height and 0 <= x_ < width):
+            raise InputError(f"effective_receptive_field: at={at} is outside the map of {height} x {width}")
+        (gradient,) = torch.autograd.grad(found[:, :, y, x_].sum(), x)
+    field = gradient.abs().sum(dim=1).mean(dim=0)
+    return field / field.sum().clamp_min(torch.finfo(field.dtype).tiny)
+
+
+def _module(model: nn.Module, place: str) -> nn.Module:
+    try:
+        return model.get_submodule(place)
+    except AttributeError as cause:
+        raise InputError(f"effective_receptive_field: {type(model).__name__} has no module {place!r}") from cause
+
+
+def _back(seen: Record, reached: Tensor, image: int) -> Tensor:
+    """What the positions a distribution stands on attend to, weighed by it: (Q, H, W) on the block's own map."""
+    height, width = reached.shape[-2:]
+    flat, total = reached.flatten(1), None
+    positions = [(y, x) for y in range(height) for x in range(width)]
+    for start in range(0, len(positions), _AT_ONCE):
+        rows = seen.weights(positions[start : start + _AT_ONCE])[image].float()
+        if start == 0 and ((rows < 0).any() or not torch.allclose(rows.sum((1, 2)), rows.new_ones(()), atol=1e-3)):
+            raise InputError(
+                f"rollout: the weights of {seen.name} do not sum to 1", "follow blocks that take averages, not products"
+            )
+        part = torch.einsum("qn,nhw->qhw", flat[:, start : start + _AT_ONCE], rows)
+        total = part if total is None else total + part
+    assert total is not None
+    return _resized(total, (height, width))
+
+
+def _resized(shares: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Distributions (Q, H, W) on a map of another size, their sum kept."""
+    height, width = size
+    if tuple(shares.shape[-2:]) == (height, width):
+        return shares
+    before = shares.sum(dim=(1, 2), keepdim=True)
+    smaller = binned(shares, (min(height, shares.shape[1]), min(width, shares.shape[2])))
+    larger = F.interpolate(smaller[:, None], size=(height, width), mode="nearest-exact")[:, 0]
+    return larger * (before / larger.sum(dim=(1, 2), keepdim=True))

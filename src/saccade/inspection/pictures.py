@@ -1,0 +1,172 @@
+"""From arrays to pictures: attention over a photograph, gates over depth. Needs Pillow and matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.errors import InputError, require
+from saccade.inspection.colours import BALANCE, HEAT, levels, ramp
+
+Array = NDArray[Any]
+
+PEAK = 3.0
+"""Weights are drawn brightest from so many times an even share, so that an even map stays dim."""
+SOURCES = 3
+
+
+def as_array(values: Tensor | Array) -> Array:
+    """On the CPU, as numpy's."""
+    return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+
+
+def drawn_range(weights: Array) -> tuple[float, float]:
+    """The weights that are drawn darkest and brightest: 0 and the peak; as far below as above where any is negative."""
+    largest = float(np.abs(weights).max())
+    if float(weights.min()) < 0:
+        return -largest, largest
+    return 0.0, max(largest, PEAK * float(weights.sum()) / weights.size) or 1.0
+
+
+def overlay(
+    image: Array, weights: Tensor | Array, *, opacity: float = 1.0, limits: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """A map laid as light over a darkened photograph; negative weights blue, positive ones orange.
+
+    Args:
+        image: (H, W, 3) uint8.
+        weights: (h, w), of any size; enlarged smoothly.
+        opacity: 0 to 1.
+        limits: The values drawn darkest and brightest; None: see :func:`drawn_range`.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    values = as_array(weights)
+    if values.ndim != 2 or image.ndim != 3 or not 0 <= opacity <= 1:
+        raise InputError(
+            f"overlay: expected an image (H, W, 3), weights (h, w) and 0 <= opacity <= 1; received {image.shape}, "
+            f"{values.shape}, {opacity}"
+        )
+    Image = require("PIL.Image", extra="train")
+    low, high = drawn_range(values) if limits is None else limits
+    size = (image.shape[1], image.shape[0])
+    smooth = np.asarray(Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+    if low < 0:
+        colours = ramp(BALANCE)[levels(smooth, low, high)].astype(np.float32)
+        colours[..., 3] = 225 * np.abs(smooth) / max(-low, high)
+    else:
+        colours = ramp(HEAT, clear=True)[levels(smooth, low, high)].astype(np.float32)
+    grey = (image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[..., None] * 0.6
+    base = image * (1 - opacity) + grey * opacity
+    alpha = colours[..., 3:] / 255 * opacity
+    laid: NDArray[np.uint8] = np.rint(base * (1 - alpha) + colours[..., :3] * alpha).astype(np.uint8)
+    return laid
+
+
+def strongest(weights: Tensor | Array, count: int = SOURCES) -> list[tuple[int, int, float]]:
+    """The `count` strongest sources of a map (h, w) as (y, x, weight), the strongest first."""
+    values = as_array(weights)
+    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
+    return [(int(k // values.shape[1]), int(k % values.shape[1]), float(values.flat[k])) for k in order]
+
+
+def attention_picture(
+    image: Array,
+    weights: Tensor | Array,
+    query: tuple[float, float] | None = None,
+    *,
+    side: int = 384,
+    sources: int = SOURCES,
+    limits: tuple[float, float] | None = None,
+) -> Any:
+    """A Pillow image: the map over the photograph, its strongest sources framed, the point that asks ringed.
+
+    Args:
+        image: (H, W, 3) uint8.
+        weights: (h, w).
+        query: The point as shares (down, across) of the picture.
+        side: Of the picture's longer side, in pixels.
+        sources: How many are framed.
+        limits: See :func:`overlay`.
+    """
+    Image, ImageDraw = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
+    values = as_array(weights)
+    factor = side / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    large = np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BICUBIC))
+    picture = Image.fromarray(overlay(large, values, limits=limits))
+    draw = ImageDraw.Draw(picture)
+    cell = (size[0] / values.shape[1], size[1] / values.shape[0])
+    for y, x, _ in strongest(values, sources):
+        box = (x * cell[0], y * cell[1], (x + 1) * cell[0] - 1, (y + 1) * cell[1] - 1)
+        draw.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline=(0, 0, 0))
+        draw.rectangle(box, outline=(255, 255, 255), width=2)
+    if query is not None:
+        y, x, r = query[0] * size[1], query[1] * size[0], side * 0.03
+        draw.ellipse([x - r - 2, y - r - 2, x + r + 2, y + r + 2], outline=(0, 0, 0), width=2)
+        draw.ellipse([x - r, y - r, x + r, y + r], outline=(255, 255, 255), width=3)
+    return picture
+
+
+def gate_picture(image: Array, gate: Tensor | Array, *, side: int = 384) -> Any:
+    """A Pillow image: a spatial gate (h, w) over the photograph; its largest value is brightest, its least clear."""
+    values = as_array(gate)
+    limits = float(values.min()), float(values.max())
+    return attention_picture(image, values, side=side, sources=0, limits=limits)
+
+
+def matrix_picture(matrix: Tensor | Array, *, side: int = 384) -> Any:
+    """A Pillow image: a matrix (R, C), one even square a value, from its least (dark) to its largest value (bright)."""
+    Image = require("PIL.Image", extra="train")
+    values = as_array(matrix)
+    colours = ramp(HEAT)[levels(values, float(values.min()), float(values.max()))][..., :3]
+    factor = max(1, side // max(values.shape))
+    return Image.fromarray(np.ascontiguousarray(np.kron(colours, np.ones((factor, factor, 1), np.uint8))))
+
+
+def gate_strips(gates: Mapping[str, Tensor | Array]) -> Any:
+    """A matplotlib figure: the channel gates of every place as a strip, sorted, from the first place to the last.
+
+    Args:
+        gates: Place to (C,), as :func:`saccade.inspection.arrays.channel_gates` gives them.
+    """
+    rows = {name: np.sort(as_array(gate))[::-1] for name, gate in gates.items()}
+    figure, axes = _figure(len(rows), "gate_strips", 0.34)
+    limits = min(float(row.min()) for row in rows.values()), max(float(row.max()) for row in rows.values())
+    for axis, (name, row) in zip(axes, rows.items(), strict=True):
+        axis.imshow(ramp(HEAT)[levels(row, *limits)][None], aspect="auto", interpolation="nearest")
+        axis.set_yticks([])
+        axis.set_xticks([])
+        axis.set_ylabel(f"{name}\n{len(row)} channels", rotation=0, ha="right", va="center", fontsize=8)
+    axes[-1].set_xlabel(f"channels from most to least open; {limits[0]:.2f} dark to {limits[1]:.2f} bright", fontsize=8)
+    return figure
+
+
+def gate_histograms(gates: Mapping[str, Sequence[float] | Tensor | Array]) -> Any:
+    """A matplotlib figure: how many channels of each place have which gate, from the first place to the last."""
+    rows = {name: as_array(np.asarray(gate) if isinstance(gate, Sequence) else gate) for name, gate in gates.items()}
+    figure, axes = _figure(len(rows), "gate_histograms", 0.7)
+    low, high = min(float(row.min()) for row in rows.values()), max(float(row.max()) for row in rows.values())
+    margin = 0.02 * (high - low) or 0.01
+    for axis, (name, row) in zip(axes, rows.items(), strict=True):
+        axis.hist(row, bins=40, range=(low - margin, high + margin), color="#0068ab")
+        axis.set_yticks([])
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.tick_params(labelbottom=axis is axes[-1], labelsize=8)
+    axes[-1].set_xlabel("gate", fontsize=8)
+    return figure
+
+
+def _figure(rows: int, who: str, height: float) -> tuple[Any, list[Any]]:
+    if not rows:
+        raise InputError(f"{who}: there is no channel gate", "record a network with gates, such as se, eca or cbam")
+    Figure = require("matplotlib.figure", extra="train").Figure
+    figure = Figure(figsize=(7, 0.6 + height * rows), dpi=110, layout="constrained")
+    axes = figure.subplots(rows, 1, squeeze=False)
+    return figure, [row[0] for row in axes]

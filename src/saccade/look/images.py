@@ -1,0 +1,98 @@
+"""The image to look at: read, turned, reduced to what the network takes, and as it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saccade.data.images import UnreadableError, read_image
+from saccade.errors import InputError, require
+from saccade.training.loop import to_input
+
+SHOWN = 640
+"""The longer side of the picture in the page, in pixels, at most."""
+LARGEST = 512
+"""The longer side of what a network reads, where nothing else is known."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image on its way into a network and into a page.
+
+    Args:
+        name: Of the file.
+        size: (height, width) of the file, in pixels, after turning it as its EXIF data says.
+        shown: (h, w, 3) uint8, for the page.
+        read: (h, w, 3) uint8, as the network sees it.
+        frames: How many the file has; the first is taken.
+    """
+
+    name: str
+    size: tuple[int, int]
+    shown: NDArray[np.uint8]
+    read: NDArray[np.uint8]
+    frames: int = 1
+
+    @property
+    def input(self) -> Tensor:
+        """(1, 3, h, w), normalised."""
+        return to_input(torch.from_numpy(self.read.copy()).permute(2, 0, 1)[None], torch.device("cpu"))
+
+    def cell(self, query: tuple[int, int], size: Sequence[int]) -> tuple[int, int]:
+        """The position (y, x) on a map of `size` that a pixel of the file lies in."""
+        y, x = (at * length // side for at, length, side in zip(query, size, self.size, strict=True))
+        return int(y), int(x)
+
+
+def read_picture(path: Path, size: int | None) -> Picture:
+    """Read an image; its longer side is reduced to `size` (None: 512) pixels where it is longer.
+
+    16-bit grey, CMYK, transparent and EXIF-turned images are converted; of an animation the first frame is taken.
+
+    Raises:
+        InputError: No such file, or one that cannot be read, and why.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such image")
+    try:
+        image = read_image(path)
+    except UnreadableError as problem:
+        raise InputError(f"{path}: {problem}", "give a PNG, JPEG, WebP, TIFF or BMP") from problem
+    return Picture(
+        path.name, (image.height, image.width), _reduced(image, SHOWN), _reduced(image, size or LARGEST), _frames(path)
+    )
+
+
+def check_queries(queries: Sequence[tuple[int, int]], picture: Picture) -> None:
+    """Refuse a query outside the image.
+
+    Raises:
+        InputError: Which, and the size of the image.
+    """
+    height, width = picture.size
+    for y, x in queries:
+        if not (0 <= y < height and 0 <= x < width):
+            raise InputError(
+                f"--query {y},{x}: outside {picture.name}, which is {height} pixels high and {width} wide",
+                f"give Y,X with 0 <= Y < {height} and 0 <= X < {width}: y first, from 0 at the top left",
+            )
+
+
+def _reduced(image: Any, longest: int) -> NDArray[np.uint8]:
+    Image = require("PIL.Image", extra="train")
+    factor = min(1.0, longest / max(image.size))
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    reduced = image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(reduced)
+
+
+def _frames(path: Path) -> int:
+    with require("PIL.Image", extra="train").open(path) as opened:
+        return int(getattr(opened, "n_frames", 1))

@@ -1,0 +1,119 @@
+"""``saccade.look``: from images and a network to pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saccade.files import replacing
+from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
+from saccade.look.images import Picture, check_queries, read_picture
+from saccade.look.networks import Network
+from saccade.look.page import render
+from saccade.look.views import Look, choose_place, look_into
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was written for one image.
+
+    Args:
+        image: The file.
+        page: The HTML file.
+        pictures: PNG files.
+        places: Name, mechanism and query dependence of each place.
+    """
+
+    image: Path
+    page: Path
+    pictures: tuple[Path, ...]
+    places: tuple[dict[str, Any], ...]
+
+
+def look(
+    images: Sequence[Path],
+    network: Network,
+    out: Path,
+    *,
+    queries: Sequence[tuple[int, int]] = (),
+    place: str | None = None,
+    size: int | None = None,
+    png: bool = False,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> list[Looked]:
+    """Write one self-contained page per image; all are read before the first is written.
+
+    Args:
+        images: Files.
+        network: To look into.
+        out: Folder for the pages.
+        queries: Points (y, x) in pixels of the images, whose weights are exact in the page.
+        place: The place shown large at first.
+        size: Longer side, in pixels, that images are reduced to; None: what the network was trained on.
+        png: Also write pictures: the weights of each query at each place, and the gates over depth.
+        on_progress: Called with (done, total, what).
+
+    Raises:
+        InputError: An image that cannot be read, a query outside one, an unknown place.
+    """
+    pictures = [read_picture(path, size or network.size) for path in images]
+    for picture in pictures:
+        check_queries(queries, picture)
+    names = _names(images)
+    found = []
+    for number, (path, picture, name) in enumerate(zip(images, pictures, names, strict=True)):
+        on_progress(number, len(images), path.name)
+        seen = look_into(network.net, picture, queries)
+        first = choose_place(seen.places, place)
+        page = out / f"{name}.html"
+        with replacing(page) as draft:
+            draft.write_text(render(picture, network, seen, first, queries), encoding="utf-8")
+        written = _pictures(out, name, picture, seen) if png else ()
+        places = tuple(
+            {"place": view.name, "mechanism": view.key or view.title, "query_dependence": view.dependence}
+            for view in seen.places
+        )
+        found.append(Looked(path, page, written, places))
+    return found
+
+
+def _names(images: Sequence[Path]) -> list[str]:
+    """A name for each page: the image's own, numbered where two files share it."""
+    names: list[str] = []
+    for path in images:
+        stem, number = path.stem, 2
+        while stem in names:
+            stem, number = f"{path.stem}-{number}", number + 1
+        names.append(stem)
+    return names
+
+
+def _pictures(out: Path, name: str, picture: Picture, seen: Look) -> tuple[Path, ...]:
+    """The weights of each exact point and the gates or matrices at each place, and the channel gates of all places."""
+    written = []
+    for view in seen.places:
+        label = re.sub(r"[^\w.-]", "_", view.name) or "network"
+        for exact in view.exact:
+            at = ((exact.at[0] + 0.5) / view.size[1], (exact.at[1] + 0.5) / view.size[2])
+            drawn = attention_picture(picture.shown, exact.row, at)
+            written.append(_write(drawn.save, out / f"{name}.{label}.{exact.at[0]}-{exact.at[1]}.png"))
+        if "spatial" in view.gates:
+            drawn = gate_picture(picture.shown, view.gates["spatial"])
+            written.append(_write(drawn.save, out / f"{name}.{label}.gate.png"))
+        matrices = view.matrices | {f"middle {kind}": stack[len(stack) // 2] for kind, stack in view.strips.items()}
+        for kind, matrix in matrices.items():
+            drawn = matrix_picture(matrix)
+            written.append(_write(drawn.save, out / f"{name}.{label}.{kind.replace(' ', '-')}.png"))
+    gates = {view.name: view.gates["channel"] for view in seen.places if "channel" in view.gates}
+    if gates:
+        written.append(_write(gate_strips(gates).savefig, out / f"{name}.gates.png"))
+    return tuple(written)
+
+
+def _write(save: Callable[..., Any], path: Path) -> Path:
+    with replacing(path) as draft:
+        save(draft, format="png")
+    return path
