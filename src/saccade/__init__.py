@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
     from saccade.networks.classifier import classifier
+    from saccade.networks.segmenter import list_segmenters, segmenter
     from saccade.official import load_official
     from saccade.saving import load, save
+    from saccade.training.predicting import predict_images as predict
     from saccade.training.run import train_network as train
     from saccade.training.using import evaluate_network as evaluate
-    from saccade.training.using import predict_images as predict
 
 _HOMES = {
     "classifier": "saccade.networks.classifier",
@@ -31,13 +32,15 @@ _HOMES = {
     "evaluate": "saccade.training.using:evaluate_network",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
+    "list_segmenters": "saccade.networks.segmenter",
     "load": "saccade.saving",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
-    "predict": "saccade.training.using:predict_images",
+    "predict": "saccade.training.predicting:predict_images",
     "record": "saccade.inspection.recording",
     "remove": "saccade.insertion",
     "save": "saccade.saving",
+    "segmenter": "saccade.networks.segmenter",
     "train": "saccade.training.run:train_network",
     "verify": "saccade.insertion",
 }
@@ -52,6 +55,7 @@ __all__ = [
     "evaluate",
     "insert",
     "list_mechanisms",
+    "list_segmenters",
     "load",
     "load_official",
     "plan",
@@ -59,6 +63,7 @@ __all__ = [
     "record",
     "remove",
     "save",
+    "segmenter",
     "train",
     "verify",
 ]

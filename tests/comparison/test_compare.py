@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +144,8 @@ def test_segmentation_folders_and_one_seed(tmp_path):
     assert found.results["arms"][1]["difference"]["reason"] == "fewer than 3 seeds"
     assert set(found.results["arms"][0]["by_size"]) == {"small", "medium", "large"}
     assert "can't tell (fewer than 3 seeds)" in found.table()
+    columns = r"mIoU of objects +small +medium size +large +compact +medium thinness +thin\nnone +\d\.\d{3} "
+    assert re.search(columns, found.table())
 
 
 def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, monkeypatch):

@@ -8,8 +8,10 @@ from PIL import Image
 
 from saccade.cli import main
 from saccade.data.check import check_data
+from saccade.data.mask_folder import load_labelled
 from saccade.data.sheet import draw_sheet
 from tests.comparison import folders
+from tests.data import trees
 
 
 @pytest.fixture
@@ -147,3 +149,22 @@ def test_the_command_line(pictures, tmp_path, capsys, monkeypatch, broken):
     assert ("brick/text.jpg: it is not a picture" in printed.out) == broken
     assert (tmp_path / "saccade-check" / "textures.png").is_file()
     assert f"reading images: {40 if broken else 36}/{40 if broken else 36}" in printed.err
+
+
+@pytest.mark.parametrize("tree", [trees.cityscapes, trees.voc, trees.ade20k])
+def test_published_data_sets_are_read_as_training_reads_them(tmp_path, tree):
+    data = tree(tmp_path / "data")
+    known = load_labelled(data)
+    found = check_data(data)
+    assert found.bad == {}
+    assert found.images == len(known.train) + len(known.val)
+    assert tuple(found.counts) == (*known.classes, "ignored (255)")
+    pixels = sum((known.load(pair)[1] == 0).sum() for pair in known.train)
+    assert found.counts[known.classes[0]]["train"] == pixels
+    trees.mask(known.train[0].mask, 1, {(4, 3): 200})
+    broken = check_data(data)
+    assert broken.bad == {
+        known.train[0].mask.relative_to(data).as_posix(): next(iter(broken.bad.values())),
+    }
+    assert next(iter(broken.bad.values())).startswith("value 200 at pixel y=4, x=3 is no class")
+    assert draw_sheet(data, tmp_path / "sheet.png").stat().st_size > 0

@@ -21,7 +21,7 @@ from tests.golden.cases import DIRECTORY
 from tests.golden.gates import FUSIONS, GSOP_CODES
 
 Options = dict[str, Any]
-INDEX = "index-networks-gates.json"
+INDEX = "index-networks-*.json"
 COUNTS = "param_counts.json"
 
 
@@ -54,6 +54,11 @@ class NetworkCase:
         return Path(self.entry["file"]).stem
 
     @property
+    def segments(self) -> bool:
+        """Whether it is a segmentation network: those have several outputs."""
+        return "outputs" in self.entry
+
+    @property
     def network(self) -> str:
         return str(self.entry["network"])
 
@@ -78,8 +83,7 @@ class NetworkCase:
 
 def cases(directory: Path = DIRECTORY) -> list[NetworkCase]:
     """Every recorded network; none at all is an error."""
-    index = directory / INDEX
-    entries = json.loads(index.read_text())["cases"] if index.is_file() else []
+    entries = [entry for index in sorted(directory.glob(INDEX)) for entry in json.loads(index.read_text())["cases"]]
     if not entries:
         raise FileNotFoundError(f"no golden networks in {directory}: expected {INDEX} with its files")
     return [NetworkCase(entry, directory) for entry in entries]
@@ -93,9 +97,14 @@ def made(case: NetworkCase) -> Made:
     return _SOURCES[source](case)
 
 
-def filled(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The weights of the recordings, drawn by the rule of the index from the authors' key names."""
-    return {key: torch.from_numpy(np.asarray(_drawn(key, shape))) for key, shape in shapes.items()}
+def filled(shapes: Mapping[str, tuple[int, ...]], scale: float = 1.0) -> dict[str, Tensor]:
+    """The weights of the recordings, drawn by the rule of the index from the authors' key names.
+
+    Weights of convolutions are multiplied by `scale`. The rule tells them by the authors' shapes, which have four axes
+    where some of ours are linear layers.
+    """
+    drawn = {key: torch.from_numpy(np.asarray(_drawn(key, shape))) for key, shape in shapes.items()}
+    return {key: tensor * scale if tensor.dim() == 4 else tensor for key, tensor in drawn.items()}
 
 
 def _drawn(key: str, shape: tuple[int, ...]) -> Any:

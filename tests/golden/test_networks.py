@@ -11,12 +11,14 @@ import pytest
 import torch
 
 import saccade
+from tests.golden import segmenters
 from tests.golden.networks import NetworkCase, authors_names, cases, drawn_map, filled, made
 
-CASES = [pytest.param(case, id=case.name) for case in cases()]
+CLASSIFIERS = [pytest.param(case, id=case.name) for case in cases() if not case.segments]
+SEGMENTERS = [pytest.param(case, id=case.name) for case in cases() if case.segments]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CLASSIFIERS)
 def test_equals_the_authors(case: NetworkCase) -> None:
     recorded, ours = case.recorded(), made(case)
     num_classes = recorded["output"].shape[1] if ours.num_classes is None else ours.num_classes
@@ -34,6 +36,34 @@ def test_equals_the_authors(case: NetworkCase) -> None:
     assert x.grad is not None
     sampled = recorded["grad_input_sub"]
     torch.testing.assert_close(x.grad[:, :, 3::16, 3::16], sampled, **case.tolerance(sampled))
+
+
+@pytest.mark.parametrize("case", SEGMENTERS)
+def test_segments_as_the_authors_do(case: NetworkCase) -> None:
+    recorded, ours = case.recorded(), segmenters.made(case)
+    net = saccade.segmenter(ours.name, ours.num_classes, **ours.options).double().eval()
+    assert sum(parameter.numel() for parameter in net.parameters()) == case.entry["params"]
+
+    names, own = segmenters.authors_names(net, ours.names), net.state_dict()
+    shapes = {theirs: segmenters.authors_shape(theirs, own[key]) for theirs, key in names.items()}
+    report = saccade.load_official(net, filled(shapes, case.entry["fill_scale"]))
+    assert dict(report.loaded) == names
+
+    x = drawn_map(1234, tuple(case.entry["input_size"])).requires_grad_()
+    outputs = segmenters.outputs(case, net, x)
+    for output, entry in zip(outputs, case.entry["outputs"], strict=True):
+        index, sampled = entry["index"], entry["stored"] != "full"
+        expected = recorded[f"output_sub.{index}" if sampled else f"output.{index}"]
+        found = output[:, :, 1::4, 1::4] if sampled else output
+        torch.testing.assert_close(found, expected, **case.tolerance(expected))
+        assert list(output.shape) == entry["shape"]
+        assert abs(output.sum().item() - entry["sum"]) <= 1e-9 * entry["abs_max"] * output.numel()
+    torch.testing.assert_close(net(x), outputs[0], rtol=0, atol=0)
+    cotangents = [drawn_map(4321 + i, tuple(output.shape)) for i, output in enumerate(outputs)]
+    torch.autograd.backward(outputs, cotangents)
+    assert x.grad is not None
+    sampled_gradient = recorded["grad_input_sub"]
+    torch.testing.assert_close(x.grad[:, :, 1::3, 1::3], sampled_gradient, **case.tolerance(sampled_gradient))
 
 
 def test_an_empty_directory_is_an_error(tmp_path: Path) -> None:

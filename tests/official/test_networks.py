@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import saccade
 from saccade.official import load_official
+from tests.golden import segmenters as segmentation
 from tests.golden.networks import authors_names
 
 GSOP = "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks"
@@ -182,3 +183,98 @@ def test_refuses_weights_without_attention() -> None:
     plain = {name: tensor for name, tensor in net.state_dict().items() if ".saccade." not in name}
     with pytest.raises(saccade.InputError, match=r"missing: .*layer1\.0.*and \d+ more"):
         load_official(net, plain)
+
+
+def segmenter(name: str, **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return saccade.segmenter(name, 4, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "names", "source"),
+    [
+        ("danet", {"backbone": "resnet18"}, "junfu1115", "junfu1115/DANet"),
+        ("fcn", {"backbone": "resnet18"}, "junfu1115", "junfu1115/DANet"),
+        ("flanet", {"backbone": "resnet18"}, "Ilareina", "Ilareina/FullyAttentional"),
+        ("ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
+        ("psa_ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
+        (
+            "psa_ocr",
+            {"backbone": "hrnet_w32", "variant": "sequential", "scales": (0.5, 1)},
+            "DeLightCMU",
+            "DeLightCMU/PSA",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_recognises_segmentation_networks(
+    name: str, options: dict[str, Any], names: str, source: str, prefix: str
+) -> None:
+    with torch.device("meta"):
+        net = saccade.segmenter(name, 4, **options)
+    expected, own = segmentation.authors_names(net, names), net.state_dict()
+    given = {
+        f"{prefix}{theirs}": torch.empty(segmentation.authors_shape(theirs, own[ours]), device="meta")
+        for theirs, ours in expected.items()
+    }
+    report = load_official(net, given)
+    assert report.layout.source == source
+    assert dict(report.loaded) == {f"{prefix}{theirs}": ours for theirs, ours in expected.items()}
+    assert (report.kept, report.left_out) == ((), ())
+
+
+def test_the_weights_of_a_segmentation_network_arrive() -> None:
+    theirs, ours = segmenter("danet", backbone="resnet18"), saccade.segmenter("danet", 4, backbone="resnet18")
+    own = theirs.state_dict()
+    given = {key: own[name] for key, name in segmentation.authors_names(theirs, "junfu1115").items()}
+    load_official(ours, given)
+    x = torch.randn(1, 3, 40, 48)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "complaint", "advice"),
+    [
+        (
+            {"name": "danet", "backbone": "resnet18", "inner_channels": 64},
+            {"name": "danet", "backbone": "resnet18"},
+            r"in the layout of junfu1115/DANet, does not fit; misshapen: .*head\.conv5a\.0\.weight",
+            r"it fits DANetHead at head made with .*inner_channels=128",
+        ),
+        (
+            {"name": "danet", "backbone": "resnet34"},
+            {"name": "danet", "backbone": "resnet18"},
+            r"missing: backbone\.layer1\.2\.",
+            r"its mechanisms fit; the backbone is another",
+        ),
+        (
+            {"name": "fcn", "backbone": "resnet18"},
+            {"name": "danet", "backbone": "resnet18"},
+            r"does not fit; missing: head\.block\.conv\.weight.*unexpected: head\.conv5a\.",
+            r"",
+        ),
+    ],
+    ids=["width", "depth", "network"],
+)
+def test_refuses_another_segmentation_network(
+    ours: dict[str, Any], theirs: dict[str, Any], complaint: str, advice: str
+) -> None:
+    net, other = segmenter(**ours), segmenter(**theirs)
+    before, own = snapshot(net), other.state_dict()
+    given = {key: own[name] for key, name in segmentation.authors_names(other, "junfu1115").items()}
+    with pytest.raises(saccade.InputError, match=complaint) as caught:
+        load_official(net, given)
+    assert re.search(advice, str(caught.value.hint)), caught.value.hint
+    for key, tensor in net.state_dict().items():
+        torch.testing.assert_close(tensor, before[key], rtol=0, atol=0)
+
+
+def test_psa_s_two_forms_are_not_mixed_up() -> None:
+    net = segmenter("psa_ocr", backbone="hrnet_w18_small")
+    other = segmenter("psa_ocr", backbone="hrnet_w18_small", variant="sequential")
+    own = other.state_dict()
+    given = {key: own[name] for key, name in segmentation.authors_names(other, "DeLightCMU").items()}
+    with pytest.raises(saccade.InputError, match="in the layout of DeLightCMU/PSA, does not fit") as caught:
+        load_official(net, given)
+    assert "variant='sequential'" in str(caught.value.hint)

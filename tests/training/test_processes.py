@@ -42,6 +42,10 @@ def test_losses_are_those_of_one_process(alone, together, parts):
     assert together["losses"][parts] == pytest.approx(alone["losses"]["in 1"], rel=1e-5)
 
 
+def test_a_network_of_three_losses_does_so_too(alone, together):
+    assert together["losses"]["danet"] == pytest.approx(alone["losses"]["danet"], rel=1e-5)
+
+
 def test_parts_are_those_of_one_batch(alone):
     assert alone["losses"]["in 2"] == pytest.approx(alone["losses"]["in 1"], rel=1e-5)
     assert alone["losses"]["in 1"][-1] < 0.8 * alone["losses"]["in 1"][0]  # something is learned

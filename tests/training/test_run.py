@@ -341,7 +341,8 @@ def test_the_recipe_of_a_paper_decays_norms_too(pictures, tmp_path):
 
     for published in RECIPES.values():
         how = Recipe(steps=published.epochs, batch=published.batch, **published.values)
-        groups = optimiser_for(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), how).param_groups
+        net = nn.ModuleDict({"backbone": nn.Conv2d(3, 4, 1), "head": nn.BatchNorm2d(4)})
+        groups = optimiser_for(net, how).param_groups
         decays = {group["weight_decay"] for group in groups}
         assert decays == ({how.weight_decay} if how.decay_norms else {how.weight_decay, 0.0})
         assert all("(" in line for line in published.lines())

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import saccade
 from saccade.data import Dataset, Split
 from saccade.training.evaluation import look_at
 from saccade.training.loop import train
@@ -63,14 +64,24 @@ def run(net, data, how, folder, *, augment=False, images=100, **rest):
     return train(net, task, ArraySource(data, augment=augment), how, folder, look=look, **rest)
 
 
-def train_frozen(net, data, how, folder, where):
+def train_frozen(net, data, how, folder, where, task=None):
     """The losses of training with batch norms that do not follow their batches, and no dropout."""
-    net.drop.p = 0.0
-    net.eval()
+    net.eval()  # of which dropout is a part
+    net.training = True  # the network itself returns what has a loss
     net.train = lambda mode=True: net  # the loop's call of it must not thaw them
     losses = []
     train(
-        net, task_for(data.task, len(data.classes)), ArraySource(data), how, folder, where=where,
+        net, task or task_for(data.task, len(data.classes)), ArraySource(data), how, folder, where=where,
         on_step=lambda row: losses.append(row.loss),
     )  # fmt: skip
     return losses
+
+
+def segmenter(k=3):
+    """Three outputs, each with a loss; its attention is on."""
+    torch.manual_seed(0)
+    net = saccade.segmenter("danet", k, backbone="test_resnet")
+    for name, parameter in net.named_parameters():
+        if name.endswith("gamma"):
+            nn.init.constant_(parameter, 0.5)
+    return net

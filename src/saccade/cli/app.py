@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
-from saccade.cli.data import check
+from saccade.cli.data import check, demo
 from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
@@ -50,8 +50,9 @@ app = App(
 )
 for _function in (compare, train, evaluate, predict, look, list_, plan, bench, report, doctor):
     app.command(_function, name=_function.__name__.rstrip("_"))
-_data = App(name="data", help="Look at a folder of images before it is trained on.")
+_data = App(name="data", help="Look at a folder of images before it is trained on; or write one.")
 _data.command(check)
+_data.command(demo)
 app.command(_data)
 
 

@@ -1,4 +1,4 @@
-"""``saccade data check``: what is in a folder of images, and what in it is broken."""
+"""``saccade data``: what is in a folder of images, what in it is broken; and the demo as such a folder."""
 
 from __future__ import annotations
 
@@ -41,3 +41,31 @@ def check(
         )
     drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", split_seed=split_seed)
     return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)
+
+
+def demo(
+    folder: Annotated[Path, Parameter(name="FOLDER")],
+    /,
+    *,
+    train: int = 400,
+    held_out: int = 100,
+    seed: int = 0,
+    settings: Given,
+) -> Answer:
+    """Write scenes of the embedded demo as a folder of images and masks, to try segmentation on; nothing is downloaded.
+
+    Args:
+        folder: Is made.
+        train: Number of scenes to learn from.
+        held_out: Number of scenes to be judged on.
+        seed: Another number draws other scenes.
+    """
+    from saccade.comparison.progress import Progress
+    from saccade.data.demo_folder import write_demo
+
+    with Progress(shown=not settings.quiet, steps=0) as showing:
+        write_demo(folder, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
+    return Answer(
+        {"folder": str(folder), "train": train, "held_out": held_out},
+        f"{train} training and {held_out} held-out scenes in {folder}",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -17,6 +17,7 @@ def evaluate(
     *,
     model: Path,
     batch: int = 64,
+    protocol: Literal["whole", "sliding", "multi-scale"] = "whole",
     device: str = "auto",
     workers: int | None = None,
     settings: Given,
@@ -25,11 +26,13 @@ def evaluate(
 
     Args:
         data: Your folder: its `val/` is scored; if training split it, the part that was held out; of any other folder
-            with one folder for each class, all images.
+            all images.
         model: The folder `saccade train` wrote, which gives its best network, or one file in it.
-        batch: Number of images at a time.
+        batch: Number of images at a time; images with masks go one by one.
+        protocol: Of segmentation: whole images; windows of the size of the training crops; or such windows at six
+            scales, mirrored too. The output names it.
         device: `auto`, `cpu` or `cuda`.
         workers: Number of processes that read images; as many as cores if not given.
     """
-    found = saccade.evaluate(data, model, batch=batch, device=device, workers=workers)
+    found = saccade.evaluate(data, model, batch=batch, protocol=protocol, device=device, workers=workers)
     return Answer(found.results, str(found)) if found.writes else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,17 +16,27 @@ def predict(
     model: Path,
     out: Path | None = None,
     batch: int = 64,
+    protocol: Literal["whole", "sliding", "multi-scale"] = "sliding",
     device: str = "auto",
     settings: Given,
 ) -> Answer:
     """Say what a trained network sees in images. Those that cannot be read are named; the exit status is then 1.
 
     Args:
-        images: Files, or folders, which are searched.
+        images: Files, folders, which are searched, or patterns such as `"photos/*.jpg"`.
         model: The folder `saccade train` wrote, which gives its best network, or one file in it.
-        out: Folder for `predictions.csv`, with the five likeliest classes of each image.
-        batch: Number of images at a time.
+        out: Folder for `predictions.csv`, with the five likeliest classes of each image; of segmentation for masks with
+            a palette, overlays, and the share of each class.
+        batch: Number of images at a time; of classification.
+        protocol: Of segmentation: windows of the size of the training crops, where an image is larger; whole images; or
+            windows at six scales, mirrored too.
         device: `auto`, `cpu` or `cuda`.
     """
-    found = saccade.predict(images, model, out=out, batch=batch, device=device)
-    return Answer(list(found.rows), str(found), FOUND_WRONG if found.failed else DONE)
+    from saccade.comparison.progress import Progress
+
+    with Progress(shown=not settings.quiet, steps=0) as showing:
+        found = saccade.predict(
+            images, model, out=out, batch=batch, protocol=protocol, device=device,
+            on_progress=lambda done, total: showing.counting(done, total, "predicting"),
+        )  # fmt: skip
+    return Answer(found.to_json(), str(found), FOUND_WRONG if found.failed else DONE)

@@ -57,23 +57,29 @@ def train(
 
     - `saccade train photos --network resnet50 --mechanism cbam --pretrained --epochs 20`
     - `saccade train imagenet --network se_resnet50 --recipe eca --amp bf16`
+    - `saccade train scenes --network danet --backbone resnet18 --pretrained`
     - `torchrun --nproc-per-node=4 -m saccade train ...` uses four GPUs
 
     Args:
-        data: Your folder: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split.
-        network: A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`) or a network of timm.
-        backbone: The network that a segmentation head is put on.
-        mechanism: Inserted into a network of timm, such as `"cbam[reduction=8]"`; `saccade list` names them.
+        data: Your folder: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split; for segmentation
+            `images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked.
+        network: A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network
+            (`danet`, `"flanet[output_stride=16]"`) or a network of timm.
+        backbone: The network of timm that a segmentation head is put on.
+        mechanism: Inserted into a network of timm, such as `"cbam[reduction=8]"`; `saccade list` names them. Of the
+            segmentation network `head` the mechanism in it.
         at: Where the mechanism goes instead of its natural places, as for `saccade plan`.
         pretrained: Start from trained weights: without PATH those of timm, which are downloaded; with PATH a file of
             weights, or the folder of an earlier training.
-        recipe: `default`, or of a paper: `eca` (ResNets on ImageNet), `eca-mobilenet`.
+        recipe: `default`, or of a paper: `eca` (ResNets on ImageNet), `eca-mobilenet`, `danet-cityscapes`,
+            `fcn-cityscapes`.
         steps: Length in batches.
         epochs: Length in passes through the data; that of the recipe if neither is given.
         batch: Number of images in a step, over all processes.
         accumulate: Parts a process computes its images of a step in, to save memory.
-        size: Height and width in pixels of what the network sees.
-        augment: Changes of the training images: `imagenet`, `light`, `cifar`, `shift` or `none`.
+        size: Height and width in pixels of what the network sees in training.
+        augment: Changes of the training images: `imagenet`, `light`, `cifar`, `shift` or `none`; of images with masks
+            `full`, `scale` or `shift`.
         optimiser: A name of timm's factory, such as `adamw`, `momentum`, `sgd` (Nesterov's), `lamb`.
         learning_rate: The largest rate of the schedule.
         lr_factor: Rate of some parameters relative to the rest, such as `"fc.*=10"`; may be given several times.

@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from saccade.comparison.objects import bucket_counts, bucket_iou, buckets
 from saccade.data import Dataset
 from saccade.files import write_json
+from saccade.segmentation.objects import has_background, iou_by_object, match_objects
 
 
 def write_breakdown(predictions: NDArray[Any], data: Dataset, folder: Path) -> None:
-    """Write ``breakdown.json``: the IoU of each bucket, and where the buckets' limits lie.
-
-    Class 0 is taken for the background when it is called so (or "photograph", in the demo): its few large regions are
-    no objects.
-    """
-    background = data.classes[0].lower() in ("background", "photograph")
-    found = buckets(data.val.targets, background=background)
+    """Write ``breakdown.json``: the IoU of each bucket, and where the buckets' limits lie."""
+    one_by_one = [
+        match_objects(given[None], np.asarray(mask)[None], len(data.classes))
+        for given, mask in zip(predictions, data.val.targets, strict=True)
+    ]
+    rows, false = zip(*one_by_one, strict=True)
+    found = iou_by_object(np.concatenate(rows), np.sum(false, axis=0), background=has_background(data.classes))
     content: dict[str, Any] = {"buckets": {}}
-    for group, grouping in (("size", found.size), ("thinness", found.thinness)):
-        counts = bucket_counts(predictions, data.val.targets, grouping.map, len(data.classes))
-        content[group] = bucket_iou(counts, grouping.names)
-        content["buckets"][group] = {"names": grouping.names, "limits": grouping.limits}
+    for group, by in zip(("size", "thinness"), found, strict=True):
+        content[group] = by.iou
+        content["buckets"][group] = {"names": tuple(by.iou), "limits": by.limits}
     write_json(folder / "breakdown.json", content)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from saccade.comparison.experiment import Experiment
-from saccade.comparison.objects import find_objects, middle_pixel
 from saccade.data import IGNORE, Dataset
 from saccade.files import replacing, write_json
 from saccade.inspection.grids import attention_grid
 from saccade.inspection.recording import record
 from saccade.inspection.records import Record
+from saccade.segmentation.objects import find_objects, middle_pixel
 from saccade.training.loop import WEIGHTS, to_input
 from saccade.training.tasks import task_for
 

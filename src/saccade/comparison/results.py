@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -114,19 +115,41 @@ def _start(experiment: Experiment) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as lines of text: arm, score, difference with its simultaneous interval, verdict, costs."""
+    """The results as lines of text: arm, score, difference with its simultaneous interval, verdict, costs.
+
+    Of segmentation a second table follows: mean IoU by size and by thinness of the objects.
+    """
     head = ("arm", results["metric"], "difference to none", "verdict", "params", "MMACs", "ms", "peak MiB", "train s")
-    rows = [head, *(_row(arm) for arm in results["arms"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = []
-    for row in rows:
-        words, numbers = row[:4], row[4:]
-        cells = [word.ljust(width) for word, width in zip(words, widths[:4], strict=True)]
-        cells += [number.rjust(width) for number, width in zip(numbers, widths[4:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
+    lines = _aligned([head, *(_row(arm) for arm in results["arms"])], words=4)
     seeds = len(results["seeds"])
     foot = f"{seeds} seed{'s' * (seeds > 1)}, {results['steps']} steps, {results['test_images']} held-out images; "
-    return "\n".join([*lines, "", foot + "intervals of differences are simultaneous, 95%"])
+    return "\n".join([*lines, *_by_object(results), "", foot + "intervals of differences are simultaneous, 95%"])
+
+
+def _by_object(results: dict[str, Any]) -> list[str]:
+    arms = [arm for arm in results["arms"] if arm["by_size"] and arm["by_thinness"]]
+    if not arms:
+        return []
+    kinds = [(by, name) for by in ("by_size", "by_thinness") for name in arms[0][by]]
+    # "medium" is a size, and a thinness too
+    head = ("mIoU of objects", *(f"{name} {by[3:]}" if name == "medium" else name for by, name in kinds))
+    cells = [
+        [arm["name"], *("-" if (v := arm[by][name]) is None else f"{v:.3f}" for by, name in kinds)] for arm in arms
+    ]
+    return ["", *_aligned([head, *cells], words=1)]
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, words: int) -> list[str]:
+    """Rows as lines: the first `words` columns to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _row(arm: dict[str, Any]) -> tuple[str, ...]:

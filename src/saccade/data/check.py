@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from saccade.data import IGNORE
-from saccade.data.classes import ClassList, MaskReader, read_classes
-from saccade.data.images import UnreadableError, read_image, read_mask
-from saccade.data.layouts import Item, Layout, find_layout, listed
+from saccade.data.images import UnreadableError, read_image
+from saccade.data.layouts import Item, Layout, listed
+from saccade.data.mask_folder import MaskFiles, find_files
 from saccade.errors import require
 
 _RARE = 10  # images of a class below which it is mentioned
@@ -95,15 +95,14 @@ def check_data(
         InputError: The layout is not recognised, or not complete.
     """
     path = Path(path)
-    layout = find_layout(path, split_seed)
-    reader = _reader(path, layout)
+    layout, masks = find_files(path, split_seed)
     found = Findings(layout.said, layout.task, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     pixels = {side: np.zeros(256, dtype=np.int64) for side in ("train", "val")}
     counted: dict[str, Counter[int]] = {"train": Counter(), "val": Counter()}
     shapes: Counter[tuple[int, int]] = Counter()
     items = [(side, item) for side in ("train", "val") for item in getattr(layout, side)]
-    for (side, item), read in _reading(items, reader):
+    for (side, item), read in _reading(items, masks):
         found.images += 1
         name = item.image.relative_to(path).as_posix()
         on_progress(found.images, len(items))
@@ -116,7 +115,7 @@ def check_data(
             counted[side][item.target] += 1
         else:
             pixels[side] += read.pixels
-    found.counts = _counts(layout, reader, counted, pixels)
+    found.counts = _counts(layout, counted, pixels)
     for group in places.values():
         if len(group) > 1:
             names = [name for _, name in group]
@@ -127,14 +126,7 @@ def check_data(
     return found
 
 
-def _reader(path: Path, layout: Layout) -> MaskReader | None:
-    if layout.task == "classification":
-        return None
-    listing = path / "classes.txt"
-    return MaskReader(read_classes(listing) if listing.is_file() else None)
-
-
-def _reading(items: Sequence[tuple[str, Item]], reader: MaskReader | None) -> Iterator[tuple[tuple[str, Item], _Read]]:
+def _reading(items: Sequence[tuple[str, Item]], masks: MaskFiles | None) -> Iterator[tuple[tuple[str, Item], _Read]]:
     """Decoders beside each other; Pillow lets go of the interpreter while it decodes."""
     require("PIL.Image", extra="train")
 
@@ -144,15 +136,15 @@ def _reading(items: Sequence[tuple[str, Item]], reader: MaskReader | None) -> It
         try:
             content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
             size = read_image(file).size
-            if isinstance(item.target, int) or reader is None:
+            if isinstance(item.target, int) or masks is None:
                 return _Read(digest=content, shape=size)
             file = item.target
-            mask = read_mask(file)
-            if mask.shape[1::-1] != size:
+            classes = masks.classes(file)
+            if classes.shape[::-1] != size:
                 return _Read(
-                    f"the mask is {mask.shape[1]} x {mask.shape[0]} px, its image {size[0]} x {size[1]} px", file
+                    f"the mask is {classes.shape[1]} x {classes.shape[0]} px, its image {size[0]} x {size[1]} px", file
                 )
-            return _Read("", file, content, size, np.bincount(reader.classes(mask).ravel(), minlength=256))
+            return _Read("", file, content, size, np.bincount(classes.ravel(), minlength=256))
         except (UnreadableError, OSError) as problem:
             return _Read(str(problem), file)
 
@@ -160,14 +152,11 @@ def _reading(items: Sequence[tuple[str, Item]], reader: MaskReader | None) -> It
         yield from zip(items, pool.map(one, items), strict=True)
 
 
-def _counts(
-    layout: Layout, reader: MaskReader | None, counted: dict[str, Counter[int]], pixels: dict[str, Any]
-) -> dict[str, dict[str, int]]:
+def _counts(layout: Layout, counted: dict[str, Counter[int]], pixels: dict[str, Any]) -> dict[str, dict[str, int]]:
     if layout.task == "classification":
         return {name: {side: counted[side][i] for side in counted} for i, name in enumerate(layout.classes)}
-    known: ClassList | None = reader.known if reader else None
     there = np.flatnonzero((pixels["train"] + pixels["val"])[:IGNORE])
-    names = known.names if known else tuple(map(str, range(int(there.max(initial=-1)) + 1)))
+    names = layout.classes or tuple(map(str, range(int(there.max(initial=-1)) + 1)))
     rows = [*enumerate(names), (IGNORE, "ignored (255)")]
     return {name: {side: int(pixels[side][index]) for side in pixels} for index, name in rows}
 

@@ -74,11 +74,13 @@ class MaskReader:
     """Turns decoded masks into class indices, 255 where a pixel is to be ignored.
 
     Args:
-        known: The classes of classes.txt. None: every value from 0 to 254 is a class.
+        known: The classes of classes.txt.
+        count: Without them: how many classes there are, from 0.
     """
 
-    def __init__(self, known: ClassList | None) -> None:
+    def __init__(self, known: ClassList | None, count: int = IGNORE) -> None:
         self.known = known
+        self.count = count if known is None else len(known.names)
         self._table: NDArray[np.int16] | None = None
         if known is not None and known.colours:
             self._table = np.full(2**24, -1, dtype=np.int16)
@@ -103,13 +105,11 @@ class MaskReader:
         raise UnreadableError("it is a colour mask, and no classes.txt beside it lists 'name R G B' for every class")
 
     def _by_value(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        count = IGNORE if self.known is None else len(self.known.names)
-        wrong = ((mask < 0) | (mask >= count)) & (mask != IGNORE)
+        wrong = ((mask < 0) | (mask >= self.count)) & (mask != IGNORE)
         if wrong.any():
             y, x = _first(wrong)
-            limit = (
-                "classes are 0 to 254" if self.known is None else f"classes.txt lists {count} classes, 0 to {count - 1}"
-            )
+            source = "classes are" if self.known is None else f"classes.txt lists {self.count} classes,"
+            limit = f"{source} 0 to {self.count - 1}"
             raise UnreadableError(f"class {mask[y, x]} at pixel y={y}, x={x}, but {limit}, and 255 is ignored")
         return np.asarray(mask, dtype=np.uint8)
 

@@ -17,7 +17,8 @@ KNOWN = """\
   classification: train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)
   classification: CLASS/*.jpg, split 80/20
   segmentation:   train/images, train/masks, val/images, val/masks
-  segmentation:   images/*.jpg and masks/*.png of the same names, split 80/20"""
+  segmentation:   images/*.jpg and masks/*.png of the same names, split 80/20
+  segmentation, by train: Cityscapes, PASCAL VOC, PASCAL Context and ADE20K as unpacked"""
 
 _VALIDATION = ("val", "valid", "validation", "test")
 _ROLES = ("train", "images", "masks", *_VALIDATION)  # recognised in any case

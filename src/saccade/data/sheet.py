@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from saccade.data.classes import MaskReader, read_classes
-from saccade.data.images import UnreadableError, read_image, read_mask
-from saccade.data.layouts import Item, find_layout
+from saccade.data.images import UnreadableError, read_image
+from saccade.data.layouts import Item
+from saccade.data.mask_folder import MaskFiles, find_files
 from saccade.errors import require
 from saccade.files import replacing
 
@@ -26,7 +26,7 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
         out: The file.
         split_seed: As for the check.
     """
-    layout = find_layout(path, split_seed)
+    layout, masks = find_files(path, split_seed)
     if layout.task == "classification":
         rows = [(name, _spread([i for i in layout.train if i.target == n])) for n, name in enumerate(layout.classes)]
     else:
@@ -34,9 +34,7 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
         rows = [
             ("" if start else "training", some[start : start + _COLUMNS]) for start in range(0, len(some), _COLUMNS)
         ]
-    listing = path / "classes.txt"
-    known = read_classes(listing) if listing.is_file() and layout.task == "segmentation" else None
-    sheet = _drawn(rows[:_ROWS], MaskReader(known), len(rows) - _ROWS)
+    sheet = _drawn(rows[:_ROWS], masks, len(rows) - _ROWS)
     with replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
     return out
@@ -48,7 +46,7 @@ def _spread(items: Sequence[Item], count: int = _COLUMNS) -> list[Item]:
     return [items[place] for place in places] if items else []
 
 
-def _drawn(rows: Sequence[tuple[str, list[Item]]], reader: MaskReader, left: int) -> Any:
+def _drawn(rows: Sequence[tuple[str, list[Item]]], masks: MaskFiles | None, left: int) -> Any:
     pil, drawing = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
     step = _SIDE + _MARGIN
     height = len(rows) * (step + _TEXT) + (_TEXT if left > 0 else 0) + _MARGIN
@@ -58,19 +56,19 @@ def _drawn(rows: Sequence[tuple[str, list[Item]]], reader: MaskReader, left: int
         top = _MARGIN + number * (step + _TEXT)
         pen.text((_MARGIN, top), name.encode("ascii", "replace").decode(), fill="black")
         for column, item in enumerate(items):
-            sheet.paste(_thumbnail(pil, item, reader), (_MARGIN + column * step, top + _TEXT))
+            sheet.paste(_thumbnail(pil, item, masks), (_MARGIN + column * step, top + _TEXT))
     if left > 0:
         pen.text((_MARGIN, height - _TEXT), f"and {left} more classes", fill="black")
     return sheet
 
 
-def _thumbnail(pil: Any, item: Item, reader: MaskReader) -> Any:
+def _thumbnail(pil: Any, item: Item, masks: MaskFiles | None) -> Any:
     """An image in a square; one that cannot be read is a grey square."""
     square = pil.new("RGB", (_SIDE, _SIDE), "lightgrey")
     try:
         image = read_image(item.image, near=_SIDE)
-        if isinstance(item.target, Path):
-            image = _overlaid(pil, image, reader.classes(read_mask(item.target)))
+        if isinstance(item.target, Path) and masks is not None:
+            image = _overlaid(pil, image, masks.classes(item.target))
     except (UnreadableError, OSError):
         return square
     image = require("PIL.ImageOps", extra="train").contain(image, (_SIDE, _SIDE))

@@ -88,7 +88,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "0: every point sees the same. g and gamma start at 0 and grow as the mechanism is used.",
         "查询依赖度：换一个点查询时，注意力平均有多少权重移到别处（对抽样的点取平均）。0 表示各点所见相同。g 与 gamma 从 0 开始，随机制被使用而增大。",
     ),
-    "parameters_in_all": ("{name}: {count} parameters in all, {places} places; it read {height} × {width} pixels.",
+    "parameters_in_all": ("{name}: {count} parameters in all, places: {places}; it read {height} × {width} pixels.",
                           "{name}：共 {count} 个参数，{places} 处机制；读入 {height} × {width} 像素。"),
     "schematics": ("How the mechanisms work", "机制的结构"),
     # exactness

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError, near, require
+from saccade.networks.features import feature_network, without_values
 
 DEMO = "notes"
 
@@ -30,58 +31,50 @@ def build_network(task: str, backbone: str, num_classes: int, *, pretrained: boo
         from saccade.networks.notes import NotesNet
 
         return NotesNet(num_classes)
+    if task == "segmentation":
+        from saccade.networks.fcn import FCN
+
+        return FCN(build_features(backbone, pretrained=pretrained), num_classes)
     timm = require("timm", extra="train")
     if not timm.is_model(backbone):
         raise InputError(f"unknown backbone {backbone!r}", near(backbone, timm.list_models()))
-    from_hub = pretrained is True
+    with _fetching(backbone, pretrained):
+        net: nn.Module = timm.create_model(backbone, num_classes=num_classes, pretrained=pretrained is True)
+    if isinstance(pretrained, str):
+        load_backbone_file(net, Path(pretrained), backbone)
+    return net
+
+
+def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
+    """A feature network of timm for segmentation.
+
+    Args:
+        backbone: A timm name.
+        pretrained: As for :func:`build_network`.
+        options: Of :func:`saccade.networks.features.feature_network`.
+
+    Raises:
+        InputError: As for :func:`build_network`, or a backbone that cannot do what the options say.
+    """
+    with _fetching(backbone, pretrained):
+        made = feature_network(backbone, pretrained=pretrained is True, **options)
+    if isinstance(pretrained, str):
+        load_backbone_file(made, Path(pretrained), backbone)
+    return made
+
+
+@contextmanager
+def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
+    """Say what to do where timm's weights cannot be had."""
     try:
-        if task == "classification":
-            net: nn.Module = timm.create_model(backbone, num_classes=num_classes, pretrained=from_hub)
-            inner = net
-        else:
-            inner = _feature_network(timm, backbone, pretrained=from_hub)
-            net = fcn_on(inner, num_classes)
+        yield
     except (OSError, RuntimeError) as cause:
-        if not from_hub:
+        if pretrained is not True:
             raise
         raise InputError(
             f"the pretrained weights of {backbone} could not be fetched ({type(cause).__name__})",
             "give a file: --pretrained PATH (a .safetensors or .pth with this backbone's weights)",
         ) from cause
-    if isinstance(pretrained, str):
-        load_backbone_file(inner, Path(pretrained), backbone)
-    return net
-
-
-def fcn_on(backbone: nn.Module, num_classes: int) -> nn.Module:
-    """The plain head on a timm feature network."""
-    from saccade.networks.fcn import FCN
-
-    info: Any = backbone.feature_info
-    return FCN(backbone, info.channels()[-1], num_classes)
-
-
-def _feature_network(timm: Any, backbone: str, *, pretrained: bool) -> nn.Module:
-    try:
-        made: nn.Module = timm.create_model(
-            backbone, features_only=True, out_indices=(-1,), output_stride=8, pretrained=pretrained
-        )
-    except (TypeError, NotImplementedError, AttributeError, AssertionError) as cause:
-        convolutions = sum(isinstance(module, nn.Conv2d) for module in _without_values(timm, backbone).modules())
-        # Transformers and mixers have one convolution, which cuts the image into patches.
-        reason = ": it is not convolutional" if convolutions < 2 else ""
-        raise InputError(
-            f"{backbone} cannot be used at stride 8, which segmentation needs{reason}",
-            "choose a backbone that can, such as resnet18, resnet50 or regnety_008",
-        ) from cause
-    return made
-
-
-def _without_values(timm: Any, backbone: str) -> nn.Module:
-    """The classification network's names and shapes; takes no memory and no random numbers."""
-    with torch.device("meta"):
-        made: nn.Module = timm.create_model(backbone)
-    return made
 
 
 def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
@@ -98,7 +91,7 @@ def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
     from saccade.official.reading import read_tensors
 
     given = {key.removeprefix("module."): tensor for key, tensor in read_tensors(path).items()}
-    plain = _without_values(require("timm", extra="train"), name)
+    plain = without_values(require("timm", extra="train"), name)
     _check_file(given, plain, path, name)
     by_name = {_plain_name(key): tensor for key, tensor in given.items()}
     own = network.state_dict()

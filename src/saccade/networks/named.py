@@ -1,4 +1,4 @@
-"""A classification network by what is typed: a named classifier or one of timm, a mechanism, trained weights."""
+"""A network by what is typed: a segmenter, a named classifier or one of timm; a mechanism; trained weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from saccade.errors import InputError, near, require
 from saccade.insertion import insert
 from saccade.networks.build import build_network
 from saccade.networks.classifier import NETWORKS, classifier, list_classifiers
+from saccade.networks.segmentation import Segmenter
+from saccade.networks.segmenter import list_segmenters, segmenter
 
 
 def classification_network(
@@ -61,6 +63,49 @@ def classification_network(
         insert(net, mechanism, at=[w.strip() for w in at.split(",")] if at and "," in at else at)
     if ours:
         _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
+    return net
+
+
+def is_segmenter(name: str) -> bool:
+    """Whether it is a name of :func:`saccade.segmenter`, with or without options."""
+    return name_and_options(name)[0] in list_segmenters()
+
+
+def segmentation_network(
+    name: str,
+    num_classes: int,
+    *,
+    backbone: str | None = None,
+    mechanism: str | None = None,
+    pretrained: bool | str = False,
+) -> Segmenter:
+    """Make a network that classifies pixels; random weights are drawn by torch's global generator.
+
+    Args:
+        name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
+        num_classes: Of the output.
+        backbone: A timm name; by default the one of the paper.
+        mechanism: Of the network ``head``.
+        pretrained: True: timm's weights of the backbone; a path: a file of those, or what a training run or
+            :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
+
+    Raises:
+        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+    """
+    plain, options = name_and_options(name)
+    if mechanism is not None:
+        if plain != "head":
+            raise InputError(
+                f"--mechanism {mechanism}: the network {plain} has its own",
+                f"--network head --mechanism {mechanism} puts it into a head",
+            )
+        options["mechanism"] = mechanism
+    ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    if not ours:
+        options["pretrained"] = pretrained
+    net = segmenter(plain, num_classes, backbone=backbone, **options)
+    if ours:
+        _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), outputs=len(net.weights))
     return net
 
 
@@ -115,15 +160,15 @@ def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
     raise complaint or InputError(f"{path} holds no weights")
 
 
-def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False) -> None:
-    """Copy what fits; what does not must be the output layer or, if `partial`, an inserted mechanism that is new."""
+def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False, outputs: int = 1) -> None:
+    """Copy what fits; what does not must be an output layer or, if `partial`, an inserted mechanism that is new."""
     own = net.state_dict()
     head = [name for name in own if name in given and own[name].shape[1:] == given[name].shape[1:]]
     new = [name for name in own if name not in given and not (partial and ".saccade" in name)]
     foreign = [name for name in given if name not in own]
     other = [name for name in own if name in given and name not in head]
     differing = [name for name in head if own[name].shape != given[name].shape]
-    if new or foreign or other or len(differing) > 2:
+    if new or foreign or other or len(differing) > 2 * outputs:
         wrong = [*new, *foreign, *other, *differing]
         raise InputError(
             f"{path} was saved from another network: {len(wrong)} tensors do not fit, the first are "

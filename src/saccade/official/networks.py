@@ -46,8 +46,8 @@ class NetworkLayout:
 
     Args:
         source: Repository.
-        attention: Patterns of the keys of attention, with the groups ``rest``, the mechanism's own key, and what else
-            the template beside it names; that is the block it is in.
+        attention: Patterns of the keys of attention and of heads, with the groups ``rest``, the part's own key, and
+            what else the template beside it names; that is the block it is in, or its path.
         backbone: Patterns of other keys, and what they become; all others are as ours.
         inside: What stands before the network's keys where a larger one, a detector, holds it. Its other keys are
             left out.
@@ -125,7 +125,26 @@ LAYOUTS = (
         ((r"(?P<block>(?:.+\.)?)conv\d\.(?P<rest>(?:paths|attn)\..+)", "{block}"),),
         ((r"(.+\.)conv(\d)\.conv\.(.+)", r"\1conv\2.\3"), (r"(.+\.)conv(\d)\.bn\.(.+)", r"\1bn\2.\3")),
     ),
-    NetworkLayout("DeLightCMU/PSA", (_child("deattn"),)),
+    NetworkLayout(
+        "DeLightCMU/PSA",
+        (_child("deattn"), (r"ocr\.(?P<rest>.+)", "head"), (r"scale_attn\.(?P<rest>.+)", "scale_weights")),
+    ),
+    NetworkLayout(
+        "junfu1115/DANet",
+        ((r"head\.(?P<rest>.+)", "head"),),
+        ((r"pretrained\.(.+)", r"backbone.\1"),),
+    ),
+    NetworkLayout(
+        "Ilareina/FullyAttentional",
+        (
+            (r"fully\.(?P<rest>.+)", "attention"), (r"conv_out1\.(?P<rest>.+)", "head"),
+            (r"conv_out2\.(?P<rest>.+)", "auxiliary.0"), (r"conv_out3\.(?P<rest>.+)", "auxiliary.1"),
+        ),
+        (
+            (r"conv\.0\.(.+)", r"reduce.0.conv.\1"), (r"conv\.1\.(.+)", r"reduce.0.norm.\1"),
+            (r"conv\.3\.(.+)", r"reduce.1.conv.\1"), (r"conv\.4\.(.+)", r"reduce.1.norm.\1"),
+        ),
+    ),
 )  # fmt: skip
 
 
@@ -147,7 +166,8 @@ def expanded(
 
     Keys of attention that the network does not have where they belong keep their names, and so come to nothing.
     """
-    by_block = {part.block: part for part in parts}
+    parts = list(parts)
+    by_block = {part.block: part for part in parts} | {part.path: part for part in parts}  # a head is its own block
     names = {key: published.renamed(key) for key in given}
     own_keys: dict[str, dict[str, str]] = defaultdict(dict)  # block: its key to the mechanism's
     for key in given:

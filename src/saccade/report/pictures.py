@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.comparison.objects import find_objects
 from saccade.errors import require
 from saccade.inspection.colours import HEAT, levels, ramp
+from saccade.segmentation.objects import find_objects
 
 Array = NDArray[Any]
 

@@ -56,12 +56,17 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
 
             made = NotesNet(**options)
         elif library == "saccade":
-            from saccade.networks.classifier import classifier
-
-            made = classifier(name, **options)
+            made = _named_network(name, options)
         else:
             raise InputError(f"unknown library {library!r}", f"known: {', '.join(LIBRARIES)}")
     return made
+
+
+def _named_network(name: str, options: dict[str, Any]) -> nn.Module:
+    from saccade.networks.classifier import classifier
+    from saccade.networks.segmenter import list_segmenters, segmenter
+
+    return segmenter(name, **options) if name in list_segmenters() else classifier(name, **options)
 
 
 def fingerprint(network: nn.Module) -> list[tuple[Any, ...]]:

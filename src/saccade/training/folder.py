@@ -129,7 +129,8 @@ class RunFolder:
         report: Any = getattr(net, "saccade_report", None)
         inserted = f" with {question.mechanism}" if question.mechanism else ""
         places = f" at {len(report.places)} places" if report and question.mechanism else ""
-        return f"{question.network}{inserted}{places}, {sum(p.numel() for p in net.parameters()):,} parameters"
+        on = f" on {question.backbone}" if question.backbone else ""
+        return f"{question.network}{on}{inserted}{places}, {sum(p.numel() for p in net.parameters()):,} parameters"
 
     def result(self) -> dict[str, Any] | None:
         """What a finished run found; None for any other."""

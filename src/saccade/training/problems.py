@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.cifar import find_cifar
+from saccade.data.crops import LabelledSamples, View, training_view
+from saccade.data.labelled import Labelled, Pair
 from saccade.data.layouts import Item, find_layout
+from saccade.data.mask_folder import load_labelled
 from saccade.data.samples import ArraySamples, ImageSamples, image_names, scoring_transform, training_transform
 from saccade.errors import InputError
-from saccade.networks.named import classification_network
-from saccade.training.tasks import Classification, Task
+from saccade.networks.named import classification_network, is_segmenter, segmentation_network
+from saccade.networks.segmentation import Segmenter
+from saccade.training.tasks import Classification, Segmentation, Task
 
 _WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
 _MIDDLE = 224 / 256
@@ -61,11 +65,13 @@ class Side:
         samples: A torch Dataset of (image, target).
         name: What a sample is called.
         names: Of all samples, where they are files.
+        alike: Whether images have one size, so that several can be scored at once.
     """
 
     samples: Dataset[Any]
     name: Callable[[int], str]
     names: Sequence[str] = ()
+    alike: bool = True
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]
@@ -97,6 +103,10 @@ class Problem:
     shape: tuple[int, int]
     split: tuple[str, ...] = field(default=())
 
+    def task_of(self, net: nn.Module) -> Task:
+        """The task, with the loss of a network that has its own: segmenters weigh several outputs."""
+        return Segmentation(len(self.classes), net.loss) if isinstance(net, Segmenter) else self.task
+
     def fingerprint(self) -> str:
         """Changes with the names of files and classes."""
         sides = [[str(len(side)), *side.names] for side in (self.train, self.val)]
@@ -104,21 +114,20 @@ class Problem:
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
-def find_problem(question: Question, task: Callable[[int], Task] = Classification) -> Problem:
+def find_problem(question: Question, label_smoothing: float = 0.0) -> Problem:
     """Recognise the data and decide on everything that does not depend on how it is trained.
 
     Args:
-        question: As asked.
-        task: Makes the task for a number of classes.
+        question: As asked; the network says which task it is.
+        label_smoothing: Of the loss of classification.
 
     Raises:
         InputError: Data that cannot be used, or options that make no sense for them.
     """
-    if question.backbone is not None:
-        raise InputError(
-            f"--backbone {question.backbone}: classification networks have no head to be put on one",
-            f"give it as the network: --network {question.backbone}",
-        )
+    _refuse_nonsense(question, label_smoothing)
+    task = partial(Classification, label_smoothing=label_smoothing)
+    if is_segmenter(question.network):
+        return _pixels(question)
     path = Path(question.data)
     crop = crop_of(question.augment)
     train = training_transform(question.augment, question.size, crop)
@@ -142,33 +151,86 @@ def problem_of(
     data: tuple[Dataset[Any], Dataset[Any]],
     question: Question,
     classes: Sequence[str] | None,
-    task: Callable[[int], Task] = Classification,
+    label_smoothing: float = 0.0,
 ) -> Problem:
-    """A problem of any two torch Datasets, training and held-out, that give (image, class).
+    """A problem of any two torch Datasets, training and held-out, that give (image, class), or (image, classes (H, W)).
 
-    Images are uint8 (3, H, W), or floats as the network is to read them.
+    Images are uint8 (3, H, W), or floats as the network is to read them. In training they have one size; held-out
+    images with masks may have any.
 
     Raises:
         InputError: Samples of another kind, or classes that neither `classes` nor the data set names.
     """
-    train, val = data
+    _refuse_nonsense(question, label_smoothing)
+    train = data[0]
     names = classes or getattr(train, "classes", None)
     if not names:
         raise InputError(f"{type(train).__name__} does not say its classes", "name them: classes=[...]")
-    image = train[0][0]
+    image, target = train[0]
+    masks = is_segmenter(question.network)
     if not isinstance(image, Tensor) or image.dim() != 3:
         raise InputError(
             f"{type(train).__name__}: expected tensors (3, H, W) as images; received {type(image).__name__}",
             "end its transform with torchvision.transforms.v2.PILToTensor()",
         )
-    sides = [Side(one, f"{what} sample {{}}".format) for one, what in ((train, "training"), (val, "held-out"))]
+    if masks and (not isinstance(target, Tensor) or target.shape != image.shape[1:]):
+        raise InputError(
+            f"{type(train).__name__}: expected classes {tuple(image.shape[1:])} as the target of each image; received "
+            f"{tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__}"
+        )
+    named = zip(data, ("training", "held-out"), strict=True)
+    sides = [Side(one, f"{what} sample {{}}".format, alike=not masks) for one, what in named]
     note = f"{type(train).__name__}: {len(names)} classes, {len(sides[0])} training and {len(sides[1])} held-out images"
     shape = (int(image.shape[1]), int(image.shape[2]))
+    task = Segmentation(len(names)) if masks else Classification(len(names), label_smoothing=label_smoothing)
     network = _network_for(question, len(names))
-    return Problem(task(len(names)), tuple(map(str, names)), sides[0], sides[1], network, None, note, shape)
+    return Problem(task, tuple(map(str, names)), sides[0], sides[1], network, None, note, shape)
+
+
+def _refuse_nonsense(question: Question, label_smoothing: float) -> None:
+    """Options of the other task."""
+    if not is_segmenter(question.network):
+        if question.backbone is not None:
+            raise InputError(
+                f"--backbone {question.backbone}: classification networks have no head to be put on one",
+                f"give it as the network: --network {question.backbone}",
+            )
+        return
+    if question.at is not None:
+        raise InputError(
+            f"--at {question.at}: {question.network} has its mechanism in its head",
+            "saccade.insert puts more into its backbone",
+        )
+    if label_smoothing:
+        raise InputError("--label-smoothing: the losses of segmentation networks know none", "leave it out")
+
+
+def _pixels(question: Question) -> Problem:
+    """Of images with a class for each pixel; held-out images are scored whole, each at its own size."""
+    path = Path(question.data)
+    data = load_labelled(path, split_seed=question.split_seed)
+    view = training_view(question.augment, question.size)
+    train, val = pixel_side(data, data.train, path, view), pixel_side(data, data.val, path)
+    reading = {"task": "segmentation", "classes": list(data.classes), "size": question.size, "palette": data.palette}
+    split = tuple(val.names) if "split by seed" in data.note else ()
+    shape, task = (question.size, question.size), Segmentation(len(data.classes))
+    network = _network_for(question, len(data.classes))
+    return Problem(task, data.classes, train, val, network, reading, data.note, shape, split)
+
+
+def pixel_side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None = None) -> Side:
+    """Images with masks as samples."""
+    samples = LabelledSamples(data, pairs, view)
+    names = [pair.image.relative_to(folder).as_posix() for pair in pairs if pair.image.is_relative_to(folder)]
+    return Side(samples, samples.name, names, alike=False)
 
 
 def _network_for(question: Question, num_classes: int) -> Callable[[], nn.Module]:
+    if is_segmenter(question.network):
+        return partial(
+            segmentation_network, question.network, num_classes, backbone=question.backbone,
+            mechanism=question.mechanism, pretrained=question.pretrained,
+        )  # fmt: skip
     return partial(
         classification_network, question.network, num_classes, mechanism=question.mechanism, at=question.at,
         pretrained=question.pretrained,

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from saccade.data import Task
 from saccade.errors import InputError, near
 
 _OURS = "saccade compare"
 _ECA = "Wang et al., ECA-Net, CVPR 2020, section 4.1"
 _PLAIN = "common code of that time; not said in the paper"
+_DANET = "Fu et al., DANet, CVPR 2019, section 4.1"
+_DANET_CODE = "the authors' training code"
+_DANET_ISSUES = "the authors, issues 27 and 30 of CASIA-IVA-Lab/DANet"
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Published:
         augment: Name of the augmentation.
         values: Of `saccade.training.recipe.Recipe`.
         sources: Where each comes from, by name; "" for all others.
+        task: What it is for.
     """
 
     about: str
@@ -34,6 +39,7 @@ class Published:
     augment: str
     values: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
+    task: Task = "classification"
 
     def lines(self) -> list[str]:
         """Every value with its source."""
@@ -43,11 +49,21 @@ class Published:
 
 _SGD = {"optimiser": "momentum", "momentum": 0.9, "schedule": "step", "warmup": 0.0, "gate_lr_factor": 1.0}
 
+_POLY = {**_SGD, "schedule": "poly", "power": 0.9, "decay_norms": True}
+_ADAMW = {
+    "optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.02, "schedule": "one-cycle", "warmup": 0.2,
+}  # fmt: skip
+_DANET_VALUES = {**_POLY, "weight_decay": 1e-4, "lr_factors": (("head.*", 10.0),)}
+_DANET_SOURCES = {
+    "": _DANET_ISSUES, "augment": f"{_DANET_CODE}: scale, crop, mirror", "momentum": _DANET, "weight_decay": _DANET,
+    "optimiser": _DANET, "schedule": _DANET, "power": _DANET, "lr_factors": _DANET_CODE, "warmup": _DANET_CODE,
+    "gate_lr_factor": _DANET_CODE, "decay_norms": _DANET_CODE,
+}  # fmt: skip
+
 RECIPES: Mapping[str, Published] = {
     "default": Published(
         "AdamW and one cycle, as in saccade compare; the rate is 0.0003 for pretrained networks",
-        30, 32, 224, "light",
-        {"optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.02, "schedule": "one-cycle", "warmup": 0.2},
+        30, 32, 224, "light", _ADAMW,
         {"": _OURS, "epochs": "ours", "size": "ours"},
     ),
     "eca": Published(
@@ -63,15 +79,35 @@ RECIPES: Mapping[str, Published] = {
          "decay_norms": True},
         {"": _ECA, "momentum": _PLAIN, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
+    "danet-cityscapes": Published(
+        "DANet on Cityscapes; the network is \"danet[multi_grid=(4,8,16)]\" with --backbone resnet101 --pretrained",
+        240, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.003}, _DANET_SOURCES, "segmentation",
+    ),
+    "fcn-cityscapes": Published(
+        "DANet's baseline, and networks of one output, on Cityscapes",
+        180, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.01}, _DANET_SOURCES, "segmentation",
+    ),
 }  # fmt: skip
 
 
-def find_recipe(name: str) -> Published:
-    """The recipe of that name.
+_SEGMENTATION = Published(
+    "the default of segmentation networks",
+    50, 8, 512, "full", _ADAMW, {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"},
+    "segmentation",
+)  # fmt: skip
+
+
+def find_recipe(name: str, task: Task = "classification") -> Published:
+    """The recipe of that name; the default one is that of the task.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or it is for another task.
     """
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}", near(name, RECIPES))
+    if name == "default" and task == "segmentation":
+        return _SEGMENTATION
+    if RECIPES[name].task != task:
+        known = [other for other, recipe in RECIPES.items() if recipe.task == task]
+        raise InputError(f"recipe {name!r} is for {RECIPES[name].task}, the network for {task}", near(name, known))
     return RECIPES[name]

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset
 
 from saccade.errors import InputError, near, require
 from saccade.files import locked
+from saccade.networks.named import is_segmenter
 from saccade.saving.store import header_of
 from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
@@ -28,7 +28,6 @@ from saccade.training.recipe import Recipe
 from saccade.training.recipes import Published, find_recipe
 from saccade.training.signals import stop_on_signals
 from saccade.training.sources import LoaderSource, Share, cores
-from saccade.training.tasks import Classification
 
 _PRETRAINED_RATE = 3e-4
 _LOOKS, _ROWS = 100, 2000  # of a run, at most
@@ -90,22 +89,24 @@ def train_network(
     is divided by the number of samples of all of them.
 
     Args:
-        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`; or two
-            torch Datasets, training and held-out, that give (image (3, H, W), class). Their images are uint8, or floats
-            as the network is to read them; `size` and `augment` are then theirs to decide.
-        network: A name of :func:`saccade.classifier` or of timm.
+        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`; for
+            segmentation any layout of :func:`saccade.data.mask_folder.load_labelled`; or two torch Datasets, training
+            and held-out, that give (image (3, H, W), class or classes (H, W)). Their images are uint8, or floats as the
+            network is to read them; `size` and `augment` are then theirs to decide.
+        network: A name of :func:`saccade.classifier`, of :func:`saccade.segmenter` or of timm.
         classes: Names, for Datasets that do not say their own.
         backbone: Of networks that are a head on a backbone.
-        mechanism: Inserted into a network of timm, as the identity.
+        mechanism: Inserted into a network of timm, as the identity; or of the segmentation network ``head``.
         at: Where it goes.
-        pretrained: True: timm's weights; or a path, also of an earlier run.
+        pretrained: True: timm's weights (of the backbone); or a path, also of an earlier run.
         recipe: ``"default"``, or one of a paper, see `saccade.training.recipes`.
         steps: Length; by default the epochs of the recipe.
         epochs: Instead of `steps`.
         batch: Images a step.
-        size: Side of the images in pixels.
+        size: Side of the images, or of the crops of images with masks, in pixels.
         augment: ``"imagenet"``, ``"light"``, ``"cifar"``, ``"shift"`` or ``"none"``, see
-            :func:`saccade.data.samples.training_transform`.
+            :func:`saccade.data.samples.training_transform`; of images with masks ``"full"``, ``"scale"`` or
+            ``"shift"``, see :func:`saccade.data.crops.training_view`.
         split_seed: Decides a split that the folder does not give.
         seed: Initial weights, order, augmentation and dropout.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
@@ -124,7 +125,7 @@ def train_network(
     """
     for package in ("timm", "torchvision", "torchmetrics", "PIL"):
         require(package, extra="train")
-    published = find_recipe(recipe)
+    published = find_recipe(recipe, "segmentation" if is_segmenter(network) else "classification")
     pair = data if isinstance(data, tuple) else None
     named = type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve())
     question = Question(
@@ -134,8 +135,7 @@ def train_network(
     )  # fmt: skip
     where = placement(device)
     smoothing = float(changes.get("label_smoothing") or 0.0)
-    task = partial(Classification, label_smoothing=smoothing)
-    problem = problem_of(pair, question, classes, task) if pair else find_problem(question, task)
+    problem = problem_of(pair, question, classes, smoothing) if pair else find_problem(question, smoothing)
     decided = decide(
         published, problem, where, steps=steps, epochs=epochs, batch=batch, seed=seed,
         rate=_PRETRAINED_RATE if pretrained and recipe == "default" else None, changes=changes,
@@ -215,7 +215,7 @@ def _carry_out(
             showing.say(line)
         try:
             state = train(
-                net, problem.task, source, recipe, run.folder, where=where,
+                net, problem.task_of(net), source, recipe, run.folder, where=where,
                 look=_look(problem, recipe, where, workers), header=header_of(net) | reading,
                 tensorboard=tensorboard, on_step=showing.on_step, should_stop=should_stop,
             )  # fmt: skip
@@ -239,7 +239,7 @@ def _look(problem: Problem, recipe: Recipe, where: Placement, workers: int) -> L
     """Scores on all held-out images."""
     source = LoaderSource(problem.val.samples, workers=workers, name=problem.val.name, device=where.device)
     metrics, share = problem.task.metrics(), Share(where.index, where.processes)
-    batch = max(1, recipe.batch // (where.processes * recipe.accumulate))
+    batch = max(1, recipe.batch // (where.processes * recipe.accumulate)) if problem.val.alike else 1
 
     def look(model: nn.Module) -> dict[str, float]:
         return measure(model, metrics, problem.task, source.once(batch, share, seed=recipe.seed), where)

@@ -6,6 +6,8 @@ denominators serves scores, bootstraps and pictures: intersection and union of K
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,8 @@ from torch.nn import functional as F
 
 from saccade.data import IGNORE
 from saccade.errors import require
+
+Loss = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 
 
 class Task(Protocol):
@@ -71,16 +75,24 @@ class Classification:
 
 
 class Segmentation:
-    """One class a pixel; the metric is mean intersection over union, the counts added up over all images first."""
+    """One class a pixel; the metric is mean intersection over union, the counts added up over all images first.
+
+    Args:
+        num_classes: K.
+        loss: Of a network that has its own, as those of :func:`saccade.segmenter` do; else the cross-entropy of logits
+            at a stride with the pixel in the middle of each of their cells.
+    """
 
     name = "segmentation"
     metric = "mIoU"
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, loss: Loss | None = None) -> None:
         self.num_classes = num_classes
+        self.own_loss = loss
 
     def loss(self, logits: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy; logits at a stride are compared with the pixel in the middle of each of their cells."""
+        if self.own_loss is not None:
+            return self.own_loss(logits, targets)
         stride = targets.shape[-1] // logits.shape[-1]
         if stride > 1:
             targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
@@ -105,10 +117,14 @@ class Segmentation:
         return torch.stack([hit, union], dim=2).cpu().numpy()
 
     def metrics(self, *, by_class: bool = False) -> dict[str, Any]:
+        """A class that is neither there nor said has no IoU (NaN), and is left out of the mean."""
         of: Any = require("torchmetrics.classification", extra="train")
-        found = {self.metric: of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE)}
-        each = of.MulticlassJaccardIndex(self.num_classes, ignore_index=IGNORE, average="none")
-        return found | ({"by class": each} if by_class else {})
+        k, how = self.num_classes, {"ignore_index": IGNORE}
+        found = {self.metric: of.MulticlassJaccardIndex(k, **how)}
+        found["pixel accuracy"] = of.MulticlassAccuracy(k, average="micro", **how)
+        if by_class:
+            found["by class"] = of.MulticlassJaccardIndex(k, average="none", zero_division=math.nan, **how)
+        return found
 
 
 def mean_loss(task: Task, logits: Any, targets: Tensor) -> Tensor:

@@ -1,35 +1,37 @@
-"""``saccade.evaluate`` and ``saccade.predict``: what a trained network is worth, and what it says."""
+"""``saccade.evaluate``: what a trained network is worth."""
 
 from __future__ import annotations
 
-import csv
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saccade.data.cifar import find_cifar
-from saccade.data.images import UnreadableError, read_image
-from saccade.data.layouts import Item, held_out_folder, images_in, labelled_images, listed
+from saccade.data.labelled import Colour
+from saccade.data.layouts import Item, held_out_folder, labelled_images, listed
+from saccade.data.mask_folder import load_labelled
 from saccade.data.samples import ArraySamples, Transform, scoring_transform
-from saccade.errors import InputError, require
-from saccade.files import read_json, replacing
+from saccade.errors import InputError
+from saccade.files import read_json
 from saccade.saving.store import load, network_file, read_header
-from saccade.training.evaluation import measure, predicted
+from saccade.segmentation.objects import SIZES, THINNESS, has_background
+from saccade.segmentation.protocols import Protocol, Seen, protocol_for
+from saccade.training.evaluation import measure
 from saccade.training.folder import SPLIT
-from saccade.training.placement import placement
-from saccade.training.problems import Side, side_of
+from saccade.training.placement import Placement, placement
+from saccade.training.problems import Side, pixel_side, side_of
 from saccade.training.run import reading_processes
-from saccade.training.sources import LoaderSource, Share, cores
-from saccade.training.tasks import Classification
+from saccade.training.sources import LoaderSource, Share
+from saccade.training.tasks import Classification, Segmentation, Task
 
 _SHOWN = 5
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,17 @@ class Ready:
         file: Where it was read.
         net: In evaluation mode.
         classes: Their names.
-        size: Side of the images in pixels.
-        crop: The part of the shorter side that is seen.
+        size: Side of the images, or of the crops of segmentation, in pixels.
+        crop: The part of the shorter side that is seen; of classification.
+        palette: A colour for each class; of segmentation, empty for classification.
     """
 
     file: Path
     net: nn.Module
     classes: tuple[str, ...]
     size: int
-    crop: float
+    crop: float = 1.0
+    palette: tuple[Colour, ...] = ()
 
     @property
     def transform(self) -> Transform:
@@ -71,9 +75,10 @@ def open_run(model: str | os.PathLike[str]) -> Ready:
     reading = read_header(file).get("reading")
     if reading is None:
         raise InputError(f"{file}: holds a network, but not its classes", "give the folder that saccade train wrote")
-    if reading["task"] != "classification":
-        raise InputError(f"{file}: trained for {reading['task']}, which is not in this version")
-    return Ready(file, load(file).eval(), tuple(reading["classes"]), reading["size"], reading["crop"])
+    classes, size, net = tuple(reading["classes"]), reading["size"], load(file).eval()
+    if reading["task"] == "segmentation":
+        return Ready(file, net, classes, size, palette=tuple((r, g, b) for r, g, b in reading["palette"]))
+    return Ready(file, net, classes, size, reading["crop"])
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,22 @@ class Evaluation:
 
     def __str__(self) -> str:
         found = self.results
-        lines = [f"{found['file']} on {found['images']} images: {found['what']}", ""]
+        how = f"; {found['protocol']}" if "protocol" in found else ""
+        lines = [f"{found['file']} on {found['images']} images: {found['what']}{how}", ""]
         lines += [f"{name:<16} {value:.4f}" for name, value in found["scores"].items()]
-        worst = sorted(found["by_class"].items(), key=lambda pair: pair[1])[:_SHOWN]
-        return "\n".join([*lines, "", "lowest classes", *(f"  {name:<20} {value:.4f}" for name, value in worst)])
+        for kind in ("by_size", "by_thinness"):
+            if kind in found:
+                each = "  ".join(f"{name} {_number(value)}" for name, value in found[kind].items())
+                lines.append(f"{'mIoU ' + kind.replace('_', ' '):<16} {each}")
+        rows, title = list(found["by_class"].items()), "classes"
+        if "protocol" not in found:
+            rows, title = sorted(rows, key=lambda row: row[1])[:_SHOWN], "lowest classes"
+        width = max(20, *(len(name) for name, _ in rows))
+        return "\n".join([*lines, "", title, *(f"  {name:<{width}} {_number(value)}" for name, value in rows)])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def evaluate_network(
@@ -101,18 +118,22 @@ def evaluate_network(
     model: str | os.PathLike[str],
     *,
     batch: int = 64,
+    protocol: str | Protocol = "whole",
     device: str = "auto",
     workers: int | None = None,
 ) -> Evaluation:
     """Score a trained network; run by ``torchrun`` on all devices, with the same result.
 
     Images of the held-out side of `data` count; of a folder that was split for training, those that were held out; of
-    any other folder with one folder a class, all.
+    any other folder, all. Images with masks are scored one at a time, each at its own size.
 
     Args:
         data: Folder of images.
         model: Folder of a run, or a file in it.
-        batch: Images at a time, in each process.
+        batch: Images at a time, in each process; of classification.
+        protocol: Of segmentation: ``"whole"`` images, ``"sliding"`` windows of the size of the training crops,
+            ``"multi-scale"``: such windows at six scales, mirrored too; or any other, see
+            :class:`saccade.segmentation.protocols.Protocol`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         workers: Processes that read images.
 
@@ -120,17 +141,74 @@ def evaluate_network(
         InputError: Something given is wrong, or an image cannot be read.
     """
     ready, where, path = open_run(model), placement(device), Path(data)
-    side, there, what = _held_out(path, ready)
     workers = reading_processes(where) if workers is None else workers
-    source = LoaderSource(side.samples, workers=workers, name=side.name, device=where.device)
+    evaluate = _evaluate_pixels if ready.palette else _evaluate_images
+    results = {"file": str(ready.file), "data": str(path)}
+    return Evaluation(results | evaluate(path, ready, where, batch, protocol, workers), where.index == 0)
+
+
+def _evaluate_images(
+    path: Path, ready: Ready, where: Placement, batch: int, protocol: str | Protocol, workers: int
+) -> dict[str, Any]:
+    if protocol != "whole":
+        raise InputError(f"protocol {protocol!r} is for segmentation; {ready.file} classifies images", "leave it out")
+    side, there, what = _held_out(path, ready)
     task = Classification(len(ready.classes))
-    net = ready.net.to(where.device).to(memory_format=torch.channels_last)
-    batches = source.once(batch, Share(where.index, where.processes))
-    found = measure(net, task.metrics(by_class=True), task, batches, where)
-    values = dict(zip(ready.classes, found.pop("by class").tolist(), strict=True))
-    by_class = {name: value for index, (name, value) in enumerate(values.items()) if index in there}
-    results = {"file": str(ready.file), "data": str(path), "what": what, "images": len(side), "scores": found}
-    return Evaluation({**results, "by_class": by_class}, where.index == 0)
+    found = _measured(ready.net, task, task.metrics(by_class=True), side, where, batch, workers)
+    values = enumerate(zip(ready.classes, found.pop("by class").tolist(), strict=True))
+    by_class = {name: value for index, (name, value) in values if index in there}
+    return {"what": what, "images": len(side), "scores": found, "by_class": by_class}
+
+
+def _evaluate_pixels(
+    path: Path, ready: Ready, where: Placement, batch: int, protocol: str | Protocol, workers: int
+) -> dict[str, Any]:
+    from saccade.segmentation.metrics import ObjectIoU
+
+    side, what = _held_out_pixels(path, ready)
+    how = protocol_for(protocol, ready.size)
+    task = Segmentation(len(ready.classes))
+    objects = ObjectIoU(len(ready.classes), background=has_background(ready.classes))
+    metrics = task.metrics(by_class=True) | {"by object": objects}
+    found = _measured(Seen(ready.net, how), task, metrics, side, where, 1, workers)
+    by_class = dict(zip(ready.classes, _plain(found.pop("by class").tolist()), strict=True))
+    size, thinness = map(_plain, found.pop("by object").tolist())
+    return {
+        "what": what, "images": len(side), "protocol": str(how), "scores": found, "by_class": by_class,
+        "by_size": dict(zip(SIZES, size, strict=False)), "by_thinness": dict(zip(THINNESS, thinness, strict=False)),
+        "limits": {"size": size[3:], "thinness": thinness[3:]},
+    }  # fmt: skip
+
+
+def _measured(
+    net: nn.Module, task: Task, metrics: dict[str, Any], side: Side, where: Placement, batch: int, workers: int
+) -> dict[str, Any]:
+    source = LoaderSource(side.samples, workers=workers, name=side.name, device=where.device)
+    net.to(where.device).to(memory_format=torch.channels_last)
+    return measure(net, metrics, task, source.once(batch, Share(where.index, where.processes)), where)
+
+
+def _plain(values: Iterable[float]) -> list[float | None]:
+    """JSON has no NaN."""
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _held_out_pixels(path: Path, ready: Ready) -> tuple[Side, str]:
+    """The images with masks to score, and which they are, in words."""
+    data = load_labelled(path)
+    numbers = all(name.isdigit() for name in data.classes)
+    if data.classes != ready.classes and not (numbers and set(data.classes) <= set(ready.classes)):
+        unknown = [name for name in data.classes if name not in ready.classes]
+        raise InputError(
+            f"{path} has {len(data.classes)} classes, the network {len(ready.classes)}"
+            + (f"; it does not know {listed(unknown)}" if unknown else ""),
+            f"it knows {listed(ready.classes)}",
+        )
+    if "split by seed" not in data.note:
+        return pixel_side(data, data.val, path), f"the held-out side of {data.name}"
+    every = sorted([*data.train, *data.val])
+    held, what = _recorded({pair.image.relative_to(path).as_posix(): pair for pair in every}, path, ready)
+    return pixel_side(data, held, path), what
 
 
 def _held_out(path: Path, ready: Ready) -> tuple[Side, set[int], str]:
@@ -150,14 +228,19 @@ def _held_out_files(path: Path, ready: Ready) -> tuple[tuple[Item, ...], str]:
     if side is not None:
         return labelled_images(side, ready.classes), f"those of {side.name}/"
     items = labelled_images(path, ready.classes)
+    held, what = _recorded({item.image.relative_to(path).as_posix(): item for item in items}, path, ready)
+    return tuple(held), what
+
+
+def _recorded(by_name: dict[str, Kind], path: Path, ready: Ready) -> tuple[list[Kind], str]:
+    """Those of a folder's images that were held out from training, if it was trained on; else all."""
     recorded = ready.folder / SPLIT
     if not recorded.exists():
-        return items, "all of them"
+        return list(by_name.values()), "all of them"
     split = read_json(recorded)
-    by_name = {item.image.relative_to(path).as_posix(): item for item in items}
     held = [by_name[name] for name in split["held_out"] if name in by_name]
     if not held:
-        return items, "all of them, none was seen in training"
+        return list(by_name.values()), "all of them, none was seen in training"
     missing = [name for name in split["held_out"] if name not in by_name]
     if missing:
         raise InputError(
@@ -165,119 +248,4 @@ def _held_out_files(path: Path, ready: Ready) -> tuple[tuple[Item, ...], str]:
             f"{listed(missing)}",
             "put them back; the others may have been trained on",
         )
-    return tuple(held), f"those held out from training by seed {split['seed']}"
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a network says of images.
-
-    Args:
-        rows: One an image: ``image``, ``problem`` (empty, or why it could not be read), and ``classes``, the likeliest
-            first, each with its probability.
-        out: Folder with ``predictions.csv``, if one was asked for.
-    """
-
-    rows: tuple[dict[str, Any], ...]
-    out: Path | None
-
-    @property
-    def failed(self) -> list[str]:
-        """Images that could not be read, with the reason."""
-        return [f"{row['image']}: {row['problem']}" for row in self.rows if row["problem"]]
-
-    def __str__(self) -> str:
-        width = max(len(row["image"]) for row in self.rows)
-        lines = []
-        for row in self.rows:
-            said = ", ".join(f"{name} {probability:.3f}" for name, probability in row["classes"][:3])
-            lines.append(f"{row['image']:<{width}}  {said or row['problem']}")
-        return "\n".join(lines + ([f"\n{self.out / 'predictions.csv'}"] if self.out else []))
-
-
-def predict_images(
-    images: Iterable[str | os.PathLike[str]],
-    model: str | os.PathLike[str],
-    *,
-    out: str | os.PathLike[str] | None = None,
-    batch: int = 64,
-    device: str = "auto",
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Predictions:
-    """Classify images; those that cannot be read are named and left out.
-
-    Args:
-        images: Files, or folders, which are searched.
-        model: Folder of a run, or a file in it.
-        out: Folder for ``predictions.csv``.
-        batch: Images at a time.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        on_progress: Called with (done, total).
-
-    Raises:
-        InputError: A path that is not there, no image at all, or a model that cannot be used.
-    """
-    paths = list(_paths(images))
-    ready, where = open_run(model), placement(device)
-    net = ready.net.to(where.device).to(memory_format=torch.channels_last)
-    task, rows = Classification(len(ready.classes)), []
-    for chunk, read in _read(paths, ready, batch):
-        good = [image for image in read if isinstance(image, Tensor)]
-        with torch.inference_mode():
-            said = iter(predicted(net, task, torch.stack(good), where.device).cpu() if good else ())
-        rows += [
-            _row(path, next(said) if isinstance(image, Tensor) else image, ready.classes)
-            for path, image in zip(chunk, read, strict=True)
-        ]
-        on_progress(len(rows), len(paths))
-    if out is not None:
-        _write(Path(out) / "predictions.csv", rows)
-    return Predictions(tuple(rows), None if out is None else Path(out))
-
-
-def _paths(given: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
-    found = False
-    for one in map(Path, given):
-        if not one.exists():
-            raise InputError(f"{one}: no such file or folder")
-        inside = images_in(one) if one.is_dir() else [one]
-        found = found or bool(inside)
-        yield from inside
-    if not found:
-        raise InputError("no images were given", "name files, or a folder that has some")
-
-
-def _read(paths: Sequence[Path], ready: Ready, batch: int) -> Iterator[tuple[list[Path], list[Tensor | str]]]:
-    """Chunks of paths, and of each the image, or why it could not be read; decoders run beside each other."""
-    transform = ready.transform
-    require("PIL.Image", extra="train")
-
-    def one(path: Path) -> Tensor | str:
-        try:
-            return transform(read_image(path, near=2 * ready.size))
-        except UnreadableError as problem:
-            return str(problem)
-
-    waiting = iter(paths)
-    with ThreadPoolExecutor(cores()) as pool:
-        while chunk := list(islice(waiting, batch)):
-            yield chunk, list(pool.map(one, chunk))
-
-
-def _row(path: Path, said: Tensor | str, classes: Sequence[str]) -> dict[str, Any]:
-    if isinstance(said, str):
-        return {"image": str(path), "problem": said, "classes": []}
-    values, indices = said.topk(min(_SHOWN, len(classes)))
-    likely = [[classes[index], value] for index, value in zip(indices.tolist(), values.tolist(), strict=True)]
-    return {"image": str(path), "problem": "", "classes": likely}
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = max((len(row["classes"]) for row in rows), default=0)
-    head = ["image", *(f"{what}_{n + 1}" for n in range(columns) for what in ("class", "probability")), "problem"]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(head)
-        for row in rows:
-            cells = [cell for name, probability in row["classes"] for cell in (name, f"{probability:.6f}")]
-            writer.writerow([row["image"], *cells, *[""] * (2 * columns - len(cells)), row["problem"]])
+    return held, f"those held out from training by seed {split['seed']}"

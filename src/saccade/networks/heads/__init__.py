@@ -1,13 +1,17 @@
 """The papers' heads and tails: what they put behind a backbone. Not in the catalog, for they are no maps to maps."""
 
+from saccade.networks.heads.attention import AttentionHead
 from saccade.networks.heads.covariance import CovariancePooling, MatrixSquareRoot, MetaLayer, TriangleVector
 from saccade.networks.heads.danet import DANetHead
+from saccade.networks.heads.fcn import FCNHead
 from saccade.networks.heads.flanet import FLANetHead
 from saccade.networks.heads.ocr import ObjectAttention, OCRHead, SpatialGather
 
 __all__ = [
+    "AttentionHead",
     "CovariancePooling",
     "DANetHead",
+    "FCNHead",
     "FLANetHead",
     "MatrixSquareRoot",
     "MetaLayer",

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Published, positive, reduced
+from saccade.mechanisms.base import Layout, Published, choose, positive, reduced
 from saccade.mechanisms.cam import ChannelAttention
 from saccade.mechanisms.pam import DANET_KEYS, PositionAttention
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, names
@@ -33,9 +33,11 @@ class DANetHead(Published):
         inner_channels: Width of both branches; None: max(1, C // 4).
         norm_layer: From a width to a norm.
         dropout: Share of channels dropped in training.
+        auxiliary: Whether each branch is classified by itself too.
 
-    Shape: (B, C, H, W) -> three of (B, K, H, W): fused, position, channel. In the network they are enlarged to the
-    image (bilinear, corners aligned); the fused one is the prediction, all three have a loss.
+    Shape: (B, C, H, W) -> three of (B, K, H, W): fused, position, channel; without `auxiliary` the fused one alone. In
+    the network they are enlarged to the image (bilinear, corners aligned); the fused one is the prediction, all three
+    have a loss.
 
     Raises:
         InputError: A width below 1, a `dropout` outside [0, 1), or a map of another shape.
@@ -75,6 +77,7 @@ class DANetHead(Published):
         inner_channels: int | None = None,
         norm_layer: Norm = nn.BatchNorm2d,
         dropout: float = 0.1,
+        auxiliary: bool = True,
     ) -> None:
         super().__init__()
         positive(self.label, channels=channels, num_classes=num_classes)
@@ -82,7 +85,9 @@ class DANetHead(Published):
         positive(self.label, inner_channels=width)
         check_norm(self.label, norm_layer)
         check_dropout(self.label, dropout)
+        choose(self.label, "auxiliary", auxiliary, (True, False))
         self.channels, self.num_classes, self.inner_channels = channels, num_classes, width
+        self.auxiliary = auxiliary
         self.position_in = ConvNormReLU(channels, width, kernel_size=3, norm_layer=norm_layer)
         self.position = PositionAttention(width)
         self.position_out = ConvNormReLU(width, width, kernel_size=3, norm_layer=norm_layer)
@@ -91,15 +96,19 @@ class DANetHead(Published):
         self.channel_out = ConvNormReLU(width, width, kernel_size=3, norm_layer=norm_layer)
         self.dropout = nn.Dropout2d(dropout)
         self.classify = nn.Conv2d(width, num_classes, kernel_size=1)
-        self.classify_position = nn.Conv2d(width, num_classes, kernel_size=1)
-        self.classify_channel = nn.Conv2d(width, num_classes, kernel_size=1)
+        if auxiliary:
+            self.classify_position = nn.Conv2d(width, num_classes, kernel_size=1)
+            self.classify_channel = nn.Conv2d(width, num_classes, kernel_size=1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         check_map(self.label, x, self.channels)
         position = self.position_out(self.position(self.position_in(x)))
         channel = self.channel_out(self.channel(self.channel_in(x)))
+        fused = self.classify(self.dropout(position + channel))
+        if not self.auxiliary:
+            return (fused,)
         return (
-            self.classify(self.dropout(position + channel)),
+            fused,
             self.classify_position(self.dropout(position)),
             self.classify_channel(self.dropout(channel)),
         )

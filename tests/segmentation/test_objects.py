@@ -6,9 +6,8 @@ from scipy import ndimage
 from skimage import measure
 from sklearn.metrics import jaccard_score
 
-from saccade.comparison import objects
-from saccade.comparison.objects import SIZES, THINNESS, bucket_counts, bucket_iou, buckets, find_objects
 from saccade.errors import InputError
+from saccade.segmentation.objects import SIZES, THINNESS, find_objects, iou_by_object, match_objects
 
 
 def read(*rows):
@@ -120,7 +119,20 @@ def test_equal_shapes_are_equal_however_they_lie():
     assert len(set(elongation.tolist())) == 1
 
 
-# buckets
+# IoU by size and thinness
+
+
+def by_object(predictions, labels, classes=5, background=True):
+    return iou_by_object(*match_objects(predictions, labels, classes), background=background)
+
+
+def test_rows_by_hand():
+    labels = read("1.111122", "x.......")[None].reshape(1, 2, 8)
+    predictions = read("1.111..2", "111....2")[None].reshape(1, 2, 8)
+    rows, false = match_objects(predictions, labels, 3)
+    assert rows[:, [0, 1, 3]].tolist() == [[1, 1, 1], [0, 8, 5], [1, 4, 3], [2, 2, 1]]
+    assert rows[[0, 2, 3], 2].tolist() == [1, 4, 2]
+    assert false.tolist() == [2, 2, 1]  # one of the three wrong ones lies on an ignored pixel
 
 
 def test_buckets_by_hand():
@@ -131,19 +143,25 @@ def test_buckets_by_hand():
         "..44444.",
         "xx......",
     )[None]
-    found = buckets(labels)
+    size, thinness = by_object(labels, labels)
     # Areas 1 1 4 5 9: one third of five objects is reached by the second, two thirds by the fourth.
-    assert found.size.limits == (1, 5)
-    assert found.size.map[0].tolist() == read("1.22.333", "..22.333", "1....333", "..22222.", "........").tolist()
+    assert size.limits == (1, 5)
     # Elongations 1 1 1 1 5: both limits are 1, and none lies between.
-    assert found.thinness.limits == (1, 1)
-    assert found.thinness.map[0].tolist() == read("1.11.111", "..11.111", "1....111", "..33333.", "........").tolist()
-    assert (found.size.names, found.thinness.names) == (SIZES, THINNESS)
+    assert thinness.limits == (1, 1)
+    assert size.iou == {"small": 1.0, "medium": 1.0, "large": 1.0}
+    assert thinness.iou == {"compact": 1.0, "medium": None, "thin": 1.0}
+    assert (tuple(size.iou), tuple(thinness.iou)) == (SIZES, THINNESS)
+    predictions = labels.copy()
+    predictions[labels == 2] = 4  # of medium size, compact
+    size, thinness = by_object(predictions, labels)
+    # Class 4: 5 pixels, all found, and 4 false ones.
+    assert size.iou == pytest.approx({"small": 1.0, "medium": (0 + 5 / 9) / 2, "large": 1.0})
+    assert thinness.iou == {"compact": pytest.approx(2 / 3), "medium": None, "thin": pytest.approx(5 / 9)}
 
 
 @pytest.mark.parametrize("labels", [MAPS["rectangles"], MAPS["noise"]], ids=["rectangles", "noise"])
 def test_buckets_are_thirds_of_the_objects(labels):
-    found, limits = find_objects(labels), buckets(labels).size.limits
+    found, limits = find_objects(labels), by_object(labels, labels, 7)[0].limits
     areas = np.sort(found.area[found.label > 0])
     share = [(areas <= limit).mean() for limit in limits]
     strictly = [(areas < limit).mean() for limit in limits]
@@ -153,84 +171,48 @@ def test_buckets_are_thirds_of_the_objects(labels):
 
 def test_background_and_ignored_pixels_are_no_objects():
     labels = read("00x", "011", "x23")[None]
-    assert np.array_equal(buckets(labels).size.map > 0, np.isin(labels, [1, 2, 3]))
-    assert np.array_equal(buckets(labels, background=False).size.map > 0, labels != 255)
-    assert np.array_equal(buckets(labels, ignore=2, background=False).size.map > 0, labels != 2)
+    assert by_object(labels, labels)[0].limits == (1, 1)  # 1 1 2
+    assert by_object(labels, labels, background=False)[0].limits == (1, 2)  # and 3
 
 
 @pytest.mark.parametrize("labels", [read("...", "..."), read(".1.", "..x"), read("1.2", "...")], ids=["0", "1", "2"])
 def test_fewer_than_three_objects_are_in_no_bucket(labels):
-    for grouping in (buckets(labels[None]).size, buckets(labels[None]).thinness):
-        assert grouping.limits is None
-        assert not grouping.map.any()
-        counts = bucket_counts(labels[None], labels[None], grouping.map, 3)
-        assert bucket_iou(counts, grouping.names) == dict.fromkeys(grouping.names)
+    for found in by_object(labels[None], labels[None]):
+        assert found.limits is None
+        assert set(found.iou.values()) == {None}
 
 
 def test_equal_objects_lie_in_the_first_bucket():
     labels = read("1.1.1.1")[None]
-    found = buckets(labels).size
-    assert set(found.map[labels > 0].tolist()) == {1}
-    counts = bucket_counts(labels, labels, found.map, 2)
-    assert bucket_iou(counts, SIZES) == {"small": 1.0, "medium": None, "large": None}
-
-
-def test_pieces_change_nothing(monkeypatch):
-    labels, predictions = rectangles(n=7), rectangles(n=7, seed=1)
-    whole = buckets(labels)
-    counts = bucket_counts(predictions, labels, whole.size.map, 5)
-    monkeypatch.setattr(objects, "_PIXELS_AT_ONCE", 2 * labels[0].size)
-    pieces = buckets(labels)
-    for one, other in ((whole.size, pieces.size), (whole.thinness, pieces.thinness)):
-        assert one.limits == other.limits
-        np.testing.assert_array_equal(one.map, other.map)
-    np.testing.assert_array_equal(bucket_counts(predictions, labels, pieces.size.map, 5), counts)
-
-
-# IoU by bucket
+    assert by_object(labels, labels)[0].iou == {"small": 1.0, "medium": None, "large": None}
 
 
 def test_one_bucket_is_the_plain_iou():
-    labels, predictions = rectangles(seed=2), rectangles(seed=3)
+    """Objects of one size, so that one bucket has them all."""
+    labels = np.kron(np.random.default_rng(0).permutation(4 * 100).reshape(1, 20, 20) % 5, np.eye(2)).astype(np.uint8)
+    labels[:, ::2, 1::2] = labels[:, 1::2, ::2] = 255  # each object is one pixel
     labels[:, :3] = 255
+    predictions = np.where(np.random.default_rng(1).random(labels.shape) < 0.5, labels, labels[:, ::-1] % 5)
     scored = labels != 255
+    predictions[~scored] = 0
     plain = jaccard_score(labels[scored], predictions[scored], average="macro")
-    counts = bucket_counts(predictions, labels, np.full(labels.shape, 2, dtype=np.uint8), 5)
-    found = bucket_iou(counts, SIZES)
-    assert found["medium"] == pytest.approx(plain, rel=1e-12)
-    assert (found["small"], found["large"]) == (None, None)
+    found = by_object(predictions, labels, background=False)
+    assert found[0].iou == {"small": pytest.approx(plain, rel=1e-12), "medium": None, "large": None}
 
 
-def test_iou_by_bucket_by_hand():
-    labels = read("1.111122", "........")[None]
-    predictions = read("1.111..2", "111....2")[None]
-    bucket_map = read("1.333322", "........")[None]
-    counts = bucket_counts(predictions, labels, bucket_map, 3)
-    # Class 1: 3 false positives on 5 pixels, 0.6 each. Small: 1 / (1 + 0.6). Large: 3 / (4 + 2.4).
-    # Class 2: 1 false positive; medium alone: 1 / (2 + 1).
-    assert counts[:, 1].tolist() == [[3, 5], [1, 1], [0, 0], [3, 4]]
-    assert counts[:, 2].tolist() == [[1, 2], [0, 0], [1, 2], [0, 0]]
-    assert bucket_iou(counts, SIZES) == pytest.approx({"small": 1 / 1.6, "medium": 1 / 3, "large": 3 / 6.4})
-
-
-def test_counts_of_batches_add_up():
+def test_what_is_kept_of_batches_adds_up():
     labels, predictions = rectangles(n=6), rectangles(n=6, seed=5)
-    bucket_map = buckets(labels).thinness.map
-    halves = [bucket_counts(predictions[s], labels[s], bucket_map[s], 5) for s in (slice(0, 2), slice(2, 6))]
-    np.testing.assert_array_equal(sum(halves), bucket_counts(predictions, labels, bucket_map, 5))
-    np.testing.assert_array_equal(sum(halves)[0, :, 1], np.bincount(labels.reshape(-1)))  # bucket 0 included
+    parts = [match_objects(predictions[s], labels[s], 5) for s in (slice(0, 2), slice(2, 6))]
+    rows, false = (np.concatenate([p[0] for p in parts]), sum(p[1] for p in parts))
+    assert iou_by_object(rows, false, background=True) == by_object(predictions, labels)
+    assert all(value is not None for found in by_object(predictions, labels) for value in found.iou.values())
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.int64])
 def test_any_integers_will_do(kind):
     labels, predictions = rectangles(classes=200), rectangles(classes=200, seed=1)
-    expected = buckets(labels)
-    found = buckets(labels.astype(kind))
-    np.testing.assert_array_equal(found.size.map, expected.size.map)
-    np.testing.assert_array_equal(
-        bucket_counts(predictions.astype(kind), labels.astype(kind), found.size.map, 200),
-        bucket_counts(predictions, labels, expected.size.map, 200),
-    )
+    found = by_object(predictions.astype(kind), labels.astype(kind), 200)
+    assert found == by_object(predictions, labels, 200)
 
 
 @pytest.mark.parametrize(
@@ -239,15 +221,15 @@ def test_any_integers_will_do(kind):
         (read("12"), read("13"), "label 3 is none of the 3 classes 0 to 2"),
         (read("19"), read("12"), "prediction 9 is none of the 3 classes"),
         (read("12").astype(np.int64) - 2, read("12"), "prediction -1 is none"),
-        (read("12", "12"), read("12"), r"received \(1, 2, 2\), \(1, 1, 2\)"),
+        (read("12", "12"), read("12"), r"received shape \(1, 1, 2\) of uint8, \(1, 2, 2\)"),
+        (read("12"), np.ones((1, 2)), r"expected label maps \(n, H, W\) of integers"),
     ],
 )
-def test_counts_name_what_is_wrong(predictions, labels, message):
+def test_what_is_wrong_is_named(predictions, labels, message):
     with pytest.raises(InputError, match=message):
-        bucket_counts(predictions[None], labels[None], np.ones((1, *labels.shape), dtype=np.uint8), 3)
+        match_objects(predictions[None], labels[None], 3)
 
 
-@pytest.mark.parametrize("labels", [read("12"), np.ones((1, 2, 2))], ids=["one-map", "floats"])
-def test_buckets_name_what_is_wrong(labels):
+def test_one_map_alone_is_refused():
     with pytest.raises(InputError, match=r"expected label maps \(n, H, W\) of integers"):
-        buckets(labels)
+        match_objects(read("12"), read("12"), 3)

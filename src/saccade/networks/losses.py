@@ -1,0 +1,79 @@
+"""The loss of a map of class logits: a sum over pixels and their number, so that processes can share one mean."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saccade.data import IGNORE
+from saccade.errors import InputError
+from saccade.mechanisms.base import positive
+from saccade.ops.precision import wide
+
+
+@dataclass(frozen=True)
+class HardPixels:
+    """Learn from the pixels that are hard: online hard example mining.
+
+    A. Shrivastava, A. Gupta, R. Girshick, "Training Region-based Object Detectors with Online Hard Example Mining",
+    CVPR 2016, arXiv:1604.03540; over pixels, as the codes of HRNet and OCR have it.
+
+    Args:
+        probability: A pixel is hard if its class has at most this probability.
+        pixels: For each image in a batch; if fewer are hard, the hardest are taken. More than there are: all.
+
+    Raises:
+        InputError: A probability outside (0, 1], or no pixels.
+    """
+
+    probability: float
+    pixels: int = 100_000
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.probability, (int, float)) and not isinstance(self.probability, bool)
+        if not number or not 0 < self.probability <= 1:
+            raise InputError(f"`ohem` must be a probability above 0, at most 1; received ohem={self.probability!r}")
+        positive("segmenter", ohem_pixels=self.pixels)
+
+    def among(self, losses: Tensor, valid: Tensor) -> Tensor:
+        """Which of the valid pixels are learned from.
+
+        Args:
+            losses: (B, H, W) cross-entropies.
+            valid: (B, H, W) whether a pixel has a class.
+        """
+        ranked = losses.detach().masked_fill(~valid, -1.0)
+        wanted = min(self.pixels * len(losses), losses.numel())
+        hardest = ranked.flatten().topk(wanted, sorted=False).values.min()
+        return valid & (ranked >= hardest.clamp(max=-math.log(self.probability)))
+
+
+def pixel_loss(logits: Tensor, targets: Tensor, *, hard: HardPixels | None = None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy summed over the pixels that have a class, and how many these are.
+
+    With `hard` the sum is scaled so that, over the number of all valid pixels, it is the mean over the hard ones.
+
+    Args:
+        logits: (B, K, H, W); half precision is widened.
+        targets: (B, H, W) classes of any integer dtype, 255 = ignored.
+        hard: Which pixels are learned from; None: all.
+
+    Raises:
+        InputError: Shapes that do not fit.
+    """
+    if logits.dim() != 4 or targets.shape != (logits.shape[0], *logits.shape[2:]):
+        raise InputError(
+            f"loss: expected targets {(logits.shape[0], *logits.shape[2:])} for logits {tuple(logits.shape)}; "
+            f"received shape {tuple(targets.shape)}"
+        )
+    valid = targets != IGNORE
+    losses = F.cross_entropy(wide(logits), targets.long(), ignore_index=IGNORE, reduction="none")
+    count = valid.sum()
+    if hard is None:
+        return losses.sum(), count
+    learned = hard.among(losses, valid)
+    return torch.where(learned, losses, 0).sum() * (count / learned.sum().clamp(min=1)), count

@@ -1,0 +1,88 @@
+"""What every segmentation network is: a backbone, a head, logits at the size of the image, and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.errors import InputError
+from saccade.networks.high_resolution import is_high_resolution, joined
+from saccade.networks.losses import HardPixels, pixel_loss
+
+
+class Segmenter(nn.Module):
+    """Classify every pixel of an image.
+
+    Args:
+        backbone: Returns a list of maps.
+        head: From the last map to class logits, or to a tuple of logits, the prediction first.
+        weights: Of the losses, one for each output in training.
+        align_corners: Whether the corners of map and image are aligned when logits are enlarged (bilinear).
+
+    Attributes:
+        weights: Of the losses; may be changed.
+        hard: Which pixels are learned from; None: all.
+
+    Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training a tuple of such, the prediction first.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, *, weights: Sequence[float] = (1.0,), align_corners: bool = True
+    ) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self.weights, self.align_corners = tuple(weights), align_corners
+        self.hard: HardPixels | None = None
+        self.joins = is_high_resolution(backbone)
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.logits(x, every=self.training)
+        return found if self.training else found[0]
+
+    def logits(self, x: Tensor, *, every: bool = True) -> tuple[Tensor, ...]:
+        """What training gets, in any mode: every output at the size of the image; or the prediction alone, first."""
+        return tuple(self.enlarged(y, x) for y in self.classified(self.maps(x), every=every))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Those of the backbone; an HRNet's are one."""
+        maps: list[Tensor] = self.backbone(x)
+        return [joined(maps)] if self.joins else maps
+
+    def classified(self, maps: list[Tensor], *, every: bool) -> tuple[Tensor, ...]:
+        """Class logits at the sizes they are computed at, those of the prediction first."""
+        found = self.head(maps[-1])
+        outputs: tuple[Tensor, ...] = found if isinstance(found, tuple) else (found,)
+        return outputs if every else outputs[:1]
+
+    def enlarged(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Logits at the size of the image."""
+        return F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=self.align_corners)
+
+    def loss(self, outputs: Tensor | Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The papers' loss, as a sum over pixels and their number: its mean is the one over the other.
+
+        .. math:: \frac{1}{n} \sum_k \lambda_k \sum_i \mathrm{CE}(y_{ki}, t_i)
+
+        over the n pixels whose target is not 255. Over several processes, add up sums and numbers first.
+
+        Args:
+            outputs: What the network returned; of a network in evaluation, that is the prediction alone.
+            targets: (B, H, W) classes, 255 = ignored.
+
+        Raises:
+            InputError: More or fewer outputs than in training, or shapes that do not fit.
+        """
+        given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+        weights = self.weights[:1] if isinstance(outputs, Tensor) else self.weights
+        if len(given) != len(weights):
+            raise InputError(f"loss: expected {len(weights)} outputs of the network; received {len(given)}")
+        terms = [pixel_loss(logits, targets, hard=self.hard) for logits in given]
+        total = sum(weight * term for weight, (term, _) in zip(weights, terms, strict=True))
+        assert isinstance(total, Tensor)
+        return total, terms[0][1]
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}, align_corners={self.align_corners}"
