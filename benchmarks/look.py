@@ -29,22 +29,29 @@ from saccade.networks.build import build_network
 FOUR = ["backbone.layer3.1", "backbone.layer3.3", "backbone.layer4.0", "backbone.layer4.1"]
 
 
-def recording(mechanism: str, rounds: int) -> None:
-    """The cost of recording every place of a ResNet-50."""
+def recording(mechanism: str, rounds: int, *, gradients: bool) -> None:
+    """The cost of recording every place of a ResNet-50; for `gradients` its maps are kept alive anyway."""
     network = saccade.insert(build_network("classification", "resnet50", 1000), mechanism).eval()
     image = torch.randn(1, 3, 224, 224)
 
+    def plain() -> None:
+        if gradients:
+            network(image)
+        else:
+            forward(network, image)
+
     def recorded() -> None:
         with saccade.record(network):
-            forward(network, image)
+            plain()
 
     def opened() -> None:
         with saccade.record(network):
             pass
 
-    times = paired(recorded, lambda: forward(network, image), rounds)
-    show(f"recording {len(attachments(network))} places ({mechanism}, ResNet-50, 224 x 224)", times)
-    share = statistics.median(seconds(opened) for _ in range(20)) / statistics.median(plain for _, plain in times)
+    times = paired(recorded, plain, rounds)
+    kept = ", with gradients" if gradients else ""
+    show(f"recording {len(attachments(network))} places ({mechanism}, ResNet-50, 224 x 224{kept})", times)
+    share = statistics.median(seconds(opened) for _ in range(20)) / statistics.median(alone for _, alone in times)
     print(f"    of it, opening and closing a recording: {100 * share:.2f}% of a forward pass")
 
 
@@ -81,7 +88,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.manual_seed(0)
     for mechanism in ("se", "cbam", "non_local"):
-        recording(mechanism, rounds)
+        for gradients in (False, True):
+            recording(mechanism, rounds, gradients=gradients)
     page()
 
 
