@@ -41,3 +41,32 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens a page with options of a browser context; at the end nothing may have been asked for or gone wrong."""
+    contexts, trouble = [], []
+
+    def open_page(address, **options):
+        context = chromium.new_context(**({"locale": "en-US"} | options))
+        contexts.append(context)
+
+        def guard(route):
+            if route.request.url.startswith(("file:", "data:")):
+                route.continue_()
+            else:
+                trouble.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []

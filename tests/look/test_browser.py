@@ -36,32 +36,13 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, made):
-    contexts, trouble = [], []
-
-    def open_page(**options):
-        context = chromium.new_context(**({"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | options))
-        contexts.append(context)
-
-        def guard(route):
-            if route.request.url.startswith(("file:", "data:")):
-                route.continue_()
-            else:
-                trouble.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", guard)
-        page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
+def opened(open_page, made):
+    def opened(**options):
+        page = open_page(made[0].as_uri(), **({"viewport": {"width": 1280, "height": 900}} | options))
         page.set_default_timeout(5000)
-        page.goto(made[0].as_uri())
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+    return opened
 
 
 def click(page, y, x, size):

@@ -1,5 +1,7 @@
 """The page in a real browser: nothing asked of a network, no error, every picture, both languages, every width."""
 
+from functools import partial
+
 import pytest
 
 from saccade.report import build_report
@@ -22,32 +24,8 @@ def address(request, tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, address):
-    """Opens the page with options of a browser context; at the end nothing may have been asked for or gone wrong."""
-    contexts, trouble = [], []
-
-    def open_page(**options):
-        context = chromium.new_context(**({"locale": "en-US"} | options))
-        contexts.append(context)
-
-        def guard(route):
-            if route.request.url.startswith(("file:", "data:")):
-                route.continue_()
-            else:
-                trouble.append(route.request.url)
-                route.abort()
-
-        context.route("**/*", guard)
-        page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and trouble.append(message.text))
-        page.on("pageerror", lambda error: trouble.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert trouble == []
+def opened(open_page, address):
+    return partial(open_page, address)
 
 
 def test_every_picture_is_drawn(opened):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 from saccade.comparison.pool import Event
-from saccade.training.progress import duration
-
-_PLAIN_EVERY = 15.0  # seconds
+from saccade.training.progress import Lines, duration
 
 
-class Progress:
+class Progress(Lines):
     """Arms, seeds, steps and the time left.
 
     Args:
@@ -22,14 +19,12 @@ class Progress:
     """
 
     def __init__(self, *, shown: bool, steps: int) -> None:
-        self.shown = shown
+        super().__init__(shown=shown)
         self.steps = steps
         self.running: dict[int, tuple[str, int, int]] = {}
         self.finished = 0  # steps, of runs that are done
         self.skipped = 0  # steps that resumed runs had done before: no measure of the speed
-        self.spoken = time.monotonic()
         self.started: float | None = None
-        self.bars: Any = None
         self.tasks: dict[Any, Any] = {}
 
     def __enter__(self) -> Progress:
@@ -46,19 +41,6 @@ class Progress:
             if self.steps:
                 self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bars is not None:
-            self.bars.stop()
-
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        if self.bars is not None:
-            self.bars.console.print(text, highlight=False, markup=False)
-        elif self.shown:
-            print(text, file=sys.stderr, flush=True)
 
     def counting(self, done: int, total: int, what: str) -> None:
         """Preparations, reported as `what` `done` of `total`."""
@@ -92,13 +74,6 @@ class Progress:
         elif self._is_time():
             now = "; ".join(f"{name} {step}/{of}" for name, step, of in self.running.values())
             self.say(f"{100 * self._done() / self.steps:3.0f}% of all steps, {self._left()} left; now {now}")
-
-    def _is_time(self) -> bool:
-        """Whether the last plain line is long enough ago."""
-        late = time.monotonic() - self.spoken > _PLAIN_EVERY
-        if late:
-            self.spoken = time.monotonic()
-        return late
 
     def _done(self) -> int:
         return self.finished + sum(step for _, step, _ in self.running.values())

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.errors import require
 from saccade.inspection.grids import Grid
 from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import SHOWN, Picture
@@ -37,21 +36,10 @@ def render(picture: Picture, network: Network, look: Look, place: int, queries: 
         place: The number of the place shown large at first.
         queries: Points (y, x) that were asked for, in pixels of the file.
     """
-    jinja2 = require("jinja2", extra="train")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_file), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    safe = jinja2.utils.markupsafe.Markup
-    environment.filters["html"] = safe
+    environment = WORDS.environment(_file)
+    safe = environment.filters["html"]
     environment.filters["breakable"] = lambda name: safe(breakable(name).replace(".", ".<wbr>"))
-    environment.globals.update(
-        t=lambda key, /, **values: safe(WORDS.both(key, **values)),
-        attribute=lambda name, key, /, **values: safe(WORDS.attribute(name, key, **values)),
-        n=numbers,
-        space=safe(SPACE),
-        factors=_factors,
-    )
+    environment.globals["factors"] = _factors
     page: str = environment.get_template("page.html.jinja").render(_context(picture, network, look, place, queries))
     return page
 

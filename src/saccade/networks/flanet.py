@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import positive, reduced
+from saccade.mechanisms.base import reduced
 from saccade.mechanisms.fla import FullyAttentional
 from saccade.networks.features import Norm, widths
 from saccade.networks.heads.flanet import FLANetHead
-from saccade.networks.heads.layers import ConvNormReLU, check_norm
+from saccade.networks.heads.layers import ConvNormReLU, check_norm, head_width
 from saccade.networks.segmentation import Segmenter
 
 _AUXILIARY = 0.4  # the authors' code has no training in it; this is the weight most networks of the kind have
@@ -51,8 +51,7 @@ class FLANet(Segmenter):
         **options: Any,
     ) -> None:
         second, third, last = widths(backbone)
-        width = reduced(last, 4) if inner_channels is None else inner_channels
-        positive("FLANet", inner_channels=width)
+        width = head_width("FLANet", last, inner_channels)
         check_norm("FLANet", norm_layer)
 
         def head(channels: int, inner: int) -> FLANetHead:

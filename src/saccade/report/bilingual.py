@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
+
+from saccade.errors import require
+from saccade.report import numbers
 
 LANGUAGES = (("en", "en"), ("zh", "zh-Hans"))
 """The class that CSS shows or hides, and the language tag."""
@@ -38,6 +41,24 @@ class Bilingual:
         """An attribute with a text, such as ``alt``; the script exchanges it with the Chinese one beside it."""
         english, chinese = (escape(text) for text in self.pair(key, **values))
         return f'{name}="{english}" data-zh-{name}="{chinese}"'
+
+    def environment(self, file: Callable[[str], str]) -> Any:
+        """What renders a page with these words: a jinja2 environment that reads templates by `file`."""
+        jinja2 = require("jinja2", extra="train")
+        environment = jinja2.Environment(
+            loader=jinja2.FunctionLoader(file), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )  # fmt: skip
+        safe = jinja2.utils.markupsafe.Markup
+        environment.filters["html"] = safe
+        environment.filters["breakable"] = lambda name: safe(breakable(name))
+        environment.globals.update(
+            t=lambda key, /, **values: safe(self.both(key, **values)),
+            attribute=lambda name, key, /, **values: safe(self.attribute(name, key, **values)),
+            n=numbers,
+            space=safe(SPACE),
+        )
+        return environment
 
     def known(self, word: str) -> tuple[str, str]:
         """A word of the results (a verdict, a bucket) in both languages, or itself where there is no translation."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.catalog import CATALOG
-from saccade.errors import InputError, require
+from saccade.errors import InputError
 from saccade.files import read_json, replacing
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
@@ -61,19 +61,9 @@ def read_results(directory: Path) -> dict[str, Any]:
 
 def render(directory: Path, results: Mapping[str, Any]) -> str:
     """The page as text."""
-    jinja2 = require("jinja2", extra="train")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_file), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    safe = jinja2.utils.markupsafe.Markup
-    environment.filters["html"] = safe
-    environment.filters["breakable"] = lambda name: safe(texts.breakable(name))
+    environment = texts.WORDS.environment(_file)
+    safe = environment.filters["html"]
     environment.globals.update(
-        t=lambda key, /, **values: safe(texts.both(key, **values)),
-        attribute=lambda name, key, /, **values: safe(texts.attribute(name, key, **values)),
-        n=numbers,
-        space=safe(texts.SPACE),
         chip=lambda difference: safe(charts.verdict_chip(difference)),
         word=lambda word: safe(texts.shown(*map(escape, texts.known(word)))),
         limits=lambda values: ", ".join(map(numbers.figures, values)),

@@ -281,7 +281,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "credits": ("Sources of the pictures", "图片来源"),
 }  # fmt: skip
 
-_WORDS = Bilingual(TEXTS)
-say, pair, both, attribute, known = _WORDS.say, _WORDS.pair, _WORDS.both, _WORDS.attribute, _WORDS.known
+WORDS = Bilingual(TEXTS)
+say, pair, both, attribute, known = WORDS.say, WORDS.pair, WORDS.both, WORDS.attribute, WORDS.known
 
-__all__ = ["SPACE", "TEXTS", "attribute", "both", "breakable", "known", "pair", "say", "shown"]
+__all__ = ["SPACE", "TEXTS", "WORDS", "attribute", "both", "breakable", "known", "pair", "say", "shown"]

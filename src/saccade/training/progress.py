@@ -14,7 +14,40 @@ from saccade.training.log import Row
 _PLAIN_EVERY = 15.0  # seconds
 
 
-class Progress:
+class Lines:
+    """Where progress is told: a console with bars, or plain lines.
+
+    Args:
+        shown: False: nothing at all.
+    """
+
+    def __init__(self, *, shown: bool) -> None:
+        self.shown = shown
+        self.spoken = time.monotonic()
+        self.bars: Any = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bars is not None:
+            self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if self.bars is not None:
+            self.bars.console.print(text, highlight=False, markup=False)
+        elif self.shown:
+            print(text, file=sys.stderr, flush=True)
+
+    def _is_time(self) -> bool:
+        """Whether the last plain line is long enough ago."""
+        late = time.monotonic() - self.spoken > _PLAIN_EVERY
+        if late:
+            self.spoken = time.monotonic()
+        return late
+
+
+class Progress(Lines):
     """Loss, score, images a second, the share of time spent waiting for data, memory, and the time left.
 
     Args:
@@ -25,13 +58,12 @@ class Progress:
     """
 
     def __init__(self, *, shown: bool, steps: int, batch: int, device: torch.device) -> None:
-        self.shown, self.steps, self.batch, self.device = shown, steps, batch, device
-        self.started = time.monotonic()
-        self.spoken = self.started
+        super().__init__(shown=shown)
+        self.steps, self.batch, self.device = steps, batch, device
+        self.started = self.spoken
         self.first: Row | None = None
         self.score = ""
         self.loss: float | None = None
-        self.bars: Any = None
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -48,19 +80,6 @@ class Progress:
             self.bar = self.bars.add_task("starting", total=self.steps)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.bars is not None:
-            self.bars.stop()
-
-    def say(self, text: str) -> None:
-        """A line of its own."""
-        if self.bars is not None:
-            self.bars.console.print(text, highlight=False, markup=False)
-        elif self.shown:
-            print(text, file=sys.stderr, flush=True)
-
     def on_step(self, row: Row) -> None:
         """A step is done."""
         if self.first is None:
@@ -70,8 +89,7 @@ class Progress:
             self.score = ", ".join(f"{name} {value:.4f}" for name, value in row.scores.items())
         if self.bars is not None:
             self.bars.update(self.bar, completed=row.step, description=self.describe(row))
-        elif row.step == self.steps or time.monotonic() - self.spoken > _PLAIN_EVERY:
-            self.spoken = time.monotonic()
+        elif row.step == self.steps or self._is_time():
             self.say(f"step {row.step}/{self.steps}: {self.describe(row)}")
 
     def describe(self, row: Row) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.catalog import create, find, parse
-from saccade.mechanisms.base import positive, reduced
-from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm
+from saccade.mechanisms.base import positive
+from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, head_width
 
 NONE = "none"
 
@@ -67,8 +67,7 @@ class AttentionHead(nn.Module):
     ) -> None:
         super().__init__()
         positive(self.label, channels=channels, num_classes=num_classes)
-        width = reduced(channels, 4) if inner_channels is None else inner_channels
-        positive(self.label, inner_channels=width)
+        width = head_width(self.label, channels, inner_channels)
         check_norm(self.label, norm_layer)
         check_dropout(self.label, dropout)
         self.channels, self.num_classes, self.inner_channels = channels, num_classes, width

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Published, choose, positive, reduced
+from saccade.mechanisms.base import Layout, Published, choose, positive
 from saccade.mechanisms.cam import ChannelAttention
 from saccade.mechanisms.pam import DANET_KEYS, PositionAttention
-from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, names
+from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, head_width, names
 
 
 class DANetHead(Published):
@@ -81,8 +81,7 @@ class DANetHead(Published):
     ) -> None:
         super().__init__()
         positive(self.label, channels=channels, num_classes=num_classes)
-        width = reduced(channels, 4) if inner_channels is None else inner_channels
-        positive(self.label, inner_channels=width)
+        width = head_width(self.label, channels, inner_channels)
         check_norm(self.label, norm_layer)
         check_dropout(self.label, dropout)
         choose(self.label, "auxiliary", auxiliary, (True, False))

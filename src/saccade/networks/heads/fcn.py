@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Published, choose, positive, reduced
-from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, names
+from saccade.mechanisms.base import Layout, Published, choose, positive
+from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, head_width, names
 
 
 class FCNHead(Published):
@@ -62,8 +62,7 @@ class FCNHead(Published):
     ) -> None:
         super().__init__()
         positive(self.label, channels=channels, num_classes=num_classes)
-        width = reduced(channels, 4) if inner_channels is None else inner_channels
-        positive(self.label, inner_channels=width)
+        width = head_width(self.label, channels, inner_channels)
         choose(self.label, "kernel_size", kernel_size, (1, 3))
         check_norm(self.label, norm_layer)
         check_dropout(self.label, dropout)

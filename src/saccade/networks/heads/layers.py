@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
+from saccade.mechanisms.base import positive, reduced
 
 Norm = Callable[[int], nn.Module]
 
@@ -27,6 +28,13 @@ class ConvNormReLU(nn.Module):
 def names(theirs: str, ours: str, norm: str = "1.") -> dict[str, str]:
     """Key names of a convolution and its norm that a `Sequential` of the authors holds."""
     return {f"{theirs}0.": f"{ours}conv.", f"{theirs}{norm}": f"{ours}norm."}
+
+
+def head_width(label: str, channels: int, inner_channels: int | None) -> int:
+    """The width inside a head: the one given, or a quarter of the map's."""
+    width = reduced(channels, 4) if inner_channels is None else inner_channels
+    positive(label, inner_channels=width)
+    return width
 
 
 def check_map(label: str, x: Tensor, channels: int) -> None:
