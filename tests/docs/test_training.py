@@ -14,7 +14,7 @@ from saccade.cli.data import check
 from saccade.cli.evaluate import evaluate
 from saccade.cli.predict import predict
 from saccade.cli.train import train
-from saccade.data.samples import AUGMENTATIONS
+from saccade.tasks.classification.samples import AUGMENTATIONS
 from saccade.training.recipes import RECIPES
 from saccade.training.schedules import SCHEDULES
 

@@ -6,7 +6,7 @@ import pytest
 import timm.optim
 import torch
 
-from saccade.training.checkpoint import Trained, load_checkpoint, save_checkpoint
+from saccade.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 
 from .tiny import network
 
@@ -18,7 +18,7 @@ def trained(seed, make=None):
     for parameter in net.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimiser.step()
-    return Trained(net, optimiser, torch.amp.GradScaler("cpu", enabled=False))
+    return TrainState(net, optimiser, torch.amp.GradScaler("cpu", enabled=False))
 
 
 OPTIMISERS = {
@@ -90,5 +90,5 @@ def test_a_checkpoint_of_another_network_is_refused_by_what_differs(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         load_checkpoint(
-            tmp_path / "c", Trained(other, torch.optim.SGD(other.parameters()), torch.amp.GradScaler("cpu"))
+            tmp_path / "c", TrainState(other, torch.optim.SGD(other.parameters()), torch.amp.GradScaler("cpu"))
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from saccade.data import Dataset
 from saccade.files import write_json
-from saccade.segmentation.objects import has_background, iou_by_object, match_objects
+from saccade.tasks.segmentation.objects import has_background, iou_by_object, match_objects
 
 
 def write_breakdown(predictions: NDArray[Any], data: Dataset, folder: Path) -> None:

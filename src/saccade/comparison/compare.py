@@ -18,16 +18,18 @@ import torch
 
 from saccade.comparison import results as results_module
 from saccade.comparison.arms import Arm, resolve_arms
-from saccade.comparison.experiment import Experiment, decide, load_data, load_start
+from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
-from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, refuse
-from saccade.comparison.worker import RESULT
+from saccade.comparison.settings import Settings, clear, refuse
 from saccade.data import Dataset
+from saccade.data.identity import identify
 from saccade.errors import InputError, require
 from saccade.files import locked, read_json, write_json
-from saccade.networks.build import DEMO
+from saccade.networks.make import DEMO
+from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
+from saccade.tasks import recognise, registered
 
 DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
 DEMO_SIZE, DEFAULT_SIZE = 96, 160
@@ -149,6 +151,7 @@ def compare(
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
+            _refuse_changed(folder, settings)
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
@@ -167,7 +170,7 @@ def compare(
         try:
             return _carry_out(experiment, found, devices, progress, command or settings.command(folder))
         except KeyboardInterrupt:
-            print(f"\nstopped; {folder} keeps what is done: the same command goes on from there", file=sys.stderr)
+            print(f"\nstopped; {folder} keeps what is done: run the same command to resume", file=sys.stderr)
             raise
 
 
@@ -175,8 +178,21 @@ def finished(folder: Path) -> Comparison:
     """A comparison done earlier; its page is made again if it is missing."""
     from saccade.report.build import build_report
 
-    report = folder / "report.html"
+    report = folder / REPORT
     return Comparison(folder, read_json(folder / RESULTS), report if report.exists() else build_report(folder))
+
+
+def _refuse_changed(folder: Path, settings: Settings) -> None:
+    """Refuse to show a finished comparison as that of data that have changed since."""
+    if settings.data is None:
+        return
+    path = Path(settings.data)
+    if not path.is_dir():
+        raise InputError(
+            f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
+        )
+    task = recognise(path)
+    check_unchanged(folder, settings, identify(task.files(path).under(path, task.name), folder / DATA))
 
 
 def _prepare(
@@ -207,7 +223,7 @@ def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown:
     folder = experiment.folder
     starts, runs = _starts(experiment), _runs(experiment)
     left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
-    with Pool(folder, devices) as pool, Progress(shown=shown, steps=left) as showing:
+    with Pool(folder, devices, registered()) as pool, Progress(shown=shown, steps=left) as showing:
         pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
         pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         showing.say("measuring costs")

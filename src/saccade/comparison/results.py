@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.experiment import Experiment
+from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
 from saccade.data import Dataset
 from saccade.environment import environment
 from saccade.files import read_json
+from saccade.runs.names import RESULT
+from saccade.tasks.evidence import Evidence
 from saccade.version import __version__
 
 SCHEMA = 1
@@ -26,14 +28,14 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
     runs = {arm.name: [_run(experiment, arm, index) for index in range(settings.seeds)] for arm in arms}
     scores = np.array([[run["score"] for run in runs[arm.name]] for arm in arms])
     costs = read_json(experiment.folder / "costs.json")
-    found = _differences(experiment, scores)
+    found = _differences(experiment, data, scores)
     breakdowns = [run["breakdown"] for run in runs[arms[0].name]]
     return {
         "schema": SCHEMA,
         "saccade": __version__,
         "finished": True,
         "task": data.task,
-        "metric": "mIoU" if data.task == "segmentation" else "accuracy",
+        "metric": experiment.task(data).metric,
         "seeds": list(range(settings.seeds)),
         "steps": experiment.steps,
         "batch": experiment.batch,
@@ -41,6 +43,7 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
         "start": _start(experiment),
         "data": {
             "name": data.name, "demo": experiment.demo, "note": data.note, "classes": list(data.classes),
+            "facts": dict(data.facts),
             "train": len(data.train.images), "val": len(data.val.images),
         },
         "network": {"name": settings.backbone, "params": costs["arms"][arms[0].name]["params"]},
@@ -60,19 +63,17 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
 
 
 def _run(experiment: Experiment, arm: Arm, index: int) -> dict[str, Any]:
-    folder = experiment.run_folder(arm, index)
-    breakdown = folder / "breakdown.json"
-    result: dict[str, Any] = read_json(folder / "result.json")
-    return result | {"breakdown": read_json(breakdown) if breakdown.exists() else None}
+    found: dict[str, Any] = read_json(experiment.run_folder(arm, index) / RESULT)
+    return found
 
 
-def _counts(experiment: Experiment, arm: Arm) -> NDArray[np.int64]:
-    return np.stack([np.load(experiment.run_folder(arm, i) / "counts.npy") for i in range(experiment.settings.seeds)])
+def _evidence(experiment: Experiment, arm: Arm) -> list[Evidence]:
+    return [evidence_of(experiment.run_folder(arm, index)) for index in range(experiment.settings.seeds)]
 
 
-def _differences(experiment: Experiment, scores: NDArray[np.float64]) -> list[Difference | None]:
-    control = _counts(experiment, experiment.arms[0])
-    test = [bootstrap_se(control, _counts(experiment, arm)) for arm in experiment.arms[1:]]
+def _differences(experiment: Experiment, data: Dataset, scores: NDArray[np.float64]) -> list[Difference | None]:
+    control, resampled = _evidence(experiment, experiment.arms[0]), experiment.task(data).resampled
+    test = [bootstrap_se(control, _evidence(experiment, arm), resampled=resampled) for arm in experiment.arms[1:]]
     return [None, *differences(scores, np.array(test))]
 
 

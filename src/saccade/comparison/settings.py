@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError
-from saccade.files import LOCK, read_json
 from saccade.ops import chosen
-
-SETTINGS = "settings.json"
-RESULTS = "results.json"
-CACHE = "cache"
-PLACES = "places.json"
+from saccade.runs.folder import Owned
+from saccade.runs.names import (
+    CACHE,
+    COSTS,
+    DATA,
+    EXPERIMENT,
+    LOCK,
+    LOGS,
+    PICTURES,
+    PLACES,
+    REPORT,
+    RESULTS,
+    RUNS,
+    SETTINGS,
+    SPLIT,
+    START,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,39 +85,27 @@ class Settings:
         return asdict(self) | {"mechanisms": list(self.mechanisms)}
 
 
+def owned(folder: Path) -> Owned:
+    """The folder of a comparison."""
+    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE))
+
+
 def refuse(folder: Path, settings: Settings) -> None:
     """Refuse a folder that belongs to something else; changes nothing.
 
     Raises:
         InputError: The folder holds another comparison (the differing settings are named), or other files.
     """
-    path = folder / SETTINGS
-    if path.exists():
-        before, now = read_json(path), settings.to_json()
-        differing = [f"{k}: {before.get(k)!r} there, {now[k]!r} now" for k in now if before.get(k) != now[k]]
-        if differing:
-            raise InputError(
-                f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
-                "choose another folder with --out, or start anew with --overwrite",
-            )
-    elif folder.exists() and any(entry.name not in (LOCK, CACHE) for entry in folder.iterdir()):
-        raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
+    place = owned(folder)
+    place.refuse_foreign()
+    if place.claimed:
+        place.refuse_other(place.read(), settings.to_json())
 
 
 def clear(folder: Path) -> None:
     """Delete a comparison from its folder; anything else there stays.
 
     Raises:
-        InputError: The folder holds no comparison, or something could not be deleted.
+        InputError: Something could not be deleted.
     """
-    if not (folder / SETTINGS).exists():
-        return
-    try:
-        for name in (RESULTS, "report.html", "experiment.json", PLACES, "costs.json"):
-            (folder / name).unlink(missing_ok=True)
-        for inside in ("runs", "start", "pictures", "logs"):
-            if (folder / inside).exists():
-                shutil.rmtree(folder / inside)
-        (folder / SETTINGS).unlink()
-    except OSError as cause:
-        raise InputError(f"{folder} could not be cleared: {cause}", "choose another folder with --out") from cause
+    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))

@@ -29,7 +29,7 @@ _MODEL, _AVERAGE, _OPTIMISER = "model/", "average/", "optimiser/"
 
 
 @dataclass
-class Trained:
+class TrainState:
     """What changes while a network is trained.
 
     Args:
@@ -62,7 +62,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path))
 
 
-def save_checkpoint(path: Path, trained: Trained, state: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, trained: TrainState, state: Mapping[str, Any]) -> None:
     """Write weights, their average, optimiser, scaler and `state` (JSON values: step, seconds, ...)."""
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in trained.model.state_dict().items()}
     if trained.average is not None:
@@ -72,7 +72,7 @@ def save_checkpoint(path: Path, trained: Trained, state: Mapping[str, Any]) -> N
     _write(path, tensors, {**(trained.header or {}), "run": run})
 
 
-def load_checkpoint(path: Path, trained: Trained) -> dict[str, Any]:
+def load_checkpoint(path: Path, trained: TrainState) -> dict[str, Any]:
     """Put everything back; returns `state`.
 
     Raises:
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path, trained: Trained) -> dict[str, Any]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
         optimiser, state, scaler = run["optimiser"], run["state"], run["scaler"]
     except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as cause:
-        raise Damaged(f"{path} is no whole checkpoint of saccade ({cause})", "delete it") from cause
+        raise Damaged(f"{path} is not a complete checkpoint of saccade ({cause})", "delete it") from cause
     _fill(trained.model, tensors, _MODEL, path)
     if trained.average is not None:
         _fill(trained.average, tensors, _AVERAGE, path)
@@ -100,12 +100,12 @@ class Damaged(InputError):
     """A checkpoint that cannot be read."""
 
 
-class Kept:
+class CheckpointManager:
     """The newest checkpoints of a run.
 
     Args:
-        folder: Of the run.
-        keep: How many stay.
+        folder: Folder of the run.
+        keep: Number of checkpoints that stay.
     """
 
     def __init__(self, folder: Path, keep: int = 1) -> None:
@@ -113,16 +113,16 @@ class Kept:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """Those there are, the newest first."""
+        """Existing checkpoints, newest first."""
         return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
 
-    def save(self, trained: Trained, state: Mapping[str, Any]) -> None:
+    def save(self, trained: TrainState, state: Mapping[str, Any]) -> None:
         """Write one, and only then remove the oldest."""
         save_checkpoint(self.folder / f"{state['step']:09d}{_SUFFIX}", trained, state)
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
 
-    def restore(self, trained: Trained, *, tidy: bool = True) -> dict[str, Any] | None:
+    def restore(self, trained: TrainState, *, tidy: bool = True) -> dict[str, Any] | None:
         """Put the newest one that can be read back; None if there is none.
 
         Args:
@@ -133,7 +133,7 @@ class Kept:
             try:
                 return load_checkpoint(path, trained)
             except Damaged as cause:
-                warnings.warn(f"{cause.message}; going on from the one before it", SaccadeWarning, stacklevel=2)
+                warnings.warn(f"{cause.message}; resuming from the one before it", SaccadeWarning, stacklevel=2)
                 if tidy:
                     path.replace(path.with_suffix(".damaged"))
         return None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from saccade.data import Task
 from saccade.errors import InputError, near
 
 _OURS = "saccade compare"
@@ -39,7 +38,7 @@ class Published:
     augment: str
     values: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
-    task: Task = "classification"
+    task: str = "classification"
 
     def lines(self) -> list[str]:
         """Every value with its source."""
@@ -79,6 +78,11 @@ RECIPES: Mapping[str, Published] = {
          "decay_norms": True},
         {"": _ECA, "momentum": _PLAIN, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
+    "segmentation": Published(
+        "AdamW and one cycle on random crops; the default where images have masks",
+        50, 8, 512, "full", _ADAMW,
+        {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"}, "segmentation",
+    ),
     "danet-cityscapes": Published(
         "DANet on Cityscapes; the network is \"danet[multi_grid=(4,8,16)]\" with --backbone resnet101 --pretrained",
         240, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.003}, _DANET_SOURCES, "segmentation",
@@ -90,24 +94,22 @@ RECIPES: Mapping[str, Published] = {
 }  # fmt: skip
 
 
-_SEGMENTATION = Published(
-    "the default of segmentation networks",
-    50, 8, 512, "full", _ADAMW, {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"},
-    "segmentation",
-)  # fmt: skip
+def find_recipe(name: str, task: str, default: str = "default") -> Published:
+    """Find a recipe by name.
 
-
-def find_recipe(name: str, task: Task = "classification") -> Published:
-    """The recipe of that name; the default one is that of the task.
+    Args:
+        name: A key of `RECIPES`; ``"default"`` is the default recipe of the task.
+        task: Name of the task of the data.
+        default: Name of its default recipe.
 
     Raises:
         InputError: There is none, or it is for another task.
     """
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}", near(name, RECIPES))
-    if name == "default" and task == "segmentation":
-        return _SEGMENTATION
+    if name == "default":
+        return RECIPES[default]
     if RECIPES[name].task != task:
         known = [other for other, recipe in RECIPES.items() if recipe.task == task]
-        raise InputError(f"recipe {name!r} is for {RECIPES[name].task}, the network for {task}", near(name, known))
+        raise InputError(f"recipe {name!r} is for {RECIPES[name].task}, the data for {task}", near(name, known))
     return RECIPES[name]
