@@ -12,6 +12,15 @@ import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
+from saccade.comparison.options import (
+    DEFAULT_BATCH,
+    DEFAULT_EPOCHS,
+    DEMO_BATCH,
+    DEMO_STEPS,
+    FEWEST_STEPS,
+    MOST_STEPS,
+    SEGMENTATION_BATCH,
+)
 from saccade.comparison.settings import CACHE, Settings
 from saccade.data import Dataset
 from saccade.errors import InputError
@@ -25,6 +34,7 @@ from saccade.training.sources import ArraySource
 
 EXPERIMENT = "experiment.json"
 CONTROL = "conv3x3"
+_CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
 Progress = Callable[[int, int, str], None]
 
@@ -72,7 +82,7 @@ class Experiment:
         """How every arm is trained."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
-            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
     def source(self, data: Dataset) -> ArraySource:
@@ -88,6 +98,7 @@ class Experiment:
             seed=seed,
             keep=1,
             device=self.settings.device,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
 
     def start_seed(self, seed: int) -> int:
@@ -193,7 +204,8 @@ def _version(data: Dataset) -> str:
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (16 if demo else 32 if data.task == "classification" else 8)
+    usual = DEFAULT_BATCH if data.task == "classification" else SEGMENTATION_BATCH
+    batch = settings.batch or (DEMO_BATCH if demo else usual)
     batch = min(batch, len(data.train.images))
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
@@ -201,7 +213,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     elif settings.epochs is not None:
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
-        steps = 300 if demo else int(min(2000, max(200, 10 * epoch)))
+        steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from saccade.files import LOCK, read_json, write_json
 from saccade.saving.store import BEST, LAST
 from saccade.training.checkpoint import FOLDER
 from saccade.training.loop import State
+from saccade.training.options import Question
 from saccade.training.placement import Placement
-from saccade.training.problems import Problem, Question
+from saccade.training.problems import Problem
 from saccade.training.recipe import Recipe
 from saccade.version import __version__
 
 RUN, RESULT, SPLIT = "run.json", "result.json", "split.json"
 _FORMAT = 1
-_FREE = ("device", "checkpoint_seconds", "keep")  # may differ when a run goes on
 
 
 class RunFolder:
@@ -41,8 +40,7 @@ class RunFolder:
 
     def asked(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        recipe = {name: value for name, value in self.recipe.to_json().items() if name not in _FREE}
-        return {**asdict(self.question), **recipe, "files": self.problem.fingerprint()}
+        return {**self.question.recorded(), **self.recipe.recorded(), "files": self.problem.fingerprint()}
 
     def claim(self, *, overwrite: bool, command: str | None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.

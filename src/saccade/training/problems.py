@@ -21,40 +21,11 @@ from saccade.data.samples import ArraySamples, ImageSamples, image_names, scorin
 from saccade.errors import InputError
 from saccade.networks.named import classification_network, is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
+from saccade.training.options import Question
 from saccade.training.tasks import Classification, Segmentation, Task
 
 _WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
 _MIDDLE = 224 / 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """Which data and which network, as asked."""
-
-    data: str
-    """Folder of the images."""
-    network: str
-    """Name of the network."""
-    backbone: str | None = None
-    """Of networks that are a head on a backbone."""
-    mechanism: str | None = None
-    """Inserted into the network."""
-    at: str | None = None
-    """Where."""
-    pretrained: bool | str = False
-    """timm's weights, or those of a file."""
-    size: int = 224
-    """Side of the images in pixels."""
-    augment: str = "light"
-    """Augmentation of the training images."""
-    split_seed: int = 0
-    """Decides a split that the folder does not give."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 8:
-            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
-        if self.split_seed < 0:
-            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
 
 
 @dataclass(frozen=True)

@@ -5,31 +5,30 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.utils.data import Dataset
 
-from saccade.errors import InputError, near, require
+from saccade.errors import InputError, require
 from saccade.files import locked
 from saccade.networks.named import is_segmenter
+from saccade.options import called_with
 from saccade.saving.store import header_of
 from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
 from saccade.training.loop import Interrupted, Look, train
+from saccade.training.options import Question, TrainOptions
 from saccade.training.placement import Placement, lost_process, placement
-from saccade.training.problems import Problem, Question, find_problem, problem_of
+from saccade.training.problems import Problem, find_problem, problem_of
 from saccade.training.progress import Progress, duration
 from saccade.training.recipe import Recipe
-from saccade.training.recipes import Published, find_recipe
+from saccade.training.recipes import PRETRAINED_RATE, Published, find_recipe
 from saccade.training.signals import stop_on_signals
 from saccade.training.sources import LoaderSource, Share, cores
 
-_PRETRAINED_RATE = 3e-4
 _LOOKS, _ROWS = 100, 2000  # of a run, at most
 
 
@@ -57,89 +56,33 @@ class Training:
         return "\n".join([*lines, f"saccade predict IMAGES --model {self.folder} --out DIR"])
 
 
-def train_network(
-    data: str | os.PathLike[str] | tuple[Dataset[Any], Dataset[Any]],
-    network: str,
-    *,
-    classes: Sequence[str] | None = None,
-    backbone: str | None = None,
-    mechanism: str | None = None,
-    at: str | None = None,
-    pretrained: bool | str | os.PathLike[str] = False,
-    recipe: str = "default",
-    steps: int | None = None,
-    epochs: float | None = None,
-    batch: int | None = None,
-    size: int | None = None,
-    augment: str | None = None,
-    split_seed: int = 0,
-    seed: int = 0,
-    device: str = "auto",
-    workers: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    tensorboard: bool = False,
-    progress: bool = True,
-    command: str | None = None,
-    **changes: Any,
-) -> Training:
-    """Train a network on a folder of images; the same call goes on where an earlier one was stopped.
+@called_with(TrainOptions, "train")
+def train_network(options: TrainOptions) -> Training:
+    """Train a network on a folder of images; the same call again resumes an unfinished training.
 
     Run by ``torchrun``, every process calls this, and they train together: `batch` is that of all of them, the loss
     is divided by the number of samples of all of them.
 
-    Args:
-        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`; for
-            segmentation any layout of :func:`saccade.data.mask_folder.load_labelled`; or two torch Datasets, training
-            and held-out, that give (image (3, H, W), class or classes (H, W)). Their images are uint8, or floats as the
-            network is to read them; `size` and `augment` are then theirs to decide.
-        network: A name of :func:`saccade.classifier`, of :func:`saccade.segmenter` or of timm.
-        classes: Names, for Datasets that do not say their own.
-        backbone: Of networks that are a head on a backbone.
-        mechanism: Inserted into a network of timm, as the identity; or of the segmentation network ``head``.
-        at: Where it goes.
-        pretrained: True: timm's weights (of the backbone); or a path, also of an earlier run.
-        recipe: ``"default"``, or one of a paper, see `saccade.training.recipes`.
-        steps: Length; by default the epochs of the recipe.
-        epochs: Instead of `steps`.
-        batch: Images a step.
-        size: Side of the images, or of the crops of images with masks, in pixels.
-        augment: ``"imagenet"``, ``"light"``, ``"cifar"``, ``"shift"`` or ``"none"``, see
-            :func:`saccade.data.samples.training_transform`; of images with masks ``"full"``, ``"scale"`` or
-            ``"shift"``, see :func:`saccade.data.crops.training_view`.
-        split_seed: Decides a split that the folder does not give.
-        seed: Initial weights, order, augmentation and dropout.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        workers: Processes that read images; by default as many as there are cores for each process, 8 at most.
-        out: Folder for everything that is written; ``saccade-train/NAME`` by default.
-        overwrite: Delete an earlier run in `out`.
-        tensorboard: Also write files for TensorBoard.
-        progress: Show progress on stderr.
-        command: What was typed, for the record.
-        changes: Any other value of `saccade.training.recipe.Recipe`.
+    In Python `data` is also two torch Datasets, training and validation, that give (image (3, H, W), class or
+    classes (H, W)). Their images are uint8, or floats as the network is to read them; `size` and `augment` are then
+    theirs to decide. See `saccade.training.recipes` for the recipes of papers,
+    :func:`saccade.data.samples.training_transform` and :func:`saccade.data.crops.training_view` for augmentation.
 
     Raises:
         InputError: Something given is wrong; nothing was changed.
         Diverged: The loss became NaN or infinite.
-        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM; everything is saved and the same call goes on.
+        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM; everything is saved and the same call resumes it.
     """
     for package in ("timm", "torchvision", "torchmetrics", "PIL"):
         require(package, extra="train")
-    published = find_recipe(recipe, "segmentation" if is_segmenter(network) else "classification")
-    pair = data if isinstance(data, tuple) else None
-    named = type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve())
-    question = Question(
-        data=named, network=network, backbone=backbone, mechanism=mechanism, at=at,
-        pretrained=pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
-        size=size or published.size, augment=augment or published.augment, split_seed=split_seed,
-    )  # fmt: skip
-    where = placement(device)
-    smoothing = float(changes.get("label_smoothing") or 0.0)
-    problem = problem_of(pair, question, classes, smoothing) if pair else find_problem(question, smoothing)
-    decided = decide(
-        published, problem, where, steps=steps, epochs=epochs, batch=batch, seed=seed,
-        rate=_PRETRAINED_RATE if pretrained and recipe == "default" else None, changes=changes,
-    )  # fmt: skip
+    published = find_recipe(options.recipe, "segmentation" if is_segmenter(options.network) else "classification")
+    question = Question.decide(options, size=published.size, augment=published.augment)
+    where = placement(options.device)
+    pair = options.data if isinstance(options.data, tuple) else None
+    smoothing = options.label_smoothing
+    problem = problem_of(pair, question, options.classes, smoothing) if pair else find_problem(question, smoothing)
+    decided = decide(published, problem, where, options)
+    out, overwrite, workers = options.out, options.overwrite, options.workers
     folder = Path(out) if out is not None else Path("saccade-train") / Path(question.data).name
     run = RunFolder(folder, question, decided, problem)
     finished = run.result() is not None and not overwrite
@@ -147,38 +90,24 @@ def train_network(
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-            run.claim(overwrite=overwrite, command=command)
+            run.claim(overwrite=overwrite, command=options.command)
         where.wait()
         if net is not None:
-            lines = published.lines() if recipe != "default" else []
+            lines = published.lines() if options.recipe != "default" else []
             _carry_out(
                 run, net, where, workers=reading_processes(where) if workers is None else workers,
-                tensorboard=tensorboard, shown=progress and where.index == 0, said=lines,
+                tensorboard=options.tensorboard, shown=options.progress and where.index == 0, said=lines,
             )  # fmt: skip
     return Training(folder, run.result() or {}, where.index == 0)
 
 
-def decide(
-    published: Published,
-    problem: Problem,
-    where: Placement,
-    *,
-    steps: int | None,
-    epochs: float | None,
-    batch: int | None,
-    seed: int,
-    rate: float | None,
-    changes: dict[str, Any],
-) -> Recipe:
-    """The recipe with everything decided: what was asked for, else what was published, else what suits the data."""
-    known = [name for name in Recipe.__dataclass_fields__ if name not in ("steps", "batch", "seed", "device")]
-    for name in changes:
-        if name not in known:
-            raise InputError(f"train: unknown option {name!r}", near(name, known))
+def decide(published: Published, problem: Problem, where: Placement, options: TrainOptions) -> Recipe:
+    """Return the recipe decided: what was asked for, else what was published, else what suits the data."""
+    steps, epochs, batch = options.steps, options.epochs, options.batch
     if steps is not None and epochs is not None:
         raise InputError("give steps or epochs, not both")
-    given = {name: value for name, value in changes.items() if value is not None}
-    values = {**published.values, **({} if rate is None else {"learning_rate": rate}), **given}
+    suited = {"learning_rate": PRETRAINED_RATE} if options.pretrained and options.recipe == "default" else {}
+    values = {**published.values, **suited, **options.changes()}
     unit = where.processes * int(values.get("accumulate", 1))
     count = len(problem.train)
     if batch is None:
@@ -188,9 +117,7 @@ def decide(
         steps = max(1, math.ceil((published.epochs if epochs is None else epochs) * count / batch))
     values.setdefault("evaluate_every", max(each, steps // _LOOKS))
     values.setdefault("log_every", max(1, steps // _ROWS))
-    values.setdefault("checkpoint_seconds", 300.0)
-    values.setdefault("keep", 3)
-    return Recipe(steps=steps, batch=batch, seed=seed, device=where.device.type, **values)
+    return Recipe(steps=steps, batch=batch, device=where.device.type, **values)
 
 
 def _carry_out(
