@@ -220,7 +220,7 @@ def test_two_torch_datasets(scenes: Path, tmp_path: Path) -> None:
 
 def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path: Path) -> None:
     data = folders.segmentation(tmp_path / "discs", count=4)
-    how = HOW | {"steps": 1, "learning_rate": 1e-12, "optimiser": "momentum", "schedule": "constant"}
+    how = HOW | {"steps": 1, "learning_rate": 1e-12, "optimizer": "momentum", "schedule": "constant"}
     again = saccade.train(data, "danet", pretrained=trained, out=tmp_path / "run", **how).folder
     own, given = saccade.load(again), saccade.load(trained)
     assert torch.allclose(own.backbone.conv1[0].weight, given.backbone.conv1[0].weight, atol=1e-6)

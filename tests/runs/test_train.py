@@ -154,7 +154,7 @@ def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
         ({"epochs": 2}, "give steps or epochs, not both"),
         ({"recipe": "ecas"}, r"unknown recipe 'ecas'[\s\S]*eca"),
         ({"augment": "imagnet"}, r"unknown augmentation 'imagnet'[\s\S]*imagenet"),
-        ({"optimiser": "adamv"}, r"unknown optimiser 'adamv'[\s\S]*adam"),
+        ({"optimizer": "adamv"}, r"unknown optimizer 'adamv'[\s\S]*adam"),
         ({"schedule": "step", "decay_every": 0.0}, "schedule 'step' needs decay_every"),
         ({"batch": 7, "accumulate": 2}, r"batch=7 cannot be divided among 1 processes x 2 parts"),
         ({"lr_factors": (("head.*", 10.0),)}, r"no parameter is called 'head.\*'"),
@@ -201,7 +201,7 @@ def test_a_loss_that_is_no_number_names_files_and_checkpoint(pictures, tmp_path)
         Diverged, match=r"(?s)at step \d, learning rate .*/(brick|grass|gravel)/\d.jpg.*last good check"
     ):
         saccade.train(
-            pictures, "test_resnet", optimiser="momentum", learning_rate=1e38, schedule="constant", warmup=0.0,
+            pictures, "test_resnet", optimizer="momentum", learning_rate=1e38, schedule="constant", warmup=0.0,
             checkpoint_seconds=0.0, out=tmp_path / "out", **HOW,
         )  # fmt: skip
     assert not (tmp_path / "out" / "model.safetensors").exists()
@@ -335,14 +335,14 @@ def test_tensorboard_files_hold_loss_scores_and_gates(pictures, tmp_path):
 
 
 def test_the_recipe_of_a_paper_decays_norms_too(pictures, tmp_path):
-    from saccade.training.optimisers import optimiser_for
+    from saccade.training.optimizers import optimizer_for
     from saccade.training.recipe import Recipe
     from saccade.training.recipes import RECIPES
 
     for published in RECIPES.values():
         how = Recipe(steps=published.epochs, batch=published.batch, **published.values)
         net = nn.ModuleDict({"backbone": nn.Conv2d(3, 4, 1), "head": nn.BatchNorm2d(4)})
-        groups = optimiser_for(net, how).param_groups
+        groups = optimizer_for(net, how).param_groups
         decays = {group["weight_decay"] for group in groups}
         assert decays == ({how.weight_decay} if how.decay_norms else {how.weight_decay, 0.0})
         assert all("(" in line for line in published.lines())

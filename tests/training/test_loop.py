@@ -37,8 +37,8 @@ VARIANTS = {
     "in parts": {"accumulate": 2, "schedule": "cosine"},
     "bf16": {"amp": "bf16"},
     "fp16": {"amp": "fp16"},
-    "momentum": {"optimiser": "momentum", "learning_rate": 0.05},
-    "lamb": {"optimiser": "lamb"},
+    "momentum": {"optimizer": "momentum", "learning_rate": 0.05},
+    "lamb": {"optimizer": "lamb"},
     "rows of several steps": {"log_every": 4, "patience": 9},
 }
 

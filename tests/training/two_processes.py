@@ -30,9 +30,9 @@ def found(where, folder):
     losses = {}
     for parts in (1, 2):
         net = network()
-        how = recipe(steps=20, batch=8, accumulate=parts, optimiser="momentum", learning_rate=0.05, clip=1.0)
+        how = recipe(steps=20, batch=8, accumulate=parts, optimizer="momentum", learning_rate=0.05, clip=1.0)
         losses[f"in {parts}"] = train_frozen(net, uneven(), how, folder / str(parts), where)
-    how = recipe(steps=20, batch=8, accumulate=2, optimiser="momentum", learning_rate=0.01, clip=1.0)
+    how = recipe(steps=20, batch=8, accumulate=2, optimizer="momentum", learning_rate=0.01, clip=1.0)
     net = segmenter()
     losses["danet"] = train_frozen(net, uneven(), how, folder / "danet", where, Segmentation(CLASSES).fitted(net))
     data = dataset(n=4)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
+from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
 from saccade.data import Dataset
 from saccade.data.identity import Identity
@@ -22,16 +23,17 @@ from saccade.insertion import insert
 from saccade.networks.make import demo_network
 from saccade.runs.folder import OTHER_FOLDER
 from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
+from saccade.runs.options import RunSpec
 from saccade.tasks import find_task
-from saccade.tasks.base import RunSpec, Task
+from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
 from saccade.training.checkpoint import load_weights
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource
 
 CONTROL = "conv3x3"
+_CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
-_DEMO_BATCH = 16
 Progress = Callable[[int, int, str], None]
 
 
@@ -78,7 +80,7 @@ class Experiment:
         """How every arm is trained."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
-            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
     def task(self, data: Dataset) -> Task:
@@ -98,6 +100,7 @@ class Experiment:
             seed=seed,
             keep=1,
             device=self.settings.device,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
 
     def start_seed(self, seed: int) -> int:
@@ -232,7 +235,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity) -> Non
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (_DEMO_BATCH if demo else find_task(data.task).compare_batch)
+    batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
     batch = min(batch, len(data.train.images))
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
@@ -240,7 +243,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     elif settings.epochs is not None:
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
-        steps = 300 if demo else int(min(2000, max(200, 10 * epoch)))
+        steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment

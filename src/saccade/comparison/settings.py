@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from saccade.comparison.options import (
+    DEFAULT_BACKBONE,
+    DEFAULT_SEEDS,
+    DEFAULT_SIZE,
+    DEMO_SIZE,
+    QUICK_SEEDS,
+    CompareOptions,
+)
 from saccade.errors import InputError
+from saccade.networks.make import DEMO
 from saccade.ops import chosen
 from saccade.runs.folder import Owned
 from saccade.runs.names import (
@@ -30,23 +39,24 @@ from saccade.runs.names import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The question as asked; None stands for "the default", which is decided once the data are known."""
+class Settings(CompareOptions):
+    """The options of a comparison with everything decided that does not depend on the data.
 
-    data: str | None
+    What depends on the data, such as the number of steps, stays None until the data are known.
+    """
+
+    data: str | None = None
+    """Absolute path of the folder; None for the demo."""
     mechanisms: tuple[str, ...]
+    """Labels of all arms."""
     backbone: str
-    pretrained: bool | str
-    at: str | None
+    """Name of the network."""
+    pretrained: bool | str = False
+    """Whether timm's weights are loaded, or the absolute path of a file."""
     seeds: int
-    steps: int | None
-    epochs: float | None
+    """Runs of each arm."""
     size: int
-    batch: int | None
-    device: str
-    control_params: bool
-    fresh_start: bool
-    scenes: int = 0
+    """Side of the images in pixels."""
     ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
     """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
 
@@ -64,25 +74,48 @@ class Settings:
         if self.size < 32:
             raise InputError(f"size must be at least 32 pixels; received {self.size}")
 
-    def command(self, folder: Path) -> str:
-        """The command line that does this comparison in `folder`."""
-        words = ["saccade", "compare"] + ([self.data] if self.data else [])
-        words += ["--mechanisms", ",".join(self.mechanisms), "--seeds", str(self.seeds)]
-        if self.data:
-            words += ["--backbone", self.backbone, "--size", str(self.size)]
-        if self.pretrained:
-            words += ["--pretrained"] if self.pretrained is True else ["--pretrained", self.pretrained]
-        words += ["--device", self.device]
-        for name in ("at", "steps", "epochs", "batch"):
-            value = getattr(self, name)
-            words += [f"--{name}", str(value)] if value is not None else []
-        words += ["--control-params"] * self.control_params + ["--fresh-start"] * self.fresh_start
-        words += ["--scenes", str(self.scenes)] if self.scenes else []
-        return shlex.join([*words, "--out", str(folder)])
+    @classmethod
+    def decide(cls, options: CompareOptions, mechanisms: tuple[str, ...], device: str) -> Settings:
+        """Fill in the defaults.
+
+        Args:
+            options: As asked.
+            mechanisms: Labels of the arms they name.
+            device: The device they name, found.
+
+        Raises:
+            InputError: Options of the demo with a folder, or the other way round; a value out of range.
+        """
+        demo, pretrained = options.data is None, options.pretrained
+        if demo and (options.backbone not in (None, DEMO) or pretrained or options.size not in (None, DEMO_SIZE)):
+            raise InputError(
+                "the demo has its own network and size: backbone, pretrained and size need data of yours",
+                "give a folder: saccade compare DATA --backbone ...",
+            )
+        if not demo and (options.fresh_start or options.scenes):
+            raise InputError(
+                "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
+            )
+        decided = {
+            "data": None if options.data is None else str(Path(options.data).expanduser().resolve()),
+            "mechanisms": mechanisms,
+            "backbone": options.backbone or (DEMO if demo else DEFAULT_BACKBONE),
+            "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
+            "seeds": options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else DEFAULT_SEEDS,
+            "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
+            "device": device,
+        }
+        asked = {one.name: getattr(options, one.name) for one in fields(options) if one.init}
+        return cls(**asked | decided)
+
+    def command_line(self, folder: Path) -> str:
+        """Return the command line that does this comparison in `folder`."""
+        words = self.words(without=() if self.data else ("backbone", "size"))  # the demo has its own
+        return shlex.join(["saccade", "compare", *words, "--out", str(folder)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, in a fixed order."""
-        return asdict(self) | {"mechanisms": list(self.mechanisms)}
+        """Return the values that decide the result, as plain values in a fixed order."""
+        return self.recorded()
 
 
 def owned(folder: Path) -> Owned:

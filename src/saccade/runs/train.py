@@ -14,22 +14,23 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from saccade.errors import InputError, near, require
+from saccade.errors import InputError, require
 from saccade.files import locked
+from saccade.options import called_with
+from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
 from saccade.saving.store import header_of
 from saccade.tasks import find_task, fitting, task_for, task_of_network
-from saccade.tasks.base import RunSpec, Task, TaskData
+from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, distributed, lost_process
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
 from saccade.training.progress import Progress, duration
 from saccade.training.recipe import Recipe
-from saccade.training.recipes import Published, find_recipe
+from saccade.training.recipes import PRETRAINED_RATE, Published, find_recipe
 from saccade.training.signals import stop_on_signals
 from saccade.training.sources import LoaderSource, cores
 
-_PRETRAINED_RATE = 3e-4
 _VALIDATIONS, _ROWS = 100, 2000  # per run, at most
 
 
@@ -57,90 +58,38 @@ class Training:
         return "\n".join([*lines, f"saccade predict IMAGES --model {self.folder} --out DIR"])
 
 
-def train_network(
-    data: str | os.PathLike[str] | tuple[Dataset[Any], Dataset[Any]],
-    network: str,
-    *,
-    classes: Sequence[str] | None = None,
-    backbone: str | None = None,
-    mechanism: str | None = None,
-    at: str | None = None,
-    pretrained: bool | str | os.PathLike[str] = False,
-    recipe: str = "default",
-    steps: int | None = None,
-    epochs: float | None = None,
-    batch: int | None = None,
-    size: int | None = None,
-    augment: str | None = None,
-    split_seed: int = 0,
-    seed: int = 0,
-    device: str = "auto",
-    workers: int | None = None,
-    out: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    tensorboard: bool = False,
-    progress: bool = True,
-    command: str | None = None,
-    **changes: Any,
-) -> Training:
-    """Train a network on a folder of images; the same call goes on where an earlier one was stopped.
+@called_with(TrainOptions, "train")
+def train_network(options: TrainOptions) -> Training:
+    """Train a network on a folder of images; the same call again resumes an unfinished training.
 
     Run by ``torchrun``, every process calls this, and they train together: `batch` is that of all of them, the loss
     is divided by the number of samples of all of them.
 
-    Args:
-        data: ``train/CLASS`` and ``val/CLASS``, or one folder a class, which is then split by `split_seed`; for
-            segmentation any layout of :func:`saccade.tasks.segmentation.mask_folder.load_labelled`; or two torch
-            Datasets, of training and validation, that give (image (3, H, W), class or classes (H, W)). Their images are uint8, or floats as the
-            network is to read them; `size` and `augment` are then theirs to decide.
-        network: A name of :func:`saccade.classifier`, of :func:`saccade.segmenter` or of timm.
-        classes: Names, for Datasets that do not say their own.
-        backbone: Of networks that are a head on a backbone.
-        mechanism: Inserted into a network of timm, as the identity; or of the segmentation network ``head``.
-        at: Where it goes.
-        pretrained: True: timm's weights (of the backbone); or a path, also of an earlier run.
-        recipe: ``"default"``, or one of a paper, see `saccade.training.recipes`.
-        steps: Length; by default the epochs of the recipe.
-        epochs: Instead of `steps`.
-        batch: Images a step.
-        size: Side of the images, or of the crops of images with masks, in pixels.
-        augment: ``"imagenet"``, ``"light"``, ``"cifar"``, ``"shift"`` or ``"none"``, see
-            :func:`saccade.tasks.classification.samples.training_transform`; of images with masks ``"full"``,
-            ``"scale"`` or ``"shift"``, see :func:`saccade.tasks.segmentation.crops.training_view`.
-        split_seed: Decides a split that the folder does not give.
-        seed: Initial weights, order, augmentation and dropout.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        workers: Processes that read images; by default as many as there are cores for each process, 8 at most.
-        out: Folder for everything that is written; ``saccade-train/NAME`` by default.
-        overwrite: Delete an earlier run in `out`.
-        tensorboard: Also write files for TensorBoard.
-        progress: Show progress on stderr.
-        command: What was typed, for the record.
-        changes: Any other value of `saccade.training.recipe.Recipe`.
+    In Python `data` is also two torch Datasets, training and validation, that give (image (3, H, W), class or
+    classes (H, W)). Their images are uint8, or floats as the network is to read them; `size` and `augment` are then
+    theirs to decide. See `saccade.training.recipes` for the recipes of papers,
+    :func:`saccade.tasks.classification.samples.training_transform` and
+    :func:`saccade.tasks.segmentation.crops.training_view` for augmentation.
 
     Raises:
         InputError: Something given is wrong; nothing was changed.
         Diverged: The loss became NaN or infinite.
-        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM; everything is saved and the same call goes on.
+        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM; everything is saved and the same call resumes it.
     """
     for package in ("timm", "torchvision", "PIL"):
         require(package, extra="train")
-    given = data if isinstance(data, tuple) else None
-    named = type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve())
-    spec = RunSpec(
-        data=named, network=network, backbone=backbone, mechanism=mechanism, at=at,
-        pretrained=pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
-        split_seed=split_seed,
-    )  # fmt: skip
-    task = task_for(spec) if given is None else fitting(task_of_network(network) or find_task("classification"), spec)
-    published = find_recipe(recipe, task.name, task.recipe)
-    spec = replace(spec, size=size or published.size, augment=augment or published.augment)
-    where = distributed(device)
-    found = task.load(spec) if given is None else data_of(task, given, spec, classes)
-    decided = decide(
-        published, found, where, steps=steps, epochs=epochs, batch=batch, seed=seed,
-        rate=_PRETRAINED_RATE if pretrained and recipe == "default" else None, changes=changes,
-    )  # fmt: skip
+    given = options.data if isinstance(options.data, tuple) else None
+    asked = RunSpec.decide(options)
+    if given is None:
+        task = task_for(asked)
+    else:
+        task = fitting(task_of_network(options.network) or find_task("classification"), asked)
+    published = find_recipe(options.recipe, task.name, task.recipe)
+    spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
+    where = distributed(options.device)
+    found = task.load(spec) if given is None else data_of(task, given, spec, options.classes)
+    decided = decide(published, found, where, options)
+    out, overwrite, workers = options.out, options.overwrite, options.workers
     folder = Path(out) if out is not None else Path("saccade-train") / Path(spec.data).name
     run = TrainingRun(folder, spec, decided, found)
     finished = run.result() is not None and not overwrite
@@ -149,13 +98,13 @@ def train_network(
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-            run.claim(overwrite=overwrite, command=command)
+            run.claim(overwrite=overwrite, command=options.command)
         where.wait()
         if net is not None and fit is not None:
-            lines = published.lines() if recipe != "default" else []
+            lines = published.lines() if options.recipe != "default" else []
             _carry_out(
                 run, net, fit, where, workers=reading_processes(where) if workers is None else workers,
-                tensorboard=tensorboard, shown=progress and where.index == 0, said=lines,
+                tensorboard=options.tensorboard, shown=options.progress and where.index == 0, said=lines,
             )  # fmt: skip
     return Training(folder, run.result() or {}, where.index == 0)
 
@@ -183,39 +132,23 @@ def data_of(
     return task.of_datasets(pair, spec, tuple(map(str, names)), (int(image.shape[1]), int(image.shape[2])))
 
 
-def decide(
-    published: Published,
-    data: TaskData,
-    where: Distributed,
-    *,
-    steps: int | None,
-    epochs: float | None,
-    batch: int | None,
-    seed: int,
-    rate: float | None,
-    changes: dict[str, Any],
-) -> Recipe:
-    """The recipe with everything decided: what was asked for, else what was published, else what suits the data."""
-    known = [name for name in Recipe.__dataclass_fields__ if name not in ("steps", "batch", "seed", "device")]
-    for name in changes:
-        if name not in known:
-            raise InputError(f"train: unknown option {name!r}", near(name, known))
+def decide(published: Published, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
+    """Return the recipe decided: what was asked for, else what was published, else what suits the data."""
+    steps, epochs, batch = options.steps, options.epochs, options.batch
     if steps is not None and epochs is not None:
         raise InputError("give steps or epochs, not both")
-    given = {name: value for name, value in changes.items() if value is not None}
-    values = {**published.values, **({} if rate is None else {"learning_rate": rate}), **given}
+    suited = {"learning_rate": PRETRAINED_RATE} if options.pretrained and options.recipe == "default" else {}
+    values = {**published.values, **suited, **options.changes()}
     unit = where.processes * int(values.get("accumulate", 1))
     count = len(data.train)
     if batch is None:
         batch = max(unit, min(published.batch, count) // unit * unit)
-    each = math.ceil(count / batch)  # steps an epoch
+    each = math.ceil(count / batch)  # steps per epoch
     if steps is None:
         steps = max(1, math.ceil((published.epochs if epochs is None else epochs) * count / batch))
     values.setdefault("evaluate_every", max(each, steps // _VALIDATIONS))
     values.setdefault("log_every", max(1, steps // _ROWS))
-    values.setdefault("checkpoint_seconds", 300.0)
-    values.setdefault("keep", 3)
-    return Recipe(steps=steps, batch=batch, seed=seed, device=where.device.type, **values)
+    return Recipe(steps=steps, batch=batch, device=where.device.type, **values)
 
 
 def _carry_out(

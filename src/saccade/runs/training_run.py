@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.runs.folder import OTHER_FOLDER, Owned
 from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
-from saccade.tasks.base import RunSpec, TaskData
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import TaskData
 from saccade.training.distributed import Distributed
 from saccade.training.loop import State
 from saccade.training.recipe import Recipe
 from saccade.version import __version__
 
 _FORMAT = 1
-_FREE = ("device", "checkpoint_seconds", "keep")  # may differ when a run is resumed
 
 
 class TrainingRun:
@@ -41,8 +40,7 @@ class TrainingRun:
 
     def asked(self) -> dict[str, Any]:
         """What must be the same for a run to be resumed."""
-        recipe = {name: value for name, value in self.recipe.to_json().items() if name not in _FREE}
-        return {**asdict(self.spec), **recipe}
+        return {**self.spec.recorded(), **self.recipe.recorded()}
 
     def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.

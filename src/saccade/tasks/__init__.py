@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from saccade.errors import InputError, near
 
 if TYPE_CHECKING:
-    from saccade.tasks.base import RunSpec, Task
+    from saccade.runs.options import RunSpec
+    from saccade.tasks.base import Task
 
 # Asked in this order whether a folder is theirs; classification takes any folder of folders, so it is the last.
 _BUILT_IN = {

@@ -24,42 +24,13 @@ from saccade.data import Progress, Split
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.errors import InputError
+from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
 from saccade.tasks.trees import mapped
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """Which data and which network, as asked."""
-
-    data: str
-    """Folder of the images."""
-    network: str
-    """Name of the network."""
-    backbone: str | None = None
-    """Backbone of a network that is a head on one."""
-    mechanism: str | None = None
-    """Mechanism inserted into the network."""
-    at: str | None = None
-    """Places of the mechanism."""
-    pretrained: bool | str = False
-    """True for timm's weights, or a file of weights."""
-    size: int = 224
-    """Side of the images in pixels."""
-    augment: str = "light"
-    """Augmentation of the training images."""
-    split_seed: int = 0
-    """Seed of a split that the folder does not give."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 8:
-            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
-        if self.split_seed < 0:
-            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
 
 
 @dataclass(frozen=True)

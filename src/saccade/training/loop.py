@@ -26,7 +26,7 @@ from saccade.training.checkpoint import CheckpointManager, TrainState, save_weig
 from saccade.training.distributed import Distributed, SingleProcess
 from saccade.training.inputs import to_input
 from saccade.training.log import Log, Row
-from saccade.training.optimisers import optimiser_for
+from saccade.training.optimizers import optimizer_for
 from saccade.training.recipe import Recipe
 from saccade.training.schedules import rate
 from saccade.training.sources import Batch, Share, Source, seed_of
@@ -122,7 +122,7 @@ def train(
     Raises:
         Interrupted: `should_stop` said so.
         Diverged: The loss became NaN or infinite.
-        InputError: A batch that cannot be shared, an unknown optimiser, a checkpoint of another network, a full disk.
+        InputError: A batch that cannot be shared, an unknown optimizer, a checkpoint of another network, a full disk.
     """
     where = where or SingleProcess(recipe.device)
     share = Share(where.index, where.processes, recipe.accumulate)
@@ -134,11 +134,11 @@ def train(
         model.to(memory_format=torch.channels_last)
     net = where.wrap(model)
     net = torch.compile(net) if recipe.compile else net  # type: ignore[assignment]
-    optimiser = optimiser_for(model, recipe)
-    peaks = [group["lr"] for group in optimiser.param_groups]
+    optimizer = optimizer_for(model, recipe)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(where.device.type, enabled=recipe.amp == "fp16")
     averaging = _average(model, recipe)
-    trained = TrainState(model, optimiser, scaler, averaging and averaging.module, header)
+    trained = TrainState(model, optimizer, scaler, averaging and averaging.module, header)
     kept = CheckpointManager(folder, recipe.keep)
     state = State(**(kept.restore(trained, tidy=writes) or {}))
     if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
@@ -157,14 +157,14 @@ def train(
             waited = time.perf_counter() - started
             _seed(recipe, state.step, where)
             factor = rate(state.step, recipe)
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             total, count, stop = _gradients(net, task, batches, recipe, where, scaler, should_stop())
             if recipe.clip is not None:
-                scaler.unscale_(optimiser)
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            scaler.step(optimiser)
+            scaler.step(optimizer)
             scaler.update()
             if averaging is not None:
                 averaging.update(model, step=state.step + 1)

@@ -21,7 +21,8 @@ from saccade.data.layouts import Item, held_out_folder, listed
 from saccade.data.sheet import spread
 from saccade.errors import InputError
 from saccade.networks.make import classification_network, is_classifier
-from saccade.tasks.base import Files, Held, RunSpec, Side, Task, TaskData
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import Files, Held, Side, Task, TaskData
 from saccade.tasks.classification.cifar import find_cifar, is_cifar
 from saccade.tasks.classification.layout import find_classes, is_class_folders, labelled_images
 from saccade.tasks.classification.samples import (

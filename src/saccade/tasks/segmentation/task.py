@@ -22,7 +22,8 @@ from saccade.data.layouts import Item, listed
 from saccade.errors import InputError
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
-from saccade.tasks.base import Files, Held, RunSpec, Side, Task, TaskData
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import Files, Held, Side, Task, TaskData
 from saccade.tasks.evidence import Evidence, Floats, Group
 from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import score, weighted

@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, with a rate of its own for each group of parameters."""
+"""The optimizer of a recipe, with a rate of its own for each group of parameters."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from saccade.insertion import parameter_groups
 from saccade.training.recipe import Recipe
 
 
-def optimiser_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """An optimiser on the parameters of `model` that are trained.
+def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """An optimizer on the parameters of `model` that are trained.
 
     Raises:
-        InputError: An optimiser that timm does not know, or a pattern of `lr_factors` that fits no parameter.
+        InputError: An optimizer that timm does not know, or a pattern of `lr_factors` that fits no parameter.
     """
     groups = parameter_groups(
         model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, gate_lr_factor=recipe.gate_lr_factor
@@ -27,14 +27,14 @@ def optimiser_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         if recipe.decay_norms and group["name"] == "biases and norms":
             group["weight_decay"] = recipe.weight_decay
     groups = list(_divided(groups, model, recipe.lr_factors))
-    if recipe.optimiser == "adamw":  # what timm would make, without the seconds that loading timm takes
+    if recipe.optimizer == "adamw":  # what timm would make, without the seconds that loading timm takes
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     factory: Any = require("timm.optim", extra="train")
     known = factory.list_optimizers()
-    if recipe.optimiser not in known:
-        raise InputError(f"unknown optimiser {recipe.optimiser!r}", near(recipe.optimiser, known))
+    if recipe.optimizer not in known:
+        raise InputError(f"unknown optimizer {recipe.optimizer!r}", near(recipe.optimizer, known))
     made: torch.optim.Optimizer = factory.create_optimizer_v2(
-        groups, opt=recipe.optimiser, lr=recipe.learning_rate, momentum=recipe.momentum
+        groups, opt=recipe.optimizer, lr=recipe.learning_rate, momentum=recipe.momentum
     )
     return made
 
