@@ -5,13 +5,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := $(wildcard README.md README.zh.md docs)
 
-.PHONY: compare test check bench docs gallery
+.PHONY: compare test test-full test-all check bench docs gallery
 
 compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
 
+# Tests that start processes of their own keep the cores busy themselves: they follow the others, which share the cores.
+define suite
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m '$(1) and not processes' || failed=1; \
+	$(BIN)/python -m pytest -m '$(1) and processes' || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
+endef
+
+# The everyday suite, or the tests that ARGS names.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(strip $(ARGS)),$(BIN)/python -m pytest $(ARGS),$(call suite,not full))
+
+# What the everyday suite leaves out.
+test-full: $(VENV)/.dev
+	$(if $(strip $(ARGS)),$(BIN)/python -m pytest -m full $(ARGS),$(call suite,full))
+
+test-all: test test-full
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
