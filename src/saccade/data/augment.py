@@ -1,4 +1,4 @@
-"""Augment a training batch; what happens to an image depends on its key alone, so that paired runs see the same."""
+"""Augment a training batch; what happens to an image depends on its key alone, so that paired runs see equal views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saccade.errors import InputError, require
 def augment(
     images: Tensor, targets: Tensor, task: Task, *, size: int, keys: Sequence[tuple[int, ...]]
 ) -> tuple[Tensor, Tensor]:
-    """Random crops and flips, a pure function of the keys.
+    """Apply random crops and flips, as a pure function of the keys.
 
     Classification: a crop of 0.5 to 1 of the area and an aspect of 3/4 to 4/3, resized to `size`, mirrored half the
     time.
@@ -29,14 +29,14 @@ def augment(
         targets: Classification (B,), returned as they are. Segmentation (B, H, W) class indices, 255 = ignore.
         task: ``"classification"`` or ``"segmentation"``.
         size: Side of the images returned.
-        keys: A tuple of whole numbers from 0 for every image, such as (seed, epoch, index). torch's and numpy's global
-            generators are neither read nor changed.
+        keys: One tuple of non-negative integers per image, such as (seed, epoch, index). The global generators of
+            torch and numpy are neither read nor changed.
 
     Returns:
         Images (B, 3, size, size) uint8, and targets.
 
     Raises:
-        InputError: Keys or targets of another number than images, or images that are not uint8 or not square.
+        InputError: The numbers of keys, targets and images differ, or images are not uint8 or not square.
         MissingExtraError: torchvision is missing.
     """
     _check(images, targets, task, keys)

@@ -1,4 +1,4 @@
-"""Every file of a folder read once, before a week of training does: what is broken, and what is there twice."""
+"""Read every file of a folder once before training: report files that are broken and images that occur twice."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from saccade.data.mask_folder import MaskFiles, find_files
 from saccade.errors import require
 
 _RARE = 10  # images of a class below which it is mentioned
-_SIDE, _COLUMNS, _ROWS = 96, 8, 20  # of the contact sheet: pixels, images a class, classes
+_SIDE, _COLUMNS, _ROWS = 96, 8, 20  # of the contact sheet: pixels, images per class, classes
 
 
 @dataclass
 class Findings:
-    """What was found in a folder.
+    """The findings of a check of one folder.
 
     Args:
-        note: How its layout was recognised.
-        task: What it is for.
-        counts: For each class the images (of masks: the pixels) of both sides.
-        images: How many were read.
-        bad: Files that cannot be used, with the reason.
+        note: The layout, as recognised.
+        task: ``"classification"`` or ``"segmentation"``.
+        counts: Class name to the number of images (masks: pixels) on each side.
+        images: Number of images read.
+        bad: File to the reason why it cannot be used.
         repeated: Groups of files with the same content.
-        leaked: Those of the groups that lie on both sides.
-        remarks: Other things worth knowing.
+        leaked: Groups with files on both sides.
+        remarks: Other points worth knowing.
     """
 
     note: str
@@ -48,31 +48,31 @@ class Findings:
 
     @property
     def good(self) -> bool:
-        """Whether training would not stumble, and its scores would not be too good."""
+        """True if training would not fail on a file, and no image of the validation side is also trained on."""
         return not (self.bad or self.leaked)
 
     def __str__(self) -> str:
         what = "images" if self.task == "classification" else "pixels"
         width = max(map(len, self.counts), default=0)
-        lines = [self.note, "", f"{'class':<{width}}  {'training':>12}  {'held out':>12}   ({what})"]
+        lines = [self.note, "", f"{'class':<{width}}  {'training':>12}  {'validation':>12}   ({what})"]
         lines += [f"{name:<{width}}  {n['train']:>12,}  {n['val']:>12,}" for name, n in self.counts.items()]
         lines += ["", f"{len(self.bad)} of {self.images} files cannot be used" + (":" if self.bad else "")]
         lines += [f"  {name}: {reason}" for name, reason in self.bad.items()]
         if self.leaked:
-            lines.append(f"{len(self.leaked)} images are both in training and held out:")
+            lines.append(f"{len(self.leaked)} images are both in training and validation:")
             lines += [f"  {' = '.join(group)}" for group in self.leaked]
         within = len(self.repeated) - len(self.leaked)
-        lines += [f"{within} images are there more than once on one side"] if within else []
+        lines += [f"{within} images occur more than once within one side"] if within else []
         return "\n".join(lines + self.remarks)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, ready for JSON."""
         return vars(self) | {"good": self.good}
 
 
 @dataclass(frozen=True)
 class _Read:
-    """One item as it was found; of a mask the pixels of each class."""
+    """One item as read; `pixels` counts the pixels of each class of a mask."""
 
     problem: str = ""
     file: Path | None = None
@@ -84,15 +84,15 @@ class _Read:
 def check_data(
     path: str | Path, *, split_seed: int = 0, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Findings:
-    """Read every image and mask of a folder, and count what is there.
+    """Read every image and mask of a folder, and count images or pixels per class.
 
     Args:
         path: The data, in any layout that is recognised.
-        split_seed: Decides a split that the layout does not give.
+        split_seed: Seed of the split, for a layout without a validation side.
         on_progress: Called with (done, total).
 
     Raises:
-        InputError: The layout is not recognised, or not complete.
+        InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
     layout, masks = find_files(path, split_seed)
@@ -127,7 +127,7 @@ def check_data(
 
 
 def _reading(items: Sequence[tuple[str, Item]], masks: MaskFiles | None) -> Iterator[tuple[tuple[str, Item], _Read]]:
-    """Decoders beside each other; Pillow lets go of the interpreter while it decodes."""
+    """Decode items in parallel threads; Pillow releases the interpreter lock while it decodes."""
     require("PIL.Image", extra="train")
 
     def one(given: tuple[str, Item]) -> _Read:
@@ -169,9 +169,9 @@ def _remarks(found: Findings, shapes: Counter[tuple[int, int]]) -> Iterator[str]
     empty = [name for name, n in classes.items() if not n["train"]]
     unseen = [name for name, n in classes.items() if n["train"] and not n["val"]]
     if empty:
-        yield f"nothing to learn from for: {listed(empty)}"
+        yield f"no training images for: {listed(empty)}"
     if unseen:
-        yield f"never held out, so never scored: {listed(unseen)}"
+        yield f"no validation images, so never scored: {listed(unseen)}"
     if found.task == "classification":
         rare = [name for name, n in classes.items() if 0 < n["train"] < _RARE]
         if rare:
@@ -181,4 +181,4 @@ def _remarks(found: Findings, shapes: Counter[tuple[int, int]]) -> Iterator[str]
             min((n["train"] for n in classes.values() if n["train"]), default=0),
         )
         if least and most / least >= _RARE:
-            yield f"the largest class has {most / least:.0f} times the images of the smallest: look at scores by class"
+            yield f"the largest class has {most / least:.0f} times the images of the smallest: see scores per class"

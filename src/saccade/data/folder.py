@@ -24,7 +24,7 @@ _SHOWN = 10
 def load_folder(
     path: str | Path, cache: Path, *, size: int, split_seed: int = 0, on_progress: Progress | None = None
 ) -> Dataset:
-    """A folder of images as a dataset; what it is for is recognised from its layout and said in `Dataset.note`.
+    """Load a folder of images as a dataset; the task is recognised from the layout and reported in `Dataset.note`.
 
     Classification: ``train/CLASS/*`` and ``val/CLASS/*`` (or ``valid``, ``validation``, ``test``), or ``CLASS/*``,
     split 80/20 within every class. Segmentation: ``images/`` and ``masks/``, split 80/20, or both below ``train/`` and
@@ -36,14 +36,14 @@ def load_folder(
     augmentation crops, validation images of side `size`, cut from the same. Segmentation images and masks get a longer
     side of `size` and are padded to a square, where the mask is ignored.
 
-    Pictures are turned as their EXIF data says; 16-bit grey is taken to use its whole range; transparent pixels are
+    Pictures are turned as their EXIF data says; 16-bit grey is assumed to use its whole range; transparent pixels are
     laid over white.
 
     Args:
         path: The data.
-        cache: Where the arrays are kept; they are used again as long as no file, size or time of change differs.
-        size: Side of the squares networks see.
-        split_seed: Decides a split that the layout does not give.
+        cache: Folder for the arrays; they are reused as long as no file, size or modification time differs.
+        size: Side of the squares that networks see, in pixels.
+        split_seed: Seed of the split, for a layout without a validation side.
         on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
 
     Raises:
@@ -69,7 +69,7 @@ def load_folder(
 
 
 class _Reading:
-    """One pass over the files: decodes, resizes, appends, and collects every file that cannot be used."""
+    """One pass over the files: decode, resize, append, and collect every file that cannot be used."""
 
     def __init__(
         self, path: Path, layout: Layout, size: int, known: ClassList | None, on_progress: Progress | None
@@ -77,7 +77,7 @@ class _Reading:
         self.path, self.layout, self.size, self.on_progress = path, layout, size, on_progress
         self.reader = MaskReader(known) if layout.task == "segmentation" else None
         self.bad: list[str] = []
-        self.pixels = np.zeros(256, dtype=np.int64)  # of every class, over all masks
+        self.pixels = np.zeros(256, dtype=np.int64)  # per class, over all masks
 
     def side_length(self, side: str) -> int:
         return round(self.size * 8 / 7) if self.layout.task == "classification" and side == "train" else self.size
@@ -108,7 +108,7 @@ class _Reading:
         return {"classes": int(np.flatnonzero(self.pixels[:IGNORE]).max()) + 1}
 
     def row(self, item: Item, side: str) -> tuple[Any, Any] | None:
-        """Image and target of the working size; None, and a line in `bad`, where a file cannot be used."""
+        """Return image and target at the working size; None, and a line in `bad`, if a file cannot be used."""
         file = item.image
         try:
             if isinstance(item.target, int):
@@ -148,11 +148,11 @@ class _Reading:
         if self.pixels[IGNORE]:
             hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
         found = f"class {there[0]}" if len(there) else "no class at all"
-        raise InputError(f"{self.path}: one class only: the masks hold {found}; segmentation needs at least two", hint)
+        raise InputError(f"{self.path}: only one class: the masks hold {found}; segmentation needs at least two", hint)
 
 
 def _entry_name(path: Path, layout: Layout, size: int, known: ClassList | None) -> str:
-    """A name that changes with the list, sizes and times of the files, and with every setting."""
+    """Return a name that changes with the list, sizes and times of the files, and with every setting."""
     files = [
         [
             side,

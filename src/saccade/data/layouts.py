@@ -36,14 +36,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Layout:
-    """What was recognised.
+    """The recognised layout of a folder.
 
     Args:
-        task: What the folder is for.
-        classes: Class names; empty for segmentation, whose masks tell.
-        train: For training, in order of the files' names.
-        val: For validation, likewise.
-        said: How it was recognised, for people.
+        task: ``"classification"`` or ``"segmentation"``.
+        classes: Class names; empty for segmentation, where the masks define the classes.
+        train: Items for training, in order of the files' names.
+        val: Items for validation, in order of the files' names.
+        said: How the layout was recognised, as a sentence.
     """
 
     task: Task
@@ -54,15 +54,15 @@ class Layout:
 
 
 def find_layout(path: Path, split_seed: int) -> Layout:
-    """Recognise the layout of `path`; where it has no validation side, split it by `split_seed`.
+    """Recognise the layout of `path`; if it has no validation side, split it by `split_seed`.
 
     Raises:
-        InputError: The folder is missing, empty or not recognised, a side or a mask is missing, there is one class
-            only, a class is in validation only, or there are too few images to split.
+        InputError: The folder is missing, empty or not recognised, a side or a mask is missing, there is only one
+            class, a class is in validation only, or there are too few images to split.
     """
     if not path.is_dir():
         raise InputError(
-            f"{path} is {'a file, not a folder' if path.exists() else 'not there'}", "give a folder of images"
+            f"{path} {'is a file, not a folder' if path.exists() else 'does not exist'}", "give a folder of images"
         )
     if not _has_images(path):
         raise InputError(f"{path} contains no images", f"images are files ending in {' '.join(SUFFIXES)}")
@@ -78,19 +78,19 @@ def find_layout(path: Path, split_seed: int) -> Layout:
 
 
 def held_out_folder(path: Path) -> Path | None:
-    """The side of `path` that is for validation, if its layout has one."""
+    """Return the validation side of `path`; None if its layout has none."""
     inside = _folders(path) if path.is_dir() else {}
     return next((inside[name] for name in _VALIDATION if name in inside and "train" in inside), None)
 
 
 def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
-    """Every image of a folder with a folder for each class, labelled by the place of its class in `classes`.
+    """Return every image of a folder with one folder per class, labelled by the index of its class in `classes`.
 
     Raises:
-        InputError: No such folder, no images in folders, or a class that is not in `classes`.
+        InputError: The folder is missing, no class folder has images, or a class is not in `classes`.
     """
     if not path.is_dir():
-        raise InputError(f"{path} is no folder", "give a folder with one folder for each class")
+        raise InputError(f"{path} is not a folder", "give a folder with one folder per class")
     found = _class_names(_folders(path).values())
     unknown = [name for name in found if name not in classes]
     if unknown or not found:
@@ -100,12 +100,12 @@ def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Every image below `folder`, in order of name; hidden files and folders left out."""
+    """Return every image below `folder`, in order of name; hidden files and folders are left out."""
     return sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every image below `folder`, through symbolic links too; a folder that several links lead to is read once."""
+    """Yield every image below `folder`, through symbolic links too; a folder that several links reach is read once."""
     seen = set(folder.resolve().parents)  # a link upwards is a circle, or leads to other classes
     for place, inner, files in os.walk(folder, followlinks=True):
         here, real = Path(place), Path(place).resolve()
@@ -126,7 +126,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first ten names, and how many more there are."""
+    """Return the first ten names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
@@ -141,7 +141,7 @@ def _folders(path: Path) -> dict[str, Path]:
 def _two_sides(path: Path, train: Path, val: Path) -> Layout:
     for side in (train, val):
         if not _has_images(side):
-            raise InputError(f"{side} contains no images", "both sides need some")
+            raise InputError(f"{side} contains no images", "both sides need images")
     paired = [{"images", "masks"} & set(_folders(side)) for side in (train, val)]
     if any(paired):
         pairs = [_pairs(side) for side in (train, val)]
@@ -151,7 +151,7 @@ def _two_sides(path: Path, train: Path, val: Path) -> Layout:
     unknown = [name for name in _class_names(_folders(val).values()) if name not in classes]
     if unknown:
         raise InputError(
-            f"{val} has classes that {train} has not: {listed(unknown)}",
+            f"{val} has classes missing from {train}: {listed(unknown)}",
             "nothing can be learned about them: move or remove them",
         )
     _several(path, classes)
@@ -185,7 +185,7 @@ def _split_pairs(path: Path, split_seed: int) -> Layout:
 
 
 def _split(groups: Sequence[Sequence[Item]], seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """80/20 within every group of at least 2, which leaves each at least one item on both sides."""
+    """Split every group of at least 2 items 80/20, with at least one item of each on both sides."""
     train: list[Item] = []
     val: list[Item] = []
     for index, group in enumerate(groups):
@@ -207,13 +207,13 @@ def _labelled(folders: Sequence[Path]) -> tuple[Item, ...]:
 def _several(path: Path, classes: Sequence[str]) -> None:
     if len(classes) < 2:
         raise InputError(
-            f"{path}: one class only ({listed(classes) or 'no folder of a class'}); classification needs two or more",
+            f"{path}: only one class ({listed(classes) or 'no folder of a class'}); classification needs two or more",
             f"put each class in a folder of its own; known layouts:\n{KNOWN}",
         )
 
 
 def _pairs(folder: Path) -> tuple[Item, ...]:
-    """Images with the masks of the same name, whatever the suffixes."""
+    """Return images with the masks of the same name, whatever the suffixes."""
     inside = _folders(folder)
     for need in ("images", "masks"):
         if need not in inside or not _has_images(inside[need]):

@@ -1,4 +1,4 @@
-"""A contact sheet: some images of each class side by side, for the eye to find what no program does."""
+"""A contact sheet: some images of each class next to each other, to spot by eye what no program finds."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
 
     Args:
         path: The data, in any layout that is recognised.
-        out: The file.
-        split_seed: As for the check.
+        out: PNG file to write.
+        split_seed: Seed of the split, as in the check.
     """
     layout, masks = find_files(path, split_seed)
     if layout.task == "classification":
@@ -41,7 +41,7 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
 
 
 def _spread(items: Sequence[Item], count: int = _COLUMNS) -> list[Item]:
-    """So many of them, evenly apart."""
+    """Return `count` of the items, evenly spaced."""
     places = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
     return [items[place] for place in places] if items else []
 
@@ -63,7 +63,7 @@ def _drawn(rows: Sequence[tuple[str, list[Item]]], masks: MaskFiles | None, left
 
 
 def _thumbnail(pil: Any, item: Item, masks: MaskFiles | None) -> Any:
-    """An image in a square; one that cannot be read is a grey square."""
+    """Draw an image in a square; one that cannot be read becomes a grey square."""
     square = pil.new("RGB", (_SIDE, _SIDE), "lightgrey")
     try:
         image = read_image(item.image, near=_SIDE)
@@ -77,7 +77,7 @@ def _thumbnail(pil: Any, item: Item, masks: MaskFiles | None) -> Any:
 
 
 def _overlaid(pil: Any, image: Any, classes: Any) -> Any:
-    """Half the image, half the colour of each pixel's class; black where it is ignored."""
+    """Blend image and colours of the classes half and half; ignored pixels are black."""
     number = np.arange(256)[:, None]
     colours = (127 + 127 * np.cos(2 * np.pi * (number * 0.381966 + np.array([[0, 1 / 3, 2 / 3]])))).astype(np.uint8)
     colours[255] = 0
