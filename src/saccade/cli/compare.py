@@ -104,7 +104,7 @@ def compare(
         command=settings.command.replace(" --overwrite", ""),
     )
     page = f"\n\n{result.report}" if result.report else ""
-    return Answer(result.results, result.table() + page)
+    return Answer(result.to_json(), result.table() + page)
 
 
 def complete_pretrained(tokens: Sequence[str]) -> list[str]:

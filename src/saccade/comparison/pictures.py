@@ -18,6 +18,7 @@ from saccade.inspection.recording import record
 from saccade.inspection.records import Record
 from saccade.segmentation.objects import find_objects, middle_pixel
 from saccade.training.loop import WEIGHTS, to_input
+from saccade.training.metrics import mean_ratio
 from saccade.training.tasks import task_for
 
 FOLDER = "pictures"
@@ -119,10 +120,7 @@ def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
 def _image_scores(experiment: Experiment, number: int) -> NDArray[np.float64]:
     """Each held-out image's own score, of the first seed: the one whose pictures are shown."""
     counts = np.load(experiment.run_folder(experiment.arms[number], 0) / "counts.npy")
-    above, below = counts[..., 0], counts[..., 1]
-    ratios: NDArray[np.float64] = np.where(below > 0, above / np.maximum(below, 1), 0.0)
-    mean: NDArray[np.float64] = ratios.sum(1) / np.maximum((below > 0).sum(1), 1)
-    return mean
+    return mean_ratio(counts.astype(np.float64))
 
 
 def _trained(experiment: Experiment, data: Dataset, number: int) -> nn.Module:

@@ -140,10 +140,13 @@ def _read_by(experiment: Any, root: Path) -> tuple[tuple[str, ...], str, int]:
         from saccade.data.scenes import SIZE
 
         return CLASSES, "segmentation", SIZE
-    if not (root / "results.json").is_file():
+    from saccade.comparison.results import read_results
+    from saccade.comparison.settings import RESULTS
+
+    if not (root / RESULTS).is_file():
         raise InputError(f"{root}: the comparison is not finished", "finish it: run saccade compare again")
-    results = read_json(root / "results.json")
-    return tuple(results["data"]["classes"]), results["task"], results["macs_input"][-1]
+    results = read_results(root)
+    return results.data.classes, results.task, results.macs_input[-1]
 
 
 def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:

@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from saccade.comparison.results import ArmResult, Results
 from saccade.files import read_json
+from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import IGNORED, Array
 from saccade.report.texts import TEXTS, attribute, both, pair
 from saccade.report.verdict import is_control
 
-SOURCES = 3
-"""How many of the strongest sources are marked."""
 GROUND_SHARE = 0.4
 """A class that fills more of the shown images than this is the ground, and stays without colour."""
 LABELS, LEAST_AREA = 12, 0.015
 """Regions that carry their name: at most so many, none smaller than this share of the picture."""
-PEAK = 3.0
-"""Weights are drawn bright from so many times an even share: an even map stays dim."""
 ROLES = {"failure": 1, "typical": 2}
 
 
@@ -107,7 +105,7 @@ class Gallery:
     live: str = ""
 
 
-def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
+def load_gallery(directory: Path, results: Results) -> Gallery | None:
     """Read ``directory/pictures``; None when it is missing or holds no image."""
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
@@ -117,13 +115,13 @@ def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
     shown = _arrays(folder / "images.npz")
     if not index:
         return None
-    segmentation, classes = results["task"] == "segmentation", results["data"]["classes"]
+    segmentation, classes = results.task == "segmentation", results.data.classes
     ground = _ground(shown["targets"]) if segmentation else None
-    stored = {k: _arrays(folder / f"{arm['folder']}.npz") for k, arm in enumerate(results["arms"])}
+    stored = {k: _arrays(folder / f"{arm.folder}.npz") for k, arm in enumerate(results.arms)}
     cases = []
     for number, entry in enumerate(index):
         reader = _Reader(number, entry, shown["images"][number], shown["targets"][number], classes, ground)
-        answers = [reader.answer(k, arm, stored[k]) for k, arm in enumerate(results["arms"]) if stored[k]]
+        answers = [reader.answer(k, arm, stored[k]) for k, arm in enumerate(results.arms) if stored[k]]
         cases.append(reader.case(answers, segmentation))
     cases.sort(key=lambda case: ROLES.get(case.role, 0))
     layers = [layer for case in cases for answer in case.answers for layer in answer.attention]
@@ -190,9 +188,9 @@ class _Reader:
             gain="" if self.entry.get("gain") is None else numbers.signed(float(self.entry["gain"])),
         )
 
-    def answer(self, index: int, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> Answer:
-        plain = not arm["mechanism"] or is_control(arm)
-        answer = Answer(index, arm["name"], plain=plain, attention=self._attention(arm, stored))
+    def answer(self, index: int, arm: ArmResult, stored: Mapping[str, Array]) -> Answer:
+        plain = not arm.mechanism or is_control(arm)
+        answer = Answer(index, arm.name, plain=plain, attention=self._attention(arm, stored))
         if "predictions" not in stored:
             return answer
         prediction = stored["predictions"][self.number]
@@ -204,7 +202,7 @@ class _Reader:
         else:
             wrong = (prediction != self.target) & (self.target != IGNORED)
             share = numbers.percent(float(wrong.sum()) / max(1, int((self.target != IGNORED).sum())))
-            alt = attribute("alt", "alt_prediction", name=self.name, arm=arm["name"], share=share)
+            alt = attribute("alt", "alt_prediction", name=self.name, arm=arm.name, share=share)
             answer.regions = self._regions(prediction, wrong, alt, both("wrong_pixels", share=share))
         return answer
 
@@ -227,9 +225,9 @@ class _Reader:
             boxes.append(Box(100 * down, min(max(100 * across, 8), 92), name, bool(coarse_wrong[mask].mean() > 0.5)))
         return Layer(uri, alt, caption, boxes=boxes)
 
-    def _attention(self, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> list[Layer]:
+    def _attention(self, arm: ArmResult, stored: Mapping[str, Array]) -> list[Layer]:
         """At most one picture of each kind: of the deepest place, but channel gates of all places."""
-        order = {place: k for k, place in enumerate(arm.get("place", ()))}
+        order = {place: k for k, place in enumerate(arm.place)}
         by_kind: dict[str, list[tuple[str, Array]]] = {}
         for key in stored:
             place, bar, kind = key.partition("|")
@@ -240,14 +238,14 @@ class _Reader:
         layers = []
         if "weights" in by_kind:
             place, weights = by_kind["weights"][-1]
-            layers.append(replace(self._weights(arm["name"], place, weights), live=self._live(place, weights, stored)))
+            layers.append(replace(self._weights(arm.name, place, weights), live=self._live(place, weights, stored)))
         if "gate|spatial" in by_kind:
-            layers.append(self._spatial(arm["name"], *by_kind["gate|spatial"][-1]))
+            layers.append(self._spatial(arm.name, *by_kind["gate|spatial"][-1]))
         for kind in ("channel_weights", "strip_weights"):
             if kind in by_kind:
-                layers.append(self._channels(kind, arm["name"], *by_kind[kind][-1]))
+                layers.append(self._channels(kind, arm.name, *by_kind[kind][-1]))
         if "gate|channel" in by_kind:
-            layers.append(self._strips(arm["name"], by_kind["gate|channel"]))
+            layers.append(self._strips(arm.name, by_kind["gate|channel"]))
         return layers
 
     def _alt(self, arm: str, kind: str, place: str) -> str:
