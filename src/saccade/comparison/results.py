@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from saccade import schema
 from saccade.comparison.settings import RESULTS
@@ -15,6 +15,10 @@ from saccade.files import read_json, write_json
 
 SCHEMA = 2
 """Number of the form of ``results.json``: 2 has groups and details where 1 had buckets, by_size and by_thinness."""
+
+
+Role = Literal["success", "typical", "failure"]
+"""Why an image is shown: the best arm gained most there, lost most there, or neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,40 @@ class ArmResult:
     peak_mib: float
     train_seconds: float
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownImage:
+    """A validation image whose pictures the report shows.
+
+    Args:
+        index: Index in the validation images.
+        name: Name of its file.
+        role: Why it was chosen.
+        query: Pixel (y, x) that attention is shown for; None for the middle.
+        gain: Its own score with the best arm minus that with the control.
+    """
+
+    index: int
+    name: str
+    role: Role = "typical"
+    query: tuple[int, int] | None = None
+    gain: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The content of ``pictures/index.json``.
+
+    Args:
+        images: The images, in the order of the arrays next to it.
+        size: Height and width of the images in pixels.
+        best: Name of the arm whose gains they were chosen by.
+    """
+
+    images: tuple[ShownImage, ...]
+    size: tuple[int, int]
+    best: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

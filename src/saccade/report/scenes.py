@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from saccade.comparison.results import ArmResult, Results
+from saccade import schema
+from saccade.comparison.results import ArmResult, Results, Shown, ShownImage
 from saccade.files import read_json
 from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
@@ -110,16 +110,15 @@ def load_gallery(directory: Path, results: Results) -> Gallery | None:
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
-    listed = read_json(folder / "index.json")
-    index = listed["images"]
+    listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"))
     shown = _arrays(folder / "images.npz")
-    if not index:
+    if not listed.images:
         return None
     segmentation, classes = results.task == "segmentation", results.data.classes
     ground = _ground(shown["targets"]) if segmentation else None
     stored = {k: _arrays(folder / f"{arm.folder}.npz") for k, arm in enumerate(results.arms)}
     cases = []
-    for number, entry in enumerate(index):
+    for number, entry in enumerate(listed.images):
         reader = _Reader(number, entry, shown["images"][number], shown["targets"][number], classes, ground)
         answers = [reader.answer(k, arm, stored[k]) for k, arm in enumerate(results.arms) if stored[k]]
         cases.append(reader.case(answers, segmentation))
@@ -130,7 +129,7 @@ def load_gallery(directory: Path, results: Results) -> Gallery | None:
         cases,
         aspect=round(width / height, 4),
         ground=None if ground is None else str(classes[ground]),
-        best=listed.get("best"),
+        best=listed.best,
         has_attention=bool(layers),
         has_queries=any(layer.kind == "weights" for layer in layers),
         live=_live_words() if any(layer.live for layer in layers) else "",
@@ -159,7 +158,7 @@ class _Reader:
     """One image on its way from arrays to a :class:`Case`."""
 
     number: int
-    entry: Mapping[str, Any]
+    entry: ShownImage
     image: Array
     target: Array
     classes: Sequence[str]
@@ -167,7 +166,7 @@ class _Reader:
 
     @property
     def name(self) -> str:
-        return str(self.entry["name"])
+        return self.entry.name
 
     def case(self, answers: Sequence[Answer], segmentation: bool) -> Case:
         truth = None
@@ -178,14 +177,14 @@ class _Reader:
         return Case(
             number=self.number,
             name=self.name,
-            role=str(self.entry.get("role", "typical")),
+            role=self.entry.role,
             photo=pictures.photo(self.image),
             alt=attribute("alt", "alt_photo", name=self.name),
             query=self._query(),
             truth=truth,
             truth_name="" if segmentation else str(self.classes[int(self.target)]),
             answers=answers,
-            gain="" if self.entry.get("gain") is None else numbers.signed(float(self.entry["gain"])),
+            gain="" if self.entry.gain is None else numbers.signed(self.entry.gain),
         )
 
     def answer(self, index: int, arm: ArmResult, stored: Mapping[str, Array]) -> Answer:
@@ -209,7 +208,7 @@ class _Reader:
     def _query(self) -> Box:
         """The pixel that attention was asked about; the middle, where none was singled out."""
         height, width = self.image.shape[:2]
-        query = self.entry.get("query") or (height // 2, width // 2)
+        query = self.entry.query or (height // 2, width // 2)
         return Box(100 * (query[0] + 0.5) / height, 100 * (query[1] + 0.5) / width)
 
     def _regions(self, classes: Array, wrong: Array, alt: str, caption: str) -> Layer:
