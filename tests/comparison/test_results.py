@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from saccade.comparison.collect import read_breakdowns
-from saccade.comparison.results import Group, Results, read_results, write_results
+from saccade.comparison.collect import RunResult, grouped
+from saccade.comparison.results import Grouping, Results, read_results, write_results
 from saccade.errors import InputError
-from saccade.files import write_json
+from saccade.tasks.evidence import Group
 from tests.report.fixture import write_comparison
 
 
@@ -65,12 +65,12 @@ def test_the_reference_is_the_first_arm_without_mechanism_and_difference(folder)
     assert replace(results, arms=results.arms[:0:-1] + results.arms[:1]).reference.name == "none"
 
 
-def test_breakdowns_are_means_over_the_runs_that_have_the_part(tmp_path):
-    folders = [tmp_path / "0", tmp_path / "1"]
-    groups = {"age": {"names": ["young", "old"], "limits": [40]}}
-    for folder, young in zip(folders, (0.5, None), strict=True):
-        write_json(folder / "breakdown.json", {"buckets": groups, "age": {"young": young, "old": 0.25}})
-    found, details = read_breakdowns(folders)
-    assert found == {"age": Group(names=("young", "old"), limits=(40.0,))}
-    assert details == {"age": {"young": 0.5, "old": 0.25}}
-    assert read_breakdowns([tmp_path / "other"]) == ({}, {})
+def test_details_are_means_over_the_runs_that_have_the_part():
+    runs = [
+        RunResult(score, 1.0, {"age": Group({"young": young, "old": 0.25, "none": None}, (40.0,))})
+        for score, young in ((0.1, 0.5), (0.2, None))
+    ]
+    found, details = grouped(runs)
+    assert found == {"age": Grouping(names=("young", "old", "none"), limits=(40.0,))}
+    assert details == {"age": {"young": 0.5, "old": 0.25, "none": None}}
+    assert grouped([RunResult(0.5, 1.0)]) == ({}, {})

@@ -99,12 +99,12 @@ def test_every_mechanism_starts_as_the_identity_and_learns(mechanism):
     assert same(run(model, x, False), run(plain, x, False))
     outputs = run(model, x, True)
     assert same(outputs, run(plain, x, True))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model(x).square().mean().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
-        optimiser.step()
+        optimizer.step()
     moved = [a.g for a in attachments(model).values() if a.g is not None]
     assert all(g.item() != 0 for g in moved)
     plain.load_state_dict({key: value for key, value in model.state_dict().items() if "saccade" not in key})

@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from saccade.cli.report import report
-from saccade.comparison.results import Group, read_results
+from saccade.comparison.results import Grouping, read_results
 from saccade.report.renderers import RENDERERS
 from tests.report.fixture import write_comparison
 
@@ -59,7 +59,7 @@ def test_json_is_the_file(folder):
 def test_a_group_that_no_text_knows_is_shown_by_its_name(folder):
     results = read_results(folder)
     arms = tuple(replace(arm, details={"<age>": {"young": 0.25, "old": None}}) for arm in results.arms)
-    results = replace(results, groups={"<age>": Group(names=("young", "old"), limits=(40.0,))}, arms=arms)
+    results = replace(results, groups={"<age>": Grouping(names=("young", "old"), limits=(40.0,))}, arms=arms)
     page = RENDERERS["html"](results, folder)
     caption = re.search(r"<caption>(.*?)</caption>", page)[1]
     assert "&lt;age&gt;</span>" in caption

@@ -1,4 +1,4 @@
-"""Two processes do what one does: the loss is divided by the count of all, every held-out image counts once."""
+"""Two processes do what one does: the loss is divided by the count of all, every validation image counts once."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.training.placement import Alone, placement
+from saccade.training.distributed import SingleProcess, distributed
 
 from .two_processes import found
 
@@ -32,7 +32,7 @@ def together(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return found(Alone(), tmp_path_factory.mktemp("one"))
+    return found(SingleProcess(), tmp_path_factory.mktemp("one"))
 
 
 @pytest.mark.parametrize("parts", ["in 1", "in 2"])
@@ -62,11 +62,11 @@ def test_scores_are_those_of_one_process(alone, together):
 def test_a_device_that_is_not_there_is_refused(device, message, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match=message):
-        placement(device)
+        distributed(device)
 
 
 def test_one_gpu_is_not_for_several_processes(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"'cuda:1' is one device, and torchrun started 2 processes"):
-        placement("cuda:1")
+        distributed("cuda:1")

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saccade.catalog import CATALOG, PRESETS, Spec, parse, split_top
+from saccade.comparison.options import DEMO_ARMS, NONE
 from saccade.errors import InputError, SaccadeWarning, near
 
-NONE = "none"
-DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
 _SEEDS_APART = 1000  # a second arm of one name runs on seeds this far from the first's
 
 

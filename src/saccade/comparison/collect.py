@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,33 @@ from numpy.typing import NDArray
 
 from saccade import schema
 from saccade.comparison.arms import Arm
-from saccade.comparison.experiment import Experiment
-from saccade.comparison.results import ArmResult, DataSummary, Group, NetworkSummary, Results
+from saccade.comparison.experiment import Experiment, evidence_of
+from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
 from saccade.data import Dataset
 from saccade.environment import environment
 from saccade.files import read_json
+from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.tasks.base import Task
+from saccade.tasks.evidence import Group
 from saccade.version import __version__
 
 Details = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The content of ``result.json`` of one run.
+
+    Args:
+        score: Score on the validation images.
+        train_seconds: Training time in seconds.
+        groups: Scores of parts of the validation images, by the name of the group.
+    """
+
+    score: float
+    train_seconds: float
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
 
 def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -> Results:
@@ -31,19 +50,17 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
         command: Command line that repeats it.
         jobs: Number of runs that were done at a time.
     """
-    arms, settings = experiment.arms, experiment.settings
-    runs = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
-    done = [[read_json(folder / "result.json") for folder in row] for row in runs]
-    scores = np.array([[run["score"] for run in row] for row in done])
-    seconds = [float(np.mean([run["train_seconds"] for run in row])) for row in done]
-    costs = read_json(experiment.folder / "costs.json")
-    places = read_json(experiment.folder / "places.json")
-    found = zip(arms, runs, scores, _differences(runs, scores), seconds, strict=True)
+    arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
+    folders = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
+    runs = [[_run(folder / RESULT) for folder in row] for row in folders]
+    scores = np.array([[run.score for run in row] for row in runs])
+    costs, places = read_json(experiment.folder / COSTS), read_json(experiment.folder / PLACES)
+    found = zip(arms, runs, scores, _differences(task, folders, scores), strict=True)
     return Results(
         saccade=__version__,
         finished=True,
         task=data.task,
-        metric="mIoU" if data.task == "segmentation" else "accuracy",
+        metric=task.metric,
         seeds=tuple(range(settings.seeds)),
         steps=experiment.steps,
         batch=experiment.batch,
@@ -57,6 +74,7 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
             train=len(data.train.images),
             val=len(data.val.images),
             path=settings.data,
+            facts=dict(data.facts),
         ),
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
@@ -69,34 +87,27 @@ def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -
         latency_threads=costs["threads"],
         peak_batch=experiment.batch,
         test_images=len(data.val.images),
-        groups=read_breakdowns(runs[0])[0],
+        groups=grouped(runs[0])[0],
         arms=tuple(
             _arm(
                 arm,
-                row,
+                values,
                 difference,
                 place=tuple(places[arm.name]),
-                train_seconds=time,
-                details=read_breakdowns(folders)[1],
+                train_seconds=float(np.mean([run.train_seconds for run in row])),
+                details=grouped(row)[1],
                 **costs["arms"][arm.name],
             )
-            for arm, folders, row, difference, time in found
+            for arm, row, values, difference in found
         ),
     )
 
 
-def read_breakdowns(folders: Sequence[Path]) -> tuple[dict[str, Group], Details]:
-    """Return the groups that the runs of an arm are broken down by, and the mean over the runs of each part.
-
-    Args:
-        folders: Folders of the runs; a task without breakdowns writes none.
-    """
-    paths = [folder / "breakdown.json" for folder in folders]
-    contents = [read_json(path) for path in paths if path.exists()]
-    if not contents:
-        return {}, {}
-    groups = schema.from_json(dict[str, Group], contents[0]["buckets"], source=str(paths[0]))
-    return groups, {name: _means([content[name] for content in contents]) for name in groups}
+def grouped(runs: Sequence[RunResult]) -> tuple[dict[str, Grouping], Details]:
+    """Return how the scores of an arm are divided, and the mean over its runs of each part of each group."""
+    first = runs[0].groups
+    groups = {name: Grouping(names=tuple(group.values), limits=group.limits) for name, group in first.items()}
+    return groups, {name: _means([run.groups[name].values for run in runs]) for name in groups}
 
 
 def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
@@ -105,14 +116,15 @@ def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | Non
     return {name: float(np.mean(found)) if found else None for name, found in values.items()}
 
 
-def _differences(runs: Sequence[Sequence[Path]], scores: NDArray[np.float64]) -> list[Difference | None]:
-    control, *others = ([folder / "counts.npy" for folder in row] for row in runs)
-    test = [bootstrap_se(_stacked(control), _stacked(row)) for row in others]
+def _differences(task: Task, folders: Sequence[Sequence[Path]], scores: NDArray[np.float64]) -> list[Difference | None]:
+    control, *others = folders
+    evidence = [evidence_of(folder) for folder in control]
+    test = [bootstrap_se(evidence, [evidence_of(one) for one in arm], resampled=task.resampled) for arm in others]
     return [None, *differences(scores, np.array(test))]
 
 
-def _stacked(paths: Sequence[Path]) -> NDArray[np.int64]:
-    return np.stack([np.load(path) for path in paths])
+def _run(path: Path) -> RunResult:
+    return schema.from_json(RunResult, read_json(path), source=str(path))
 
 
 def _arm(arm: Arm, scores: NDArray[np.float64], difference: Difference | None, **measured: Any) -> ArmResult:

@@ -16,7 +16,7 @@ from saccade.comparison.experiment import Experiment, decide, load_data
 from saccade.comparison.progress import Progress
 from saccade.comparison.settings import Settings
 from saccade.data import Dataset
-from saccade.training.loop import to_input
+from saccade.training.inputs import to_input
 from saccade.training.progress import duration
 
 _REST = 15.0  # seconds for the workers' start, costs, pictures and the page
@@ -88,7 +88,7 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
         for arm in experiment.arms:
-            net = experiment.network(arm, 0, len(data.classes), data.task).to(memory_format=torch.channels_last)
+            net = experiment.network(arm, 0, data).to(memory_format=torch.channels_last)
             height, width = data.val.images.shape[1:3]
             image = to_input(torch.zeros(1, 3, height, width, dtype=torch.uint8), torch.device("cpu"))
             params, place = sum(p.numel() for p in net.parameters()), tuple(experiment.places(arm, data))

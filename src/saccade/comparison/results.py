@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saccade import schema
-from saccade.comparison.settings import RESULTS
 from saccade.comparison.statistics import Difference
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
+from saccade.runs.names import RESULTS
 
 SCHEMA = 2
 """Number of the form of ``results.json``: 2 has groups and details where 1 had buckets, by_size and by_thinness."""
@@ -33,6 +33,7 @@ class DataSummary:
         train: Number of training images.
         val: Number of validation images.
         path: Absolute path of the folder; None for the demo.
+        facts: Further plain values that the task needs to read images or targets.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DataSummary:
     train: int
     val: int
     path: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class NetworkSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class Grouping:
     """A way to divide what is scored into parts, such as objects by size.
 
     Args:
@@ -171,7 +173,7 @@ class Results:
         latency_threads: Threads when latency was measured; None where it was not recorded.
         peak_batch: Images per training step when memory was measured.
         test_images: Number of images that scores come from.
-        groups: Groups that `ArmResult.details` are divided by, by name.
+        groups: How `ArmResult.details` are divided, by the name of the group.
         arms: The arms, the control first.
     """
 
@@ -194,7 +196,7 @@ class Results:
     latency_threads: int | None = None
     peak_batch: int
     test_images: int
-    groups: Mapping[str, Group] = field(default_factory=dict)
+    groups: Mapping[str, Grouping] = field(default_factory=dict)
     arms: tuple[ArmResult, ...]
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.catalog import CATALOG
-from saccade.comparison.results import ArmResult, DataSummary, Group, Results, read_results
+from saccade.comparison.results import ArmResult, DataSummary, Grouping, Results, read_results
 from saccade.files import replacing
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
@@ -131,7 +131,7 @@ def _parts(results: Results, by: str) -> list[str]:
     return [name for name in results.groups[by].names if any(one.get(name) is not None for one in found)]
 
 
-def _limits(by: str, group: Group) -> str:
+def _limits(by: str, group: Grouping) -> str:
     """The values between the parts of a group, with their unit where the texts know the group (HTML)."""
     if not group.limits:
         return ""
