@@ -172,7 +172,7 @@ def test_warnings_are_lines_on_stderr(run, library, words, shown):
     def compare(*args, **kwargs):
         warnings.warn("two classes", SaccadeWarning, stacklevel=1)
         warnings.warn("old API of some package", DeprecationWarning, stacklevel=1)
-        return SimpleNamespace(results={}, report=None, table=lambda: "the table")
+        return SimpleNamespace(to_json=dict, report=None, table=lambda: "the table")
 
     library(compare)
     assert run(*words.split()) == (0, "the table\n", shown)
