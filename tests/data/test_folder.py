@@ -192,15 +192,17 @@ def test_the_cache_is_used_until_a_file_or_setting_changes(class_folders, load):
     def made(**options) -> bool:
         calls.clear()
         load(class_folders, on_progress=lambda *call: calls.append(call), **options)
-        return bool(calls)
+        return any(what == "reading images" for _, _, what in calls)
 
     assert made()
-    assert calls == [(done, 15, "reading images") for done in range(1, 16)]
+    assert calls == [(done, 15, what) for what in ("checking files", "reading images") for done in range(1, 16)]
     assert not made()
     assert made(size=40)
     assert made(split_seed=3)
     file = class_folders / "coffee" / "00.jpg"
     os.utime(file, ns=(0, 0))
+    assert not made()
+    save(file, PHOTO)
     assert made()
     file.rename(file.with_name("99.jpg"))
     assert made()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -18,13 +19,14 @@ import torch
 
 from saccade.comparison import results as results_module
 from saccade.comparison.arms import Arm, resolve_arms
-from saccade.comparison.experiment import Experiment, decide, load_data, load_start
+from saccade.comparison.experiment import Experiment, check_data, decide, identify_data, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
 from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, refuse
 from saccade.comparison.worker import RESULT
 from saccade.data import Dataset
+from saccade.data.identity import RECORD
 from saccade.errors import InputError, require
 from saccade.files import locked, read_json, write_json
 from saccade.networks.build import DEMO
@@ -149,10 +151,11 @@ def compare(
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
+            _check_finished(settings, folder, shown=progress)
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
-    _check_data(settings)
+    _check_folder(settings)
     devices = _devices(settings.device, jobs, len(arms) * settings.seeds)
     if dry_run:
         return forecast(settings, arms, len(devices), shown=progress)
@@ -184,7 +187,11 @@ def _prepare(
 ) -> tuple[Experiment, Dataset]:
     """Load the data, make every network once, and only then make the folder this comparison's."""
     with Progress(shown=shown, steps=0) as speaking:
-        data = load_data(settings, folder, speaking.counting)
+        identity = identify_data(settings, folder, speaking.counting)
+        if not overwrite:
+            check_data(settings, folder, identity)
+            identity.write(folder / RECORD)
+        data = load_data(settings, folder, speaking.counting, identity)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
         speaking.say(data.note)
@@ -195,7 +202,8 @@ def _prepare(
     if overwrite:
         clear(folder)
     refuse(folder, settings)
-    experiment.save(data)
+    experiment.save()
+    identity.write(folder / RECORD)
     write_json(folder / PLACES, places)
     write_json(folder / SETTINGS, settings.to_json())
     return experiment, data
@@ -239,9 +247,17 @@ def _runs(experiment: Experiment) -> list[tuple[int, int]]:
     return [(n, i) for n, i in every if not (experiment.run_folder(experiment.arms[n], i) / RESULT).exists()]
 
 
-def _check_data(settings: Settings) -> None:
+def _check_folder(settings: Settings, hint: str = "give the folder that holds the images") -> None:
     if settings.data is not None and not Path(settings.data).is_dir():
-        raise InputError(f"no such folder: {settings.data}", "give the folder that holds the images")
+        raise InputError(f"no such folder: {settings.data}", hint)
+
+
+def _check_finished(settings: Settings, folder: Path, *, shown: bool) -> None:
+    """Refuse to show a finished comparison as one of data that are no longer those it was made on."""
+    instead = f"saccade report {shlex.quote(str(folder))} shows the finished comparison"
+    _check_folder(settings, instead)
+    with Progress(shown=shown, steps=0) as speaking:
+        check_data(settings, folder, identify_data(settings, folder, speaking.counting), hint=f"; {instead}")
 
 
 def _device(asked: str) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from saccade.comparison.arms import Arm
 from saccade.comparison.settings import CACHE, Settings
 from saccade.data import Dataset
+from saccade.data.identity import RECORD, Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
@@ -41,6 +42,7 @@ class Experiment:
         batch: Images a step.
         learning_rate: The largest of the schedule.
         start_steps: Of the shared start (the demo only), else 0.
+        identity: Digest of the data, see :mod:`saccade.data.identity`.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Experiment:
     batch: int
     learning_rate: float
     start_steps: int
+    identity: str = ""
 
     @property
     def demo(self) -> bool:
@@ -57,8 +60,14 @@ class Experiment:
         return self.settings.data is None
 
     def data(self, on_progress: Progress | None = None) -> Dataset:
-        """The data set, from the cache in the folder once it is there."""
-        return load_data(self.settings, self.folder, on_progress)
+        """The data set, from the cache in the folder once it is there.
+
+        Raises:
+            InputError: Its files are not those the comparison started with.
+        """
+        found = identify_data(self.settings, self.folder, on_progress)
+        check_data(self.settings, self.folder, found, self.identity)
+        return load_data(self.settings, self.folder, on_progress, found)
 
     def seed(self, arm: Arm, index: int) -> int:
         """The seed of an arm's run number `index`."""
@@ -134,12 +143,8 @@ class Experiment:
         report: Any = getattr(net, "saccade_report", None)
         return [str(place) for place in report.places] if report else []
 
-    def save(self, data: Dataset) -> None:
-        """Write what a worker needs to take part; refuse to go on with data that are not what they were.
-
-        Raises:
-            InputError: The folder holds runs on other data.
-        """
+    def save(self) -> None:
+        """Write what a worker needs to take part."""
         content = {
             "arms": [asdict(arm) for arm in self.arms],
             "steps": self.steps,
@@ -147,35 +152,68 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "settings": self.settings.to_json(),
-            "data": _version(data),
+            "data": self.identity,
         }
-        path = self.folder / EXPERIMENT
-        if path.exists() and read_json(path).get("data") != content["data"]:
-            raise InputError(
-                f"{self.settings.data} is not as it was when the comparison in {self.folder} was begun",
-                "put the files back, choose another folder with --out, or start anew with --overwrite",
-            )
-        write_json(path, content)
+        write_json(self.folder / EXPERIMENT, content)
 
     @classmethod
     def load(cls, folder: Path) -> Experiment:
         """Read what `save` wrote."""
         content: dict[str, Any] = read_json(folder / EXPERIMENT)
         settings = content.pop("settings")
-        del content["data"]
+        identity = content.pop("data")
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
-        return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
+        asked = Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])})
+        return cls(folder, asked, arms, **content, identity=identity)
 
 
-def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's scenes, or the user's folder."""
+def identify_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Identity:
+    """Return the identity of the data as they are now; `folder` may know hashes of their files."""
+    if settings.data is None:
+        from saccade.data.notes import notes_identity
+
+        return notes_identity(settings.scenes)
+    from saccade.data.folder import folder_identity
+
+    return folder_identity(settings.data, folder / RECORD, on_progress=on_progress)
+
+
+def check_data(settings: Settings, folder: Path, found: Identity, started: str | None = None, hint: str = "") -> None:
+    """Refuse data that are not those the comparison in `folder` started with; a folder without one is no obstacle.
+
+    Args:
+        settings: As asked.
+        folder: Of the comparison.
+        found: The identity of the data now.
+        started: The digest the comparison started with; by default as its folder says.
+        hint: What else could be done.
+
+    Raises:
+        InputError: Files have changed; some are named.
+    """
+    path = folder / EXPERIMENT
+    if started is None:
+        if not path.exists():
+            return
+        started = str(read_json(path).get("data"))
+    advice = "put the files back, choose another folder with --out, or start again with --overwrite"
+    found.check(started, folder / RECORD, data=settings.data or "the demo", hint=f"{advice}{hint}")
+
+
+def load_data(
+    settings: Settings, folder: Path, on_progress: Progress | None = None, identity: Identity | None = None
+) -> Dataset:
+    """The demo's scenes, or the user's folder, of which `identity` may be known."""
     if settings.data is None:
         from saccade.data.notes import load_notes
 
         return load_notes(folder / CACHE, seed=settings.scenes, on_progress=on_progress)
     from saccade.data.folder import load_folder
 
-    return load_folder(Path(settings.data), folder / CACHE, size=settings.size, on_progress=on_progress)
+    digest = None if identity is None else identity.digest
+    return load_folder(
+        settings.data, folder / CACHE, size=settings.size, identity=digest, on_progress=on_progress
+    )  # fmt: skip
 
 
 def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
@@ -183,11 +221,6 @@ def load_start(settings: Settings, folder: Path, on_progress: Progress | None = 
     from saccade.data.notes import load_notes
 
     return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
-
-
-def _version(data: Dataset) -> str:
-    """The name of the cache's entry, which tells files, sizes, times and settings from any others."""
-    return Path(str(getattr(data.train.images, "filename", data.name))).parent.name
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
@@ -203,7 +236,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     else:
         steps = 300 if demo else int(min(2000, max(200, 10 * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
-    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
+    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, data.identity)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 

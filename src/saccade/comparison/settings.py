@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from saccade.data.identity import RECORD
 from saccade.errors import InputError
 from saccade.files import LOCK, read_json
 from saccade.ops import chosen
@@ -90,7 +91,7 @@ def refuse(folder: Path, settings: Settings) -> None:
                 f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
                 "choose another folder with --out, or start anew with --overwrite",
             )
-    elif folder.exists() and any(entry.name not in (LOCK, CACHE) for entry in folder.iterdir()):
+    elif folder.exists() and any(entry.name not in (LOCK, CACHE, RECORD) for entry in folder.iterdir()):
         raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
 
 
@@ -103,7 +104,7 @@ def clear(folder: Path) -> None:
     if not (folder / SETTINGS).exists():
         return
     try:
-        for name in (RESULTS, "report.html", "experiment.json", PLACES, "costs.json"):
+        for name in (RESULTS, "report.html", "experiment.json", RECORD, PLACES, "costs.json"):
             (folder / name).unlink(missing_ok=True)
         for inside in ("runs", "start", "pictures", "logs"):
             if (folder / inside).exists():

@@ -47,6 +47,7 @@ class Dataset:
         train: What networks learn from.
         val: What they are judged on.
         note: One sentence on what was recognised.
+        identity: Digest that tells these data from any others, see :mod:`saccade.data.identity`.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Dataset:
     train: Split
     val: Split
     note: str
+    identity: str = ""

@@ -39,12 +39,13 @@ _PICKLES = ("data_batch_1", "batches.meta", "meta")
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the two sets, in memory."""
+    """One of the two sets, in memory, and the files that hold it."""
 
     name: str
     classes: tuple[str, ...]
     train: Split
     val: Split
+    files: tuple[Path, ...]
 
 
 def find_cifar(path: Path) -> Cifar | None:
@@ -69,8 +70,9 @@ def find_cifar(path: Path) -> Cifar | None:
 
 def _load(folder: Path, kind: _Kind) -> Cifar:
     classes = tuple((folder / kind.names).read_text(encoding="utf-8").split())
-    sides = [_side(folder, names, kind, len(classes)) for names in (kind.train, kind.val)]
-    return Cifar(kind.name, classes, *sides)
+    train, val = (_side(folder, names, kind, len(classes)) for names in (kind.train, kind.val))
+    files = tuple(folder / name for name in (*kind.train, *kind.val, kind.names))
+    return Cifar(kind.name, classes, train, val, files)
 
 
 def _side(folder: Path, names: tuple[str, ...], kind: _Kind, classes: int) -> Split:

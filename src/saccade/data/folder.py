@@ -13,6 +13,7 @@ import numpy as np
 from saccade.data import IGNORE, Dataset, Progress, Split
 from saccade.data.cache import Append, Shapes, load_or_build
 from saccade.data.classes import ClassList, MaskReader, read_classes
+from saccade.data.identity import DataFiles, Identity, identify
 from saccade.data.images import UnreadableError, centre, padded, read_image, read_mask, square
 from saccade.data.layouts import Item, Layout, find_layout
 from saccade.errors import InputError
@@ -22,7 +23,13 @@ _SHOWN = 10
 
 
 def load_folder(
-    path: str | Path, cache: Path, *, size: int, split_seed: int = 0, on_progress: Progress | None = None
+    path: str | Path,
+    cache: Path,
+    *,
+    size: int,
+    split_seed: int = 0,
+    identity: str | None = None,
+    on_progress: Progress | None = None,
 ) -> Dataset:
     """A folder of images as a dataset; what it is for is recognised from its layout and said in `Dataset.note`.
 
@@ -41,10 +48,11 @@ def load_folder(
 
     Args:
         path: The data.
-        cache: Where the arrays are kept; they are used again as long as no file, size or time of change differs.
+        cache: Where the arrays are kept; they are used again as long as no name and no content of a file differs.
         size: Side of the squares networks see.
         split_seed: Decides a split that the layout does not give.
-        on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
+        identity: Digest of the files, of :func:`folder_identity`, where it is known; by default every file is read.
+        on_progress: Called with (done, total, what) while files are read, not when images come from the cache.
 
     Raises:
         InputError: The folder, a file in it, or the cache cannot be used; all bad files are counted, ten named.
@@ -59,13 +67,32 @@ def load_folder(
     listing = path / "classes.txt"
     known = read_classes(listing) if layout.task == "segmentation" and listing.is_file() else None
     reading = _Reading(path, layout, size, known, on_progress)
-    arrays, facts = load_or_build(Path(cache) / _entry_name(path, layout, size, known), reading.shapes(), reading.fill)
+    digest = identify(DataFiles.of(path, layout), None, on_progress).digest if identity is None else identity
+    arrays, facts = load_or_build(Path(cache) / _entry_name(path, digest, size), reading.shapes(), reading.fill)
     splits = {
         side: Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], tuple(_name(path, item) for item in items))
         for side, items in (("train", layout.train), ("val", layout.val))
     }
     classes = layout.classes or (known.names if known else tuple(map(str, range(facts["classes"]))))
-    return Dataset(path.resolve().name, layout.task, classes, **splits, note=_note(layout, classes))
+    return Dataset(path.resolve().name, layout.task, classes, **splits, note=_note(layout, classes), identity=digest)
+
+
+def folder_identity(
+    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: Progress | None = None
+) -> Identity:
+    """Return the identity of a folder that :func:`load_folder` takes, without decoding an image.
+
+    Args:
+        path: The data.
+        record: Hashes of files read earlier, see :func:`saccade.data.identity.identify`.
+        split_seed: Decides a split that the layout does not give.
+        on_progress: Called with (done, total, what) while files are read.
+
+    Raises:
+        InputError: The layout is not recognised, or a file cannot be read.
+    """
+    path = Path(path)
+    return identify(DataFiles.of(path, find_layout(path, split_seed)), record, on_progress)
 
 
 class _Reading:
@@ -151,26 +178,11 @@ class _Reading:
         raise InputError(f"{self.path}: one class only: the masks hold {found}; segmentation needs at least two", hint)
 
 
-def _entry_name(path: Path, layout: Layout, size: int, known: ClassList | None) -> str:
-    """A name that changes with the list, sizes and times of the files, and with every setting."""
-    files = [
-        [
-            side,
-            *(_stamp(path, item.image)),
-            *([item.target] if isinstance(item.target, int) else _stamp(path, item.target)),
-        ]
-        for side, items in (("train", layout.train), ("val", layout.val))
-        for item in items
-    ]
-    classes = [known.names, sorted(known.colours.items())] if known else layout.classes
-    key = json.dumps([_VERSION, layout.task, size, classes, files])
+def _entry_name(path: Path, identity: str, size: int) -> str:
+    """A name that changes with the data and with every setting of how they are decoded."""
+    key = json.dumps([_VERSION, size, identity])
     name = re.sub(r"[^\w-]+", "_", path.resolve().name) or "data"
     return f"{name[:40]}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _stamp(path: Path, file: Path) -> list[str | int]:
-    status = file.stat()
-    return [file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns]
 
 
 def _name(path: Path, item: Item) -> str:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from saccade.data import Dataset, Progress, Split
 from saccade.data.cache import Append, load_or_build
+from saccade.data.identity import Identity
 from saccade.data.scenes import SIZE, Kind, Material, draw_scene
 from saccade.errors import InputError, near, require
 
@@ -94,15 +95,23 @@ def load_notes(
                     on_progress(done, total, "drawing scenes")
         return {}
 
-    folder = Path(cache) / f"notes-v{RECIPE}-{kind}-seed{seed}-{counts['train']}-{counts['val']}"
-    arrays, _ = load_or_build(folder, shapes, fill)
+    identity = _identity(kind, seed, counts)
+    arrays, _ = load_or_build(Path(cache) / identity, shapes, fill)
     splits = {
         side: Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], tuple(f"scene {i}" for i in range(count)))
         for side, count in counts.items()
     }
-    return Dataset(
-        "notes" if kind == "task" else "notes-start", "segmentation", CLASSES, **splits, note=_note(kind, counts)
-    )
+    name = "notes" if kind == "task" else "notes-start"
+    return Dataset(name, "segmentation", CLASSES, **splits, note=_note(kind, counts), identity=identity)
+
+
+def notes_identity(seed: int = 0) -> Identity:
+    """Return the identity of the demo's scenes: they follow from the seed and from how they are drawn."""
+    return Identity(_identity("task", seed, _checked("task", seed, None, None)))
+
+
+def _identity(kind: Kind, seed: int, counts: dict[str, int]) -> str:
+    return f"notes-v{RECIPE}-{kind}-seed{seed}-{counts['train']}-{counts['val']}"
 
 
 def materials() -> tuple[Material, Material]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from saccade.data import Progress
+from saccade.data.identity import RECORD
 from saccade.environment import environment, git_state
 from saccade.errors import InputError
 from saccade.files import LOCK, read_json, write_json
@@ -40,40 +42,50 @@ class RunFolder:
         self.folder, self.question, self.recipe, self.problem = folder, question, recipe, problem
 
     def asked(self) -> dict[str, Any]:
-        """What must be the same for a run to go on."""
+        """What must be the same for a run to go on, apart from the data themselves."""
         recipe = {name: value for name, value in self.recipe.to_json().items() if name not in _FREE}
-        return {**asdict(self.question), **recipe, "files": self.problem.fingerprint()}
+        return {**asdict(self.question), **recipe}
 
-    def claim(self, *, overwrite: bool, command: str | None) -> None:
+    def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.
+
+        Args:
+            overwrite: Delete a run that is in it.
+            command: What was typed, for the record.
+            on_progress: Called with (done, total, what) while files of the data are read.
 
         Raises:
             InputError: Another run is in it (what differs is said), or other files.
         """
         if overwrite:
             self._clear()
-        path = self.folder / RUN
+        path, record = self.folder / RUN, self.folder / RECORD
         if path.exists():
-            self._refuse_other(read_json(path)["asked"])
+            before = read_json(path)["asked"]
+            self._refuse_other(before)
+            identity = self.problem.identity(record, on_progress)
+            identity.check(
+                before.get("files", ""), record, data=self.question.data,
+                hint="put the files back, choose another folder with --out, or start again with --overwrite",
+            )  # fmt: skip
+            identity.write(record)
             return
-        if any(entry.name != LOCK for entry in self.folder.iterdir()):
+        if any(entry.name not in (LOCK, RECORD) for entry in self.folder.iterdir()):
             raise InputError(f"{self.folder} is not empty and holds no training", "choose another folder with --out")
         if self.problem.split:
             write_json(self.folder / SPLIT, {"seed": self.question.split_seed, "held_out": list(self.problem.split)})
-        found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}
+        identity = self.problem.identity(record, on_progress)
+        identity.write(record)
+        asked = {**self.asked(), "files": identity.digest}
+        found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": asked}
         write_json(path, found)
 
     def _refuse_other(self, before: dict[str, Any]) -> None:
         now = self.asked()
-        if before.get("files") != now["files"] and before.get("data") == now["data"]:
-            raise InputError(
-                f"{now['data']} has not the files it had when the training in {self.folder} was begun",
-                "put them back, choose another folder with --out, or start anew with --overwrite",
-            )
         differing = [
             f"{name}: {before.get(name)!r} there, {value!r} now"
             for name, value in now.items()
-            if name != "files" and before.get(name) != value
+            if before.get(name) != value
         ]
         if differing:
             raise InputError(
@@ -87,7 +99,7 @@ class RunFolder:
             return
         for name in (FOLDER, "tensorboard"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in (BEST, LAST, RESULT, SPLIT, "log.csv", "gates.csv", RUN):
+        for name in (BEST, LAST, RESULT, SPLIT, "log.csv", "gates.csv", RECORD, RUN):
             (self.folder / name).unlink(missing_ok=True)
 
     def network(self) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,11 +11,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from saccade.data import Progress
 from saccade.data.cifar import find_cifar
 from saccade.data.crops import LabelledSamples, View, training_view
+from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.labelled import Labelled, Pair
 from saccade.data.layouts import Item, find_layout
-from saccade.data.mask_folder import load_labelled
+from saccade.data.mask_folder import find_files, load_labelled
 from saccade.data.samples import ArraySamples, ImageSamples, image_names, scoring_transform, training_transform
 from saccade.errors import InputError
 from saccade.networks.named import classification_network, is_segmenter, segmentation_network
@@ -91,6 +92,7 @@ class Problem:
         note: What was recognised, for people.
         shape: Height and width of the images.
         split: Names of the held-out files, where the folder was split by a seed.
+        files: Finds the files that the samples are read from; None for samples that are no files.
     """
 
     task: Task
@@ -102,16 +104,17 @@ class Problem:
     note: str
     shape: tuple[int, int]
     split: tuple[str, ...] = field(default=())
+    files: Callable[[], DataFiles] | None = None
 
     def task_of(self, net: nn.Module) -> Task:
         """The task, with the loss of a network that has its own: segmenters weigh several outputs."""
         return Segmentation(len(self.classes), net.loss) if isinstance(net, Segmenter) else self.task
 
-    def fingerprint(self) -> str:
-        """Changes with the names of files and classes."""
-        sides = [[str(len(side)), *side.names] for side in (self.train, self.val)]
-        names = "\n".join([*self.classes, *sides[0], *sides[1]])
-        return hashlib.sha256(names.encode()).hexdigest()[:16]
+    def identity(self, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
+        """Return the identity of the data; every file is read that `record` does not know as it is."""
+        if self.files is None:
+            return identify_samples(self.classes, len(self.train), len(self.val))
+        return identify(self.files(), record, on_progress)
 
 
 def find_problem(question: Question, label_smoothing: float = 0.0) -> Problem:
@@ -135,7 +138,8 @@ def find_problem(question: Question, label_smoothing: float = 0.0) -> Problem:
     cifar = find_cifar(path)
     if cifar is not None:
         sides = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
-        return _classification(question, task, cifar.classes, sides, cifar.name)
+        held = DataFiles(path, "classification", cifar.classes, others=cifar.files)
+        return _classification(question, task, cifar.classes, sides, cifar.name, lambda: held)
     layout = find_layout(path, question.split_seed)
     if layout.task != "classification":
         raise InputError(
@@ -144,7 +148,8 @@ def find_problem(question: Question, label_smoothing: float = 0.0) -> Problem:
         )
     pairs = ((layout.train, train), (layout.val, val))
     sides = [side_of(items, path, transform, question.size) for items, transform in pairs]
-    return _classification(question, task, layout.classes, sides, layout.said, split="split by seed" in layout.said)
+    files, split = partial(DataFiles.of, path, layout), "split by seed" in layout.said
+    return _classification(question, task, layout.classes, sides, layout.said, files, split=split)
 
 
 def problem_of(
@@ -215,7 +220,12 @@ def _pixels(question: Question) -> Problem:
     split = tuple(val.names) if "split by seed" in data.note else ()
     shape, task = (question.size, question.size), Segmentation(len(data.classes))
     network = _network_for(question, len(data.classes))
-    return Problem(task, data.classes, train, val, network, reading, data.note, shape, split)
+    files = partial(_labelled_files, path, question.split_seed)
+    return Problem(task, data.classes, train, val, network, reading, data.note, shape, split, files)
+
+
+def _labelled_files(path: Path, split_seed: int) -> DataFiles:
+    return DataFiles.of(path, find_files(path, split_seed)[0])
 
 
 def pixel_side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None = None) -> Side:
@@ -248,6 +258,7 @@ def _classification(
     classes: tuple[str, ...],
     sides: Sequence[Side],
     said: str,
+    files: Callable[[], DataFiles],
     *,
     split: bool = False,
 ) -> Problem:
@@ -267,6 +278,7 @@ def _classification(
         f"{said}: {counts}",
         (question.size, question.size),
         tuple(val.names) if split else (),
+        files,
     )
 
 

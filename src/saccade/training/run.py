@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ from saccade.saving.store import header_of
 from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
 from saccade.training.loop import Interrupted, Look, train
-from saccade.training.placement import Placement, lost_process, placement
+from saccade.training.placement import Placement, by_the_first, lost_process, placement
 from saccade.training.problems import Problem, Question, find_problem, problem_of
-from saccade.training.progress import Progress, duration
+from saccade.training.progress import Counting, Progress, duration
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import Published, find_recipe
 from saccade.training.signals import stop_on_signals
@@ -147,8 +148,9 @@ def train_network(
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-            run.claim(overwrite=overwrite, command=command)
-        where.wait()
+        with Counting(shown=progress and where.index == 0) as showing:
+            claim = partial(run.claim, overwrite=overwrite, command=command, on_progress=showing.counting)
+            by_the_first(where, claim)
         if net is not None:
             lines = published.lines() if recipe != "default" else []
             _carry_out(
