@@ -56,9 +56,11 @@ def compare(
             said.
         mechanisms: The arms, separated by commas, options in brackets:
             `"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a second
-            arm on seeds of its own. `saccade list` names them.
+            arm on seeds of its own. `saccade list` names them. One of your own by its import path,
+            `my_package.blocks:MyBlock`.
         preset: The arms of an ablation in the literature: `se-ablation`, `dual`, `gates`, `context` or `polarized`.
-        backbone: The timm network that your data is learned with; `resnet18` if not given.
+        backbone: The timm network that your data is learned with, or the import path of your own; `resnet18` if not
+            given.
         pretrained: Start from trained weights: without PATH those of timm, which are downloaded; with PATH those of a
             .safetensors, .pth, .pt or .bin file.
         at: Where mechanisms go instead of their natural places: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`,

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch import nn
 
+from saccade.catalog import name_code
 from saccade.comparison import results as results_module
 from saccade.comparison.arms import Arm, resolve_arms
 from saccade.comparison.experiment import Experiment, decide, load_data, load_start
@@ -57,7 +59,7 @@ class Comparison:
 
 def compare(
     data: str | os.PathLike[str] | None = None,
-    mechanisms: str | Sequence[str | Mapping[str, Any]] | None = None,
+    mechanisms: str | Sequence[str | Mapping[str, Any] | Callable[..., nn.Module]] | None = None,
     *,
     preset: str | None = None,
     backbone: str | None = None,
@@ -89,10 +91,12 @@ def compare(
     Args:
         data: A folder of images (``train/CLASS``, or one folder a class; or ``images/`` and ``masks/``); None: the
             demo.
-        mechanisms: Arms: names with options, ``"psa[variant=sequential]"``, or dicts with ``name``. ``"none"`` is the
-            control and is added when missing. A name given twice is a second arm on seeds of its own.
+        mechanisms: Arms: names with options, ``"psa[variant=sequential]"``, dicts with ``name``, or your own as import
+            paths or classes, see :func:`saccade.plan`. ``"none"`` is the control and is added when missing. A name
+            given twice is a second arm on seeds of its own.
         preset: The arms of an ablation of the literature, see `saccade.catalog.PRESETS`.
-        backbone: A timm name; ``resnet18`` by default, the demo has a network of its own.
+        backbone: A timm name, or the import path of your own, ``"my_package.nets:make"``, see
+            :mod:`saccade.networks.own`; ``resnet18`` by default, the demo has a network of its own.
         pretrained: True: timm's weights; a path: a local file.
         at: Place of every mechanism, see :func:`saccade.insert`; by default each mechanism's natural place.
         seeds: Runs of each arm, 5 by default; fewer than 3 allow no verdict.
@@ -119,6 +123,7 @@ def compare(
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call goes on.
     """
     arms = resolve_arms(mechanisms, preset, at)
+    name_code(backbone)
     if data is None and (backbone not in (None, DEMO) or pretrained or size not in (None, DEMO_SIZE)):
         raise InputError(
             "the demo has its own network and size: backbone, pretrained and size need data of yours",

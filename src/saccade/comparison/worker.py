@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
@@ -155,8 +156,9 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE``."""
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED``, the last what the user lets it import, as JSON."""
     folder, device = Path(sys.argv[1]), sys.argv[2]
+    accept(json.loads(sys.argv[3]))
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

@@ -10,9 +10,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from saccade.catalog import mentioned_in, name_code
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
 from saccade.files import read_json
-from saccade.insertion import insert, plan
+from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.build import DEMO, build_network
 from saccade.saving.store import is_saved, load, network_file, read_header
@@ -40,11 +42,12 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Network:
     """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
 
     Args:
         path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
         InputError: No such run, a damaged file, one that does not fit its network, or a network without mechanisms.
@@ -52,9 +55,10 @@ def open_model(path: Path) -> Network:
     file = _file(path)
     root = None if is_saved(file) else _comparison_above(file)
     if root is not None:
-        return _of_comparison(root, file)
+        with mentioned_in(root, trust):
+            return _of_comparison(root, file)
     reading = read_header(file).get("reading") or {}
-    net = load(file).eval()
+    net = load(file, trust=trust).eval()
     check_has_mechanisms(net, str(path))
     return Network(net, path.name, "run", tuple(reading.get("classes", ())), reading.get("size"))
 
@@ -66,7 +70,7 @@ def make_network(
 
     Args:
         mechanism: As for :func:`saccade.insert`.
-        backbone: A name of timm, ``torchvision/NAME``, or ``notes``.
+        backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Where it goes; None: its natural place.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
         seed: Of the random weights.
@@ -74,6 +78,7 @@ def make_network(
     Raises:
         InputError: Unknown names, weights that cannot be had or do not fit, or no place.
     """
+    name_code(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained)
@@ -87,7 +92,7 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     Raises:
         InputError: There is none.
     """
-    if any(isinstance(module, Mechanism) for module in net.modules()):
+    if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade.catalog.imports import Trust
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import images_in
 from saccade.errors import InputError, require
@@ -65,6 +66,7 @@ def predict_images(
     images: Iterable[str | os.PathLike[str]],
     model: str | os.PathLike[str],
     *,
+    trust: Trust = (),
     out: str | os.PathLike[str] | None = None,
     batch: int = 64,
     protocol: str | Protocol = "sliding",
@@ -78,6 +80,7 @@ def predict_images(
     Args:
         images: Files, folders, which are searched, and patterns such as ``"photos/*.jpg"``.
         model: Folder of a run, or a file in it.
+        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         out: Folder for ``predictions.csv``; for masks and overlays, for which it must be given.
         batch: Images at a time; of classification.
         protocol: Of segmentation, as for :func:`saccade.evaluate`; an image no larger than the training crops is seen
@@ -88,7 +91,7 @@ def predict_images(
     Raises:
         InputError: A path that is not there, no image at all, or a model that cannot be used.
     """
-    given, ready, where = list(_paths(images)), open_run(model), placement(device)
+    given, ready, where = list(_paths(images)), open_run(model, trust), placement(device)
     net = ready.net.to(where.device).to(memory_format=torch.channels_last)
     if ready.palette:
         if out is None:

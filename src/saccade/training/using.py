@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.data.cifar import find_cifar
 from saccade.data.labelled import Colour
 from saccade.data.layouts import Item, held_out_folder, labelled_images, listed
@@ -65,7 +66,7 @@ class Ready:
         return self.file.parent.parent if self.file.parent.name == "checkpoints" else self.file.parent
 
 
-def open_run(model: str | os.PathLike[str]) -> Ready:
+def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Ready:
     """The network of a run: its best, or that of one file in it.
 
     Raises:
@@ -75,7 +76,7 @@ def open_run(model: str | os.PathLike[str]) -> Ready:
     reading = read_header(file).get("reading")
     if reading is None:
         raise InputError(f"{file}: holds a network, but not its classes", "give the folder that saccade train wrote")
-    classes, size, net = tuple(reading["classes"]), reading["size"], load(file).eval()
+    classes, size, net = tuple(reading["classes"]), reading["size"], load(file, trust=trust).eval()
     if reading["task"] == "segmentation":
         return Ready(file, net, classes, size, palette=tuple((r, g, b) for r, g, b in reading["palette"]))
     return Ready(file, net, classes, size, reading["crop"])
@@ -117,6 +118,7 @@ def evaluate_network(
     data: str | os.PathLike[str],
     model: str | os.PathLike[str],
     *,
+    trust: Trust = (),
     batch: int = 64,
     protocol: str | Protocol = "whole",
     device: str = "auto",
@@ -130,6 +132,7 @@ def evaluate_network(
     Args:
         data: Folder of images.
         model: Folder of a run, or a file in it.
+        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         batch: Images at a time, in each process; of classification.
         protocol: Of segmentation: ``"whole"`` images, ``"sliding"`` windows of the size of the training crops,
             ``"multi-scale"``: such windows at six scales, mirrored too; or any other, see
@@ -140,7 +143,7 @@ def evaluate_network(
     Raises:
         InputError: Something given is wrong, or an image cannot be read.
     """
-    ready, where, path = open_run(model), placement(device), Path(data)
+    ready, where, path = open_run(model, trust), placement(device), Path(data)
     workers = reading_processes(where) if workers is None else workers
     evaluate = _evaluate_pixels if ready.palette else _evaluate_images
     results = {"file": str(ready.file), "data": str(path)}
