@@ -15,6 +15,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from saccade.catalog.imports import search_here
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings, tokens = take_settings(typed)
     except InputError as error:
         sys.exit(_said(error))
+    search_here()
     with _warnings_for_people(settings):
         status = _guarded(tokens, settings)
     sys.exit(status)

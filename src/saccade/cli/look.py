@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ _TIMM = "timm"
 def look(
     *images: Annotated[Path, Parameter(name="IMAGES")],
     model: Path | None = None,
+    trust: list[str] | None = None,
     mechanism: str | None = None,
     backbone: str | None = None,
     pretrained: Annotated[str | None, Parameter(metavar="[PATH]")] = None,
@@ -42,8 +43,12 @@ def look(
     Args:
         images: Image files.
         model: A trained network: what `saccade.save` wrote, or the folder of a run.
-        mechanism: Instead of a trained network: a mechanism to put into a backbone, such as `"cbam[reduction=8]"`.
-        backbone: The backbone: a network of timm, `torchvision/resnet18`, or `notes`, that of the demo.
+        trust: The import path of code of your own that the model needs and that may be imported for it, such as
+            `my_package.blocks:MyBlock`; may be given several times.
+        mechanism: Instead of a trained network: a mechanism to put into a backbone, such as `"cbam[reduction=8]"`,
+            or one of your own, `my_package.blocks:MyBlock`.
+        backbone: The backbone: a network of timm, `torchvision/resnet18`, `notes`, that of the demo, or one of your
+            own, `my_package.nets:make`.
         pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
             of a file.
         at: Where the mechanism goes instead of its natural place, as in `saccade plan`.
@@ -58,7 +63,7 @@ def look(
     if size is not None and size < 1:
         raise InputError(f"look: `--size` must be at least 1; received {size}")
     queries = [_query(text) for text in query or ()]
-    network = _network(model, mechanism, backbone, pretrained, at)
+    network = _network(model, mechanism, backbone, pretrained, at, trust or ())
     from saccade.look.look import look as look_at
 
     progress = _progress(settings.quiet or settings.json or len(images) < 2)
@@ -80,7 +85,12 @@ def look(
 
 
 def _network(
-    model: Path | None, mechanism: str | None, backbone: str | None, pretrained: str | None, at: str | None
+    model: Path | None,
+    mechanism: str | None,
+    backbone: str | None,
+    pretrained: str | None,
+    at: str | None,
+    trust: Sequence[str],
 ) -> Network:
     others = (mechanism, backbone, pretrained, at)
     if model is not None and any(option is not None for option in others):
@@ -92,7 +102,7 @@ def _network(
     from saccade.look.networks import make_network, open_model
 
     if model is not None:
-        return open_model(model)
+        return open_model(model, trust)
     assert mechanism is not None
     assert backbone is not None
     return make_network(mechanism, backbone, at=at, pretrained=pretrained == _TIMM or pretrained or False)

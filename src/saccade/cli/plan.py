@@ -31,10 +31,12 @@ def plan(
     """Show where a mechanism would go in a network and what it would cost; nothing is downloaded or trained.
 
     Args:
-        backbone: A network of timm by name, such as `resnet50`; one of torchvision, `torchvision/fcn_resnet50`; or
-            `notes`, the small network of the embedded demo.
+        backbone: A network of timm by name, such as `resnet50`; one of torchvision, `torchvision/fcn_resnet50`;
+            `notes`, the small network of the embedded demo; or one of your own, by the import path of a function that
+            makes it, `my_package.nets:make`.
         mechanism: A mechanism with its options, such as `"cbam[reduction=8]"`, or several that follow each other,
-            `cam+pam`; `saccade list` names them.
+            `cam+pam`; `saccade list` names them. One of your own by its import path,
+            `"my_package.blocks:MyBlock[reduction=8]"`.
         at: Where it goes instead of its natural place: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
             names such as `"layer3.*.bn2"`, or `before:NAMES`; or several of these, separated by commas.
         within: Only in the parts of these names, such as `"layer[34]"`.
@@ -71,7 +73,10 @@ def _network(backbone: str) -> nn.Module:
     """Without values: shapes are enough, and take neither memory nor weights."""
     import torch
 
+    from saccade.catalog import name_code
     from saccade.networks.build import DEMO, build_network
+
+    name_code(backbone)
 
     if backbone.startswith(_TORCHVISION):
         from saccade.saving.recipes import build

@@ -14,6 +14,7 @@ from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
 def predict(
     *images: Annotated[Path, Parameter(name="IMAGES")],
     model: Path,
+    trust: list[str] | None = None,
     out: Path | None = None,
     batch: int = 64,
     protocol: Literal["whole", "sliding", "multi-scale"] = "sliding",
@@ -25,6 +26,8 @@ def predict(
     Args:
         images: Files, folders, which are searched, or patterns such as `"photos/*.jpg"`.
         model: The folder `saccade train` wrote, which gives its best network, or one file in it.
+        trust: The import path of code of your own that the model needs and that may be imported for it, such as
+            `my_package.blocks:MyBlock`; may be given several times.
         out: Folder for `predictions.csv`, with the five likeliest classes of each image; of segmentation for masks with
             a palette, overlays, and the share of each class.
         batch: Number of images at a time; of classification.
@@ -36,7 +39,7 @@ def predict(
 
     with Progress(shown=not settings.quiet, steps=0) as showing:
         found = saccade.predict(
-            images, model, out=out, batch=batch, protocol=protocol, device=device,
+            images, model, trust=trust or (), out=out, batch=batch, protocol=protocol, device=device,
             on_progress=lambda done, total: showing.counting(done, total, "predicting"),
         )  # fmt: skip
     return Answer(found.to_json(), str(found), FOUND_WRONG if found.failed else DONE)

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
@@ -153,9 +154,14 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE [TASK ...]``."""
-    folder, device, *tasks = sys.argv[1:]
-    sys.path.append("")  # where the parent, too, may have found what it registered
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``.
+
+    NAMED is what the user lets it import, as JSON; the tasks are import paths of those that the parent registered.
+    """
+    folder, device, named, *tasks = sys.argv[1:]
+    accept(json.loads(named))
+    if tasks:
+        sys.path.append("")  # where the parent, too, may have found them
     for task in tasks:
         register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -38,7 +38,7 @@ class NetworkOptions(Options):
         str,
         Option(
             'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
-            '(`danet`, `"flanet[output_stride=16]"`) or a network of timm.'
+            '(`danet`, `"flanet[output_stride=16]"`) a network of timm, or the import path of your own.'
         ),
     ]
     _: KW_ONLY
@@ -47,7 +47,7 @@ class NetworkOptions(Options):
         str | None,
         Option(
             'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them."
+            "segmentation network `head`; `saccade list` names them, and an import path, `my_package.blocks:MyBlock`, yours."
         ),
     ] = None
     at: Annotated[
