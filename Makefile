@@ -43,7 +43,7 @@ bench: $(VENV)/.dev
 # uv installs in a quarter of pip's time, but does not read pip's settings: where those are needed, pip does it.
 # The stamps make a second call quick; what serves `dev` serves `demo` as well.
 define install
-	@echo "installing saccade[$(1)] into $(VENV), about 5 GB and one to two minutes the first time"
+	@echo "installing saccade with its extra $(1) into $(VENV), about 5 GB and one to two minutes the first time"
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(1)]' \
 	  || { echo "uv could not: trying pip" >&2; $(BIN)/python -m pip install -q -e '.[$(1)]'; }
 endef

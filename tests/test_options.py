@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
-from saccade.runs.options import RunSpec, TrainOptions
 
 import saccade
 from saccade.cli.app import app, ours
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.settings import Settings
 from saccade.options import Option, Options, called_with, declared
+from saccade.runs.options import RunSpec, TrainOptions
 from saccade.training.recipe import Recipe, RecipeOptions
 from saccade.training.recipes import RECIPES
 

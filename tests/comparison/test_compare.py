@@ -19,6 +19,7 @@ from saccade.comparison.arms import resolve_arms
 from saccade.comparison.compare import _devices
 from saccade.comparison.costs import step_of
 from saccade.comparison.experiment import Experiment
+from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
 from tests.comparison import folders
@@ -45,38 +46,39 @@ def finished(pictures, tmp_path_factory):
 
 def test_results_hold_what_the_schema_says(finished):
     found = finished.results
-    assert (found["schema"], found["task"], found["metric"]) == (1, "classification", "accuracy")
-    assert [arm["name"] for arm in found["arms"]] == ["none", "se[reduction=8]", "none-2", "conv3x3"]
-    assert found["arms"][0]["difference"] is None
-    for arm in found["arms"]:
-        assert len(arm["scores"]) == 3
-        assert arm["mean"] == pytest.approx(np.mean(arm["scores"]))
-        for cost in ("params", "macs", "latency_ms", "peak_mib", "train_seconds"):
-            assert arm[cost] > 0
-        if arm["difference"]:
-            assert arm["difference"]["verdict"] in ("better", "worse", "can't tell")
-    on_disk = (finished.folder / "results.json").read_text()
-    assert json.loads(on_disk) == json.loads(json.dumps(found))
+    assert (found.task, found.metric, found.seeds) == ("classification", "accuracy", (0, 1, 2))
+    assert [arm.name for arm in found.arms] == ["none", "se[reduction=8]", "none-2", "conv3x3"]
+    assert found.arms[0].difference is None
+    for arm in found.arms:
+        assert len(arm.scores) == 3
+        assert arm.mean == pytest.approx(np.mean(arm.scores))
+        for cost in (arm.params, arm.macs, arm.latency_ms, arm.peak_mib, arm.train_seconds):
+            assert cost > 0
+        if arm.difference:
+            assert arm.difference.verdict in ("better", "worse", "can't tell")
+    on_disk = json.loads((finished.folder / "results.json").read_text())
+    assert on_disk == json.loads(json.dumps(finished.to_json()))
+    assert read_results(finished.folder) == found
 
 
 def test_the_statistics_are_those_of_the_scores(finished):
-    table = np.array([arm["scores"] for arm in finished.results["arms"]])
+    table = np.array([arm.scores for arm in finished.results.arms])
     plain = differences(table)  # without the spread of the test images intervals can only be narrower
-    for arm, expected in zip(finished.results["arms"][1:], plain, strict=True):
-        low, high = arm["difference"]["interval"]
-        assert arm["difference"]["mean"] == pytest.approx(expected.mean)
+    for arm, expected in zip(finished.results.arms[1:], plain, strict=True):
+        low, high = arm.difference.interval
+        assert arm.difference.mean == pytest.approx(expected.mean)
         assert high - low >= expected.interval[1] - expected.interval[0] - 1e-12
 
 
 def test_costs_are_counted_exactly(finished):
-    arms = {arm["name"]: arm for arm in finished.results["arms"]}
+    arms = {arm.name: arm for arm in finished.results.arms}
     plain = timm.create_model("test_resnet", num_classes=3)
-    assert arms["none"]["params"] == sum(p.numel() for p in plain.parameters())
+    assert arms["none"].params == sum(p.numel() for p in plain.parameters())
     widths = [place.channels for place in saccade.plan(plain, "se").places]
     gates = sum(2 * c * (c // 8) + c // 8 + c + 1 for c in widths)  # two layers with biases, and g
-    assert arms["se[reduction=8]"]["params"] == arms["none"]["params"] + gates
-    assert len(arms["se[reduction=8]"]["place"]) == len(widths)
-    assert arms["conv3x3"]["params"] >= arms["se[reduction=8]"]["params"]
+    assert arms["se[reduction=8]"].params == arms["none"].params + gates
+    assert len(arms["se[reduction=8]"].place) == len(widths)
+    assert arms["conv3x3"].params >= arms["se[reduction=8]"].params
 
 
 def test_everything_lies_in_the_folder(finished):
@@ -145,8 +147,7 @@ def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp
     done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    scores = [arm["scores"] for arm in json.loads((out / "results.json").read_text())["arms"]]
-    assert scores == [arm["scores"] for arm in finished.results["arms"]]
+    assert [arm.scores for arm in read_results(out).arms] == [arm.scores for arm in finished.results.arms]
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 
@@ -177,12 +178,14 @@ def test_segmentation_folders_and_one_seed(tmp_path):
     data = folders.segmentation(tmp_path / "discs")
     how = TINY | {"seeds": 1, "steps": 40, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
     found = saccade.compare(data, "none,se", out=tmp_path / "out", **how)
-    assert found.results["task"] == "segmentation"
-    assert found.results["arms"][1]["difference"]["verdict"] == "can't tell"
-    assert found.results["arms"][1]["difference"]["reason"] == "fewer than 3 seeds"
-    assert set(found.results["arms"][0]["by_size"]) == {"small", "medium", "large"}
+    none, se = found.results.arms
+    assert found.results.task == "segmentation"
+    assert (se.difference.verdict, se.difference.reason) == ("can't tell", "fewer than 3 seeds")
+    assert none.interval is None
+    assert found.results.groups["size"].names == tuple(none.details["size"]) == ("small", "medium", "large")
+    assert read_results(found.folder) == found.results
     assert "can't tell (fewer than 3 seeds)" in found.table()
-    columns = r"mIoU of objects +small +medium size +large +compact +medium thinness +thin\nnone +\d\.\d{3} "
+    columns = r"mIoU by size and thinness +small +medium size +large +compact +medium thinness +thin\nnone +\d\.\d{3} "
     assert re.search(columns, found.table())
 
 

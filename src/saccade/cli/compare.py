@@ -31,7 +31,7 @@ def compare(data: str | None = None, /, *, settings: Given, **given: Any) -> Ans
     command = settings.command.replace(" --overwrite", "")
     result = saccade.compare(data, **pretrained_of(given), progress=not settings.quiet, command=command)
     page = f"\n\n{result.report}" if result.report else ""
-    return Answer(result.results, result.table() + page)
+    return Answer(result.to_json(), result.table() + page)
 
 
 def pretrained_of(given: dict[str, Any]) -> dict[str, Any]:

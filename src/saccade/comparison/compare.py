@@ -16,18 +16,19 @@ from typing import Any
 
 import torch
 
-from saccade.comparison import results as results_module
 from saccade.comparison.arms import Arm, resolve_arms
+from saccade.comparison.collect import collect
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
+from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, clear, refuse
 from saccade.data import Dataset
 from saccade.data.identity import identify
 from saccade.errors import InputError, require
-from saccade.files import locked, read_json, write_json
+from saccade.files import locked, write_json
 from saccade.options import called_with
 from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
 from saccade.tasks import recognise, registered
@@ -38,18 +39,24 @@ class Comparison:
     """A finished comparison.
 
     Args:
-        folder: Where it is kept.
-        results: The content of ``results.json``.
-        report: The page, if it was made.
+        folder: Folder of the comparison.
+        results: What it found.
+        report: Path of the report, if it was made.
     """
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
     report: Path | None
 
     def table(self) -> str:
-        """Arms, scores, differences, verdicts and costs as lines of text."""
-        return results_module.table(self.results)
+        """Return arms, scores, differences, verdicts and costs as lines of text."""
+        from saccade.report.table import text
+
+        return text(self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``results.json``."""
+        return self.results.to_json()
 
     def __str__(self) -> str:
         return self.table()
@@ -104,7 +111,7 @@ def finished(folder: Path) -> Comparison:
     from saccade.report.build import build_report
 
     report = folder / REPORT
-    return Comparison(folder, read_json(folder / RESULTS), report if report.exists() else build_report(folder))
+    return Comparison(folder, read_results(folder), report if report.exists() else build_report(folder))
 
 
 def _refuse_changed(folder: Path, settings: Settings) -> None:
@@ -155,8 +162,8 @@ def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown:
         # Alone and one after the other: a run beside it would be in the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
-    found = results_module.collect(experiment, data, command=command, jobs=len(devices))
-    write_json(folder / RESULTS, found)
+    found = collect(experiment, data, command=command, jobs=len(devices))
+    write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)

@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from saccade import schema
 from saccade.comparison.experiment import Experiment, evidence_of
+from saccade.comparison.results import Role, Shown, ShownImage
 from saccade.data import Dataset
 from saccade.files import replacing, write_json
 from saccade.inspection.grids import attention_grid
@@ -48,15 +50,15 @@ def take(experiment: Experiment, data: Dataset, device: str) -> None:
     for arm, net, prediction in zip(experiment.arms, nets, predictions, strict=True):
         arrays = attention(net, x, queries) if arm.spec else {}
         _save(folder / f"{arm.folder}.npz", named("predictions", prediction) | arrays)
-    listed = [
-        {"index": index, "name": data.val.names[index], "role": role, "query": query, "gain": float(gain[index])}
+    listed = tuple(
+        ShownImage(index=index, name=data.val.names[index], role=role, query=query, gain=float(gain[index]))
         for (index, role), query in zip(chosen, queries, strict=True)
-    ]
-    size = [int(side) for side in images.shape[1:3]]
-    write_json(folder / "index.json", {"images": listed, "size": size, "best": experiment.arms[best].name})
+    )
+    shown = Shown(images=listed, size=(images.shape[1], images.shape[2]), best=experiment.arms[best].name)
+    write_json(folder / "index.json", schema.to_json(shown))
 
 
-def choose(gain: NDArray[np.float64]) -> list[tuple[int, str]]:
+def choose(gain: NDArray[np.float64]) -> list[tuple[int, Role]]:
     """Images for the page, by rule and not by hand: the two largest gains, the middle one, the largest loss.
 
     What gained nothing is no success, and what lost nothing is no failure: both are then called typical.

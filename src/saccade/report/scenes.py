@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from saccade import schema
+from saccade.comparison.results import ArmResult, Results, Shown, ShownImage
 from saccade.files import read_json
+from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import Array
 from saccade.report.texts import TEXTS, attribute, both, pair
@@ -18,10 +21,6 @@ from saccade.tasks import from_json
 from saccade.tasks.base import Task
 from saccade.tasks.trees import gathered, taken
 
-SOURCES = 3
-"""How many of the strongest sources are marked."""
-PEAK = 3.0
-"""Weights are drawn bright from so many times an even share: an even map stays dim."""
 ROLES = {"failure": 1, "typical": 2}
 
 
@@ -134,26 +133,25 @@ class Gallery:
     legend: Sequence[str] = ()
 
 
-def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
+def load_gallery(directory: Path, results: Results) -> Gallery | None:
     """Read ``directory/pictures``; None when it is missing or holds no image."""
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
-    listed = read_json(folder / "index.json")
-    index = listed["images"]
+    listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"))
     shown = _arrays(folder / "images.npz")
-    if not index:
+    if not listed.images:
         return None
-    task = from_json({**results["data"]["facts"], "task": results["task"], "classes": results["data"]["classes"],
-                      "size": results["size"]})  # fmt: skip
+    described = {"task": results.task, "classes": results.data.classes, "size": results.size}
+    task = from_json({**results.data.facts, **described})
     targets = gathered("targets", shown)
     ground = task.ground_of(targets)
-    stored = {k: _arrays(folder / f"{arm['folder']}.npz") for k, arm in enumerate(results["arms"])}
+    stored = {k: _arrays(folder / f"{arm.folder}.npz") for k, arm in enumerate(results.arms)}
     cases = []
-    for number, entry in enumerate(index):
+    for number, entry in enumerate(listed.images):
         reader = _Reader(number, entry, shown["images"][number], task, taken(targets, number))
         case = reader.case(ground)
-        case.answers = [reader.answer(case, k, arm, stored[k]) for k, arm in enumerate(results["arms"]) if stored[k]]
+        case.answers = [reader.answer(case, k, arm, stored[k]) for k, arm in enumerate(results.arms) if stored[k]]
         cases.append(case)
     cases.sort(key=lambda case: ROLES.get(case.role, 0))
     layers = [layer for case in cases for answer in case.answers for layer in answer.attention]
@@ -162,7 +160,7 @@ def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
         cases,
         aspect=round(width / height, 4),
         ground=None if ground is None else task.classes[ground],
-        best=listed.get("best"),
+        best=listed.best,
         has_attention=bool(layers),
         has_queries=any(layer.kind == "weights" for layer in layers),
         live=_live_words() if any(layer.live for layer in layers) else "",
@@ -187,32 +185,32 @@ class _Reader:
     """One image on its way from arrays to a :class:`Case`."""
 
     number: int
-    entry: Mapping[str, Any]
+    entry: ShownImage
     image: Array
     task: Task
     target: Any
 
     @property
     def name(self) -> str:
-        return str(self.entry["name"])
+        return self.entry.name
 
     def case(self, ground: int | None) -> Case:
         case = Case(
             number=self.number,
             name=self.name,
-            role=str(self.entry.get("role", "typical")),
+            role=self.entry.role,
             photo=pictures.photo(self.image),
             alt=attribute("alt", "alt_photo", name=self.name),
             query=self._query(),
-            gain="" if self.entry.get("gain") is None else numbers.signed(float(self.entry["gain"])),
+            gain="" if self.entry.gain is None else numbers.signed(self.entry.gain),
             ground=ground,
         )
         self.task.draw_truth(case, self.target)
         return case
 
-    def answer(self, case: Case, index: int, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> Answer:
-        plain = not arm["mechanism"] or is_control(arm)
-        answer = Answer(index, arm["name"], plain=plain, attention=self._attention(arm, stored))
+    def answer(self, case: Case, index: int, arm: ArmResult, stored: Mapping[str, Array]) -> Answer:
+        plain = not arm.mechanism or is_control(arm)
+        answer = Answer(index, arm.name, plain=plain, attention=self._attention(arm, stored))
         predictions = gathered("predictions", stored)
         if predictions is not None:
             self.task.draw_answer(case, answer, self.target, taken(predictions, self.number))
@@ -221,12 +219,12 @@ class _Reader:
     def _query(self) -> Box:
         """The pixel that attention was asked about; the middle, where none was singled out."""
         height, width = self.image.shape[:2]
-        query = self.entry.get("query") or (height // 2, width // 2)
+        query = self.entry.query or (height // 2, width // 2)
         return Box(100 * (query[0] + 0.5) / height, 100 * (query[1] + 0.5) / width)
 
-    def _attention(self, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> list[Layer]:
+    def _attention(self, arm: ArmResult, stored: Mapping[str, Array]) -> list[Layer]:
         """At most one picture of each kind: of the deepest place, but channel gates of all places."""
-        order = {place: k for k, place in enumerate(arm.get("place", ()))}
+        order = {place: k for k, place in enumerate(arm.place)}
         by_kind: dict[str, list[tuple[str, Array]]] = {}
         for key in stored:
             place, bar, kind = key.partition("|")
@@ -237,14 +235,14 @@ class _Reader:
         layers = []
         if "weights" in by_kind:
             place, weights = by_kind["weights"][-1]
-            layers.append(replace(self._weights(arm["name"], place, weights), live=self._live(place, weights, stored)))
+            layers.append(replace(self._weights(arm.name, place, weights), live=self._live(place, weights, stored)))
         if "gate|spatial" in by_kind:
-            layers.append(self._spatial(arm["name"], *by_kind["gate|spatial"][-1]))
+            layers.append(self._spatial(arm.name, *by_kind["gate|spatial"][-1]))
         for kind in ("channel_weights", "strip_weights"):
             if kind in by_kind:
-                layers.append(self._channels(kind, arm["name"], *by_kind[kind][-1]))
+                layers.append(self._channels(kind, arm.name, *by_kind[kind][-1]))
         if "gate|channel" in by_kind:
-            layers.append(self._strips(arm["name"], by_kind["gate|channel"]))
+            layers.append(self._strips(arm.name, by_kind["gate|channel"]))
         return layers
 
     def _alt(self, arm: str, kind: str, place: str) -> str:
