@@ -41,7 +41,8 @@ class CompareOptions(Options):
         Option(
             "The arms, separated by commas (in Python also a list), with options in brackets: "
             '`"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a '
-            "second arm on seeds of its own. `saccade list` names them; one of your own is named by its import path, `my_package.blocks:MyBlock`.",
+            "second arm on seeds of its own. `saccade list` names them; yours are named by an import path, "
+            "`my_package.blocks:MyBlock`.",
             default=",".join(DEMO_ARMS),
             typed=str | None,
         ),

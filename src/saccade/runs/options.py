@@ -47,7 +47,8 @@ class NetworkOptions(Options):
         str | None,
         Option(
             'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them, and an import path, `my_package.blocks:MyBlock`, yours."
+            "segmentation network `head`; `saccade list` names them, and an import path (`my_package.blocks:MyBlock`) "
+            "names yours."
         ),
     ] = None
     at: Annotated[
