@@ -50,7 +50,7 @@ def make_mixer(channels, kernel_size=3):
 number = 5
 '''
 
-NETS = '''
+NETS = """
 from collections import OrderedDict
 
 import torch
@@ -98,7 +98,7 @@ def one_map(features_only=False):
 
 def broken(num_classes=10):
     raise ValueError("no such depth")
-'''
+"""
 
 
 def write_code(folder: Path, package: str = "my_package") -> Path:

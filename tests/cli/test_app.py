@@ -14,6 +14,7 @@ import pytest
 import saccade
 from saccade.cli import main
 from saccade.cli.app import app
+from saccade.distribution import install_command
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
 COMMANDS = ("compare", "train", "evaluate", "predict", "list", "plan", "report", "doctor")
@@ -99,7 +100,7 @@ def test_wrong_usage(run, words, error, hint):
             MissingExtraError("timm", "train", ModuleNotFoundError("No module named 'timm'")),
             2,
             "error: this needs timm, which could not be imported (ModuleNotFoundError: No module named 'timm')\n\n"
-            "hint: install it with: pip install 'saccade[train]'\n",
+            f"hint: install it with: {install_command('train')}\n",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.pth"), 2,
          "error: No such file or directory: a.pth\n"),
@@ -171,7 +172,7 @@ def test_warnings_are_lines_on_stderr(run, library, words, shown):
     def compare(*args, **kwargs):
         warnings.warn("two classes", SaccadeWarning, stacklevel=1)
         warnings.warn("old API of some package", DeprecationWarning, stacklevel=1)
-        return SimpleNamespace(results={}, report=None, table=lambda: "the table")
+        return SimpleNamespace(to_json=dict, report=None, table=lambda: "the table")
 
     library(compare)
     assert run(*words.split()) == (0, "the table\n", shown)

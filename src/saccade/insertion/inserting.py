@@ -35,7 +35,7 @@ def insert(
 
     The mechanisms' weights are drawn by torch's global generator, place by place as the plan lists them, and get the
     device, dtype and training flag of the module they are attached to. A wrapper for distributed training is made
-    anew, in place, so that the new parameters are trained in step: every rank has to insert, and optimisers are to be
+    anew, in place, so that the new parameters are trained in step: every rank has to insert, and optimizers are to be
     made afterwards.
 
     Args:

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
 from saccade.mechanisms.rules import choose
+from saccade.ops.rectify import rectified
 from saccade.ops.strips import add_strips, strip_attention, strip_weights, strips_across, strips_down
 
 
@@ -108,8 +108,7 @@ class FullyAttentional(Mechanism):
             columns, rows = strip_attention(down, of_rows), strip_attention(across, of_columns)
             gathered = columns.permute(0, 2, 3, 1) + rows.permute(0, 2, 1, 3)
             attended = x + self.gamma.to(x.dtype) * gathered
-        y: Tensor = F.relu(self.norm(self.conv(attended)))
-        return y.to(x.dtype)
+        return rectified(self.norm(self.conv(attended))).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
         """The maps of all strips, (B, W + H, C, C), columns first: row c says what channel c takes; rows sum to 1."""

@@ -19,6 +19,7 @@ from saccade.mechanisms.rules import choose, positive
 from saccade.mechanisms.widths import fusion_sizes
 from saccade.ops.covariance import covariance
 from saccade.ops.precision import full_precision, wide
+from saccade.ops.rectify import rectified
 
 VARIANTS = ("channel", "spatial", "sum", "max", "concat")
 
@@ -127,7 +128,7 @@ class GSoP(Mechanism):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         of_channels = None if self.channel is None else x * self.channel(x)
-        of_positions = None if self.spatial is None else F.relu(x * self.spatial(x))
+        of_positions = None if self.spatial is None else rectified(x * self.spatial(x))
         if of_channels is None or of_positions is None:
             return _the_one(of_channels, of_positions)
         if self.fusion is not None:
