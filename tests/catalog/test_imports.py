@@ -65,10 +65,7 @@ def test_what_a_file_mentions_is_not_imported_unless_it_is_trusted(own_code: Pat
         ("my_package.blocks:Mixr", r"my_package.blocks has no 'Mixr'\nhint: did you mean Mixer"),
         ("my_package.blocks:number", "expected a class or a function; received int"),
         ("my_package.failing:Mixer", "importing my_package.failing raised RuntimeError: not today"),
-        (
-            "my_package.needing:Mixer",
-            "importing my_package.needing failed, since a_package_that_nobody_has is",
-        ),
+        ("my_package.needing:Mixer", "importing my_package.needing failed, since a_package_that_nobody_has is"),
         ("my-package.blocks:Mixer", "'my-package.blocks:Mixer' is not an import path"),
     ],
 )

@@ -41,7 +41,7 @@ class CompareOptions(Options):
         Option(
             "The arms, separated by commas (in Python also a list), with options in brackets: "
             '`"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a '
-            "second arm on seeds of its own. `saccade list` names them; yours are named by an import path, "
+            "second arm on seeds of its own. `saccade list` names them; your own have import paths, "
             "`my_package.blocks:MyBlock`.",
             default=",".join(DEMO_ARMS),
             typed=str | None,
@@ -58,7 +58,8 @@ class CompareOptions(Options):
     backbone: Annotated[
         str | None,
         Option(
-            "The network of timm that your data is learned with, or the import path of your own.",
+            "The network of timm that your data is learned with, or your own, by the import path of a function that "
+            "makes it: `my_package.nets:make`.",
             default=f"{DEFAULT_BACKBONE}, the demo has its own",
         ),
     ] = None

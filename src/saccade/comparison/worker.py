@@ -154,14 +154,11 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``.
-
-    NAMED is what the user lets it import, as JSON; the tasks are import paths of those that the parent registered.
-    """
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
     folder, device, named, *tasks = sys.argv[1:]
     accept(json.loads(named))
     if tasks:
-        sys.path.append("")  # where the parent, too, may have found them
+        sys.path.append("")  # where the parent, too, may have found what it registered
     for task in tasks:
         register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from saccade.catalog import name_code
 from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
 from saccade.insertion import Attachment, insert, plan
@@ -68,7 +67,6 @@ def make_network(
     Raises:
         InputError: Unknown names, weights that cannot be had or do not fit, or no place.
     """
-    name_code(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained)
