@@ -13,7 +13,7 @@ from saccade.errors import InputError, SaccadeWarning
 from saccade.version import __version__
 
 if TYPE_CHECKING:
-    from saccade.catalog import create, list_mechanisms
+    from saccade.catalog import create, list_mechanisms, register
     from saccade.comparison.compare import compare
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
@@ -38,6 +38,7 @@ _HOMES = {
     "plan": "saccade.insertion",
     "predict": "saccade.runs.predict:predict_images",
     "record": "saccade.inspection.recording",
+    "register": "saccade.catalog",
     "remove": "saccade.insertion",
     "save": "saccade.saving",
     "segmenter": "saccade.networks.segmenter",
@@ -61,6 +62,7 @@ __all__ = [
     "plan",
     "predict",
     "record",
+    "register",
     "remove",
     "save",
     "segmenter",

@@ -14,6 +14,7 @@ import pytest
 import saccade
 from saccade.cli import main
 from saccade.cli.app import app
+from saccade.distribution import install_command
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
 COMMANDS = ("compare", "train", "evaluate", "predict", "list", "plan", "report", "doctor")
@@ -99,7 +100,7 @@ def test_wrong_usage(run, words, error, hint):
             MissingExtraError("timm", "train", ModuleNotFoundError("No module named 'timm'")),
             2,
             "error: this needs timm, which could not be imported (ModuleNotFoundError: No module named 'timm')\n\n"
-            "hint: install it with: pip install 'saccade[train]'\n",
+            f"hint: install it with: {install_command('train')}\n",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.pth"), 2,
          "error: No such file or directory: a.pth\n"),

@@ -23,9 +23,10 @@ from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
 from tests.comparison import folders
+from tests.comparison.inline import InlinePool
 from tests.training.tiny import dataset, run
 
-TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "jobs": 2, "progress": False}
+TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "backbone": "test_resnet", "jobs": 1, "progress": False}
 COMMAND = [str(Path(sys.executable).with_name("saccade")), "compare"]
 
 
@@ -36,8 +37,11 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(pictures, tmp_path_factory):
+    """Without processes of its own; those of the tests that kill them have to find the same scores."""
     out = tmp_path_factory.mktemp("out") / "textures"
-    return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saccade.comparison.compare.Pool", InlinePool)
+        return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
 
 
 def test_results_hold_what_the_schema_says(finished):
@@ -68,9 +72,9 @@ def test_the_statistics_are_those_of_the_scores(finished):
 
 def test_costs_are_counted_exactly(finished):
     arms = {arm.name: arm for arm in finished.results.arms}
-    plain = timm.create_model("resnet18", num_classes=3)
+    plain = timm.create_model("test_resnet", num_classes=3)
     assert arms["none"].params == sum(p.numel() for p in plain.parameters())
-    widths = (64, 64, 128, 128, 256, 256, 512, 512)
+    widths = [place.channels for place in saccade.plan(plain, "se").places]
     gates = sum(2 * c * (c // 8) + c // 8 + c + 1 for c in widths)  # two layers with biases, and g
     assert arms["se[reduction=8]"].params == arms["none"].params + gates
     assert len(arms["se[reduction=8]"].place) == len(widths)
@@ -96,11 +100,46 @@ def test_the_same_call_again_prints_and_another_one_is_refused(finished, picture
         saccade.compare(pictures, "none,se[reduction=8],none", **given, **TINY | {"steps": 5})
 
 
+class Interrupting(InlinePool):
+    """Ctrl-C in the fifth run, which then saves."""
+
+    left = 5
+
+    def _send(self, number, job):
+        self.left -= 1
+        if not self.left:
+            self.workers[number].stop.set()
+        super()._send(number, job)
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+
+    def call(pool):
+        monkeypatch.setattr("saccade.comparison.compare.Pool", pool)
+        return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY).results
+
+    with pytest.raises(KeyboardInterrupt):
+        call(Interrupting)
+    assert f"{out} keeps what is done" in capsys.readouterr().err
+    done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
+    assert len(done) == 4
+    assert len(list(out.glob("runs/*/*/checkpoints/*.safetensors"))) == 1
+    scores = [arm.scores for arm in call(InlinePool).arms]
+    assert scores == [arm.scores for arm in finished.results.arms]
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
+
+
+@pytest.mark.full
+@pytest.mark.processes
 def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp_path):
     """SIGKILL for the parent; the workers lose their pipe, save and leave."""
     out = tmp_path / "out"
     command = [*COMMAND, str(pictures), "--mechanisms", "none,se[reduction=8],none", "--control-params", "--quick"]
     command += ["--steps", "4", "--size", "32", "--batch", "6", "--jobs", "2", "--quiet", "--out", str(out)]
+    command += ["--backbone", "test_resnet"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _wait_for(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 6)
     killed.send_signal(signal.SIGKILL)
@@ -113,6 +152,8 @@ def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 
+@pytest.mark.full
+@pytest.mark.processes
 def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     arguments = [str(pictures), "--mechanisms", "none,eca", "--seeds", "1", "--steps", "4000", "--size", "32"]
     (tmp_path / "queue.py").write_text("raise ImportError('a file of the user')")
@@ -138,7 +179,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
 
 def test_segmentation_folders_and_one_seed(tmp_path):
     data = folders.segmentation(tmp_path / "discs")
-    how = TINY | {"seeds": 1, "steps": 12, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
+    how = TINY | {"seeds": 1, "steps": 40, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
     found = saccade.compare(data, "none,se", out=tmp_path / "out", **how)
     none, se = found.results.arms
     assert found.results.task == "segmentation"
@@ -155,7 +196,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
     monkeypatch.chdir(tmp_path)
     text = saccade.compare(pictures, "none,se", dry_run=True, **TINY).table()
     assert "6 runs of 4 steps" in text
-    assert "layer1.0.bn2" in text
+    assert "layer1.0.bn3" in text
     assert not list(tmp_path.iterdir())
 
 
@@ -166,7 +207,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
         ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
         ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
         ({"backbone": "vit_tiny_patch16_224", "mechanisms": "none,none"}, "cannot work on images of 32 x 32"),
-        ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: resnet18 cannot work on images of 32 x 32"),
+        ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: test_resnet cannot work on images of 32 x 32"),
         ({"at": "layer9.*"}, "layer9"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
         ({"device": "abacus"}, "unknown device 'abacus'"),

@@ -166,5 +166,5 @@ def test_published_data_sets_are_read_as_training_reads_them(tmp_path, tree):
     assert broken.bad == {
         known.train[0].mask.relative_to(data).as_posix(): next(iter(broken.bad.values())),
     }
-    assert next(iter(broken.bad.values())).startswith("value 200 at pixel y=4, x=3 is no class")
+    assert next(iter(broken.bad.values())).startswith("value 200 at pixel y=4, x=3 is not a class")
     assert draw_sheet(data, tmp_path / "sheet.png").stat().st_size > 0

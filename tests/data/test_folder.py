@@ -258,11 +258,11 @@ def under_train(data):
 
 
 CLASS_FOLDERS = {
-    "missing": (remove, "data is not there"),
+    "missing": (remove, "data does not exist"),
     "a file": (lambda d: (remove(d), d.write_text("")), "data is a file, not a folder"),
     "empty": (lambda d: (remove(d), d.mkdir()), "data contains no images"),
     "other files only": (lambda d: (remove(d), d.mkdir(), (d / "a.txt").write_text("")), "data contains no images"),
-    "one class": (lambda d: remove(d / "coffee"), r"one class only \(chelsea\)"),
+    "one class": (lambda d: remove(d / "coffee"), r"only one class \(chelsea\)"),
     "one image": (
         lambda d: only(d / "coffee", "00.jpg"),
         "too few images; a class needs at least 2 to be split: coffee",
@@ -285,7 +285,7 @@ TWO_SIDES = {
     ),
     "one class": (
         lambda d: [remove(d / side / "coffee") for side in ("train", "valid")],
-        r"one class only \(chelsea\)",
+        r"only one class \(chelsea\)",
     ),
     "empty val": (lambda d: only(d / "valid"), "valid contains no images"),
     "val without classes": (lambda d: flatten(d / "valid"), "valid has images, but none in a folder of its class"),
@@ -313,10 +313,10 @@ MASKED = {
     "truncated mask": (lambda d: cut(d / "masks" / "3.png"), "masks/3.png: .*"),
     "truncated image": (lambda d: cut(d / "images" / "3.jpg"), "images/3.jpg: .*[Tt]runcated"),
     "0 and 255": (lambda d: [save(m, (mask_of(PHOTO) > 1) * np.uint8(255)) for m in (d / "masks").iterdir()],
-                  "one class only: the masks hold class 0; .*\nhint: .*255 is ignored: if it is meant as a class"),
+                  "only one class: the masks hold class 0; .*\nhint: .*255 is ignored: if it is meant as a class"),
     "all ignored": (lambda d: [save(m, np.full((40, 56), 255, np.uint8)) for m in (d / "masks").iterdir()],
                     "the masks hold no class at all"),
-    "bad list": (lambda d: (d / "classes.txt").write_text("a\na"), "classes.txt, line 2: the class 'a' is there twice"),
+    "bad list": (lambda d: (d / "classes.txt").write_text("a\na"), "line 2: the class 'a' is listed twice"),
 }  # fmt: skip
 
 

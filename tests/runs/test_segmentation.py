@@ -163,7 +163,7 @@ def test_images_are_written_one_by_one_wherever_they_are(
     found = saccade.predict([folder], trained, out=out, device="cpu", on_progress=lambda *done: steps.append(done))
     assert written == [0, 1, 1, 2]
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert found.failed == [f"{folder / 'broken.png'}: it is not a picture, or of an unknown format"]
+    assert found.failed == [f"{folder / 'broken.png'}: it is not a picture, or its format is unknown"]
     for kind, suffix in (("masks", "png"), ("overlays", "jpg")):
         names = {path.relative_to(out / kind).as_posix() for path in (out / kind).rglob("*.*")}
         assert names == {f"a.{suffix}", f"inside/a.{suffix}", f"inside/b.{suffix}"}

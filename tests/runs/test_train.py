@@ -166,7 +166,7 @@ def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
         ({"size": 4}, "size must be a whole number of at least 8"),
         ({"network": "vit_tiny_patch16_224"}, "cannot work on images of 32 x 32"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
-        ({"data": "nowhere"}, "is not there"),
+        ({"data": "nowhere"}, "does not exist"),
     ],
     ids=str,
 )
@@ -290,7 +290,7 @@ def test_predictions_are_those_of_the_network(finished, pictures, tmp_path):
     images = [pictures / "brick" / "1.jpg", tmp_path / "broken.jpg", pictures / "grass"]
     found = saccade.predict(images, finished.folder, out=tmp_path / "out", batch=4)
     assert len(found.rows) == 12
-    assert found.failed == [f"{tmp_path / 'broken.jpg'}: it is not a picture, or of an unknown format"]
+    assert found.failed == [f"{tmp_path / 'broken.jpg'}: it is not a picture, or its format is unknown"]
     net = saccade.load(finished.folder).eval()
     image = Image.open(images[0]).resize((37, 37), Image.Resampling.BILINEAR).crop((2, 2, 34, 34))
     x = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
@@ -303,7 +303,7 @@ def test_predictions_are_those_of_the_network(finished, pictures, tmp_path):
     with (tmp_path / "out" / "predictions.csv").open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     assert [row["image"] for row in rows] == [row["image"] for row in found.rows]
-    assert rows[1]["problem"] == "it is not a picture, or of an unknown format"
+    assert rows[1]["problem"] == "it is not a picture, or its format is unknown"
     assert rows[0]["class_1"] == found.rows[0]["classes"][0][0]
 
 

@@ -136,5 +136,5 @@ def test_targets_move_as_a_tree():
 
     tree = {"a": torch.zeros(2), "b": {"c": torch.ones(2, 3)}}
     assert moved(tree, "cpu")["b"]["c"].shape == (2, 3)
-    assert list(named("targets", tree)) == ["targets/a", "targets/b/c"]
+    assert list(named("targets", tree)) == ["targets-a", "targets-b-c"]
     assert gathered("targets", named("targets", tree))["b"]["c"] is tree["b"]["c"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from saccade.catalog import Cost, Entry, NaturalPlace, entries, list_mechanisms
 from saccade.cli.answer import Answer, Given
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from saccade.entry import Entry, Placement
 
 _COLUMNS = ("name", "attends", "place", "keeps", "nonlinear", "start", "params", "macs", "entries", "where")
 _PAGE_COLUMNS = (*_COLUMNS, "paper", "held_to")
@@ -25,7 +24,7 @@ def list_(
     attends: str | None = None,
     settings: Given,
 ) -> Answer:
-    """Name the attention mechanisms.
+    """Name the attention mechanisms: saccade's own and those of installed plug-ins.
 
     Args:
         table: Show what each is: what it attends to, where it goes by itself, the resolution its branches keep, its
@@ -36,21 +35,19 @@ def list_(
         family: Only this family: `gate`, `position`, `channel`, `both`, `gather` or `control`.
         attends: Only what attends to this: `channel`, `spatial` or `both`.
     """
-    from saccade.catalog import CATALOG, list_mechanisms
-
-    entries = [CATALOG[name] for name in list_mechanisms(family=family, attends=attends)]
-    rows = [_row(entry) for entry in entries]
+    known = entries()
+    rows = [_row(known[name]) for name in list_mechanisms(family=family, attends=attends)]
     if markdown:
         return Answer(rows, _markdown(rows))
     if html:
         from saccade.report.listing import listing
 
         return Answer(rows, listing(rows))
-    return Answer(rows, _draw(rows) if table else "\n".join(entry.name for entry in entries))
+    return Answer(rows, _draw(rows) if table else "\n".join(row["name"] for row in rows))
 
 
 def _row(entry: Entry) -> dict[str, str]:
-    cost = entry.cost
+    cost = entry.cost or Cost("", "", "", "", "")
     return {
         "name": entry.name,
         "title": entry.title,
@@ -69,7 +66,7 @@ def _row(entry: Entry) -> dict[str, str]:
     }
 
 
-def _in_words(place: Placement) -> str:
+def _in_words(place: NaturalPlace) -> str:
     """As ``block, 1 of 2, at strides 8, 16``."""
     parts = [place.at]
     if place.every >= 100:

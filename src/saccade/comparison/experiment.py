@@ -251,7 +251,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
 
 def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
-    from saccade.mechanisms.conv3x3 import Conv3x3
+    from saccade.mechanisms.widths import control_width
 
     def report(arm: Arm) -> Any:
         return getattr(experiment.network(arm, 0, data), "saccade_report", None)
@@ -262,7 +262,7 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     plain = report(control)
     if plain.params < wanted:
         channels = min(place.channels for place in plain.places)
-        width = Conv3x3.width_for(channels, math.ceil(wanted / len(plain.places)))
+        width = control_width(channels, math.ceil(wanted / len(plain.places)))
         control = replace(control, options={"width": width})
     return (*others, control)
 

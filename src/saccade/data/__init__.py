@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from saccade.data.identity import Identity
 
 Progress = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and what it is."""
+"""Progress callback: called with the amount done, the total, and a description of the work."""
 
 IGNORE = 255
-"""The class of mask pixels that count neither in the loss nor in the score."""
+"""Class index of mask pixels that count neither in the loss nor in the score."""
 
 PADDING = (124, 116, 104)
 """Colour around an image that does not fill its square: ImageNet's mean, which standardising turns into 0."""
@@ -24,7 +24,7 @@ PADDING = (124, 116, 104)
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one side of a dataset, and what should be said about them.
+    """The images of one side of a dataset, and the names to report them by.
 
     Args:
         images: (n, H, W, 3) uint8, RGB; often a read-only memory map, so index it before changing pixels.

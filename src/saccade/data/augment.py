@@ -1,4 +1,4 @@
-"""Augment a training batch; what happens to an image depends on its key alone, so that paired runs see the same."""
+"""Augment a training batch; what happens to an image depends on its key alone, so that paired runs see equal views."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def crops(images: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> Tens
     Args:
         images: (B, 3, H, W) uint8.
         size: Side of the images returned.
-        keys: A tuple of whole numbers from 0 for every image, such as (seed, epoch, index). torch's and numpy's global
-            generators are neither read nor changed.
+        keys: One tuple of non-negative integers per image, such as (seed, epoch, index). The global generators of
+            torch and numpy are neither read nor changed.
 
     Returns:
         Images (B, 3, size, size) uint8.

@@ -1,4 +1,4 @@
-"""Every file of a folder read once, before a week of training does: what is broken, and what is there twice."""
+"""Read every file of a folder once before training: report files that are broken and images that occur twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IGNORED = "ignored (255)"
 
 @dataclass
 class Findings:
-    """What was found in a folder.
+    """The findings of a check of one folder.
 
     Args:
         note: How its layout was recognised.
@@ -34,8 +34,8 @@ class Findings:
         images: Number of images read.
         bad: Files that cannot be used, with the reason.
         repeated: Groups of files with the same content.
-        leaked: Those of the groups that lie on both sides.
-        remarks: Other things worth knowing.
+        leaked: Groups with files on both sides.
+        remarks: Other points worth knowing.
     """
 
     note: str
@@ -50,7 +50,7 @@ class Findings:
 
     @property
     def good(self) -> bool:
-        """Whether training would not stumble, and its scores would not be too good."""
+        """True if training would not fail on a file, and no image of the validation side is also trained on."""
         return not (self.bad or self.leaked)
 
     def __str__(self) -> str:
@@ -65,11 +65,11 @@ class Findings:
             lines.append(f"{len(self.leaked)} images are in both training and validation:")
             lines += [f"  {' = '.join(group)}" for group in self.leaked]
         within = len(self.repeated) - len(self.leaked)
-        lines += [f"{within} images are there more than once on one side"] if within else []
+        lines += [f"{within} images occur more than once within one side"] if within else []
         return "\n".join(lines + self.remarks)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values, ready for JSON."""
         return vars(self) | {"good": self.good}
 
 
@@ -87,15 +87,15 @@ class _Read:
 def check_data(
     path: str | Path, *, split_seed: int = 0, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Findings:
-    """Read every image and mask of a folder, and count what is there.
+    """Read every image and mask of a folder, and count images or pixels per class.
 
     Args:
         path: The data, in any layout that is recognised.
-        split_seed: Decides a split that the layout does not give.
+        split_seed: Seed of the split, for a layout without a validation side.
         on_progress: Called with (done, total).
 
     Raises:
-        InputError: The layout is not recognised, or not complete.
+        InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
     task = recognise(path)
@@ -167,7 +167,7 @@ def _remarks(task: type[Task], found: Findings, shapes: Counter[tuple[int, int]]
     empty = [name for name, n in classes.items() if not n["train"]]
     unseen = [name for name, n in classes.items() if n["train"] and not n["val"]]
     if empty:
-        yield f"nothing to learn from for: {listed(empty)}"
+        yield f"no training images for: {listed(empty)}"
     if unseen:
         yield f"without validation images, so never scored: {listed(unseen)}"
     yield from task.remarks(classes)

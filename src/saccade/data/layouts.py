@@ -61,12 +61,12 @@ def both_have_images(pair: tuple[Path, Path]) -> None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Every image below `folder`, in order of name; hidden files and folders left out."""
+    """Return every image below `folder`, in order of name; hidden files and folders are left out."""
     return sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix())
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every image below `folder`, through symbolic links too; a folder that several links lead to is read once."""
+    """Yield every image below `folder`, through symbolic links too; a folder that several links reach is read once."""
     seen = set(folder.resolve().parents)  # a link upwards is a circle, or leads to other classes
     for place, inner, files in os.walk(folder, followlinks=True):
         here, real = Path(place), Path(place).resolve()
@@ -88,7 +88,7 @@ def has_images(folder: Path) -> bool:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first ten names, and how many more there are."""
+    """Return the first ten names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -1,4 +1,4 @@
-"""A contact sheet: some images of each class side by side, for the eye to find what no program does."""
+"""A contact sheet: some images of each class next to each other, to spot by eye what no program finds."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
 
     Args:
         path: The data, in any layout that is recognised.
-        out: The file.
-        split_seed: As for the check.
+        out: PNG file to write.
+        split_seed: Seed of the split, as in the check.
     """
     task = recognise(path)
     files = task.files(path, split_seed)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saccade.errors import InputError, near, require
-from saccade.mechanisms.base import choose
+from saccade.mechanisms.rules import choose
 from saccade.networks.high_resolution import fuse_bilinearly, is_high_resolution
 
 Norm = Callable[[int], nn.Module]

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from saccade.catalog import find, option_names, parse
+from saccade.catalog import option_names, parse
 from saccade.errors import InputError, near
 from saccade.insertion import insert
-from saccade.mechanisms.base import positive
 from saccade.mechanisms.psa import PolarizedSelfAttention
+from saccade.mechanisms.rules import positive
 from saccade.networks.build import build_features
 from saccade.networks.features import Norm, widths
 from saccade.networks.flanet import FLANet
@@ -137,7 +137,7 @@ class Network:
         mechanism = given.get("mechanism", self.mechanism) if "mechanism" in own else self.mechanism
         if mechanism == NONE:
             return tuple(own)
-        return (*own, *(name for name in option_names(find(parse(mechanism).name)) if name != "norm_layer"))
+        return (*own, *(name for name in option_names(parse(mechanism).entry) if name != "norm_layer"))
 
 
 def _find(name: str) -> Network:

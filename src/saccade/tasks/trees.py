@@ -26,14 +26,14 @@ def taken(tree: Any, index: Any) -> Any:
 
 
 def named(name: str, tree: Any) -> dict[str, Any]:
-    """The leaves by their paths below `name`, as ``name/key``; one leaf alone is called `name`."""
+    """The leaves by their paths below `name`, as ``name-key``; one leaf alone is called `name`."""
     if isinstance(tree, Mapping):
         parts = tree.items()
     elif isinstance(tree, (list, tuple)):
         parts = [(str(index), part) for index, part in enumerate(tree)]  # type: ignore[assignment]
     else:
         return {name: tree}
-    return {path: leaf for key, part in parts for path, leaf in named(f"{name}/{key}", part).items()}
+    return {path: leaf for key, part in parts for path, leaf in named(f"{name}-{key}", part).items()}
 
 
 def gathered(name: str, stored: Mapping[str, Any]) -> Any:
@@ -42,8 +42,8 @@ def gathered(name: str, stored: Mapping[str, Any]) -> Any:
         return stored[name]
     tree: dict[str, Any] = {}
     for path, leaf in stored.items():
-        if path.startswith(f"{name}/"):
-            *above, last = path.removeprefix(f"{name}/").split("/")
+        if path.startswith(f"{name}-"):
+            *above, last = path.removeprefix(f"{name}-").split("-")
             place = tree
             for key in above:
                 place = place.setdefault(key, {})

@@ -59,7 +59,7 @@ def test_it_is_trained_on_and_scored(ten, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("data_batch_3.bin", None, "data_batch_3.bin: CIFAR-10 needs this file"),
+        ("data_batch_3.bin", None, "data_batch_3.bin: CIFAR-10 requires this file"),
         ("data_batch_3.bin", record(0)[:-1], r"expected records of 3073 bytes; received 3072 bytes"),
         ("test_batch.bin", b"", r"expected records of 3073 bytes; received 0 bytes"),
         ("test_batch.bin", record(3), r"a record has class 3, and batches.meta.txt lists 3 classes"),

@@ -29,11 +29,11 @@ def test_names_with_colours(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("road\nroad", "line 2: the class 'road' is there twice"),
-        ("a 0 0 0\nb 0 0 0", r"line 2: the colour \(0, 0, 0\) is there twice"),
+        ("road\nroad", "line 2: the class 'road' is listed twice"),
+        ("a 0 0 0\nb 0 0 0", r"line 2: the colour \(0, 0, 0\) is listed twice"),
         ("a 0 0 0\nb 0 0 256", r"line 2: the colour \(0, 0, 256\) .* exceeds 255"),
         ("a 0 0 0\nb\nc 1 1 1", "some classes have a colour, 'b' has none"),
-        ("road", "expected 2 to 255 classes, one a line; received 1"),
+        ("road", "expected 2 to 255 classes, one per line; received 1"),
         ("\n", "received 0"),
         ("\n".join(f"c{i}" for i in range(256)), "received 256"),
     ],

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 as their author distributes them for C programs: bytes, so that nothing is unpickled.
 
-A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. A record is a byte with the class (of
-CIFAR-100 one with the group before it), and 3 x 32 x 32 bytes: red, green, blue, row by row.
+A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. A record is one byte with the class (in
+CIFAR-100 preceded by one with the group) and 3 x 32 x 32 bytes: red, green, blue, row by row.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ def is_cifar(path: Path) -> bool:
 
 
 def find_cifar(path: Path) -> Cifar | None:
-    """The set in a folder, or in a folder in it; None if there is none.
+    """Return the set in a folder or one level below it; None if there is none.
 
     Raises:
-        InputError: The version for Python, which would have to be unpickled, or a file that is missing or cut short.
+        InputError: The folder holds only the version for Python, which would have to be unpickled, or a file is
+            missing or cut short.
     """
     if not path.is_dir():
         return None
@@ -72,8 +73,8 @@ def find_cifar(path: Path) -> Cifar | None:
                 return _load(folder, kind)
         if folder.is_dir() and folder.name.startswith("cifar-") and any((folder / n).is_file() for n in _PICKLES):
             raise InputError(
-                f"{folder} holds pickles, and reading those could run code of whoever made them",
-                "take the binary version from the same page: cifar-10-binary.tar.gz, cifar-100-binary.tar.gz",
+                f"{folder} holds pickles, and reading a pickle can run arbitrary code",
+                "download the binary version from the same page: cifar-10-binary.tar.gz, cifar-100-binary.tar.gz",
             )
     return None
 
@@ -102,7 +103,7 @@ def _records(path: Path, kind: _Kind) -> NDArray[Any]:
         content = np.fromfile(path, dtype=np.uint8)
     except OSError as cause:
         raise InputError(
-            f"{path}: {kind.name} needs this file ({cause.strerror})", "unpack the archive again"
+            f"{path}: {kind.name} requires this file ({cause.strerror})", "unpack the archive again"
         ) from cause
     if not len(content) or len(content) % length:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The images of a folder as a torch Dataset, decoded when asked for, and the transforms of training and scoring."""
+"""The images of a folder as a torch Dataset, decoded on access, and the transforms of training and scoring."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from saccade.data.layouts import Item
 from saccade.errors import InputError, near, require
 
 _CROP = 224 / 256
-"""Side of the middle that is scored, relative to the shorter side, as in the papers."""
+"""Side of the scored centre relative to the shorter side, as in the papers."""
 
 Transform = Callable[[Any], Tensor]
 
 
 class ImageSamples(Dataset[tuple[Tensor, int]]):
-    """(image (3, H, W) uint8, class) of labelled files.
+    """Dataset of (image (3, H, W) uint8, class) read from labelled files.
 
     Args:
         items: Files and classes.
-        transform: From a Pillow image of mode RGB.
+        transform: Converts a Pillow image of mode RGB to the tensor.
         near: Large JPEGs are decoded at a fraction of their size, never below twice this side.
     """
 
@@ -43,16 +43,16 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
         return self.transform(read_image(item.image, near=self.near)), item.target
 
     def name(self, index: int) -> str:
-        """The path of a sample."""
+        """Path of a sample."""
         return str(self.items[index].image)
 
 
 class ArraySamples(Dataset[tuple[Tensor, int]]):
-    """(image (3, H, W) uint8, class) of images in memory.
+    """Dataset of (image (3, H, W) uint8, class) held in memory.
 
     Args:
         split: Images and targets.
-        transform: From a Pillow image of mode RGB.
+        transform: Converts a Pillow image of mode RGB to the tensor.
     """
 
     def __init__(self, split: Split, transform: Transform) -> None:
@@ -67,19 +67,19 @@ class ArraySamples(Dataset[tuple[Tensor, int]]):
         return self.transform(image), int(self.split.targets[index])
 
     def name(self, index: int) -> str:
-        """What a sample is called."""
+        """Name of a sample."""
         return self.split.names[index]
 
 
 def training_transform(name: str, size: int, crop: float = _CROP) -> Transform:
-    """The augmentation called `name`, ending in uint8 (3, size, size); it draws from torch's generator.
+    """Return the augmentation called `name`, ending in uint8 (3, size, size); it draws from torch's generator.
 
     Args:
         name: ``"imagenet"``: a crop of 8% to 100% of the area, mirrored half the time, as in the papers; ``"light"``:
             of 50% to 100%; ``"cifar"``: shifted by up to an eighth of the side, mirrored half the time; ``"shift"``:
             the same without mirroring, for what has a left and a right, such as letters; ``"none"``: as for scoring.
         size: Side in pixels.
-        crop: For ``"none"``, as of :func:`scoring_transform`.
+        crop: For ``"none"``, see :func:`scoring_transform`.
 
     Raises:
         InputError: An unknown name.
@@ -104,11 +104,11 @@ AUGMENTATIONS = ("imagenet", "light", "cifar", "shift", "none")
 
 
 def scoring_transform(size: int, *, crop: float = _CROP) -> Transform:
-    """The middle of an image, `size` pixels square, its shorter side first brought to `size` / `crop`.
+    """Return the transform that takes the centre, `size` px square, of an image with shorter side `size` / `crop`.
 
     Args:
         size: Side in pixels.
-        crop: 224 / 256 as in the papers; 1: the whole of the shorter side.
+        crop: 224 / 256 as in the papers; 1 keeps the whole of the shorter side.
     """
     v2: Any = require("torchvision.transforms.v2", extra="train")
     resize = v2.Resize(round(size / crop), antialias=True)
@@ -122,5 +122,5 @@ def _whole(steps: list[Any]) -> Transform:
 
 
 def image_names(items: Sequence[Item], folder: Path) -> list[str]:
-    """Paths relative to the folder, with slashes on every system."""
+    """Return paths relative to the folder, with slashes on every system."""
     return [item.image.relative_to(folder).as_posix() for item in items]

@@ -30,7 +30,7 @@ def load_ade20k(path: str | Path) -> Labelled:
     ``objectInfo150.txt``; without it, their numbers.
 
     Args:
-        path: Of ``ADEChallengeData2016``, or of the folder above it.
+        path: Path of ``ADEChallengeData2016``, or of the folder above it.
 
     Raises:
         InputError: A folder or a mask is missing, a side is empty, or the names cannot be read.
@@ -51,7 +51,7 @@ def load_ade20k(path: str | Path) -> Labelled:
 
 
 def _names(root: Path) -> tuple[str, ...]:
-    """From a table of five columns, of which the first is the number and the last the names."""
+    """Read the class names from a table of five columns: the first holds the number, the last the names."""
     listing = root / "objectInfo150.txt"
     if not listing.is_file():
         return tuple(map(str, range(1, _COUNT + 1)))
@@ -62,7 +62,7 @@ def _names(root: Path) -> tuple[str, ...]:
             names[int(number)] = words.split(",")[0].strip()
     if sorted(names) != list(range(1, _COUNT + 1)):
         raise InputError(
-            f"{listing}: expected a line for each of the classes 1 to {_COUNT}; received {len(names)} lines",
-            "fetch the file again, or remove it: classes are then called by their numbers",
+            f"{listing}: expected one line per class, 1 to {_COUNT}; received {len(names)} lines",
+            "fetch the file again, or remove it: classes are then named by their numbers",
         )
     return tuple(names[number] for number in range(1, _COUNT + 1))

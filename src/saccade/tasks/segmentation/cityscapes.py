@@ -19,23 +19,23 @@ _CLASSES = (
     ("rider", 25, (255, 0, 0)), ("car", 26, (0, 0, 142)), ("truck", 27, (0, 0, 70)), ("bus", 28, (0, 60, 100)),
     ("train", 31, (0, 80, 100)), ("motorcycle", 32, (0, 0, 230)), ("bicycle", 33, (119, 11, 32)),
 )  # fmt: skip
-_LABELS = 34  # numbers in labelIds: 0 to 33, and -1, which a picture cannot hold and 255 stands for
+_LABELS = 34  # numbers in labelIds: 0 to 33, and -1, which a picture cannot hold: 255 stands for it
 _IMAGE, _IDS, _TRAIN_IDS = "_leftImg8bit", "_gtFine_labelIds", "_gtFine_labelTrainIds"
 
 
 def is_cityscapes(path: Path) -> bool:
-    """Whether the folder is laid out so."""
+    """Return whether the folder has the layout of Cityscapes."""
     return (path / "leftImg8bit").is_dir() and (path / "gtFine").is_dir()
 
 
 def load_cityscapes(path: str | Path) -> Labelled:
-    """Cityscapes with its fine annotations: ``leftImg8bit/SIDE/CITY/*.png`` and ``gtFine/SIDE/CITY/*.png``.
+    """Load Cityscapes' fine annotations: ``leftImg8bit/SIDE/CITY/*.png`` and ``gtFine/SIDE/CITY/*.png``.
 
-    Masks of the 34 label ids, as they come, or of the 19 train ids, which the makers' scripts write; the former are
-    taken where there are both. What is none of the 19 classes is ignored.
+    Masks hold the 34 label ids, as distributed, or the 19 train ids that the authors' scripts write; label ids are used
+    if both are there. Pixels of none of the 19 classes are ignored.
 
     Args:
-        path: Of the folder that holds both.
+        path: The folder that holds both.
 
     Raises:
         InputError: A folder or a mask is missing, or a side is empty.
@@ -55,7 +55,7 @@ def _side(path: Path, side: str, images: list[Path], ends: str) -> tuple[Pair, .
 
 
 def _mask(path: Path, image: Path, ends: str) -> Path:
-    """``leftImg8bit/SIDE/CITY/NAME_leftImg8bit.png`` to ``gtFine/SIDE/CITY/NAME_gtFine_labelIds.png``."""
+    """Return the mask of an image: ``leftImg8bit/S/C/N_leftImg8bit.png`` to ``gtFine/S/C/N_gtFine_labelIds.png``."""
     inside = image.parent.relative_to(path / "leftImg8bit") if image.is_relative_to(path / "leftImg8bit") else Path()
     return path / "gtFine" / inside / f"{image.stem.removesuffix(_IMAGE)}{ends}.png"
 

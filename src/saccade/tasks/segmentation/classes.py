@@ -1,4 +1,4 @@
-"""Which class every pixel of a mask has, by its stored value or by its colour, and the classes.txt that says so."""
+"""Class indices of mask pixels, from stored values or colours, and the classes.txt that defines them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ClassList:
-    """What classes.txt says: names in order of their index, and, for colour masks, the index of every colour."""
+    """The content of classes.txt: names in order of their index and, for colour masks, the index of every colour."""
 
     names: tuple[str, ...]
     colours: dict[Colour, int]
 
 
 def read_classes(path: Path) -> ClassList:
-    """Read classes.txt: a class a line, either ``name`` or ``name R G B``; a colour named ``ignore`` is no class.
+    """Read classes.txt: one class per line, ``name`` or ``name R G B``; a colour named ``ignore`` is not a class.
 
     Raises:
-        InputError: Naming the line: a name or colour given twice, colours on some lines only, or a number above 255.
+        InputError: Names the line: a name or colour given twice, colours on some lines only, or a number above 255.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -41,12 +41,12 @@ def read_classes(path: Path) -> ClassList:
             continue
         name, colour = _line(line)
         if name in names:
-            raise InputError(f"{path}, line {number}: the class {name!r} is there twice")
+            raise InputError(f"{path}, line {number}: the class {name!r} is listed twice")
         if colour is None or name != "ignore":
             names.append(name)
         if colour is not None:
             if max(colour) > 255 or colour in colours:
-                raise InputError(f"{path}, line {number}: the colour {colour} is there twice, or exceeds 255")
+                raise InputError(f"{path}, line {number}: the colour {colour} is listed twice, or exceeds 255")
             colours[colour] = IGNORE if name == "ignore" else len(names) - 1
     _check(path, names, set(colours.values()) - {IGNORE})
     return ClassList(tuple(names), colours)
@@ -67,15 +67,15 @@ def _check(path: Path, names: list[str], coloured: set[int]) -> None:
             "write 'name R G B' on every line, or on none",
         )
     if not 2 <= len(names) <= IGNORE:
-        raise InputError(f"{path}: expected 2 to {IGNORE} classes, one a line; received {len(names)}")
+        raise InputError(f"{path}: expected 2 to {IGNORE} classes, one per line; received {len(names)}")
 
 
 class MaskReader:
-    """Turns decoded masks into class indices, 255 where a pixel is to be ignored.
+    """Convert decoded masks to class indices; 255 marks pixels to be ignored.
 
     Args:
-        known: The classes of classes.txt.
-        count: Without them: how many classes there are, from 0.
+        known: Content of classes.txt; None without one.
+        count: Number of classes, from index 0, if there is no classes.txt.
     """
 
     def __init__(self, known: ClassList | None, count: int = IGNORE) -> None:
@@ -88,13 +88,13 @@ class MaskReader:
                 self._table[red << 16 | green << 8 | blue] = index
 
     def classes(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        """Class indices (height, width) uint8.
+        """Return class indices (height, width) uint8.
 
         Args:
             mask: (height, width) of stored values, or (height, width, 3) of colours.
 
         Raises:
-            UnreadableError: Naming value or colour and pixel of what is no class.
+            UnreadableError: Names the value or colour that is not a class, and its pixel.
         """
         if mask.ndim == 2:
             return self._by_value(mask)
@@ -102,7 +102,7 @@ class MaskReader:
             return self._by_colour(mask, self._table)
         if (mask == mask[..., :1]).all():  # a grey mask saved as RGB
             return self._by_value(mask[..., 0])
-        raise UnreadableError("it is a colour mask, and no classes.txt beside it lists 'name R G B' for every class")
+        raise UnreadableError("it is a colour mask, and no classes.txt lists 'name R G B' for every class")
 
     def _by_value(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         wrong = ((mask < 0) | (mask >= self.count)) & (mask != IGNORE)

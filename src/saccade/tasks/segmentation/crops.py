@@ -1,4 +1,4 @@
-"""Images with masks as a torch Dataset, and the random views of them that segmentation networks learn from."""
+"""Images with masks as a torch Dataset, and the random views of them that segmentation networks are trained on."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ View = Callable[[Pixels, Pixels], tuple[Pixels, Pixels]]
 
 
 class LabelledSamples(Dataset[tuple[Tensor, Tensor]]):
-    """(image (3, H, W), classes (H, W)) of files, both uint8, 255 = ignored.
+    """Dataset of (image (3, H, W), classes (H, W)) read from files, both uint8, 255 = ignored.
 
     Args:
-        data: Whose files.
-        pairs: Which of them.
-        view: Changes image (H, W, 3) and mask, such as a `RandomView`; None: as they are, each of its own size.
+        data: Dataset whose files are read.
+        pairs: Images and masks of `data` to read.
+        view: Changes image (H, W, 3) and mask, such as a `RandomView`; None keeps both, each at its own size.
     """
 
     def __init__(self, data: Labelled, pairs: Sequence[Pair], view: View | None = None) -> None:
@@ -34,7 +34,7 @@ class LabelledSamples(Dataset[tuple[Tensor, Tensor]]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Their names."""
+        """Names of the classes."""
         return self.data.classes
 
     def __len__(self) -> int:
@@ -47,20 +47,20 @@ class LabelledSamples(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)
 
     def name(self, index: int) -> str:
-        """The path of a sample's image."""
+        """Path of a sample's image."""
         return str(self.pairs[index].image)
 
 
 @dataclass(frozen=True)
 class RandomView:
-    """Enlarge or reduce, crop, mirror, change colours: what the papers train with. Draws from torch's generator.
+    """Enlarge or reduce, crop, mirror, change colours: the augmentation of the papers. Draws from torch's generator.
 
-    What an image is too small for is filled with the mean colour and ignored in the mask, below and on the right.
+    If the scaled image is smaller than `size`, it is padded below and on the right: mean colour, ignored in the mask.
 
     Args:
         size: Height and width of the views.
-        scales: Smallest and largest factor; every factor between is as likely.
-        mirror: Whether half of the views are mirrored.
+        scales: Smallest and largest factor; factors are drawn evenly between them.
+        mirror: If True, half of the views are mirrored.
         colour: Strength of changes of brightness, contrast and saturation; the hue changes by a tenth of it.
 
     Raises:
@@ -105,12 +105,12 @@ class RandomView:
 
 
 def training_view(name: str, size: int) -> RandomView:
-    """The augmentation called `name`, which ends in squares of side `size`.
+    """Return the augmentation called `name`, which ends in squares of side `size`.
 
     Args:
         name: ``"full"``: a factor of 0.5 to 2, a crop, mirrored half the time, changed colours; ``"scale"``: the same
             without the colours; ``"shift"``: a crop only, for what has a size and a left and a right.
-        size: In pixels.
+        size: Side in pixels.
 
     Raises:
         InputError: An unknown name.
@@ -126,7 +126,7 @@ VIEWS = ("full", "scale", "shift")
 
 
 def _window(pixels: Pixels, scaled: list[int], corner: list[int], shown: list[int], mode: str) -> Pixels:
-    """Part of a scaled picture, of size `shown` from `corner`; only that part is computed."""
+    """Return part of a scaled picture, of size `shown` from `corner`; only that part is computed."""
     pil: Any = require("PIL.Image", extra="train")
     ratio = [full / side for full, side in zip(pixels.shape, scaled, strict=False)]
     top, left = (c * r for c, r in zip(corner, ratio, strict=True))

@@ -1,4 +1,4 @@
-"""A plain folder of images and masks, and the one door to every layout of segmentation data."""
+"""A plain folder of images and masks, and the one loader for every layout of segmentation data."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, loa
 
 
 def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
-    """Segmentation data in any known layout: Cityscapes, PASCAL Context, PASCAL VOC, ADE20K, or a plain folder.
+    """Load segmentation data in any known layout: Cityscapes, PASCAL Context, PASCAL VOC, ADE20K, or a plain folder.
 
     Args:
-        path: Of the folder.
-        split_seed: Decides a split that a plain folder does not give.
-        on_progress: As for :func:`load_mask_folder`.
+        path: The folder.
+        split_seed: Seed of the split of a plain folder without a validation side.
+        on_progress: See :func:`load_mask_folder`.
 
     Raises:
-        InputError: The layout is not recognised, or not complete.
+        InputError: The layout is not recognised or is incomplete.
     """
     known = load_published(Path(path))
     return known or load_mask_folder(path, split_seed=split_seed, on_progress=on_progress)
 
 
 def load_published(path: Path) -> Labelled | None:
-    """A data set of those that are published as they are; None for any other folder.
+    """Load one of the published datasets in its own layout; None for any other folder.
 
-    SBD in a folder ``sbd`` or ``benchmark_RELEASE`` beside VOC's is added to its training images.
+    SBD in a folder ``sbd`` or ``benchmark_RELEASE`` next to VOC's is added to its training images.
     """
     if is_cityscapes(path):
         return load_cityscapes(path)
@@ -61,7 +61,7 @@ def find_files(path: Path, split_seed: int) -> Files:
     """List the files of any layout with what reads their masks; nothing is opened but ``classes.txt``.
 
     Raises:
-        InputError: The layout is not recognised, or not complete.
+        InputError: The layout is not recognised or is incomplete.
     """
     known = load_published(path)
     if known is not None:
@@ -84,24 +84,24 @@ class MaskFiles(NamedTuple):
     colours: tuple[Colour, ...]
 
     def classes(self, path: Path) -> Pixels:
-        """Classes (H, W) of a mask, 255 = ignored; raises UnreadableError."""
+        """Return the class indices (H, W) of a mask, 255 = ignored; raises UnreadableError."""
         return self.reader.classes(self.read(path))
 
 
 def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
-    """``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
+    """Load ``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
 
     Masks hold class numbers, or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that
     file names the classes; without the file all masks are read once, and the classes are 0 to the largest number found.
     255 is ignored.
 
     Args:
-        path: Of the folder.
-        split_seed: Decides a split that the folder does not give.
-        on_progress: Called with (done, total, what) while masks are read to find the classes.
+        path: The folder.
+        split_seed: Seed of the split, for a folder without a validation side.
+        on_progress: Called with (done, total, what) while masks are read to determine the classes.
 
     Raises:
-        InputError: The layout is another, or not complete, or a mask cannot be read.
+        InputError: The layout is another or incomplete, or a mask cannot be read.
     """
     path = Path(path)
     if not is_pairs(path):
@@ -127,7 +127,7 @@ def _pairs(items: tuple[Item, ...]) -> tuple[Pair, ...]:
 
 
 def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: Progress | None) -> int:
-    """The largest class in any mask."""
+    """Return the largest class index in any mask."""
     there = np.zeros(256, dtype=np.bool_)
     for done, pair in enumerate(pairs, 1):
         try:
@@ -140,7 +140,7 @@ def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: Progress 
     if len(found) < 2:
         what = f"class {found[0]}" if len(found) else "no class at all"
         raise InputError(
-            f"one class only: the masks hold {what}; segmentation needs at least two",
+            f"only one class: the masks hold {what}; segmentation needs at least two",
             "masks hold 0 for the first class, 1 for the second, and so on; 255 is ignored",
         )
     return int(found.max())

@@ -33,7 +33,7 @@ CONTEXT_CLASSES = (
 
 
 def voc_root(path: Path) -> Path | None:
-    """The folder that holds JPEGImages, of a year where several are unpacked; the last year if so."""
+    """Return the folder that holds JPEGImages; of several years, the last."""
     for root in (
         path,
         *sorted(path.glob("VOC20*"), reverse=True),
@@ -45,25 +45,25 @@ def voc_root(path: Path) -> Path | None:
 
 
 def is_voc(path: Path) -> bool:
-    """Whether the folder holds VOC's segmentation masks."""
+    """Return whether the folder holds VOC's segmentation masks."""
     root = voc_root(path)
     return root is not None and (root / "SegmentationClass").is_dir()
 
 
 def is_context(path: Path) -> bool:
-    """Whether the folder holds masks of PASCAL Context."""
+    """Return whether the folder holds masks of PASCAL Context."""
     root = voc_root(path)
     return root is not None and (root / "SegmentationClassContext").is_dir()
 
 
 def load_voc(path: str | Path, *, sbd: str | Path | None = None) -> Labelled:
-    """PASCAL VOC 2012 segmentation, 21 classes with the background; the borders of objects are ignored.
+    """Load PASCAL VOC 2012 segmentation, 21 classes with the background; the borders of objects are ignored.
 
     Args:
-        path: Of the folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets``, or of ``VOCdevkit`` above it.
-        sbd: SBD's ``dataset`` folder (``cls/*.mat``, ``img/*.jpg``, ``train.txt``, ``val.txt``) or the one that holds
-            it. Its images are added to the training side, but for those held out; an image that both have keeps VOC's
-            mask. With the official files that makes 10,582.
+        path: Folder with ``JPEGImages``, ``SegmentationClass`` and ``ImageSets``, or ``VOCdevkit`` above it.
+        sbd: SBD's ``dataset`` folder (``cls/*.mat``, ``img/*.jpg``, ``train.txt``, ``val.txt``) or the folder above
+            it. SBD's images are added to the training side, except those of VOC's validation side; an image in both
+            keeps VOC's mask. With the official files that makes 10,582 training images.
 
     Raises:
         InputError: A folder, a list or a mask is missing, or a side is empty.
@@ -82,14 +82,14 @@ def load_voc(path: str | Path, *, sbd: str | Path | None = None) -> Labelled:
 
 
 def load_context(path: str | Path, *, background: bool = True) -> Labelled:
-    """PASCAL Context as index masks of 60 classes: ``SegmentationClassContext/*.png`` beside VOC 2010's images.
+    """Load PASCAL Context as index masks of 60 classes: ``SegmentationClassContext/*.png`` next to VOC 2010's images.
 
     Those masks have 0 for the background and 1 to 59 for the classes in alphabetical order, as the conversion that
     most code uses writes them; the lists are in ``ImageSets/SegmentationContext``.
 
     Args:
-        path: Of the folder with ``JPEGImages``, or of ``VOCdevkit`` above it.
-        background: Whether the background is a class (60, as DANet's result has it) or ignored (59).
+        path: Folder with ``JPEGImages``, or ``VOCdevkit`` above it.
+        background: If True, the background is a class (60, as in DANet's result); otherwise it is ignored (59).
 
     Raises:
         InputError: A folder, a list or a mask is missing, or a side is empty.
@@ -125,18 +125,18 @@ def _sbd(path: Path) -> tuple[Pair, ...]:
     images = [root / "img" / f"{name}.jpg" for name in dict.fromkeys(names)]
     gone = next((image for image in images if not image.is_file()), None)
     if gone is not None:
-        raise InputError(f"{root}: there is no {gone}, which its lists name")
+        raise InputError(f"{root}: {gone}, named in its lists, does not exist")
     return paired(root, images, lambda image: root / "cls" / f"{image.stem}.mat")
 
 
 def _read(path: Path) -> NDArray[Any]:
-    """VOC's pictures; SBD's are in MATLAB files."""
+    """Read a mask: VOC's are pictures, SBD's are MATLAB files."""
     if path.suffix != ".mat":
         return read_mask(path)
     io: Any = require("scipy.io", extra="demo")
     try:
         found = io.loadmat(path, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
     except Exception as cause:  # damaged files surface from the reader as anything
-        raise UnreadableError(f"it is no mask of SBD ({str(cause) or type(cause).__name__})") from cause
+        raise UnreadableError(f"it is not a mask of SBD ({str(cause) or type(cause).__name__})") from cause
     mask: NDArray[Any] = np.asarray(found).astype(np.int64)
     return mask
