@@ -10,21 +10,17 @@ DOCS := $(wildcard README.md README.zh.md docs)
 compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
 
-# Tests that start processes of their own keep the cores busy themselves: they follow the others, which share the cores.
-define suite
-	@failed=0; set -x; \
-	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile -m '$(1) and not processes' || failed=1; \
-	$(BIN)/python -m pytest -m '$(1) and processes' || failed=1; \
-	{ set +x; } 2>/dev/null; exit $$failed
-endef
-
-# The everyday suite, or the tests that ARGS names.
+# The everyday suite on all cores, or in one process those of its tests that ARGS names.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 test: $(VENV)/.dev
-	$(if $(strip $(ARGS)),$(BIN)/python -m pytest $(ARGS),$(call suite,not full))
+	$(BIN)/python -m pytest $(or $(strip $(ARGS)),$(PARALLEL))
 
-# What the everyday suite leaves out.
+# What the everyday suite leaves out. Tests that keep the cores busy by processes of their own follow the others.
 test-full: $(VENV)/.dev
-	$(if $(strip $(ARGS)),$(BIN)/python -m pytest -m full $(ARGS),$(call suite,full))
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest $(PARALLEL) -m 'full and not processes' || failed=1; \
+	$(BIN)/python -m pytest -m processes || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
 
 test-all: test test-full
 

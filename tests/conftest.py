@@ -20,7 +20,11 @@ HOW_TO = "install them with: apt-get install chromium (Debian), and pip install 
 LEFT_OUT = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("processes"):
+            item.add_marker("full")
     browser = [item for item in items if item.get_closest_marker("browser")]
     if browser and not HAVE_BROWSER and not os.environ.get("CI"):
         items[:] = [item for item in items if item not in browser]

@@ -7,7 +7,6 @@ import pytest
 from saccade.comparison.compare import compare
 
 
-@pytest.mark.full
 @pytest.mark.processes
 def test_context_helps_and_parameters_alone_do_not(tmp_path):
     found = compare(None, "none,non_local,conv3x3", quick=True, out=tmp_path / "out", progress=False)

@@ -16,6 +16,7 @@ from saccade.errors import InputError
 from saccade.insertion import Attachment, attachments
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
+from tests.suites import everyday
 
 SIZE = {"example_input": torch.zeros(1, 3, 32, 32)}
 NETWORKS = {
@@ -59,8 +60,13 @@ def same(ours, theirs):
     return len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("mechanism", ["se", "cbam", "psa", "dual", "non_local"])
-@pytest.mark.parametrize("name", NETWORKS)
+GRID = [(name, mechanism) for name in NETWORKS for mechanism in ("se", "cbam", "psa", "dual", "non_local")]
+
+
+# Each network once and each mechanism once: how a network is read does not depend on the mechanism.
+@pytest.mark.parametrize(
+    ("name", "mechanism"), everyday([pair for pair in GRID if "se" in pair or "notes" in pair], GRID)
+)
 def test_nothing_changes_and_everything_comes_off(name, mechanism):
     plain = lively(NETWORKS[name]())
     x = networks.example()
@@ -161,6 +167,7 @@ def test_pickle_round_trip():
     assert torch.equal(fresh(x), model(x))
 
 
+@pytest.mark.full  # whole networks are compiled in test_afterwards.py, every mechanism in its contract
 @pytest.mark.parametrize("mechanism", ["se", "non_local"])
 def test_compiles_whole(mechanism):
     model = lively(saccade.insert(NotesNet(), mechanism)).eval()
