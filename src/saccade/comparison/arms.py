@@ -1,4 +1,4 @@
-"""The arms of a comparison: what was given, which folder it gets, which seeds it runs on."""
+"""The arms of a comparison: names, mechanisms, folders and seeds."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SEEDS_APART = 1000  # a second arm of one name runs on seeds this far from the 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
+    """One arm of a comparison.
 
     Args:
-        name: As it was given; a repeated name gets ``-2``, ``-3``.
+        name: Name as it was given; a repeated name gets ``-2``, ``-3``.
         mechanism: Catalog key, or None for the network as it is.
-        options: The mechanism's.
-        at: Where it goes; None: the mechanism's natural place.
-        seed_offset: Added to each seed: 0, except for an arm named a second time.
-        label: The name without ``-2``.
+        options: Options of the mechanism.
+        at: Place of the mechanism; None for its natural place.
+        seed_offset: Number added to each seed: 0, except for an arm named a second time.
+        label: Name without ``-2``.
     """
 
     name: str
@@ -38,22 +38,22 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """Its name as a folder: anything a file system may refuse becomes an underscore."""
+        """Name of its folder: anything that a file system may refuse becomes an underscore."""
         return re.sub(r"[^\w.,=+()\[\]-]", "_", self.name)
 
     @property
     def spec(self) -> Spec | None:
-        """What to insert."""
+        """Mechanism to insert; None for the network as it is."""
         return None if self.mechanism is None else Spec(self.mechanism, self.options)
 
 
 def resolve_arms(
     mechanisms: str | Sequence[str | Mapping[str, Any]] | None, preset: str | None, at: str | None
 ) -> tuple[Arm, ...]:
-    """The arms in the order given, the first ``none`` in front; one is added when none was given.
+    """Return the arms in the order given, the first ``none`` in front; it is added when missing.
 
     Raises:
-        InputError: Both or an unknown preset, an unknown mechanism or option, no mechanism at all.
+        InputError: Mechanisms and a preset were both given, one of them is unknown, or no mechanism was given.
     """
     if preset is not None:
         if mechanisms is not None:
@@ -87,7 +87,7 @@ def resolve_arms(
 
 
 def _named(given: str | Mapping[str, Any]) -> tuple[str, Spec | None]:
-    """What an arm is called, and what it inserts."""
+    """The label of an arm, and the mechanism it inserts."""
     word = given if isinstance(given, str) else given.get("name") if len(given) == 1 else None
     if isinstance(word, str) and word.strip().lower() == NONE:
         return NONE, None
