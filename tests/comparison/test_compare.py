@@ -128,8 +128,8 @@ def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_pat
     done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
     assert len(done) == 4
     assert len(list(out.glob("runs/*/*/checkpoints/*.safetensors"))) == 1
-    scores = [arm["scores"] for arm in call(InlinePool)["arms"]]
-    assert scores == [arm["scores"] for arm in finished.results["arms"]]
+    scores = [arm.scores for arm in call(InlinePool).arms]
+    assert scores == [arm.scores for arm in finished.results.arms]
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 
