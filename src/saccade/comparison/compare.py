@@ -77,6 +77,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
     arms = resolve_arms(options.mechanisms, options.preset, options.at)
+    name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), _device(options.device))
     overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
     out = options.out if options.out is not None else Path("saccade-compare") / Path(settings.data or "demo").name

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
-from saccade.insertion import insert, plan
+from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.make import DEMO, classification_network, demo_network
 from saccade.runs.open import open_run
@@ -35,16 +36,17 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Network:
     """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
 
     Args:
         path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
         InputError: No such run, a damaged file, one that does not fit its network, or a network without mechanisms.
     """
-    opened = open_run(path)
+    opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
     return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
@@ -57,7 +59,7 @@ def make_network(
 
     Args:
         mechanism: As for :func:`saccade.insert`.
-        backbone: A name of timm, ``torchvision/NAME``, or ``notes``.
+        backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Where it goes; None: its natural place.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
         seed: Of the random weights.
@@ -78,7 +80,7 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     Raises:
         InputError: There is none.
     """
-    if any(isinstance(module, Mechanism) for module in net.modules()):
+    if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]
