@@ -116,7 +116,7 @@ def context(directory: Path, results: Mapping[str, Any]) -> dict[str, Any]:
 def _attends(arm: Mapping[str, Any]) -> str | None:
     """The text for what an arm's mechanism weighs; None for arms without one, and for controls."""
     entry = CATALOG.get(arm["mechanism"])
-    return None if entry is None or entry.family == "control" else f"attends_{entry.attends}"
+    return None if entry is None or verdict.is_control(arm) else f"attends_{entry.attends}"
 
 
 def _seed_charts(arms: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, str]:

@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from saccade.data import IGNORE
 from saccade.files import read_json
+from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
-from saccade.report.pictures import IGNORED, Array
+from saccade.report.pictures import Array
 from saccade.report.texts import TEXTS, attribute, both, pair
 from saccade.report.verdict import is_control
 
-SOURCES = 3
-"""How many of the strongest sources are marked."""
 GROUND_SHARE = 0.4
 """A class that fills more of the shown images than this is the ground, and stays without colour."""
 LABELS, LEAST_AREA = 12, 0.015
 """Regions that carry their name: at most so many, none smaller than this share of the picture."""
-PEAK = 3.0
-"""Weights are drawn bright from so many times an even share: an even map stays dim."""
 ROLES = {"failure": 1, "typical": 2}
 
 
@@ -152,7 +150,7 @@ def _arrays(path: Path) -> dict[str, Array]:
 
 
 def _ground(targets: Array) -> int | None:
-    counts = np.bincount(targets[targets != IGNORED].astype(np.int64).ravel(), minlength=1)
+    counts = np.bincount(targets[targets != IGNORE].astype(np.int64).ravel(), minlength=1)
     return int(counts.argmax()) if counts.max() > GROUND_SHARE * counts.sum() else None
 
 
@@ -202,8 +200,8 @@ class _Reader:
             answer.guesses = [Guess(str(self.classes[k]), float(prediction[k]), int(k) == true) for k in best]
             answer.right = int(best[0]) == true
         else:
-            wrong = (prediction != self.target) & (self.target != IGNORED)
-            share = numbers.percent(float(wrong.sum()) / max(1, int((self.target != IGNORED).sum())))
+            wrong = (prediction != self.target) & (self.target != IGNORE)
+            share = numbers.percent(float(wrong.sum()) / max(1, int((self.target != IGNORE).sum())))
             alt = attribute("alt", "alt_prediction", name=self.name, arm=arm["name"], share=share)
             answer.regions = self._regions(prediction, wrong, alt, both("wrong_pixels", share=share))
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saccade.catalog import CATALOG
 from saccade.report import numbers
 from saccade.report.texts import TEXTS, both, breakable, pair, shown
 
@@ -14,12 +15,12 @@ NAMED = 4
 """A sentence names at most so many arms of one verdict, and counts the others."""
 LETTERS = 80
 """And no more of them than fit into so many letters."""
-CONTROL = "conv3x3"
 
 
 def is_control(arm: Arm) -> bool:
     """Parameters without attention: it belongs beside the verdict, not into it."""
-    return str(arm["mechanism"] or "").partition("[")[0] == CONTROL
+    entry = CATALOG.get(str(arm["mechanism"] or "").partition("[")[0])
+    return entry is not None and entry.family == "control"
 
 
 def headline(arms: Sequence[Arm], seeds: int) -> str:
