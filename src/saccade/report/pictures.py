@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from saccade.data import IGNORE
 from saccade.errors import require
 from saccade.inspection.colours import HEAT, levels, ramp
-from saccade.segmentation.objects import find_objects
+from saccade.tasks.segmentation.objects import find_objects
 
 Array = NDArray[Any]
 
