@@ -98,7 +98,7 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
 def _attends(arm: ArmResult) -> str | None:
     """The key of the text on what the mechanism of an arm weighs; None without a mechanism, and for controls."""
     entry = CATALOG.get(arm.mechanism or "")
-    return None if entry is None or entry.family == "control" else f"attends_{entry.attends}"
+    return None if entry is None or verdict.is_control(arm) else f"attends_{entry.attends}"
 
 
 def _seed_charts(arms: Sequence[ArmResult], seeds: Sequence[int]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.data import IGNORE
 from saccade.errors import require
 from saccade.inspection.colours import HEAT, levels, ramp
 from saccade.tasks.segmentation.objects import find_objects
@@ -20,7 +21,6 @@ Array = NDArray[Any]
 
 TARGET = 384
 """Approximate length of the longer side in pixels: pictures are enlarged to it by an integer, photographs reduced."""
-IGNORED = 255
 TINTS = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (240, 228, 66), (213, 94, 0),
     (120, 94, 240), (150, 200, 60), (165, 118, 75), (250, 170, 190), (60, 200, 200),
@@ -52,7 +52,7 @@ def region_overlay(classes: Array, wrong: Array, ground: int | None) -> str:
     factor = max(1, TARGET // max(classes.shape))
     large, errors = (np.kron(part, np.ones((factor, factor), part.dtype)) for part in (classes, wrong.astype(np.uint8)))
     indices = 1 + large.astype(np.int64) % len(TINTS)
-    indices[(large == IGNORED) | (large == (-1 if ground is None else ground))] = _CLEAR
+    indices[(large == IGNORE) | (large == (-1 if ground is None else ground))] = _CLEAR
     indices[_edges(large)] = _EDGE
     rows, columns = np.indices(large.shape)
     indices[(errors > 0) & ((rows + columns) % 9 < 4)] = _STRIPE
@@ -106,7 +106,7 @@ def components(classes: Array, ground: int | None) -> list[tuple[int, Array]]:
     """Return connected regions as (class, (H, W) bool), largest first, without class `ground` and ignored pixels."""
     found = find_objects(classes[None].astype(np.int64))
     number = found.paint(np.arange(len(found.label))).reshape(classes.shape)
-    left_out = {IGNORED} if ground is None else {IGNORED, ground}
+    left_out = {IGNORE} if ground is None else {IGNORE, ground}
     order = np.argsort(-found.area, kind="stable")
     return [(int(found.label[k]), number == k) for k in order if int(found.label[k]) not in left_out]
 
