@@ -141,17 +141,17 @@ def path_of(made_by: Made) -> str:
     return f"{module}:{name}"
 
 
-def check_importable(made_by: Made, why: str) -> str:
-    """Return the import path of a class or function, and refuse one that another process could not import by it.
+def check_importable(path: str, made_by: Made, why: str) -> None:
+    """Refuse a class or function that another process cannot import by its path.
 
     Args:
+        path: The import path.
         made_by: The class or function.
         why: What needs it, as the beginning of a sentence.
 
     Raises:
         InputError: It is defined in a script, a notebook or a function, or has no name.
     """
-    path = path_of(made_by)
     module, _, name = path.partition(":")
     found: Any = sys.modules.get(module)
     for part in name.split("."):
@@ -160,7 +160,6 @@ def check_importable(made_by: Made, why: str) -> str:
         raise InputError(
             f"{why}, which cannot import {path}", "define it in a module of its own, a .py file, and import it there"
         )
-    return path
 
 
 def hand_on(paths: Collection[str]) -> dict[str, str | None]:

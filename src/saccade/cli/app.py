@@ -15,6 +15,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from saccade.catalog.imports import search_here
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
@@ -29,6 +30,7 @@ from saccade.cli.predict import predict
 from saccade.cli.report import report
 from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+from saccade.options import in_words
 from saccade.version import __version__
 
 _SUMMARY = """Visual attention for convolutional networks: choose it, plug it in, train it, see it.
@@ -49,7 +51,7 @@ app = App(
     version=__version__,
     help_format="markdown",
     help_epilogue=_EPILOGUE,
-    default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
+    default_parameter=Parameter(negative=(), show_default=in_words),
 )
 _COMMANDS: dict[str, Callable[..., Any]] = {
     function.__name__.rstrip("_"): function
@@ -77,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings, tokens = take_settings(typed)
     except InputError as error:
         sys.exit(_said(error))
+    search_here()
     with _warnings_for_people(settings):
         status = _guarded(tokens, settings)
     sys.exit(status)

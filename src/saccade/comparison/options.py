@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,11 +37,12 @@ class CompareOptions(Options):
         ),
     ] = None
     mechanisms: Annotated[
-        str | Sequence[str | Mapping[str, Any]] | None,
+        str | Sequence[str | Mapping[str, Any] | Callable[..., Any]] | None,
         Option(
             "The arms, separated by commas (in Python also a list), with options in brackets: "
             '`"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a '
-            "second arm on seeds of its own. `saccade list` names them.",
+            "second arm on seeds of its own. `saccade list` names them; your own have import paths, "
+            "`my_package.blocks:MyBlock`.",
             default=",".join(DEMO_ARMS),
             typed=str | None,
         ),
@@ -57,7 +58,8 @@ class CompareOptions(Options):
     backbone: Annotated[
         str | None,
         Option(
-            "The network of timm that your data is learned with.",
+            "The network of timm that your data is learned with, or your own, by the import path of a function that "
+            "makes it: `my_package.nets:make`.",
             default=f"{DEFAULT_BACKBONE}, the demo has its own",
         ),
     ] = None

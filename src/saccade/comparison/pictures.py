@@ -85,13 +85,13 @@ def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -
         for path, seen in maps.items():
             for kind, gate in seen.gates.items():
                 arrays[f"{path}|gate|{kind}"] = gate if kind == "channel" else gate[:, 0]
-            if hasattr(seen.mechanism, "weights"):
+            if seen.has("weights"):
                 rows, columns = seen.input.shape[-2:]
                 at = [(y * rows // height, x_ * columns // width) for y, x_ in queries]
                 found = seen.weights(queries=at)
                 arrays[f"{path}|weights"] = torch.stack([found[i, i] for i in range(len(queries))])
                 grids |= _grids(path, seen, len(queries))
-            elif hasattr(seen.mechanism, "attention"):
+            elif seen.has("channel_weights") or seen.has("column_weights"):
                 weights = seen.channel_weights()
                 if weights.dim() == 4:  # a map for every column and row: too many to keep, so their mean
                     arrays[f"{path}|strip_weights"] = weights.mean(dim=1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from saccade.catalog.imports import hand_on, named_code
 from saccade.errors import InputError
 from saccade.runs.names import LOGS
 
@@ -97,9 +98,10 @@ class Pool:
     def _start(self, number: int, device: str) -> subprocess.Popen[str]:
         # One thread per process, decided before any library reads it: threads of busy processes wait for each other.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        named = json.dumps(hand_on(named_code()))
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device,
+                [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device, named,
                  *self.tasks],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=environment,
             )  # fmt: skip

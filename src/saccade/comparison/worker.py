@@ -23,6 +23,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
@@ -153,9 +154,11 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE [TASK ...]``."""
-    folder, device, *tasks = sys.argv[1:]
-    sys.path.append("")  # where the parent, too, may have found what it registered
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
+    folder, device, named, *tasks = sys.argv[1:]
+    accept(json.loads(named))
+    if tasks:
+        sys.path.append("")  # where the parent, too, may have found what it registered
     for task in tasks:
         register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

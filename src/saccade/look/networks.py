@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
-from saccade.insertion import insert, plan
+from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.make import DEMO, classification_network, demo_network
 from saccade.runs.open import open_run
@@ -35,16 +36,17 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Network:
     """Load the network of a run of ``saccade train`` or of a comparison, or of a file that :func:`saccade.save` wrote.
 
     Args:
         path: A folder, or a file in it. The folder of an arm stands for its first run.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
         InputError: There is no such run, its file is damaged or does not fit its network, or it has no mechanisms.
     """
-    opened = open_run(path)
+    opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
     return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
@@ -57,7 +59,7 @@ def make_network(
 
     Args:
         mechanism: Mechanism, as for :func:`saccade.insert`.
-        backbone: Name of a network of timm, ``torchvision/NAME``, or ``notes``.
+        backbone: Name of a network of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Place of the mechanism; None for its natural place.
         pretrained: True for the weights of timm, or the path of a file with weights of the backbone.
         seed: Seed of the random weights.
@@ -78,7 +80,7 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     Raises:
         InputError: The network has no mechanism.
     """
-    if any(isinstance(module, Mechanism) for module in net.modules()):
+    if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]

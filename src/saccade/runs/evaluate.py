@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from saccade.catalog.imports import Trust
 from saccade.runs.open import open_run
 from saccade.runs.train import reading_processes
 from saccade.tasks.evidence import images_in
@@ -56,6 +57,7 @@ def evaluate_network(
     data: str | os.PathLike[str],
     model: str | os.PathLike[str],
     *,
+    trust: Trust = (),
     batch: int = 64,
     protocol: Any = None,
     device: str = "auto",
@@ -69,6 +71,7 @@ def evaluate_network(
     Args:
         data: Folder of images.
         model: Folder of a run or of an arm of a comparison, or a file in it.
+        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         batch: Images at a time, in each process.
         protocol: For segmentation: ``"whole"`` images (the default), ``"sliding"`` windows of the size of the training
             crops, ``"multi-scale"``: such windows at six scales, mirrored too; or any other, see
@@ -79,7 +82,7 @@ def evaluate_network(
     Raises:
         InputError: Something given is wrong, or an image cannot be read.
     """
-    opened, where, path = open_run(model), distributed(device), Path(data)
+    opened, where, path = open_run(model, trust), distributed(device), Path(data)
     task = opened.task
     net, how = task.under(opened.net, protocol)
     side, what = task.held_out(path, opened.held)

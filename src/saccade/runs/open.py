@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError
 from saccade.files import read_json
 from saccade.runs.names import CHECKPOINTS, EXPERIMENT, LAST, RUNS, SPLIT
@@ -57,16 +58,18 @@ class Opened:
         return None
 
 
-def open_run(model: str | os.PathLike[str]) -> Opened:
+def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
     """Open a network.
 
     Args:
         model: Folder of a training run, which gives its best network; folder of an arm of a comparison
             (``saccade-compare/NAME/runs/ARM``), which gives that of its first seed; or a file in one of them, or any
             that :func:`saccade.save` wrote.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
-        InputError: There is no such file, it is damaged, or it is a whole comparison.
+        InputError: There is no such file, it is damaged, it is a whole comparison, or it needs code that is not
+            trusted.
     """
     path = Path(model)
     if (path / EXPERIMENT).exists():
@@ -77,7 +80,7 @@ def open_run(model: str | os.PathLike[str]) -> Opened:
         )
     file = network_file(_first_seed(path))
     reading = read_header(file).get("reading")
-    return Opened(file, load(file).eval(), path.name, None if reading is None else from_json(reading))
+    return Opened(file, load(file, trust=trust).eval(), path.name, None if reading is None else from_json(reading))
 
 
 def _first_seed(path: Path) -> Path:

@@ -38,16 +38,18 @@ class NetworkOptions(Options):
         str,
         Option(
             'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
-            '(`danet`, `"flanet[output_stride=16]"`) or a network of timm.'
+            '(`danet`, `"flanet[output_stride=16]"`), a network of timm, or your own, by the import path of a function '
+            "that makes it: `my_package.nets:make`."
         ),
     ]
     _: KW_ONLY
-    backbone: Annotated[str | None, Option("The network of timm that a segmentation head is put on.")] = None
+    backbone: Annotated[str | None, Option("The network, of timm or your own, under a segmentation head.")] = None
     mechanism: Annotated[
         str | None,
         Option(
             'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them."
+            "segmentation network `head`; `saccade list` names them; your own have import paths, "
+            "`my_package.blocks:MyBlock`."
         ),
     ] = None
     at: Annotated[

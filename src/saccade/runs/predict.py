@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from saccade.catalog.imports import Trust
 from saccade.data.layouts import images_in
 from saccade.errors import InputError
 from saccade.runs.open import open_run
@@ -40,6 +41,7 @@ def predict_images(
     images: Iterable[str | os.PathLike[str]],
     model: str | os.PathLike[str],
     *,
+    trust: Trust = (),
     out: str | os.PathLike[str] | None = None,
     batch: int = 64,
     protocol: Any = None,
@@ -53,6 +55,7 @@ def predict_images(
     Args:
         images: Files, folders, which are searched, and patterns such as ``"photos/*.jpg"``.
         model: Folder of a run or of an arm of a comparison, or a file in it.
+        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         out: Folder for ``predictions.csv``; for masks and overlays, for which it must be given.
         batch: Images at a time, where they are brought to one size.
         protocol: For segmentation, as for :func:`saccade.evaluate`; ``"sliding"`` by default: an image no larger than
@@ -67,7 +70,7 @@ def predict_images(
     Raises:
         InputError: A path that does not exist, no image at all, or a model that cannot be used.
     """
-    given, opened, where = list(_paths(images)), open_run(model), distributed(device)
+    given, opened, where = list(_paths(images)), open_run(model, trust), distributed(device)
     opened.net.to(where.device).to(memory_format=torch.channels_last)
     options = Options(None if out is None else Path(out), batch, protocol, where.device, on_progress)
     return opened.task.write_predictions(opened, given, options)
