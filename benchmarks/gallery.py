@@ -40,7 +40,7 @@ README, PHOTO_QUERY = "pam", (190, 250)
 
 
 def scene(folder: Path) -> tuple[Path, list[tuple[int, int]]]:
-    """The held-out scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
+    """The validation scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
     first = read_json(folder / "pictures" / "index.json")["images"][0]
     with np.load(folder / "pictures" / "images.npz") as stored:
         pixels = stored["images"][0]
@@ -109,7 +109,7 @@ def draw(folder: Path, name: str) -> Shown:
 
 
 def dependence(folder: Path) -> dict[str, tuple[float, float]]:
-    """The mean query dependence over held-out scenes by both measures, of the mechanisms that are asked about."""
+    """The mean query dependence over validation scenes by both measures, of the mechanisms that are asked about."""
     data = Experiment.load(folder).data()
     images = to_input(torch.from_numpy(np.array(data.val.images[:SCENES])).permute(0, 3, 1, 2), torch.device("cpu"))
     found = {}
