@@ -95,11 +95,7 @@ class Options:
     @classmethod
     def default_in_words(cls, name: str, default: Any) -> str:
         """Return what is shown as the default of a field whose :class:`Option` has no words for it."""
-        if default is None or default == ():
-            return "none"
-        if isinstance(default, bool):
-            return "on" if default else "off"
-        return f"{default:g}" if isinstance(default, float) else str(default)
+        return in_words(default)
 
     def recorded(self) -> dict[str, Any]:
         """Return the values that decide the result, as plain values in the order of declaration."""
@@ -119,6 +115,15 @@ class Options:
             if shown and (one.required or value != one.default):
                 found += _words(one, value)
         return found
+
+
+def in_words(default: Any) -> str:
+    """Return a default as the help shows it."""
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def declared(kind: type[Options]) -> tuple[Declared, ...]:

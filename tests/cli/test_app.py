@@ -17,7 +17,7 @@ from saccade.cli.app import app
 from saccade.distribution import install_command
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
-COMMANDS = ("compare", "train", "evaluate", "predict", "list", "plan", "report", "doctor")
+COMMANDS = ("compare", "train", "evaluate", "predict", "look", "list", "plan", "bench", "report", "doctor")
 
 
 @pytest.fixture
@@ -55,14 +55,17 @@ def test_help_names_every_command(run):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_every_option(run, command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("COLUMNS", "600")
     status, out, _ = run(command, "--help")
-    options = [name for name in inspect.signature(app[command].default_command).parameters if name != "settings"]
+    parameters = inspect.signature(app[command].default_command).parameters
+    options = [name for name in parameters if name != "settings"]
     explained = {line.strip("│╭╰* ").split("  ")[0].split(" ")[0]: line for line in out.splitlines() if "  " in line}
     assert status == 0
     for option in options:
         line = explained.get(f"--{option.replace('_', '-')}") or explained[option.upper()]
         assert len(line.strip("│ ").split("  ", 1)[1].split()) >= 3, f"{option} has no explanation"
+        required = parameters[option].default is inspect.Parameter.empty
+        assert required or "[default: " in line, f"{option} shows no default"
 
 
 def test_version(run):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,30 +224,60 @@ def test_mistakes_are_named_before_anything_is_trained(pictures, tmp_path, chang
 def test_data_that_change_half_way_are_noticed(tmp_path):
     data = folders.classification(tmp_path / "data", count=6)
     how = TINY | {"out": tmp_path / "out", "seeds": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("saccade.comparison.compare._carry_out", lambda *_: None)
+    prepared(data, **how)
+    experiment = Experiment.load(tmp_path / "out")
+    before, image = experiment.data().train.images.filename, data / "brick" / "0.jpg"
+    for path in data.glob("*/*.jpg"):
+        path.touch()
+    assert experiment.data().train.images.filename == before  # what was decoded is used again
+    prepared(data, **how)
+    content = image.read_bytes()
+    image.write_bytes((data / "grass" / "0.jpg").read_bytes())
+    changed = r"its files have changed since the run started \(changed: brick/0.jpg\)"
+    with pytest.raises(ValueError, match=changed):
         saccade.compare(data, "none,se", **how)
-    (data / "brick" / "0.jpg").unlink()
-    with pytest.raises(ValueError, match=r"is not as it was when the comparison in .* was begun"):
+    with pytest.raises(ValueError, match=changed):  # as a worker has it
+        experiment.data()
+    image.write_bytes(content)
+    prepared(data, **how)
+    image.unlink()
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(removed: brick/0.jpg\)"):
         saccade.compare(data, "none,se", **how)
+    prepared(data, overwrite=True, **how)
+
+
+def test_a_finished_comparison_is_not_shown_for_other_data(finished, pictures, tmp_path):
+    asked = {"mechanisms": "none,se[reduction=8],none", "control_params": True, **TINY}
+    data, out = shutil.copytree(pictures, tmp_path / "textures"), tmp_path / "out"
+    shutil.copytree(finished.folder, out)
+    for name in ("settings.json", "data.json"):
+        (out / name).write_text((out / name).read_text().replace(str(pictures.resolve()), str(data.resolve())))
+    assert saccade.compare(data, out=out, **asked).table() == finished.table()
+    shutil.copy(data / "grass" / "0.jpg", data / "grass" / "new.jpg")
+    expected = r"its files have changed since the run started \(added: grass/new.jpg\)[\s\S]*saccade report .*out shows"
+    with pytest.raises(ValueError, match=expected):
+        saccade.compare(data, out=out, **asked)
+    shutil.rmtree(data)
+    with pytest.raises(ValueError, match=r"no such folder: .*textures[\s\S]*saccade report .*out shows"):
+        saccade.compare(data, out=out, **asked)
 
 
 def test_memory_is_measured_on_the_images_that_train(tmp_path):
     """Training images are kept larger, to crop from."""
     data = folders.classification(tmp_path / "data", count=6)
-    experiment = prepared(data, tmp_path / "out")
-    net, seen = experiment.network(experiment.arms[0], 0, 3, "classification"), []
+    experiment = prepared(data, out=tmp_path / "out", **TINY)
+    net, seen = experiment.network(experiment.arms[0], 0, experiment.data()), []
     net.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
     step_of(net, experiment.data(), experiment, torch.device("cpu"))()
     assert seen == [(6, 3, 32, 32)]
     assert experiment.data().train.images.shape[1] > 32
 
 
-def prepared(data, out):
+def prepared(data, **how):
     """The experiment of a comparison that was begun."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
-        return saccade.compare(data, "none,se", out=out, **TINY)
+        return saccade.compare(data, "none,se", **how)
 
 
 def test_one_worker_a_gpu(monkeypatch):

@@ -14,7 +14,7 @@ from torch import nn
 
 import saccade
 from saccade.files import locked
-from saccade.training.loop import Diverged
+from saccade.training.loop import Diverged, Interrupted
 from tests.comparison import folders
 
 HOW = {"size": 32, "batch": 6, "steps": 8, "device": "cpu", "workers": 0, "progress": False}
@@ -130,13 +130,50 @@ def test_data_that_changed_are_refused(finished, tmp_path):
     how = HOW | {"steps": 1, "out": tmp_path / "out"}
     saccade.train(data, "test_resnet", **how)
     (data / "brick" / "0.jpg").unlink()
-    with pytest.raises(ValueError, match="has not the files it had when the training"):
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(removed: brick/0.jpg\)"):
         saccade.train(data, "test_resnet", **how)
+
+
+def test_images_overwritten_under_their_names_are_refused(tmp_path, monkeypatch):
+    """Of a run that was stopped half way as of a finished one; a mere touch changes nothing."""
+    data = folders.classification(tmp_path / "data", count=6)
+    how = HOW | {"steps": 2, "out": tmp_path / "out"}
+    image, brick = data / "grass" / "1.jpg", data / "brick" / "1.jpg"
+    grass = image.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("saccade.runs.train.train", raising(Interrupted()))
+        with pytest.raises(KeyboardInterrupt):
+            saccade.train(data, "test_resnet", **how)
+    image.write_bytes(brick.read_bytes())
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: grass/1.jpg\)"):
+        saccade.train(data, "test_resnet", **how)
+    image.write_bytes(grass)  # put back, at another time
+    saccade.train(data, "test_resnet", **how)
+    image.write_bytes(brick.read_bytes())
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: grass/1.jpg\)"):
+        saccade.train(data, "test_resnet", **how)
+
+
+def test_masks_and_their_class_list_are_data_too(tmp_path):
+    data = folders.segmentation(tmp_path / "discs", count=4)
+    how = HOW | {"steps": 1, "batch": 2, "out": tmp_path / "out", "backbone": "test_resnet"}
+    saccade.train(data, "fcn", **how)
+    masks = data / "masks"
+    (masks / "0.png").write_bytes((masks / "1.png").read_bytes())
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: masks/0.png\)"):
+        saccade.train(data, "fcn", **how)
+
+
+def raising(cause):
+    def refuse(*_, **__):
+        raise cause
+
+    return refuse
 
 
 def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty and holds no training"):
+    with pytest.raises(ValueError, match="is not empty and does not hold a training"):
         saccade.train(pictures, "test_resnet", out=tmp_path, **HOW)
 
 

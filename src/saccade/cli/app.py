@@ -30,6 +30,7 @@ from saccade.cli.predict import predict
 from saccade.cli.report import report
 from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+from saccade.options import in_words
 from saccade.version import __version__
 
 _SUMMARY = """Visual attention for convolutional networks: choose it, plug it in, train it, see it.
@@ -50,7 +51,7 @@ app = App(
     version=__version__,
     help_format="markdown",
     help_epilogue=_EPILOGUE,
-    default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
+    default_parameter=Parameter(negative=(), show_default=in_words),
 )
 _COMMANDS: dict[str, Callable[..., Any]] = {
     function.__name__.rstrip("_"): function

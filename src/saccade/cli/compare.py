@@ -20,8 +20,8 @@ def compare(data: str | None = None, /, *, settings: Given, **given: Any) -> Ans
     """Train a network with each attention mechanism and without, and say which helped, by how much, at what cost.
 
     Without DATA it runs on an embedded demo: no download, minutes on a laptop. Every arm sees the same data in the same
-    order from the same start, once for each seed. At the end stand a table and the path of `report.html`. The same
-    command again continues what is unfinished.
+    order from the same start, once for each seed. It ends with a table and the path of `report.html`. The same command
+    again resumes what is unfinished.
 
     - `saccade compare --quick` shows it on the demo
     - `saccade compare photos --pretrained --dry-run` says what it would train on your photos, and how long that takes

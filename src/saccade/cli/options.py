@@ -12,7 +12,15 @@ from saccade.errors import InputError
 from saccade.options import Declared, Options, declared
 from saccade.synonyms import hint_for, meant, plain_word
 
+PRETRAINED = Annotated[str | None, Parameter(metavar="[PATH]")]
+"""The type of ``--pretrained``, whose value may be left out."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def default(words: str) -> Parameter:
+    """Return what makes the help show a default in words, where it is decided later."""
+    return Parameter(show_default=words)
 
 
 def takes(kind: type[Options]) -> Callable[[Command], Command]:

@@ -14,7 +14,7 @@ from saccade.runs.options import TrainOptions
 
 @takes(TrainOptions)
 def train(data: str, /, *, settings: Given, **given: Any) -> Answer | None:
-    """Train a network on your images. The same command goes on where it was stopped, killed or cut off.
+    """Train a network on your images. The same command again resumes it where it was stopped, killed or cut off.
 
     - `saccade train photos --network resnet50 --mechanism cbam --pretrained --epochs 20`
     - `saccade train imagenet --network se_resnet50 --recipe eca --amp bf16`

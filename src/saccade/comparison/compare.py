@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -26,12 +27,12 @@ from saccade.comparison.progress import Progress
 from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, clear, refuse
 from saccade.data import Dataset
-from saccade.data.identity import identify
+from saccade.data.folder import folder_identity
 from saccade.errors import InputError, require
 from saccade.files import locked, write_json
 from saccade.options import called_with
 from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
-from saccade.tasks import recognise, registered
+from saccade.tasks import registered
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
     arms = resolve_arms(options.mechanisms, options.preset, options.at)
+    name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), _device(options.device))
     overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
     out = options.out if options.out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
@@ -83,7 +85,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
-            _refuse_changed(folder, settings)
+            _refuse_changed(folder, settings, shown=options.progress)
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
@@ -114,7 +116,7 @@ def finished(folder: Path) -> Comparison:
     return Comparison(folder, read_results(folder), report if report.exists() else build_report(folder))
 
 
-def _refuse_changed(folder: Path, settings: Settings) -> None:
+def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
     """Refuse to show a finished comparison as that of data that have changed since."""
     if settings.data is None:
         return
@@ -123,8 +125,9 @@ def _refuse_changed(folder: Path, settings: Settings) -> None:
         raise InputError(
             f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
         )
-    task = recognise(path)
-    check_unchanged(folder, settings, identify(task.files(path).under(path, task.name), folder / DATA))
+    with Progress(shown=shown, steps=0) as speaking:
+        found = folder_identity(path, folder / DATA, on_progress=speaking.counting)
+    check_unchanged(folder, settings, found, hint=f"; saccade report {shlex.quote(str(folder))} shows the finished one")
 
 
 def _prepare(

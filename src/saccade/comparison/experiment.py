@@ -65,8 +65,15 @@ class Experiment:
         return self.settings.data is None
 
     def data(self, on_progress: Progress | None = None) -> Dataset:
-        """The data set, from the cache in the folder once it is there."""
-        return load_data(self.settings, self.folder, on_progress)
+        """The data set, from the cache in the folder once it is there.
+
+        Raises:
+            InputError: Its files have changed since the comparison started.
+        """
+        data = load_data(self.settings, self.folder, on_progress)
+        if data.identity is not None:
+            check_unchanged(self.folder, self.settings, data.identity)
+        return data
 
     def seed(self, arm: Arm, index: int) -> int:
         """The seed of an arm's run number `index`."""
@@ -177,7 +184,6 @@ class Experiment:
         }
         if data.identity is not None:
             check_unchanged(self.folder, self.settings, data.identity)
-        if data.identity is not None:
             data.identity.write(self.folder / DATA)
         if data.split:
             write_json(self.folder / SPLIT, {"seed": 0, "held_out": list(data.split)})
@@ -219,7 +225,7 @@ def evidence_of(folder: Path) -> Evidence:
         return dict(stored)
 
 
-def check_unchanged(folder: Path, settings: Settings, identity: Identity) -> None:
+def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hint: str = "") -> None:
     """Refuse data that are not those the comparison in a folder started with.
 
     Raises:
@@ -228,8 +234,8 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity) -> Non
     path = folder / EXPERIMENT
     if path.exists():
         started = read_json(path)["identity"]
-        hint = f"put them back, {OTHER_FOLDER}"
-        identity.check(started, folder / DATA, data=str(settings.data), hint=hint)
+        advice = f"put the files back, {OTHER_FOLDER}{hint}"
+        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any
+from typing import Self
 
 from saccade.comparison.pool import Event
-from saccade.training.progress import Lines, duration
+from saccade.training.progress import Counting, duration
 
 
-class Progress(Lines):
+class Progress(Counting):
     """Arms, seeds, steps and the time left.
 
     Args:
@@ -25,31 +24,12 @@ class Progress(Lines):
         self.finished = 0  # steps, of runs that are done
         self.skipped = 0  # steps that resumed runs had done before: no measure of the speed
         self.started: float | None = None
-        self.tasks: dict[Any, Any] = {}
 
-    def __enter__(self) -> Progress:
-        if self.shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bars
-
-            self.bars = Bars(
-                TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-            )  # fmt: skip
-            self.bars.start()
-            if self.steps:
-                self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.bars is not None and self.steps:
+            self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
-
-    def counting(self, done: int, total: int, what: str) -> None:
-        """Preparations, reported as `what` `done` of `total`."""
-        if self.bars is not None:
-            if what not in self.tasks:
-                self.tasks[what] = self.bars.add_task(what, total=total)
-            self.bars.update(self.tasks[what], completed=done)
-        elif done == total or self._is_time():
-            self.say(f"{what}: {done}/{total}")
 
     def on_event(self, event: Event) -> None:
         """A worker said something."""

@@ -157,7 +157,8 @@ def main() -> None:
     """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
     folder, device, named, *tasks = sys.argv[1:]
     accept(json.loads(named))
-    sys.path.append("")  # where the parent, too, may have found what it registered
+    if tasks:
+        sys.path.append("")  # where the parent, too, may have found what it registered
     for task in tasks:
         register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

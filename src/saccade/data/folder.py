@@ -61,6 +61,25 @@ def load_folder(
     return task.load_arrays(path, Path(cache), size=size, split_seed=split_seed, record=record, on_progress=on_progress)
 
 
+def folder_identity(
+    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: Progress | None = None
+) -> Identity:
+    """Identify the data of a folder without decoding an image.
+
+    Args:
+        path: Folder of the data.
+        record: As for :func:`load_folder`.
+        split_seed: As for :func:`load_folder`.
+        on_progress: Called with (done, total, what) while files are read.
+
+    Raises:
+        InputError: The folder is not recognised, or a file in it cannot be read.
+    """
+    path = Path(path)
+    task = recognise(path)
+    return identify(task.files(path, split_seed).under(path, task.name), record, on_progress)
+
+
 def read_arrays(
     path: Path,
     task: str,

@@ -23,7 +23,7 @@ from saccade.errors import InputError
 from saccade.files import read_json, write_json
 
 _VERSION = 1  # raised when the same data get another identity
-_CHUNK = 1024  # files handed to the threads at once: a data set may have millions
+_CHUNK = 256  # files handed to the threads at once: a data set may have millions, and Ctrl-C waits for these
 _SHOWN = 3
 # A file changed within the resolution of its file system's clock keeps its time, so that fresh times prove nothing.
 _FRESH_NS = 2_000_000_000

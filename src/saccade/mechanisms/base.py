@@ -82,7 +82,7 @@ class Mechanism(Published):
         return False
 
     def check(self, x: Tensor) -> None:
-        """Refuse anything but (B, C, *) with this module's C and number of map axes."""
+        """Refuse anything but ``(B, C, *)`` with this module's C and number of map axes."""
         if x.dim() != 2 + self.dims or x.shape[1] != self.channels:
             axes = {1: "T", 2: "H, W", 3: "T, H, W"}[self.dims]
             raise InputError(

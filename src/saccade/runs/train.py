@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from saccade.runs.training_run import TrainingRun
 from saccade.saving.store import header_of
 from saccade.tasks import find_task, fitting, task_for, task_of_network
 from saccade.tasks.base import Task, TaskData
-from saccade.training.distributed import Distributed, distributed, lost_process
+from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
-from saccade.training.progress import Progress, duration
+from saccade.training.progress import Counting, Progress, duration
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import PRETRAINED_RATE, Published, find_recipe
 from saccade.training.signals import stop_on_signals
@@ -98,8 +99,9 @@ def train_network(options: TrainOptions) -> Training:
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-            run.claim(overwrite=overwrite, command=options.command)
-        where.wait()
+        with Counting(shown=options.progress and where.index == 0) as showing:
+            claim = partial(run.claim, overwrite=overwrite, command=options.command, on_progress=showing.counting)
+            by_the_first(where, claim)
         if net is not None and fit is not None:
             lines = published.lines() if options.recipe != "default" else []
             _carry_out(

@@ -56,7 +56,7 @@ class TrainingRun:
             before = self.owned.read()
             self.owned.refuse_other(before["asked"], self.asked())
             identity.check(
-                before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put them back, {OTHER_FOLDER}"
+                before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )
             return
         if self.data.split:

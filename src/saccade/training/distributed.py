@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -17,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError, require
+
+_BEAT = 5.0  # seconds between two signs of life
 
 
 class Distributed(Protocol):
@@ -144,6 +148,38 @@ def distributed(device: str = "auto") -> Distributed:
             f"device {device!r} is one device, and torchrun started {_world_size()} processes", "use --device cuda"
         )
     return MultiProcess(device)
+
+
+def by_the_first(where: Distributed, work: Callable[[], None]) -> None:
+    """Do some work in process 0, for which the others wait as long as it takes.
+
+    A barrier gives up after some minutes; process 0 therefore joins the others every few seconds while it works.
+
+    Args:
+        where: This process; every process must call.
+        work: What process 0 does; if it raises, so does the call there.
+    """
+    if where.processes == 1:
+        work()
+        return
+    finished, failures = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as cause:  # raised below, where the caller sees it
+            failures.append(cause)
+        finished.set()
+
+    if where.index == 0:
+        threading.Thread(target=run, daemon=True).start()
+    done = False
+    while not done:
+        if where.index == 0:
+            finished.wait(_BEAT)
+            if failures:
+                raise failures[0]
+        done = bool(where.sum(torch.tensor(float(where.index == 0 and finished.is_set()))) > 0)
 
 
 def _meet_again(device: str) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saccade.errors import InputError, near
 
-if TYPE_CHECKING:
-    pass
-
-_OURS = "saccade compare"
+_OURS = "ours, as in saccade compare"
 _ECA = "Wang et al., ECA-Net, CVPR 2020, section 4.1"
 _PLAIN = "common code of that time; not said in the paper"
 _DANET = "Fu et al., DANet, CVPR 2019, section 4.1"
@@ -21,17 +18,17 @@ _DANET_ISSUES = "the authors, issues 27 and 30 of CASIA-IVA-Lab/DANet"
 
 @dataclass(frozen=True)
 class Published:
-    """A recipe.
+    """A recipe with the source of each value.
 
     Args:
-        about: What it is for.
-        epochs: Length.
-        batch: Images a step.
+        about: Networks and data it is for, in a sentence.
+        epochs: Length in passes through the data.
+        batch: Images per step.
         size: Side of the images in pixels.
         augment: Name of the augmentation.
-        values: Of `saccade.training.recipe.Recipe`.
-        sources: Where each comes from, by name; "" for all others.
-        task: What it is for.
+        values: Values of `saccade.training.recipe.Recipe` by name.
+        sources: Source of each value by name; "" for all others.
+        task: Name of the task.
     """
 
     about: str
@@ -43,10 +40,14 @@ class Published:
     sources: Mapping[str, str] = field(default_factory=dict)
     task: str = "classification"
 
-    def lines(self) -> list[str]:
-        """Every value with its source."""
+    def rows(self) -> list[tuple[str, Any, str]]:
+        """Return every value with its name and its source."""
         every = {"epochs": self.epochs, "batch": self.batch, "size": self.size, "augment": self.augment, **self.values}
-        return [f"{name} = {value}  ({self.sources.get(name, self.sources[''])})" for name, value in every.items()]
+        return [(name, value, self.sources.get(name, self.sources[""])) for name, value in every.items()]
+
+    def lines(self) -> list[str]:
+        """Return every value with its source, as lines of text."""
+        return [f"{name} = {value}  ({source})" for name, value, source in self.rows()]
 
 
 _SGD = {"optimizer": "momentum", "momentum": 0.9, "schedule": "step", "warmup": 0.0, "gate_lr_factor": 1.0}
@@ -54,6 +55,7 @@ _SGD = {"optimizer": "momentum", "momentum": 0.9, "schedule": "step", "warmup": 
 _POLY = {**_SGD, "schedule": "poly", "power": 0.9, "decay_norms": True}
 _ADAMW = {
     "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.02, "schedule": "one-cycle", "warmup": 0.2,
+    "gate_lr_factor": 10.0,
 }  # fmt: skip
 _DANET_VALUES = {**_POLY, "weight_decay": 1e-4, "lr_factors": (("head.*", 10.0),)}
 _DANET_SOURCES = {
@@ -82,7 +84,7 @@ RECIPES: Mapping[str, Published] = {
         {"": _ECA, "momentum": _PLAIN, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
     "segmentation": Published(
-        "AdamW and one cycle on random crops; the default where images have masks",
+        "AdamW and one cycle on crops, for images with masks; the learning rate is 0.0003 for pretrained networks",
         50, 8, 512, "full", _ADAMW,
         {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"}, "segmentation",
     ),
