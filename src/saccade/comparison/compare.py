@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
 from saccade.comparison.collect import collect
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
