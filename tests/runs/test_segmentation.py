@@ -233,7 +233,7 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mechanism": "se"}, "--mechanism se: the network danet has its own"),
+        ({"mechanism": "se"}, "--mechanism se: the network danet contains its own"),
         ({"network": "head", "mechanism": "see"}, "unknown mechanism 'see'"),
         ({"at": "stage"}, "--at stage: danet has its mechanism in its head"),
         ({"label_smoothing": 0.1}, "--label-smoothing: the losses of segmentation networks know none"),

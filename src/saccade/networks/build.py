@@ -1,4 +1,4 @@
-"""The networks that `compare` trains: a timm backbone with a classifier or the plain segmentation head; the demo's."""
+"""Networks that `compare` trains: a timm backbone with a classifier or the plain segmentation head; the demo's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEMO = "notes"
 
 
 def build_network(task: str, backbone: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
-    """A network with random weights (torch's global generator), or with pretrained ones in its backbone.
+    """Build a network with random weights (torch's global generator), or with pretrained ones in its backbone.
 
     Args:
         task: ``"classification"`` or ``"segmentation"``.
@@ -27,7 +27,7 @@ def build_network(task: str, backbone: str, num_classes: int, *, pretrained: boo
         pretrained: True: timm's weights (needs a network connection once); a path: a local file of that backbone.
 
     Raises:
-        InputError: Unknown backbone, weights that cannot be had, or a file that does not fit.
+        InputError: The backbone is unknown, its weights cannot be fetched, or the file does not fit.
     """
     if backbone == DEMO:
         from saccade.networks.notes import NotesNet
@@ -60,7 +60,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
         options: Of :func:`saccade.networks.features.feature_network`.
 
     Raises:
-        InputError: As for :func:`build_network`, or a backbone that cannot do what the options say.
+        InputError: See :func:`build_network`; also a backbone that does not support the options.
     """
     if is_import_path(backbone):
         from saccade.networks.own import own_features
@@ -75,7 +75,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
 @contextmanager
 def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
-    """Say what to do where timm's weights cannot be had."""
+    """Translate a failed download of timm's weights into an error that says what to do."""
     try:
         yield
     except (OSError, RuntimeError) as cause:
@@ -88,15 +88,15 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
 
 
 def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
-    """Load weights of `name` from a file; a classifier of another width is left out, anything else must fit.
+    """Load weights of `name` from a file; a classifier of another width is skipped, everything else must fit.
 
     Args:
-        network: timm's classification network, or its feature network, whose names differ.
-        path: Of a file with timm's names of the classification network; tensors beside them are left out.
+        network: timm's classification network or its feature network; their key names differ.
+        path: File with timm's key names of the classification network; additional tensors are ignored.
         name: timm's name of the backbone.
 
     Raises:
-        InputError: No such file, a file that is no plain weights, or tensors that do not fit.
+        InputError: The file is missing, does not hold plain weights, or has tensors that do not fit.
     """
     from saccade.official.reading import read_tensors
 
@@ -126,8 +126,8 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
         for key, tensor in expected.items()
         if (key not in given or given[key].shape != tensor.shape) and not _optional(key, plain)
     ]
-    # Of a larger network of the same family, which holds all that is expected: more of what the network has.
-    # Other things beside, such as an auxiliary classifier or an index, do no harm.
+    # A file of a larger network of the same family holds all that is expected, and more: refuse it.
+    # Additional tensors, such as an auxiliary classifier or an index, do no harm.
     heads, kinds = ({key.split(".")[place] for key in expected} for place in (0, -1))
     foreign = [
         key
@@ -147,12 +147,12 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
 
 
 def _plain_name(key: str) -> str:
-    """The same for a tensor of a classification network and of its feature network (stages_0, model.stages.0)."""
+    """Return the name shared by a classification network and its feature network (stages_0, model.stages.0)."""
     return key.removeprefix("model.").replace(".", "_")
 
 
 def _optional(key: str, plain: nn.Module) -> bool:
-    """Whether a file may lack it: a counter, or of the classifier."""
+    """Return whether a file may lack `key`: a counter, or part of the classifier."""
     config: Any = plain.pretrained_cfg
     heads = config.get("classifier") or "fc"
     prefixes = (heads,) if isinstance(heads, str) else tuple(heads)

@@ -10,11 +10,11 @@ from saccade.networks.segmentation import Segmenter
 
 
 class FCN(Segmenter):
-    """Classify each pixel from the deepest map of a backbone; one output in training, too.
+    """Classify each pixel from the deepest feature map of a backbone; one output in training, too.
 
     Args:
-        backbone: Of :func:`saccade.networks.features.feature_network`.
-        num_classes: Of the output.
+        backbone: Feature network, see :func:`saccade.networks.features.feature_network`.
+        num_classes: Number of classes.
 
     Shape: (B, 3, H, W) -> (B, num_classes, H, W).
     """

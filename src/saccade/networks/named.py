@@ -1,4 +1,4 @@
-"""A network by what is typed: a segmenter, a named classifier or one of timm; a mechanism; trained weights."""
+"""Networks by the names typed on the command line: a segmenter, a named classifier or one of timm; trained weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def classification_network(
     at: str | None = None,
     pretrained: bool | str = False,
 ) -> nn.Module:
-    """Make a network for images of some classes; random weights are drawn by torch's global generator.
+    """Build a network for images of some classes; random weights are drawn by torch's global generator.
 
     Args:
         name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
@@ -36,10 +36,10 @@ def classification_network(
         mechanism: Inserted into a network of timm, as the identity.
         at: Where it goes; by default at its natural places.
         pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
-            wrote. An output layer for another number of classes is left out, all else must fit.
+            wrote. An output layer for another number of classes is skipped, everything else must fit.
 
     Raises:
-        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
     name_code(plain)
@@ -48,12 +48,12 @@ def classification_network(
     if not is_import_path(plain) and _is_classifier(plain):
         if mechanism is not None:
             raise InputError(
-                f"--mechanism {mechanism}: the network {plain} has its own", "give the name of a timm network instead"
+                f"--mechanism {mechanism}: the network {plain} contains its own", "name a timm network instead"
             )
         net = classifier(plain, num_classes, **options)
         if pretrained is True:
             raise InputError(
-                f"--pretrained: timm has no weights of {plain}", "give its authors' file: --pretrained PATH"
+                f"--pretrained: timm offers no weights of {plain}", "give its authors' file: --pretrained PATH"
             )
         if pretrained:
             _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
@@ -72,7 +72,7 @@ def classification_network(
 
 
 def is_segmenter(name: str) -> bool:
-    """Whether it is a name of :func:`saccade.segmenter`, with or without options."""
+    """Return whether `name` is a name of :func:`saccade.segmenter`, with or without options."""
     return name_and_options(name)[0] in list_segmenters()
 
 
@@ -84,7 +84,7 @@ def segmentation_network(
     mechanism: str | None = None,
     pretrained: bool | str = False,
 ) -> Segmenter:
-    """Make a network that classifies pixels; random weights are drawn by torch's global generator.
+    """Build a network that classifies pixels; random weights are drawn by torch's global generator.
 
     Args:
         name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
@@ -95,13 +95,13 @@ def segmentation_network(
             :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
 
     Raises:
-        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
     if mechanism is not None:
         if plain != "head":
             raise InputError(
-                f"--mechanism {mechanism}: the network {plain} has its own",
+                f"--mechanism {mechanism}: the network {plain} contains its own",
                 f"--network head --mechanism {mechanism} puts it into a head",
             )
         options["mechanism"] = mechanism
@@ -115,7 +115,7 @@ def segmentation_network(
 
 
 def _is_classifier(name: str) -> bool:
-    """Whether it is a name of `saccade.classifier`; else it is one of timm."""
+    """Return whether `name` is a name of `saccade.classifier`; otherwise it is one of timm."""
     if name in NETWORKS:
         return True
     timm: Any = require("timm", extra="train")
@@ -142,7 +142,7 @@ def _state_of(path: Path) -> Mapping[str, Tensor]:
 
 
 def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
-    """Weights of a named classifier, under our names or its authors', whatever the number of their classes."""
+    """Load weights of a named classifier, under our names or its authors', whatever the number of their classes."""
     if _is_ours(path):
         _copy(net, _state_of(path), path)
         return
@@ -162,11 +162,11 @@ def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
             continue
         _copy(net, given.state_dict(), path)
         return
-    raise complaint or InputError(f"{path} holds no weights")
+    raise complaint or InputError(f"{path} contains no weights")
 
 
 def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False, outputs: int = 1) -> None:
-    """Copy what fits; what does not must be an output layer or, if `partial`, an inserted mechanism that is new."""
+    """Copy what fits; the rest must be an output layer or, if `partial`, a newly inserted mechanism."""
     own = net.state_dict()
     head = [name for name in own if name in given and own[name].shape[1:] == given[name].shape[1:]]
     new = [name for name in own if name not in given and not (partial and ".saccade" in name)]
