@@ -18,11 +18,11 @@ from PIL import Image
 
 import saccade
 from benchmarks.gallery_page import Shown, write_pages
-from saccade.catalog import list_mechanisms
+from saccade.catalog import CATALOG, list_mechanisms
 from saccade.comparison.experiment import Experiment
 from saccade.files import read_json
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
-from saccade.inspection.schematics import schematic
+from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import Picture, read_picture
 from saccade.look.look import look
 from saccade.look.networks import open_model
@@ -137,10 +137,11 @@ def readme(folder: Path) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    saccade.compare(mechanisms=("none", *list_mechanisms()), seeds=1, jobs=1, device="cpu", out=BUILD)
+    drawn = [name for name in list_mechanisms() if name in CATALOG and has_schematic(name)]
+    saccade.compare(mechanisms=("none", *drawn), seeds=1, jobs=1, device="cpu", out=BUILD)
     for folder in ("gallery", "schematics"):
         (IMAGES / folder).mkdir(parents=True, exist_ok=True)
-    shown = [draw(BUILD, name) for name in list_mechanisms()]
+    shown = [draw(BUILD, name) for name in drawn]
     write_pages(DOCS, shown, dependence(BUILD), SCENES)
     readme(BUILD)
 
