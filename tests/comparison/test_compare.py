@@ -161,7 +161,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
     ("change", "message"),
     [
         ({"mechanisms": "none,see"}, "unknown mechanism 'see'"),
-        ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
+        ({"backbone": "resnet19"}, r"unknown network 'resnet19'[\s\S]*resnet18"),
         ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
         ({"backbone": "vit_tiny_patch16_224", "mechanisms": "none,none"}, "cannot work on images of 32 x 32"),
         ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: resnet18 cannot work on images of 32 x 32"),

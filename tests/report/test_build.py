@@ -13,9 +13,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from saccade.comparison import statistics
+from saccade.comparison.arms import resolve_arms
+from saccade.comparison.experiment import Experiment
+from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
 from saccade.report import build_report
@@ -295,8 +299,8 @@ class TestGoingOn:
     def command(self, folder, **options):
         from saccade.report.further import further
 
-        options = {"settings": self.SETTINGS, "batch": 8, **options}
-        results = json.loads((write_comparison(folder, task="classification", **options) / "results.json").read_text())
+        options = {"task": "classification", "settings": self.SETTINGS, "batch": 8, **options}
+        results = json.loads((write_comparison(folder, **options) / "results.json").read_text())
         return further(results, results["arms"][0])
 
     def test_the_best_arm_is_trained_with_the_same_options(self, tmp_path):
@@ -325,6 +329,33 @@ class TestGoingOn:
         assert not found.better
         assert "--mechanism" not in found.command
         assert "--at" not in found.command
+
+    @pytest.mark.parametrize("at", [None, "backbone.layer3.*.bn2, backbone.layer4.*.bn2"])
+    def test_the_command_makes_the_network_of_the_arm_again(self, tmp_path, at):
+        """For masks too: the same names, the same answer from the same seed."""
+        from saccade.cli.app import app
+        from saccade.networks.make import is_segmenter, make_network
+
+        settings = Settings(
+            data="/scenes", mechanisms=("none", "pam"), backbone="test_resnet", pretrained=False, at=at, seeds=3,
+            steps=None, epochs=None, size=48, batch=4, device="cpu", control_params=False, fresh_start=False,
+        )  # fmt: skip
+        data = {"name": "scenes", "demo": False, "note": "", "classes": list("abc"), "train": 4, "val": 2}
+        given = {"task": "segmentation", "arms": ("none", "pam"), "settings": settings.to_json(), "data": data}
+        found = self.command(tmp_path, **given)
+        _, bound, _ = app.parse_args(shlex.split(found.command)[1:], exit_on_error=False, print_error=False)
+        words = {name: bound.kwargs.get(name) for name in ("backbone", "mechanism", "at")}
+        assert (bound.kwargs["network"], words["mechanism"], words["at"]) == ("fcn", "pam", at)
+        assert is_segmenter(bound.kwargs["network"])
+        arm = resolve_arms("none,pam", None, at)[1]
+        experiment = Experiment(tmp_path, settings, (arm,), 1, 4, 1e-3, 0)
+        compared = experiment.network(arm, 0, 3, "segmentation").eval()
+        torch.manual_seed(0)
+        trained = make_network("segmentation", bound.kwargs["network"], 3, **words).eval()
+        assert list(compared.state_dict()) == list(trained.state_dict())
+        assert [str(p) for p in compared.saccade_report.places] == [str(p) for p in trained.saccade_report.places]
+        x = torch.randn(1, 3, 48, 48)
+        torch.testing.assert_close(compared(x), trained(x), rtol=0, atol=0)
 
     def test_it_stands_on_the_page(self, tmp_path):
         page, _ = build(tmp_path, task="classification", settings=self.SETTINGS)

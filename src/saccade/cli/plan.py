@@ -71,7 +71,7 @@ def _network(backbone: str) -> nn.Module:
     """Without values: shapes are enough, and take neither memory nor weights."""
     import torch
 
-    from saccade.networks.build import DEMO, build_network
+    from saccade.networks.make import DEMO, classification_network, demo_network
 
     if backbone.startswith(_TORCHVISION):
         from saccade.saving.recipes import build
@@ -79,7 +79,7 @@ def _network(backbone: str) -> nn.Module:
         name = backbone.removeprefix(_TORCHVISION)
         return build({"library": "torchvision", "name": name, "options": {}}, hollow=True)
     with torch.device("meta"):
-        return build_network("classification", backbone, num_classes=11 if backbone == DEMO else 1000)
+        return demo_network(11) if backbone == DEMO else classification_network(backbone, 1000)
 
 
 def _image(shape: str) -> Tensor:

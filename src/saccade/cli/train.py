@@ -66,8 +66,8 @@ def train(
         network: A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network
             (`danet`, `"flanet[output_stride=16]"`) or a network of timm.
         backbone: The network of timm that a segmentation head is put on.
-        mechanism: Inserted into a network of timm, such as `"cbam[reduction=8]"`; `saccade list` names them. Of the
-            segmentation network `head` the mechanism in it.
+        mechanism: Inserted into a network of timm or into the segmentation network `fcn`, such as
+            `"cbam[reduction=8]"`; `saccade list` names them. Of the segmentation network `head` the mechanism in it.
         at: Where the mechanism goes instead of its natural places, as for `saccade plan`.
         pretrained: Start from trained weights: without PATH those of timm, which are downloaded; with PATH a file of
             weights, or the folder of an earlier training.

@@ -29,7 +29,7 @@ from saccade.data import Dataset
 from saccade.data.identity import RECORD
 from saccade.errors import InputError, require
 from saccade.files import locked, read_json, write_json
-from saccade.networks.build import DEMO
+from saccade.networks.make import DEMO
 
 DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
 DEMO_SIZE, DEFAULT_SIZE = 96, 160

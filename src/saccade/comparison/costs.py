@@ -70,7 +70,7 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
 
 def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
     """A function that does one training step up to the gradients, on the batch a run begins with."""
-    task = task_for(data.task, len(data.classes))
+    task = task_for(data.task, len(data.classes), net)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
     x, targets = to_input(images, device), targets.to(device)

@@ -18,7 +18,7 @@ from saccade.data.identity import RECORD, Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
-from saccade.networks.build import build_network
+from saccade.networks.make import DEMO, PLAIN_SEGMENTER, make_network, places_in
 from saccade.training.checkpoint import load_weights
 from saccade.training.loop import WEIGHTS
 from saccade.training.recipe import Recipe
@@ -110,7 +110,10 @@ class Experiment:
     def base(self, num_classes: int, task: str, seed: int) -> nn.Module:
         """The network without attention; the same weights for the same seed in every arm."""
         torch.manual_seed(seed)
-        return build_network(task, self.settings.backbone, num_classes, pretrained=self.settings.pretrained)
+        backbone, pretrained = self.settings.backbone, self.settings.pretrained
+        if task == "segmentation" and backbone != DEMO:
+            return make_network(task, PLAIN_SEGMENTER, num_classes, backbone=backbone, pretrained=pretrained)
+        return make_network(task, backbone, num_classes, pretrained=pretrained)
 
     def network(self, arm: Arm, seed: int, num_classes: int, task: str, *, weights: Path | None = None) -> nn.Module:
         """The network of an arm as its run begins, or with the `weights` of a finished run."""
@@ -119,7 +122,7 @@ class Experiment:
             load_weights(net, self.start_folder(seed) / WEIGHTS)
         if arm.spec is not None:
             torch.manual_seed(_INSERTION_SEEDS + seed)
-            insert(net, arm.spec, at=arm.at)
+            insert(net, arm.spec, at=places_in(arm.at))
         if weights is not None:
             load_weights(net, weights)
         return net

@@ -109,7 +109,7 @@ class Worker:
         self, net: torch.nn.Module, source: ArraySource, recipe: Recipe, folder: Path, name: str, index: int
     ) -> float:
         """Train, telling the parent; the seconds it took."""
-        task = task_for(source.data.task, len(source.data.classes))
+        task = task_for(source.data.task, len(source.data.classes), net)
         look = look_at(source.data, task, device=torch.device(self.device), batch=recipe.batch)
         report = self._steps(name, index, recipe.steps)
         done = train(net, task, source, recipe, folder, look=look, on_step=report, should_stop=self.stop.is_set)

@@ -14,7 +14,7 @@ from saccade.errors import InputError, require
 from saccade.files import read_json
 from saccade.insertion import insert, plan
 from saccade.mechanisms.base import Mechanism
-from saccade.networks.build import DEMO, build_network
+from saccade.networks.make import DEMO, classification_network, demo_network
 from saccade.saving.store import is_saved, load, network_file, read_header
 from saccade.training.loop import WEIGHTS
 
@@ -150,7 +150,7 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
     if name == DEMO:
         if pretrained:
             raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "give --model RUN")
-        return build_network("segmentation", DEMO, _DEMO_CLASSES), (), 96
+        return demo_network(_DEMO_CLASSES), (), 96
     if name.startswith("torchvision/"):
         from saccade.saving.recipes import build
 
@@ -160,7 +160,7 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
             )
         made = build({"library": "torchvision", "name": name.removeprefix("torchvision/"), "options": {}})
         return made, (), 224
-    net = build_network("classification", name, 1000, pretrained=pretrained)
+    net = classification_network(name, 1000, pretrained=pretrained)
     config: Any = getattr(net, "pretrained_cfg", {})
     return net, _imagenet() if pretrained else (), int((config.get("input_size") or (3, 224, 224))[-1])
 

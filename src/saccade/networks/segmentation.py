@@ -20,7 +20,8 @@ class Segmenter(nn.Module):
         backbone: Returns a list of maps.
         head: From the last map to class logits, or to a tuple of logits, the prediction first.
         weights: Of the losses, one for each output in training.
-        align_corners: Whether the corners of map and image are aligned when logits are enlarged (bilinear).
+        align_corners: Align the corners of feature map and image when logits are enlarged (bilinear). DANet's and
+            FLANet's authors do; HRNetV2's and OCR's do not, so neither do ``ocr`` and ``psa`` on an HRNet.
 
     Attributes:
         weights: Of the losses; may be changed.

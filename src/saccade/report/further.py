@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saccade.catalog import Spec
+from saccade.networks.make import DEMO, PLAIN_SEGMENTER
 from saccade.report.verdict import is_control
 
 _EPOCHS = 30
@@ -35,14 +36,14 @@ class Further:
 def further(results: Mapping[str, Any], reference: Mapping[str, Any]) -> Further | None:
     """How to train the arm that gained most of those found better, else the reference.
 
-    None for the demo, whose pictures are no task of anyone's, and where `saccade train` has no such network.
+    None for the demo, whose pictures are no task of anyone's and whose network is for them.
     """
     settings = results.get("settings") or {}
-    if results["data"]["demo"] or results["task"] != "classification" or not settings.get("data"):
+    if results["data"]["demo"] or not settings.get("data") or settings["backbone"] == DEMO:
         return None
     arm = _best(results["arms"]) or reference
     out = Path("saccade-train") / Path(settings["data"]).name
-    words = ["saccade", "train", settings["data"], "--network", settings["backbone"]]
+    words = ["saccade", "train", settings["data"], *_network(results["task"], settings["backbone"])]
     if arm["mechanism"]:
         words += ["--mechanism", str(Spec(arm["mechanism"], arm["options"]))]
         words += ["--at", settings["at"]] if settings["at"] else []
@@ -52,6 +53,13 @@ def further(results: Mapping[str, Any], reference: Mapping[str, Any]) -> Further
     name = json.dumps(str(out))
     code = f'import saccade\nnet = saccade.load({name}).eval()\nprint(saccade.predict(["photo.jpg"], {name}))'
     return Further(arm, arm is not reference, shlex.join([*words, "--out", str(out)]), code)
+
+
+def _network(task: str, backbone: str) -> list[str]:
+    """The network of every arm, as `saccade train` is told of it."""
+    if task == "segmentation":
+        return ["--network", PLAIN_SEGMENTER, "--backbone", backbone]
+    return ["--network", backbone]
 
 
 def _best(arms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -20,9 +20,8 @@ from saccade.data.layouts import Item, find_layout
 from saccade.data.mask_folder import find_files, load_labelled
 from saccade.data.samples import ArraySamples, ImageSamples, image_names, scoring_transform, training_transform
 from saccade.errors import InputError
-from saccade.networks.named import classification_network, is_segmenter, segmentation_network
-from saccade.networks.segmentation import Segmenter
-from saccade.training.tasks import Classification, Segmentation, Task
+from saccade.networks.make import is_segmenter, make_network
+from saccade.training.tasks import Classification, Segmentation, Task, has_own_loss, task_for
 
 _WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
 _MIDDLE = 224 / 256
@@ -108,7 +107,7 @@ class Problem:
 
     def task_of(self, net: nn.Module) -> Task:
         """The task, with the loss of a network that has its own: segmenters weigh several outputs."""
-        return Segmentation(len(self.classes), net.loss) if isinstance(net, Segmenter) else self.task
+        return task_for(self.task.name, len(self.classes), net) if has_own_loss(net) else self.task
 
     def identity(self, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
         """Return the identity of the data; every file is read that `record` does not know as it is."""
@@ -201,11 +200,6 @@ def _refuse_nonsense(question: Question, label_smoothing: float) -> None:
                 f"give it as the network: --network {question.backbone}",
             )
         return
-    if question.at is not None:
-        raise InputError(
-            f"--at {question.at}: {question.network} has its mechanism in its head",
-            "saccade.insert puts more into its backbone",
-        )
     if label_smoothing:
         raise InputError("--label-smoothing: the losses of segmentation networks know none", "leave it out")
 
@@ -236,13 +230,9 @@ def pixel_side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View |
 
 
 def _network_for(question: Question, num_classes: int) -> Callable[[], nn.Module]:
-    if is_segmenter(question.network):
-        return partial(
-            segmentation_network, question.network, num_classes, backbone=question.backbone,
-            mechanism=question.mechanism, pretrained=question.pretrained,
-        )  # fmt: skip
     return partial(
-        classification_network, question.network, num_classes, mechanism=question.mechanism, at=question.at,
+        make_network, "segmentation" if is_segmenter(question.network) else "classification", question.network,
+        num_classes, backbone=question.backbone, mechanism=question.mechanism, at=question.at,
         pretrained=question.pretrained,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from saccade.errors import InputError, near, require
 from saccade.files import locked
-from saccade.networks.named import is_segmenter
+from saccade.networks.make import is_segmenter
 from saccade.saving.store import header_of
 from saccade.training.evaluation import measure
 from saccade.training.folder import RunFolder
@@ -97,7 +97,8 @@ def train_network(
         network: A name of :func:`saccade.classifier`, of :func:`saccade.segmenter` or of timm.
         classes: Names, for Datasets that do not say their own.
         backbone: Of networks that are a head on a backbone.
-        mechanism: Inserted into a network of timm, as the identity; or of the segmentation network ``head``.
+        mechanism: Inserted into a network of timm or into ``fcn``, as the identity; or of the segmentation network
+            ``head``.
         at: Where it goes.
         pretrained: True: timm's weights (of the backbone); or a path, also of an earlier run.
         recipe: ``"default"``, or one of a paper, see `saccade.training.recipes`.

@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.data import IGNORE
 from saccade.errors import require
+from saccade.networks.segmentation import Segmenter
 
 Loss = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 
@@ -133,6 +134,19 @@ def mean_loss(task: Task, logits: Any, targets: Tensor) -> Tensor:
     return total / count.clamp(min=1)
 
 
-def task_for(name: str, num_classes: int) -> Task:
-    """The task of a data set."""
-    return Classification(num_classes) if name == "classification" else Segmentation(num_classes)
+def has_own_loss(net: nn.Module | None) -> bool:
+    """Return whether a network says what its outputs in training cost, as those of :func:`saccade.segmenter` do."""
+    return isinstance(net, Segmenter)
+
+
+def task_for(name: str, num_classes: int, net: nn.Module | None = None) -> Task:
+    """Make the task of a data set.
+
+    Args:
+        name: ``"classification"`` or ``"segmentation"``.
+        num_classes: Number of classes.
+        net: The network that is trained; its own loss is taken, where it has one.
+    """
+    if name == "classification":
+        return Classification(num_classes)
+    return Segmentation(num_classes, net.loss if isinstance(net, Segmenter) else None)

@@ -1,4 +1,7 @@
-"""A network by what is typed: a segmenter, a named classifier or one of timm; a mechanism; trained weights."""
+"""The one door to networks: by what is typed, a segmenter, a named classifier, a network of timm or the demo's.
+
+Whatever trains, compares or shows a network makes it here, so that one line means one network everywhere.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,82 @@ from torch import Tensor, nn
 from saccade.catalog import name_and_options
 from saccade.errors import InputError, near, require
 from saccade.insertion import insert
-from saccade.networks.build import build_network
-from saccade.networks.classifier import NETWORKS, classifier, list_classifiers
+from saccade.networks.backbone_files import build_classifier
+from saccade.networks.classifier import NETWORKS, classifier, find_classifier, list_classifiers
 from saccade.networks.segmentation import Segmenter
 from saccade.networks.segmenter import list_segmenters, segmenter
+
+DEMO = "notes"
+"""The network of the embedded demo."""
+
+PLAIN_SEGMENTER = "fcn"
+"""The segmentation network without attention, into which mechanisms are inserted."""
+
+
+def make_network(
+    task: str,
+    network: str,
+    num_classes: int,
+    *,
+    backbone: str | None = None,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+) -> nn.Module:
+    """Make any network by name; random weights are drawn by torch's global generator.
+
+    Args:
+        task: ``"classification"`` or ``"segmentation"``.
+        network: A name of :func:`classification_network` or of :func:`segmentation_network`, or ``"notes"``, the
+            network of the demo, which segments.
+        num_classes: Number of classes of the output.
+        backbone: Of a segmentation network, a timm name.
+        mechanism: Inserted as the identity, where the network is one without attention.
+        at: Where the mechanism goes, see :func:`places_in`; by default at its natural places.
+        pretrained: True: timm's weights; a path: a file of weights.
+
+    Raises:
+        InputError: An unknown task or name, weights that do not fit, or options that make no sense together.
+    """
+    if task not in ("classification", "segmentation"):
+        raise InputError(f"unknown task {task!r}", near(task, ("classification", "segmentation")))
+    if task == "classification":
+        if backbone is not None:
+            raise InputError(
+                f"--backbone {backbone}: classification networks have no head to be put on one",
+                f"give it as the network: --network {backbone}",
+            )
+        return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
+    if network != DEMO:
+        return segmentation_network(
+            network, num_classes, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained
+        )
+    if backbone is not None or pretrained:
+        raise InputError(
+            "notes, the network of the demo, has neither a backbone nor weights to be had", "leave both out"
+        )
+    net = demo_network(num_classes)
+    _insert(net, mechanism, at)
+    return net
+
+
+def demo_network(num_classes: int) -> nn.Module:
+    """Make the small segmentation network of the embedded demo, with random weights."""
+    from saccade.networks.notes import NotesNet
+
+    return NotesNet(num_classes)
+
+
+def places_in(at: str | None) -> str | list[str] | None:
+    """Split places that were typed with commas between them, for :func:`saccade.insert`."""
+    return [word.strip() for word in at.split(",")] if at and "," in at else at
+
+
+def _insert(net: nn.Module, mechanism: str | None, at: str | None) -> None:
+    if mechanism is not None:
+        insert(net, mechanism, at=places_in(at))
+    elif at is not None:
+        raise InputError("--at says where a mechanism goes, and none was given", "add --mechanism NAME")
 
 
 def classification_network(
@@ -40,12 +115,11 @@ def classification_network(
         InputError: An unknown name, weights that do not fit, or options that make no sense together.
     """
     plain, options = name_and_options(name)
-    if at is not None and mechanism is None:
-        raise InputError("--at says where a mechanism goes, and none was given", "add --mechanism NAME")
-    if _is_classifier(plain):
-        if mechanism is not None:
+    if is_classifier(plain):
+        if mechanism is not None or at is not None:
             raise InputError(
-                f"--mechanism {mechanism}: the network {plain} has its own", "give the name of a timm network instead"
+                f"--{f'mechanism {mechanism}' if mechanism else f'at {at}'}: the network {plain} has its own",
+                "give the name of a timm network instead",
             )
         net = classifier(plain, num_classes, **options)
         if pretrained is True:
@@ -55,12 +129,14 @@ def classification_network(
         if pretrained:
             _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
         return net
+    timm: Any = require("timm", extra="train")
+    if not timm.is_model(plain):
+        raise InputError(f"unknown network {plain!r}", near(plain, (*list_classifiers(), *timm.list_models())))
     if options:
         raise InputError(f"{name!r}: networks of timm take no options here", "those of saccade.classifier do")
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
-    net = build_network("classification", plain, num_classes, pretrained=False if ours else pretrained)
-    if mechanism is not None:
-        insert(net, mechanism, at=[w.strip() for w in at.split(",")] if at and "," in at else at)
+    net = build_classifier(plain, num_classes, pretrained=False if ours else pretrained)
+    _insert(net, mechanism, at)
     if ours:
         _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
     return net
@@ -77,6 +153,7 @@ def segmentation_network(
     *,
     backbone: str | None = None,
     mechanism: str | None = None,
+    at: str | None = None,
     pretrained: bool | str = False,
 ) -> Segmenter:
     """Make a network that classifies pixels; random weights are drawn by torch's global generator.
@@ -85,7 +162,9 @@ def segmentation_network(
         name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
         num_classes: Of the output.
         backbone: A timm name; by default the one of the paper.
-        mechanism: Of the network ``head``.
+        mechanism: Inserted into the network ``fcn``, in backbone and head, as the identity; or between the convolutions
+            of the network ``head``.
+        at: Where it goes in ``fcn``; by default at its natural places.
         pretrained: True: timm's weights of the backbone; a path: a file of those, or what a training run or
             :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
 
@@ -93,34 +172,42 @@ def segmentation_network(
         InputError: An unknown name, weights that do not fit, or options that make no sense together.
     """
     plain, options = name_and_options(name)
-    if mechanism is not None:
+    inserts = plain == PLAIN_SEGMENTER
+    if not inserts and at is not None:
+        raise InputError(
+            f"--at {at}: {plain} has its mechanism in its head",
+            f"--network {PLAIN_SEGMENTER} takes a mechanism at any place",
+        )
+    if not inserts and mechanism is not None:
         if plain != "head":
             raise InputError(
                 f"--mechanism {mechanism}: the network {plain} has its own",
-                f"--network head --mechanism {mechanism} puts it into a head",
+                f"--network head --mechanism {mechanism} puts it into a head, "
+                f"--network {PLAIN_SEGMENTER} --mechanism {mechanism} where it goes in a backbone",
             )
         options["mechanism"] = mechanism
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
     if not ours:
         options["pretrained"] = pretrained
     net = segmenter(plain, num_classes, backbone=backbone, **options)
+    if inserts:
+        _insert(net, mechanism, at)
     if ours:
-        _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), outputs=len(net.weights))
+        path = Path(str(pretrained))
+        _copy(net, _state_of(path), path, partial=mechanism is not None and inserts, outputs=len(net.weights))
     return net
 
 
-def _is_classifier(name: str) -> bool:
-    """Whether it is a name of `saccade.classifier`; else it is one of timm."""
-    if name in NETWORKS:
-        return True
+def is_classifier(name: str) -> bool:
+    """Return whether it is a name of :func:`saccade.classifier`, with or without options; timm's are not."""
+    plain = name_and_options(name)[0]
     timm: Any = require("timm", extra="train")
-    if timm.is_model(name):
+    if plain not in NETWORKS and timm.is_model(plain):
         return False
     try:
-        classifier(name, 1)
-    except InputError as cause:
-        known = (*list_classifiers(), *timm.list_models())
-        raise InputError(f"unknown network {name!r}", near(name, known)) from cause
+        find_classifier(plain)
+    except InputError:
+        return False
     return True
 
 

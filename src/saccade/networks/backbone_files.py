@@ -1,4 +1,4 @@
-"""The networks that `compare` trains: a timm backbone with a classifier or the plain segmentation head; the demo's."""
+"""Networks of timm with their weights: random, fetched by timm, or from a file, which must fit."""
 
 from __future__ import annotations
 
@@ -12,36 +12,25 @@ from torch import Tensor, nn
 from saccade.errors import InputError, near, require
 from saccade.networks.features import feature_network, without_values
 
-DEMO = "notes"
 
-
-def build_network(task: str, backbone: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
-    """A network with random weights (torch's global generator), or with pretrained ones in its backbone.
+def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
+    """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
-        task: ``"classification"`` or ``"segmentation"``.
-        backbone: A timm name; ``"notes"`` is the demo's network (segmentation only).
+        name: A timm name.
         num_classes: Of the output.
-        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that backbone.
+        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
 
     Raises:
-        InputError: Unknown backbone, weights that cannot be had, or a file that does not fit.
+        InputError: An unknown name, weights that cannot be had, or a file that does not fit.
     """
-    if backbone == DEMO:
-        from saccade.networks.notes import NotesNet
-
-        return NotesNet(num_classes)
-    if task == "segmentation":
-        from saccade.networks.fcn import FCN
-
-        return FCN(build_features(backbone, pretrained=pretrained), num_classes)
     timm = require("timm", extra="train")
-    if not timm.is_model(backbone):
-        raise InputError(f"unknown backbone {backbone!r}", near(backbone, timm.list_models()))
-    with _fetching(backbone, pretrained):
-        net: nn.Module = timm.create_model(backbone, num_classes=num_classes, pretrained=pretrained is True)
+    if not timm.is_model(name):
+        raise InputError(f"unknown network {name!r}", near(name, timm.list_models()))
+    with _fetching(name, pretrained):
+        net: nn.Module = timm.create_model(name, num_classes=num_classes, pretrained=pretrained is True)
     if isinstance(pretrained, str):
-        load_backbone_file(net, Path(pretrained), backbone)
+        load_backbone_file(net, Path(pretrained), name)
     return net
 
 
@@ -50,11 +39,11 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
     Args:
         backbone: A timm name.
-        pretrained: As for :func:`build_network`.
+        pretrained: As for :func:`build_classifier`.
         options: Of :func:`saccade.networks.features.feature_network`.
 
     Raises:
-        InputError: As for :func:`build_network`, or a backbone that cannot do what the options say.
+        InputError: As for :func:`build_classifier`, or a backbone that cannot do what the options say.
     """
     with _fetching(backbone, pretrained):
         made = feature_network(backbone, pretrained=pretrained is True, **options)
