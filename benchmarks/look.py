@@ -31,7 +31,7 @@ FOUR = ["backbone.layer3.1", "backbone.layer3.3", "backbone.layer4.0", "backbone
 
 def recording(mechanism: str, rounds: int, *, gradients: bool) -> None:
     """The cost of recording every place of a ResNet-50; for `gradients` its maps are kept alive anyway."""
-    network = saccade.insert(make_network("classification", "resnet50", 1000), mechanism).eval()
+    network = saccade.insert(make_network("resnet50", 1000), mechanism).eval()
     image = torch.randn(1, 3, 224, 224)
 
     def plain() -> None:
@@ -57,7 +57,7 @@ def recording(mechanism: str, rounds: int, *, gradients: bool) -> None:
 
 def segmenter() -> torch.nn.Module:
     """A ResNet-50 segmenter with four non-local blocks on maps of 64 x 64."""
-    network = make_network("segmentation", "fcn", 21, backbone="resnet50")
+    network = make_network("fcn", 21, backbone="resnet50")
     return saccade.insert(network, "non_local", at=FOUR, example_input=torch.zeros(1, 3, 64, 64)).eval()
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
+from saccade.distribution import DISTRIBUTION, install_command, requirements
+from saccade.version import __version__
+
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
 _MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}
 _EXTRAS = ("train", "demo", "dev")
@@ -64,7 +67,8 @@ def check_installation() -> list[Check]:
     """Look at everything saccade may use. Packages are really imported, which takes some seconds."""
     return [
         _python(),
-        _packages("core", _requirements(None), "pip install --upgrade saccade"),
+        _saccade(),
+        _packages("core", _requirements(None), install_command(upgrade=True)),
         _torchvision(),
         *_extras(),
         _gpu(),
@@ -78,14 +82,21 @@ def _python() -> Check:
     return Check("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
+def _saccade() -> Check:
+    if requirements():
+        return Check("saccade", "ok", f"{DISTRIBUTION} {__version__}")
+    found = f"{__version__} from source that is not installed, so its packages cannot be checked"
+    return Check("saccade", "missing", found, install_command())
+
+
 def _requirements(extra: str | None) -> list[Requirement]:
     """What the installed saccade asks for, without what it always needs if `extra` is given."""
     found = []
-    for line in metadata.requires("saccade") or ():
+    for line in requirements():
         wanted = re.search(r"extra\s*==\s*['\"](\w+)['\"]", line)
         if (wanted.group(1) if wanted else None) == extra:
             name, floor = re.match(r"([\w.-]+)(?:\[.*?\])?\s*(?:>=\s*([\w.]+))?", line).groups("")  # type: ignore[union-attr]
-            if name != "saccade":
+            if name != DISTRIBUTION:
                 found.append(Requirement(name, floor))
     return found
 
@@ -96,7 +107,7 @@ def _extras() -> Iterator[Check]:
     for extra in _EXTRAS:
         added = [needed for needed in _requirements(extra) if needed not in known]
         known.update(added)
-        yield _packages(f"extra {extra}", added, f"pip install --upgrade 'saccade[{extra}]'")
+        yield _packages(f"extra {extra}", added, install_command(extra, upgrade=True))
 
 
 def _packages(name: str, needed: Iterable[Requirement], repair: str) -> Check:
@@ -121,7 +132,7 @@ def _torchvision() -> Check:
         boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
         kept = torchvision.ops.nms(boxes, torch.tensor([1.0, 0.5]), 0.5).tolist()
     except ModuleNotFoundError as cause:
-        return Check(name, "missing", f"{cause.name} is not installed", "pip install 'saccade[train]'")
+        return Check(name, "missing", f"{cause.name} is not installed", install_command("train"))
     except Exception as cause:  # an operator that is not registered is a RuntimeError, a lost library an OSError
         return Check(name, "broken", f"they do not fit: {type(cause).__name__}: {cause}", _PAIR)
     if kept != [0]:

@@ -11,6 +11,7 @@ import torchvision
 
 from saccade import installation
 from saccade.cli import main
+from saccade.distribution import DISTRIBUTION
 from saccade.installation import Check, Requirement
 
 
@@ -104,11 +105,11 @@ def test_the_core_may_not_miss_a_package():
 def test_requirements_are_those_of_pyproject(monkeypatch):
     lines = [
         "numpy>=1.26",
-        "saccade[train]; extra == 'demo'",
+        f"{DISTRIBUTION}[train]; extra == 'demo'",
         "scikit-image>=0.25; extra == 'demo'",
         "timm>=1.0.20; extra == 'train'",
     ]
-    monkeypatch.setattr(installation.metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(installation, "requirements", lambda: lines)
     assert installation._requirements(None) == [Requirement("numpy", "1.26")]
     assert installation._requirements("demo") == [Requirement("scikit-image", "0.25")]
 

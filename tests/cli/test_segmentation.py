@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from saccade.data.mask_folder import load_labelled
+from saccade.tasks.segmentation.mask_folder import load_labelled
 from tests.cli.test_train import run as run  # a fixture
 
 WORDS = ["--network", "danet", "--backbone", "test_resnet", "--size", "32", "--batch", "2", "--device", "cpu"]
@@ -25,7 +25,7 @@ def test_from_nothing_to_masks(tmp_path, run):
     assert (status, said) == (0, f"4 training and 2 held-out scenes in {notes}\n")
     assert load_labelled(notes).classes[:2] == ("photograph", "0")
     status, _, errors = run("data", "demo", notes)
-    assert (status, errors.splitlines()[0]) == (2, f"error: {notes} is there, and not empty")
+    assert (status, errors.splitlines()[0]) == (2, f"error: {notes} exists and is not empty")
     status, said, _ = run("data", "check", notes, "--sheet", tmp_path / "sheet.png")
     assert status == 0
     assert "0 of 6 files cannot be used" in said

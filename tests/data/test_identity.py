@@ -8,15 +8,14 @@ import pytest
 
 from saccade import InputError
 from saccade.data import identity as identity_module
-from saccade.data.cifar import find_cifar
 from saccade.data.folder import folder_identity, load_folder
-from saccade.data.identity import RECORD, DataFiles, identify, identify_samples
-from saccade.data.mask_folder import find_files
-from saccade.data.notes import notes_identity
+from saccade.data.identity import identify_samples
+from saccade.runs.names import DATA
+from saccade.tasks.segmentation.mask_folder import find_files
+from tests.tasks.classification.test_cifar import record as cifar_record
+from tests.tasks.segmentation import trees
 
-from . import trees
 from .conftest import crops, save
-from .test_cifar import record as cifar_record
 
 PHOTO = crops("chelsea", 1)[0]
 
@@ -42,7 +41,7 @@ def aged(folder):
 
 
 def digest(folder):
-    return identify(DataFiles.of(folder, find_files(folder, 0)[0])).digest
+    return folder_identity(folder).digest
 
 
 def overwrite(path):
@@ -98,7 +97,7 @@ def test_every_published_layout(tmp_path, made):
     root = made(tmp_path / "data")
     before = digest(root)
     assert digest(aged(root)) == before
-    layout = find_files(root, 0)[0]
+    layout = find_files(root, 0)
     trees.write(layout.val[0].target, trees.np.full(trees.SHAPE, 255, dtype="uint8"))
     after = digest(root)
     trees.picture(layout.train[0].image, shape=(5, 7))
@@ -119,18 +118,13 @@ def test_the_files_of_cifar(tmp_path):
     for name in ("train.bin", "test.bin"):
         (folder / name).write_bytes(cifar_record(0, 1) * 2)
 
-    def found():
-        held = find_cifar(tmp_path)
-        return identify(DataFiles(tmp_path, "classification", held.classes, others=held.files))
-
-    before = found()
+    before = folder_identity(tmp_path)
     assert set(before.files) == {f"cifar-100-binary/{n}" for n in ("train.bin", "test.bin", "fine_label_names.txt")}
     (folder / "test.bin").write_bytes(cifar_record(0, 1) + cifar_record(0, 0))
-    assert found().digest != before.digest
+    assert folder_identity(tmp_path).digest != before.digest
 
 
-def test_the_demo_and_samples_without_files():
-    assert notes_identity(0).digest != notes_identity(1).digest
+def test_samples_without_files():
     one = identify_samples(("a", "b"), 10, 4)
     assert one == identify_samples(("a", "b"), 10, 4)
     assert one.digest not in {identify_samples(("b", "a"), 10, 4).digest, identify_samples(("a", "b"), 10, 5).digest}
@@ -138,7 +132,7 @@ def test_the_demo_and_samples_without_files():
 
 def test_a_second_look_reads_what_was_touched_only(class_folders, tmp_path, reads):
     aged(class_folders)
-    record, calls = tmp_path / RECORD, []
+    record, calls = tmp_path / DATA, []
     before = folder_identity(class_folders, record, on_progress=lambda *call: calls.append(call))
     assert calls[-1] == (15, 15, "checking files")
     assert len(reads) == 15
@@ -153,7 +147,7 @@ def test_a_second_look_reads_what_was_touched_only(class_folders, tmp_path, read
 
 def test_a_time_that_is_fresh_is_not_trusted(class_folders, tmp_path, reads):
     """On a coarse clock an overwritten file may keep time and size."""
-    record, file = tmp_path / RECORD, class_folders / "coffee" / "03.jpg"
+    record, file = tmp_path / DATA, class_folders / "coffee" / "03.jpg"
     aged(class_folders)
     file.touch()
     before = folder_identity(class_folders, record)
@@ -165,7 +159,7 @@ def test_a_time_that_is_fresh_is_not_trusted(class_folders, tmp_path, reads):
 
 
 def test_hashes_of_another_folder_are_not_taken(class_folders, tmp_path):
-    record, other = tmp_path / RECORD, shutil.copytree(class_folders, tmp_path / "other")
+    record, other = tmp_path / DATA, shutil.copytree(class_folders, tmp_path / "other")
     file = other / "coffee" / "03.jpg"
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -176,7 +170,7 @@ def test_hashes_of_another_folder_are_not_taken(class_folders, tmp_path):
 
 
 def test_what_changed_is_named(class_folders, tmp_path):
-    record = tmp_path / RECORD
+    record = tmp_path / DATA
     before = folder_identity(class_folders, record)
     before.write(record)
     for number in (1, 2, 3, 4):
@@ -192,7 +186,7 @@ def test_what_changed_is_named(class_folders, tmp_path):
 
 
 def test_a_record_of_another_version_names_nothing(class_folders, tmp_path):
-    found, record = folder_identity(class_folders), tmp_path / RECORD
+    found, record = folder_identity(class_folders), tmp_path / DATA
     found.write(record)
     record.write_text(json.dumps(json.loads(record.read_text()) | {"format": 0}))
     found.check(found.digest, record, data="data", hint="")
@@ -211,4 +205,4 @@ def test_a_file_that_cannot_be_read_is_named(class_folders, monkeypatch):
 
 def test_a_data_set_has_it(class_folders, tmp_path):
     found = load_folder(class_folders, tmp_path / "cache", size=32)
-    assert found.identity == folder_identity(class_folders).digest
+    assert found.identity.digest == folder_identity(class_folders).digest

@@ -24,7 +24,7 @@ def test_is_a_segmentation_dataset(tmp_path):
     assert data.train.images.dtype == data.train.targets.dtype == np.uint8
     assert set(np.unique(data.train.targets)) == set(range(len(CLASSES)))
     assert data.val.names == ("scene 0", "scene 1", "scene 2")
-    assert "40 training and 3 held-out scenes" in data.note
+    assert "40 training and 3 validation scenes" in data.note
 
 
 @pytest.mark.parametrize("kind", ["task", "start"])

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from inspect import getsource
 from pathlib import Path
@@ -19,12 +20,14 @@ from PIL import Image
 from saccade.comparison import statistics
 from saccade.comparison.arms import resolve_arms
 from saccade.comparison.experiment import Experiment
+from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
 from saccade.report import build_report
 from saccade.report.texts import TEXTS
 from tests.report.fixture import write_comparison
+from tests.training.tiny import dataset
 
 VOID = {"meta", "link", "img", "br", "hr", "wbr"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster"}
@@ -116,9 +119,8 @@ def test_the_sentence_groups_arms_by_verdict(tmp_path):
     assert "part of any gain may come from parameters alone" in page
 
 
-@pytest.mark.parametrize("null_interval", [False, True])
-def test_one_seed_gives_no_interval_and_no_verdict(tmp_path, null_interval):
-    page, reader = build(tmp_path, seeds=(3,), null_interval=null_interval)
+def test_one_seed_gives_no_interval_and_no_verdict(tmp_path):
+    page, reader = build(tmp_path, seeds=(3,))
     assert reader.open == []
     assert "Can&#x27;t tell yet: 1 of the 3 seeds" in page
     assert "fewer than 3 seeds" in page
@@ -157,7 +159,7 @@ def test_curves_are_means_over_the_seeds(tmp_path):
     from saccade.report.logs import read_curves
 
     folder = write_comparison(tmp_path, seeds=(0, 1), pictures=False)
-    results = json.loads((folder / "results.json").read_text())
+    results = read_results(folder)
     steps, mean, low, high = read_curves(folder, results, "score")[2]
     by_hand = []
     for seed in (0, 1):
@@ -170,7 +172,7 @@ def test_curves_are_means_over_the_seeds(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no results.json"), ("{", "is not valid JSON"), ('{"schema": 2}', "schema 2"), ("[]", "schema None")],
+    [(None, "no results.json"), ("{", "is not valid JSON"), ('{"schema": 1}', "schema 1"), ("[]", "schema None")],
 )
 def test_names_what_is_wrong(tmp_path, text, message):
     if text is not None:
@@ -294,14 +296,13 @@ def test_every_verdict_and_reason_has_both_languages():
 class TestGoingOn:
     """The page ends with the command that trains the best arm, which the command line takes."""
 
-    SETTINGS = {"data": "/photos of shapes", "backbone": "resnet18", "at": "stage:1-3", "pretrained": True, "size": 64}
-
-    def command(self, folder, **options):
+    def command(self, folder, arms):
         from saccade.report.further import further
 
-        options = {"task": "classification", "settings": self.SETTINGS, "batch": 8, **options}
-        results = json.loads((write_comparison(folder, **options) / "results.json").read_text())
-        return further(results, results["arms"][0])
+        results = read_results(write_comparison(folder, task="classification", arms=arms, size=64, batch=8))
+        options = {arm.name: {"reduction": 8} if "[" in arm.name else {} for arm in results.arms}
+        arms = tuple(replace(arm, at="stage:1-3", options=options[arm.name]) for arm in results.arms)
+        return further(replace(results, arms=arms))
 
     def test_the_best_arm_is_trained_with_the_same_options(self, tmp_path):
         from saccade.cli.app import app
@@ -313,16 +314,11 @@ class TestGoingOn:
         assert found.better
         assert bound.args == ("/photos of shapes",)
         given = bound.kwargs
-        assert (given["network"], given["mechanism"], given["at"]) == ("resnet18", found.arm["name"], "stage:1-3")
+        assert (given["network"], given["mechanism"], given["at"]) == ("resnet18", found.arm.name, "stage:1-3")
         assert (given["size"], given["batch"], given["pretrained"]) == (64, 8, "timm")
-        assert found.arm["difference"]["mean"] == max(
-            arm["difference"]["mean"] for arm in self.arms(tmp_path) if arm["difference"] and arm["name"] != "conv3x3"
-        )
+        arms = read_results(tmp_path).arms
+        assert found.arm.difference.mean == max(arm.difference.mean for arm in arms[1:] if arm.name != "conv3x3")
         compile(found.code, "page", "exec")
-
-    @staticmethod
-    def arms(folder):
-        return json.loads((folder / "results.json").read_text())["arms"]
 
     def test_without_a_better_one_it_is_the_network_as_it_is(self, tmp_path):
         found = self.command(tmp_path, arms=("none", "none-2"))
@@ -332,33 +328,35 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("at", [None, "backbone.layer3.*.bn2, backbone.layer4.*.bn2"])
     def test_the_command_makes_the_network_of_the_arm_again(self, tmp_path, at):
-        """For masks too: the same names, the same answer from the same seed."""
+        """For masks too: the same names, and from the same seed the same outputs."""
         from saccade.cli.app import app
-        from saccade.networks.make import is_segmenter, make_network
+        from saccade.networks.make import make_network
+        from saccade.report.further import further
 
+        found = read_results(write_comparison(tmp_path, arms=("none", "pam")))
+        found = replace(
+            found, data=replace(found.data, path="/scenes"), arms=tuple(replace(arm, at=at) for arm in found.arms),
+            network=replace(found.network, name="test_resnet", pretrained=False),
+        )  # fmt: skip
+        _, bound, _ = app.parse_args(shlex.split(further(found).command)[1:], exit_on_error=False, print_error=False)
+        words = {name: bound.kwargs.get(name) for name in ("network", "backbone", "mechanism", "at")}
+        assert list(words.values()) == ["fcn", "test_resnet", "pam", at]
         settings = Settings(
             data="/scenes", mechanisms=("none", "pam"), backbone="test_resnet", pretrained=False, at=at, seeds=3,
             steps=None, epochs=None, size=48, batch=4, device="cpu", control_params=False, fresh_start=False,
         )  # fmt: skip
-        data = {"name": "scenes", "demo": False, "note": "", "classes": list("abc"), "train": 4, "val": 2}
-        given = {"task": "segmentation", "arms": ("none", "pam"), "settings": settings.to_json(), "data": data}
-        found = self.command(tmp_path, **given)
-        _, bound, _ = app.parse_args(shlex.split(found.command)[1:], exit_on_error=False, print_error=False)
-        words = {name: bound.kwargs.get(name) for name in ("backbone", "mechanism", "at")}
-        assert (bound.kwargs["network"], words["mechanism"], words["at"]) == ("fcn", "pam", at)
-        assert is_segmenter(bound.kwargs["network"])
         arm = resolve_arms("none,pam", None, at)[1]
         experiment = Experiment(tmp_path, settings, (arm,), 1, 4, 1e-3, 0)
-        compared = experiment.network(arm, 0, 3, "segmentation").eval()
+        compared = experiment.network(arm, 0, dataset(k=3)).eval()
         torch.manual_seed(0)
-        trained = make_network("segmentation", bound.kwargs["network"], 3, **words).eval()
+        trained = make_network(num_classes=3, **words).eval()
         assert list(compared.state_dict()) == list(trained.state_dict())
         assert [str(p) for p in compared.saccade_report.places] == [str(p) for p in trained.saccade_report.places]
         x = torch.randn(1, 3, 48, 48)
         torch.testing.assert_close(compared(x), trained(x), rtol=0, atol=0)
 
     def test_it_stands_on_the_page(self, tmp_path):
-        page, _ = build(tmp_path, task="classification", settings=self.SETTINGS)
+        page, _ = build(tmp_path, task="classification")
         assert section(page, "further")
         assert "saccade train &#39;/photos of shapes&#39; --network resnet18" in page
         assert not section(build(tmp_path / "demo")[0], "further")

@@ -13,9 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
 from saccade.data import Dataset
-from saccade.training.loop import to_input
+from saccade.tasks.base import mean_loss
+from saccade.tasks.trees import moved
+from saccade.training.inputs import to_input
 from saccade.training.sources import keys_at
-from saccade.training.tasks import mean_loss, task_for
 
 LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
@@ -25,9 +26,7 @@ def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any
     """Costs of all arms, by arm name. Run it alone: anything beside it shows in the latencies."""
     place = torch.device(device)
     nets = {
-        arm.name: experiment.network(arm, experiment.seed(arm, 0), len(data.classes), data.task)
-        .to(place)
-        .to(memory_format=torch.channels_last)
+        arm.name: experiment.network(arm, experiment.seed(arm, 0), data).to(place).to(memory_format=torch.channels_last)
         for arm in experiment.arms
     }
     height, width = data.val.images.shape[1:3]
@@ -70,10 +69,10 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
 
 def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
     """A function that does one training step up to the gradients, on the batch a run begins with."""
-    task = task_for(data.task, len(data.classes), net)
+    task = experiment.task(data).fitted(net)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
-    x, targets = to_input(images, device), targets.to(device)
+    x, targets = to_input(images, device), moved(targets, device)
 
     def step() -> None:
         net.zero_grad(set_to_none=True)

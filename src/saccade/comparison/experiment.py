@@ -8,24 +8,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.settings import CACHE, Settings
+from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
+from saccade.comparison.settings import Settings
 from saccade.data import Dataset
-from saccade.data.identity import RECORD, Identity
+from saccade.data.identity import Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
-from saccade.networks.make import DEMO, PLAIN_SEGMENTER, make_network, places_in
+from saccade.networks.make import demo_network, places_in
+from saccade.runs.folder import OTHER_FOLDER
+from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
+from saccade.runs.options import RunSpec
+from saccade.tasks import find_task
+from saccade.tasks.base import Task
+from saccade.tasks.evidence import Evidence
 from saccade.training.checkpoint import load_weights
-from saccade.training.loop import WEIGHTS
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource
 
-EXPERIMENT = "experiment.json"
 CONTROL = "conv3x3"
+_CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
 Progress = Callable[[int, int, str], None]
 
@@ -42,7 +49,6 @@ class Experiment:
         batch: Images a step.
         learning_rate: The largest of the schedule.
         start_steps: Of the shared start (the demo only), else 0.
-        identity: Digest of the data, see :mod:`saccade.data.identity`.
     """
 
     folder: Path
@@ -52,7 +58,6 @@ class Experiment:
     batch: int
     learning_rate: float
     start_steps: int
-    identity: str = ""
 
     @property
     def demo(self) -> bool:
@@ -63,11 +68,12 @@ class Experiment:
         """The data set, from the cache in the folder once it is there.
 
         Raises:
-            InputError: Its files are not those the comparison started with.
+            InputError: Its files have changed since the comparison started.
         """
-        found = identify_data(self.settings, self.folder, on_progress)
-        check_data(self.settings, self.folder, found, self.identity)
-        return load_data(self.settings, self.folder, on_progress, found)
+        data = load_data(self.settings, self.folder, on_progress)
+        if data.identity is not None:
+            check_unchanged(self.folder, self.settings, data.identity)
+        return data
 
     def seed(self, arm: Arm, index: int) -> int:
         """The seed of an arm's run number `index`."""
@@ -75,18 +81,22 @@ class Experiment:
 
     def run_folder(self, arm: Arm, index: int) -> Path:
         """Where that run writes."""
-        return self.folder / "runs" / arm.folder / str(index)
+        return self.folder / RUNS / arm.folder / str(index)
 
     def recipe(self, seed: int) -> Recipe:
         """How every arm is trained."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
-            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
+    def task(self, data: Dataset) -> Task:
+        """The task of the data, with their labels."""
+        return find_task(data.task)(data.classes, size=self.settings.size, **data.facts)
+
     def source(self, data: Dataset) -> ArraySource:
-        """What every arm is fed with."""
-        return ArraySource(data, augment=not self.demo)
+        """Training batches, the same for every arm."""
+        return ArraySource(data, augment=None if self.demo else self.task(data).augment)
 
     def start_recipe(self, seed: int) -> Recipe:
         """How the demo's shared start is trained: the same for all arms, on clean notes."""
@@ -97,6 +107,7 @@ class Experiment:
             seed=seed,
             keep=1,
             device=self.settings.device,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
 
     def start_seed(self, seed: int) -> int:
@@ -105,26 +116,36 @@ class Experiment:
 
     def start_folder(self, seed: int) -> Path:
         """Where the shared start for `seed` is kept."""
-        return self.folder / "start" / str(self.start_seed(seed))
+        return self.folder / START / str(self.start_seed(seed))
 
-    def base(self, num_classes: int, task: str, seed: int) -> nn.Module:
+    def base(self, data: Dataset, seed: int) -> nn.Module:
         """The network without attention; the same weights for the same seed in every arm."""
         torch.manual_seed(seed)
-        backbone, pretrained = self.settings.backbone, self.settings.pretrained
-        if task == "segmentation" and backbone != DEMO:
-            return make_network(task, PLAIN_SEGMENTER, num_classes, backbone=backbone, pretrained=pretrained)
-        return make_network(task, backbone, num_classes, pretrained=pretrained)
+        task, settings = self.task(data), self.settings
+        if self.demo:
+            return demo_network(len(data.classes))
+        head = task.head_network
+        return task.network(
+            RunSpec(
+                data=str(settings.data), network=head or settings.backbone, backbone=head and settings.backbone,
+                pretrained=settings.pretrained, size=settings.size,
+            )
+        )  # fmt: skip
 
-    def network(self, arm: Arm, seed: int, num_classes: int, task: str, *, weights: Path | None = None) -> nn.Module:
-        """The network of an arm as its run begins, or with the `weights` of a finished run."""
-        net = self.base(num_classes, task, seed)
-        if self.start_steps and weights is None and (self.start_folder(seed) / WEIGHTS).exists():
-            load_weights(net, self.start_folder(seed) / WEIGHTS)
+    def network(self, arm: Arm, seed: int, data: Dataset) -> nn.Module:
+        """The network of an arm as its run begins."""
+        net = self.base(data, seed)
+        if self.start_steps and (self.start_folder(seed) / LAST).exists():
+            load_weights(net, self.start_folder(seed) / LAST)
         if arm.spec is not None:
             torch.manual_seed(_INSERTION_SEEDS + seed)
             insert(net, arm.spec, at=places_in(arm.at))
-        if weights is not None:
-            load_weights(net, weights)
+        return net
+
+    def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:
+        """The network of a finished run."""
+        net = self.network(arm, self.seed(arm, index), data)
+        load_weights(net, self.run_folder(arm, index) / LAST)
         return net
 
     def places(self, arm: Arm, data: Dataset) -> list[str]:
@@ -133,7 +154,7 @@ class Experiment:
         Raises:
             InputError: The network, or the mechanism where it goes, cannot work on images of this size.
         """
-        net = self.network(arm, 0, len(data.classes), data.task).eval()
+        net = self.network(arm, 0, data).eval()
         height, width = data.val.images.shape[1:3]
         try:
             with torch.inference_mode():
@@ -146,8 +167,12 @@ class Experiment:
         report: Any = getattr(net, "saccade_report", None)
         return [str(place) for place in report.places] if report else []
 
-    def save(self) -> None:
-        """Write what a worker needs to take part."""
+    def save(self, data: Dataset) -> None:
+        """Write what a worker needs to take part; refuse to resume on data that are not what they were.
+
+        Raises:
+            InputError: The folder holds runs on other data.
+        """
         content = {
             "arms": [asdict(arm) for arm in self.arms],
             "steps": self.steps,
@@ -155,8 +180,13 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "settings": self.settings.to_json(),
-            "data": self.identity,
+            "identity": data.identity and data.identity.digest,
         }
+        if data.identity is not None:
+            check_unchanged(self.folder, self.settings, data.identity)
+            data.identity.write(self.folder / DATA)
+        if data.split:
+            write_json(self.folder / SPLIT, {"seed": 0, "held_out": list(data.split)})
         write_json(self.folder / EXPERIMENT, content)
 
     @classmethod
@@ -164,59 +194,22 @@ class Experiment:
         """Read what `save` wrote."""
         content: dict[str, Any] = read_json(folder / EXPERIMENT)
         settings = content.pop("settings")
-        identity = content.pop("data")
+        del content["identity"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
-        asked = Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])})
-        return cls(folder, asked, arms, **content, identity=identity)
+        return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 
-def identify_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Identity:
-    """Return the identity of the data as they are now; `folder` may know hashes of their files."""
-    if settings.data is None:
-        from saccade.data.notes import notes_identity
-
-        return notes_identity(settings.scenes)
-    from saccade.data.folder import folder_identity
-
-    return folder_identity(settings.data, folder / RECORD, on_progress=on_progress)
-
-
-def check_data(settings: Settings, folder: Path, found: Identity, started: str | None = None, hint: str = "") -> None:
-    """Refuse data that are not those the comparison in `folder` started with; a folder without one is no obstacle.
-
-    Args:
-        settings: As asked.
-        folder: Of the comparison.
-        found: The identity of the data now.
-        started: The digest the comparison started with; by default as its folder says.
-        hint: What else could be done.
-
-    Raises:
-        InputError: Files have changed; some are named.
-    """
-    path = folder / EXPERIMENT
-    if started is None:
-        if not path.exists():
-            return
-        started = str(read_json(path).get("data"))
-    advice = "put the files back, choose another folder with --out, or start again with --overwrite"
-    found.check(started, folder / RECORD, data=settings.data or "the demo", hint=f"{advice}{hint}")
-
-
-def load_data(
-    settings: Settings, folder: Path, on_progress: Progress | None = None, identity: Identity | None = None
-) -> Dataset:
-    """The demo's scenes, or the user's folder, of which `identity` may be known."""
+def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
+    """The demo's scenes, or the user's folder."""
     if settings.data is None:
         from saccade.data.notes import load_notes
 
         return load_notes(folder / CACHE, seed=settings.scenes, on_progress=on_progress)
     from saccade.data.folder import load_folder
 
-    digest = None if identity is None else identity.digest
     return load_folder(
-        settings.data, folder / CACHE, size=settings.size, identity=digest, on_progress=on_progress
-    )  # fmt: skip
+        Path(settings.data), folder / CACHE, size=settings.size, record=folder / DATA, on_progress=on_progress
+    )
 
 
 def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
@@ -226,10 +219,29 @@ def load_start(settings: Settings, folder: Path, on_progress: Progress | None = 
     return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
 
 
+def evidence_of(folder: Path) -> Evidence:
+    """The evidence that a finished run left."""
+    with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hint: str = "") -> None:
+    """Refuse data that are not those the comparison in a folder started with.
+
+    Raises:
+        InputError: Naming a few files that differ.
+    """
+    path = folder / EXPERIMENT
+    if path.exists():
+        started = read_json(path)["identity"]
+        advice = f"put the files back, {OTHER_FOLDER}{hint}"
+        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
+
+
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (16 if demo else 32 if data.task == "classification" else 8)
+    batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
     batch = min(batch, len(data.train.images))
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
@@ -237,18 +249,18 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     elif settings.epochs is not None:
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
-        steps = 300 if demo else int(min(2000, max(200, 10 * epoch)))
+        steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
-    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, data.identity)
+    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 
 def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
-    from saccade.mechanisms.conv3x3 import Conv3x3
+    from saccade.mechanisms.widths import control_width
 
     def report(arm: Arm) -> Any:
-        return getattr(experiment.network(arm, 0, len(data.classes), data.task), "saccade_report", None)
+        return getattr(experiment.network(arm, 0, data), "saccade_report", None)
 
     others = tuple(arm for arm in experiment.arms if arm.name != CONTROL)
     wanted = max((report(arm).params for arm in others if arm.mechanism not in (None, CONTROL)), default=0)
@@ -256,7 +268,7 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     plain = report(control)
     if plain.params < wanted:
         channels = min(place.channels for place in plain.places)
-        width = Conv3x3.width_for(channels, math.ceil(wanted / len(plain.places)))
+        width = control_width(channels, math.ceil(wanted / len(plain.places)))
         control = replace(control, options={"width": width})
     return (*others, control)
 

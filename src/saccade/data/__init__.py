@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["classification", "segmentation"]
+if TYPE_CHECKING:
+    from saccade.data.identity import Identity
 
 Progress = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and what it is."""
+"""Progress callback: called with the amount done, the total, and a description of the work."""
 
 IGNORE = 255
-"""The class of mask pixels that count neither in the loss nor in the score."""
+"""Class index of mask pixels that count neither in the loss nor in the score."""
 
 PADDING = (124, 116, 104)
 """Colour around an image that does not fill its square: ImageNet's mean, which standardising turns into 0."""
@@ -23,37 +24,42 @@ PADDING = (124, 116, 104)
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one side of a dataset, and what should be said about them.
+    """The images of one side of a dataset, and the names to report them by.
 
     Args:
         images: (n, H, W, 3) uint8, RGB; often a read-only memory map, so index it before changing pixels.
-        targets: Classification: (n,) int64 class indices. Segmentation: (n, H, W) uint8 class indices, 255 = ignore.
+        targets: Whatever the task learns from, one row per image: an array or a dict of arrays. Classification: (n,)
+            int64 class indices. Segmentation: (n, H, W) uint8 class indices, 255 = ignore.
         names: n file names relative to the data folder, or "scene 17".
     """
 
     images: NDArray[np.uint8]
-    targets: NDArray[Any]
+    targets: Any
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and validation images of one task.
+    """Training and validation images of one task, in memory or in memory maps.
 
     Args:
         name: Short name, used for folders.
-        task: ``"classification"`` or ``"segmentation"``.
+        task: Name of the task, see :func:`saccade.tasks.find_task`.
         classes: Class names; a class's index is its place here.
         train: What networks learn from.
-        val: What they are judged on.
+        val: What they are scored on.
         note: One sentence on what was recognised.
-        identity: Digest that tells these data from any others, see :mod:`saccade.data.identity`.
+        facts: Further plain values of the task, see :class:`saccade.tasks.base.Task`.
+        identity: What tells the data from any others; None where nothing can change.
+        split: Names of the validation files, where a seed chose them.
     """
 
     name: str
-    task: Task
+    task: str
     classes: tuple[str, ...]
     train: Split
     val: Split
     note: str
-    identity: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    identity: Identity | None = None
+    split: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Arrays made once and kept on disk: written whole or not at all, read back as memory maps."""
+"""Arrays built once and kept on disk: written whole or not at all, read back as memory maps."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _ABANDONED_SECONDS = 24 * 3600
 def load_or_build(
     folder: Path, shapes: Shapes, fill: Callable[[Append], dict[str, Any]]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays kept in `folder`, as read-only memory maps; made by `fill` where they are absent or damaged.
+    """Return the arrays kept in `folder` as read-only memory maps; `fill` builds them if they are absent or damaged.
 
-    The folder's name must tell everything the arrays depend on: what is there is taken to be what was asked for.
+    The folder's name must encode everything the arrays depend on: what is there is taken to be what was asked for.
 
     Args:
         folder: One entry of the cache.
         shapes: The arrays of the entry; each has at least one row.
-        fill: Appends every row of every array in turn, and returns facts worth keeping beside them (as JSON).
+        fill: Appends every row of every array in turn, and returns facts to keep with them (as JSON).
 
     Returns:
         The arrays by name, and the facts.
 
     Raises:
-        InputError: The folder cannot be written, or the disk is too full; nothing half-written stays behind.
+        InputError: The folder cannot be written, or the disk is too full; nothing half-written is left.
     """
     found = _read(folder, shapes)
     if found is None:
@@ -62,7 +62,7 @@ def _read(folder: Path, shapes: Shapes) -> tuple[dict[str, NDArray[Any]], dict[s
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in shapes}
-    except (OSError, ValueError, EOFError):  # absent, cut short, or not an array: made again
+    except (OSError, ValueError, EOFError):  # absent, cut short, or not an array: built again
         return None
     for name, (shape, dtype) in shapes.items():
         if arrays[name].shape != shape or arrays[name].dtype != np.dtype(dtype):
@@ -83,12 +83,12 @@ def _write_entry(folder: Path, shapes: Shapes, fill: Callable[[Append], dict[str
     part.mkdir(parents=True)
     try:
         _sweep(folder.parent)
-        if shutil.disk_usage(part).free < needed:  # said now rather than after minutes of decoding
+        if shutil.disk_usage(part).free < needed:  # reported now rather than after minutes of decoding
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         facts = _fill(part, shapes, fill)
         with open(part / "facts.json", "wb") as file:
             _write(file, json.dumps(facts).encode())
-        if _read(folder, shapes) is None:  # else another process was quicker: theirs stays
+        if _read(folder, shapes) is None:  # else another process was faster: keep its entry
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(part, folder)
     finally:
@@ -115,7 +115,7 @@ def _write(file: BinaryIO, data: bytes) -> None:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed processes left behind, a day after they began it."""
+    """Remove what killed processes left, one day after they began it."""
     for part in cache.glob("*.part"):
         if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(part, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The demo's scenes as a folder of images and masks: what a user's own data may look like."""
+"""The demo's scenes as a folder of images and masks: an example of a user's own data."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def write_demo(
     """Write ``train/`` and ``val/`` with ``images/`` and ``masks/`` (PNG), and ``classes.txt``.
 
     Args:
-        folder: Is made; must not be there, or be empty.
-        train: Scenes to learn from.
-        held_out: Scenes to be judged on.
-        kind: As of :func:`saccade.data.notes.load_notes`,
-        seed: likewise.
+        folder: Folder to create; must be absent or empty.
+        train: Number of training scenes.
+        held_out: Number of validation scenes.
+        kind: Kind of scenes, see :func:`saccade.data.notes.load_notes`.
+        seed: Seed of the scenes, see :func:`saccade.data.notes.load_notes`.
         on_progress: Called with (done, total, what).
 
     Raises:
-        InputError: There is something in the folder, or a count below 1.
+        InputError: The folder is not empty, or a count is below 1.
         MissingExtraError: scikit-learn or scikit-image is missing.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is there, and not empty", "choose another folder")
+        raise InputError(f"{folder} exists and is not empty", "choose another folder")
     pil = require("PIL.Image", extra="train")
     with tempfile.TemporaryDirectory() as cache:
         data = load_notes(Path(cache), kind=kind, seed=seed, train=train, held_out=held_out, on_progress=on_progress)

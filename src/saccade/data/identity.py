@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saccade.data import Progress
-from saccade.data.layouts import Item, Layout
+from saccade.data.layouts import Item
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
-
-RECORD = "data.json"
-"""Name of the record of the files, in the folder of a run or of a comparison."""
 
 _VERSION = 1  # raised when the same data get another identity
 _CHUNK = 256  # files handed to the threads at once: a data set may have millions, and Ctrl-C waits for these
@@ -38,8 +35,8 @@ class DataFiles:
 
     Args:
         root: Folder that names are relative to.
-        task: ``"classification"`` or ``"segmentation"``.
-        classes: Class names in order of their index; empty where masks or one of `others` tell them.
+        task: Name of the task.
+        classes: Class names in order of their index; empty where only the masks tell.
         train: Training images, each with its class or its mask.
         val: Validation images, likewise.
         others: Further files that decide what the data are, such as ``classes.txt``.
@@ -51,14 +48,6 @@ class DataFiles:
     train: Sequence[Item] = ()
     val: Sequence[Item] = ()
     others: Sequence[Path] = ()
-
-    @classmethod
-    def of(cls, root: Path, layout: Layout) -> DataFiles:
-        """Return the files of a recognised layout; of segmentation data ``classes.txt`` is one."""
-        listing = root / "classes.txt"
-        if layout.task == "segmentation" and listing.is_file():
-            return cls(root, layout.task, (), layout.train, layout.val, (listing,))
-        return cls(root, layout.task, layout.classes, layout.train, layout.val)
 
     def paths(self) -> list[Path]:
         """Every file, once."""
@@ -165,7 +154,7 @@ def identify_samples(classes: Iterable[str], *counts: int) -> Identity:
 def _states(files: DataFiles, known: Mapping[str, FileState], on_progress: Progress | None) -> dict[str, FileState]:
     paths = {files.name(path): path for path in files.paths()}
     with ThreadPoolExecutor() as pool:
-        names = list(paths)
+        names: list[str] = list(paths)
         found: dict[str, tuple[int, int]] = {}
         for chunk in _chunks(names):
             stamps = pool.map(_stamp, [paths[name] for name in chunk])

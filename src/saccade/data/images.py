@@ -1,4 +1,4 @@
-"""Read one picture or one mask, whatever its format, into 8-bit arrays of the size networks work at."""
+"""Read one picture or one mask of any format into 8-bit arrays of the working size."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ Pixels = NDArray[np.uint8]
 
 
 class UnreadableError(Exception):
-    """A file is no picture, is cut short, or holds what cannot be shown in 8 bits; the text says which."""
+    """A file is not a picture, is cut short, or holds what cannot be shown in 8 bits; the text says which.
+
+    Attributes:
+        file: The file, where it is not the image that is being read.
+    """
+
+    file: Path | None = None
 
 
 def read_image(path: Path, *, near: int | None = None) -> Any:
-    """A picture as a Pillow image of mode RGB, turned the way its EXIF data says.
+    """Read a picture as a Pillow image of mode RGB, turned the way its EXIF data says.
 
-    16-bit grey is taken to use its whole range, 0 to 65,535. Transparent pixels are laid over white. Of several frames
-    or pages the first is taken.
+    16-bit grey is assumed to use its whole range, 0 to 65,535. Transparent pixels are laid over white. Only the first
+    frame or page is read.
 
     Args:
         path: The file.
@@ -35,7 +41,7 @@ def read_image(path: Path, *, near: int | None = None) -> Any:
             never below twice this side.
 
     Raises:
-        UnreadableError: See there.
+        UnreadableError: The file is not a picture or cannot be decoded.
     """
     with _decoding(path) as image:
         if near is not None:
@@ -49,10 +55,10 @@ def read_image(path: Path, *, near: int | None = None) -> Any:
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """A mask at its own size: (height, width) of whole numbers, or (height, width, 3) uint8 where it has colours.
+    """Read a mask at its own size: integers (height, width), or (height, width, 3) uint8 if it is in colour.
 
     Grey, palette, bilevel and 16-bit masks give their stored values; a palette's colours mean nothing. Lossy formats
-    are refused: between two classes they invent others.
+    are refused: compression invents values between two classes.
     """
     with _decoding(path) as image:
         lossy = _lossy_format(image, path)
@@ -64,12 +70,12 @@ def read_mask(path: Path) -> NDArray[Any]:
         if image.mode in ("LA", "PA"):
             return np.asarray(image.getchannel(0)).astype(np.int64)
         if image.mode == "F":
-            raise UnreadableError("its values are 32-bit floats, which are no classes")
+            raise UnreadableError("its values are 32-bit floats, which are not class indices")
         return np.asarray(image.convert("RGB"))
 
 
 def square(image: Any, side: int) -> Pixels:
-    """The centre of a picture, (side, side, 3), its shorter side resized to `side` (bicubic)."""
+    """Resize the shorter side of a picture to `side` (bicubic) and return its centre, (side, side, 3)."""
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)
     left, top = (width - side) // 2, (height - side) // 2
@@ -78,13 +84,13 @@ def square(image: Any, side: int) -> Pixels:
 
 
 def centre(pixels: Pixels, side: int) -> Pixels:
-    """The central (side, side) of a square."""
+    """Return the central (side, side) of a square."""
     first = (len(pixels) - side) // 2
     return pixels[first : first + side, first : first + side]
 
 
 def padded(image: Any, classes: Pixels, side: int) -> tuple[Pixels, Pixels]:
-    """A picture and its mask with the longer side resized to `side`, at the top left of a square.
+    """Resize picture and mask so that the longer side is `side`, and place both at the top left of a square.
 
     The picture is resized bicubically and padded with :data:`saccade.data.PADDING`; the mask takes the nearest pixel
     and is padded with 255, to be ignored.
@@ -105,13 +111,13 @@ def _pil() -> ModuleType:
 
 @contextmanager
 def _decoding(path: Path) -> Iterator[Any]:
-    """The opened file; whatever Pillow raises while it is opened, decoded or converted becomes an UnreadableError."""
+    """Open a file; whatever Pillow raises while it is opened, decoded or converted becomes an UnreadableError."""
     pil = _pil()
     try:
         with pil.open(path) as image:
             yield image
     except pil.UnidentifiedImageError as cause:
-        raise UnreadableError("it is not a picture, or of an unknown format") from cause
+        raise UnreadableError("it is not a picture, or its format is unknown") from cause
     except (UnreadableError, MissingExtraError, MemoryError):
         raise
     except Exception as cause:  # damaged headers surface from Pillow's decoders as anything, struct.error among them

@@ -1,17 +1,17 @@
 """The demo "notes": read the unreadable note by looking at the readable ones.
 
 Sticky notes with handwritten digits lie on photographs. All notes of a scene show the same digit, sometimes two; most
-are faint, blurred or torn. Every pixel of a note is to get its digit's class: what stands elsewhere in the picture
-tells what this note says, which is how context helps in street scenes.
+are faint, blurred or torn. Every pixel of a note is to get its digit's class: other notes of the scene tell what this
+one says, which is how context helps in street scenes.
 
 Everything is real and ships with scikit-learn and scikit-image: the 1,797 digits of scikit-learn (of the UCI set
 "Optical Recognition of Handwritten Digits"), nine photographs of scikit-image that its documentation puts under CC0 or
 into the public domain, and two of scikit-learn under CC BY 2.0: china by danielbuechele and flower by vultilion, see
 :data:`CREDITS`. (scikit-image's immunohistochemistry picture is left out: its documentation says "no known copyright
-restrictions", which is no licence.)
+restrictions", which is not a licence.)
 
-Training and held-out scenes share nothing: every fifth digit is held out, and every photograph is cut in two, the left
-62% of its columns for training and the rest held out.
+Training and validation scenes share nothing: every fifth digit is kept for validation, and every photograph is cut in
+two, the left 62% of its columns for training and the rest for validation.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 
 from saccade.data import Dataset, Progress, Split
 from saccade.data.cache import Append, load_or_build
-from saccade.data.identity import Identity
 from saccade.data.scenes import SIZE, Kind, Material, draw_scene
 from saccade.errors import InputError, near, require
 
 RECIPE = 1
-"""Raised with every change of the pictures, so that scenes cached by an older saccade are made again."""
+"""Version of the pictures: raised with every change, so that cached scenes of an older saccade are drawn again."""
 
 CLASSES = ("photograph", *map(str, range(10)))
-"""Index 0 is the background; digit d has index d + 1."""
+"""Class names: index 0 is the background; digit d has index d + 1."""
 
 CREDITS = (
     "Photograph china.jpg: danielbuechele, flickr.com/photos/danielbuechele/6061409035, CC BY 2.0; cropped, reduced, "
@@ -58,17 +57,17 @@ def load_notes(
     held_out: int | None = None,
     on_progress: Progress | None = None,
 ) -> Dataset:
-    """The demo's scenes, 96 x 96 px, drawn once and kept in `cache`.
+    """Load the demo's scenes, 96 x 96 px, drawn once and kept in `cache`.
 
-    Scene number i depends on `kind`, `seed`, its side and i only, so more scenes continue fewer.
+    Scene i depends only on `kind`, `seed`, its side and i: a larger number of scenes begins with the same ones.
 
     Args:
-        cache: Folder for the uint8 arrays (about 37 kB a scene).
+        cache: Folder for the uint8 arrays (about 37 kB per scene).
         kind: ``"task"``, mostly spoilt notes of one or two digits, or ``"start"``, clean notes of any digits, on which
             the demo's shared network learns to read.
-        seed: Another seed gives other scenes, of the same digits and photographs.
-        train: Training scenes; None takes 2,000.
-        held_out: Held-out scenes; None takes 500 for the task and 200 for the start.
+        seed: Seed of the scenes; digits and photographs stay the same.
+        train: Number of training scenes; None means 2,000.
+        held_out: Number of validation scenes; None means 500 for the task and 200 for the start.
         on_progress: Called with (done, total, what) while scenes are drawn, not when they come from the cache.
 
     Returns:
@@ -95,27 +94,20 @@ def load_notes(
                     on_progress(done, total, "drawing scenes")
         return {}
 
-    identity = _identity(kind, seed, counts)
-    arrays, _ = load_or_build(Path(cache) / identity, shapes, fill)
+    folder = Path(cache) / f"notes-v{RECIPE}-{kind}-seed{seed}-{counts['train']}-{counts['val']}"
+    arrays, _ = load_or_build(folder, shapes, fill)
     splits = {
         side: Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], tuple(f"scene {i}" for i in range(count)))
         for side, count in counts.items()
     }
-    name = "notes" if kind == "task" else "notes-start"
-    return Dataset(name, "segmentation", CLASSES, **splits, note=_note(kind, counts), identity=identity)
-
-
-def notes_identity(seed: int = 0) -> Identity:
-    """Return the identity of the demo's scenes: they follow from the seed and from how they are drawn."""
-    return Identity(_identity("task", seed, _checked("task", seed, None, None)))
-
-
-def _identity(kind: Kind, seed: int, counts: dict[str, int]) -> str:
-    return f"notes-v{RECIPE}-{kind}-seed{seed}-{counts['train']}-{counts['val']}"
+    return Dataset(
+        "notes" if kind == "task" else "notes-start", "segmentation", CLASSES, splits["train"], splits["val"],
+        note=_note(kind, counts), facts={"longer_side": True},
+    )  # fmt: skip
 
 
 def materials() -> tuple[Material, Material]:
-    """What training scenes and held-out scenes are made of: no digit and no part of a photograph is in both."""
+    """Return the material of training and of validation scenes: no digit and no part of a photograph is in both."""
     digits, labels = _digits()
     held = np.arange(len(digits)) % 5 == 0
     photos = _photos()
@@ -136,13 +128,13 @@ def _scenes(
 
 
 def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The 1,797 digits (n, 8, 8), stretched from 0..16 to 0..255, and which digit each is."""
+    """Load the 1,797 digits (n, 8, 8), stretched from 0..16 to 0..255, and the label of each."""
     images, labels = require("sklearn.datasets", extra="demo").load_digits(return_X_y=True)
     return np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8), labels
 
 
 def _photos() -> list[NDArray[np.uint8]]:
-    """The eleven photographs, (height, width, 3), at the size they ship in."""
+    """Load the eleven photographs, (height, width, 3), at their original size."""
     skimage, sklearn = require("skimage.data", extra="demo"), require("sklearn.datasets", extra="demo")
     photos = [getattr(skimage, name)() for name in _PHOTOS]
     photos = [photo if photo.ndim == 3 else np.repeat(photo[..., None], 3, axis=2) for photo in photos]
@@ -150,7 +142,7 @@ def _photos() -> list[NDArray[np.uint8]]:
 
 
 def _reduced(photo: NDArray[np.uint8], columns: slice) -> NDArray[np.uint8]:
-    """Some columns of a photograph, by area averaging at the scale that makes its shorter side at most 340 px."""
+    """Reduce some columns of a photograph by area averaging, so that its shorter side is at most 340 px."""
     pil = require("PIL.Image", extra="train")
     scale = min(1.0, _SHORTER_SIDE / min(photo.shape[:2]))
     part = np.ascontiguousarray(photo[:, columns])
@@ -173,6 +165,4 @@ def _checked(kind: str, seed: int, train: int | None, held_out: int | None) -> d
 
 def _note(kind: Kind, counts: dict[str, int]) -> str:
     what = "most notes faint, blurred or torn" if kind == "task" else "all notes clean"
-    return (
-        f"the embedded demo 'notes', {what}: {counts['train']} training and {counts['val']} held-out scenes, 11 classes"
-    )
+    return f"the demo 'notes', {what}: {counts['train']} training and {counts['val']} validation scenes, 11 classes"

@@ -17,7 +17,7 @@ MARGIN = 2
 """Pixels of paper around the digit's own square."""
 
 BACKGROUND = 0
-"""The class of a pixel on no note; digit d has class d + 1."""
+"""Class of pixels outside all notes; digit d has class d + 1."""
 
 Kind = Literal["task", "start"]
 Spoil = Literal["faint", "blurred", "torn"]
@@ -42,10 +42,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Material:
-    """What the scenes of one split are made of.
+    """The digits and photographs that the scenes of one split are drawn from.
 
     Args:
-        digits: For each digit 0 to 9 its handwritten examples, (n, 8, 8) uint8, 255 = ink.
+        digits: Handwritten examples (n, 8, 8) uint8 of each digit 0 to 9, 255 = ink.
         photos: Photograph regions (height, width, 3) uint8, both sides at least 96.
     """
 
@@ -55,7 +55,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Note:
-    """One note of a scene: which digit, which of its examples, and what was done to it."""
+    """One note of a scene: its digit, the example of that digit, and how it is spoilt."""
 
     digit: int
     example: int
@@ -63,11 +63,11 @@ class Note:
 
 
 def draw_scene(material: Material, rng: np.random.Generator, kind: Kind) -> tuple[Pixels, Pixels]:
-    """One scene and its classes.
+    """Draw one scene and its target.
 
     Args:
         material: Digits and photographs to draw from.
-        rng: All chance comes from here, so a scene is a function of its seed.
+        rng: Source of all randomness, so a scene is a function of its seed.
         kind: ``"task"``: 5 to 7 notes of one digit (70%) or two, mostly spoilt. ``"start"``: 4 to 6 clean notes of
             any digits.
 
@@ -90,7 +90,7 @@ def draw_scene(material: Material, rng: np.random.Generator, kind: Kind) -> tupl
 
 
 def plan_notes(material: Material, rng: np.random.Generator, kind: Kind) -> list[Note]:
-    """Which digits a scene shows, and which notes are spoilt: of every digit in a task scene the first is clean."""
+    """Choose the digits of a scene and the notes to spoil: of every digit in a task scene the first is clean."""
     if kind == "start":
         digits = [int(digit) for digit in rng.integers(10, size=rng.integers(4, 7))]
         return [Note(digit, int(rng.integers(len(material.digits[digit]))), None) for digit in digits]
@@ -105,7 +105,7 @@ def plan_notes(material: Material, rng: np.random.Generator, kind: Kind) -> list
 
 
 def draw_note(digit: Pixels, spoil: Spoil | None, rng: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:
-    """A square note (size, size, 3) and which of its pixels are there: all, unless it is torn."""
+    """Draw a square note (size, size, 3) and a mask of its remaining pixels: all, unless it is torn."""
     size = NOTE_SIZES[rng.integers(len(NOTE_SIZES))]
     paper = _PAPERS[rng.integers(len(_PAPERS))] * rng.uniform(0.9, 1.0)
     ink = _INKS[rng.integers(len(_INKS))]
@@ -119,7 +119,7 @@ def draw_note(digit: Pixels, spoil: Spoil | None, rng: np.random.Generator) -> t
 
 
 def _enlarged(digit: Pixels, size: int, *, blurred: bool) -> NDArray[np.float32]:
-    """The digit as ink coverage 0 to 1, (size, size); blurred, only its 3 x 3 averages are left."""
+    """Enlarge a digit to ink coverage 0 to 1, (size, size); if blurred, only its 3 x 3 averages are left."""
     pil = require("PIL.Image", extra="train")
     if blurred:
         digit = np.asarray(pil.fromarray(digit).resize((3, 3), pil.Resampling.BOX))
@@ -131,17 +131,17 @@ def _enlarged(digit: Pixels, size: int, *, blurred: bool) -> NDArray[np.float32]
 
 
 def _torn(size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """What is left of a note when half to 62% of it is torn off, along a ragged edge, from any side."""
+    """Return the mask of a note of which half to 62% is torn off, along a ragged edge, from any side."""
     edge = size * (1 - rng.uniform(0.5, 0.62))
     knots = rng.uniform(-2.5, 2.5, size=size // 3 + 1)
     wander = np.interp(np.arange(size), np.arange(len(knots)) * 3, knots) + rng.integers(2, size=size)
-    wander -= wander.mean()  # the torn share stays as drawn
+    wander -= wander.mean()  # the torn fraction stays as drawn
     left: NDArray[np.bool_] = np.arange(size)[:, None] < np.rint(edge + wander)
     return np.rot90(left, int(rng.integers(4)))
 
 
 def _photograph(material: Material, rng: np.random.Generator) -> Pixels:
-    """A 96 x 96 crop, mirrored half the time, at 0.6 to 1 of its brightness."""
+    """Cut a 96 x 96 crop, mirrored half the time, at 0.6 to 1 of its brightness."""
     photo = material.photos[rng.integers(len(material.photos))]
     top = rng.integers(photo.shape[0] - SIZE + 1)
     left = rng.integers(photo.shape[1] - SIZE + 1)

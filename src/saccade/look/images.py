@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import InputError, require
-from saccade.training.loop import to_input
+from saccade.training.inputs import to_input
 
 SHOWN = 640
 """The longer side of the picture in the page, in pixels, at most."""

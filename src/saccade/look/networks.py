@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
-from saccade.files import read_json
-from saccade.insertion import insert, plan
+from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.make import DEMO, classification_network, demo_network
-from saccade.saving.store import is_saved, load, network_file, read_header
-from saccade.training.loop import WEIGHTS
-
-_DEMO_CLASSES = 11
+from saccade.runs.open import open_run
 
 
 @dataclass(frozen=True)
@@ -40,23 +36,20 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Network:
     """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
 
     Args:
         path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
         InputError: No such run, a damaged file, one that does not fit its network, or a network without mechanisms.
     """
-    file = _file(path)
-    root = None if is_saved(file) else _comparison_above(file)
-    if root is not None:
-        return _of_comparison(root, file)
-    reading = read_header(file).get("reading") or {}
-    net = load(file).eval()
-    check_has_mechanisms(net, str(path))
-    return Network(net, path.name, "run", tuple(reading.get("classes", ())), reading.get("size"))
+    opened = open_run(path, trust)
+    check_has_mechanisms(opened.net, str(path))
+    task = opened.known
+    return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
 
 
 def make_network(
@@ -66,7 +59,7 @@ def make_network(
 
     Args:
         mechanism: As for :func:`saccade.insert`.
-        backbone: A name of timm, ``torchvision/NAME``, or ``notes``.
+        backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Where it goes; None: its natural place.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
         seed: Of the random weights.
@@ -87,7 +80,7 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     Raises:
         InputError: There is none.
     """
-    if any(isinstance(module, Mechanism) for module in net.modules()):
+    if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]
@@ -100,57 +93,14 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     raise InputError(f"{who}: this {type(net).__name__} has no attention mechanism to look into", hint)
 
 
-def _file(path: Path) -> Path:
-    runs = sorted(path.glob(f"[0-9]*/{WEIGHTS}"))
-    return runs[0] if runs else network_file(path)
-
-
-def _comparison_above(file: Path) -> Path | None:
-    from saccade.comparison.experiment import EXPERIMENT
-
-    above = list(file.resolve().parents)[:4]  # runs/ARM/SEED/file
-    return next((folder for folder in above if (folder / EXPERIMENT).is_file()), None)
-
-
-def _of_comparison(root: Path, file: Path) -> Network:
-    """A run of a comparison, whose folder says how the network was made."""
-    from saccade.comparison.experiment import Experiment
-
-    experiment, config = Experiment.load(root), read_json(file.parent / "config.json")
-    experiment = replace(experiment, settings=replace(experiment.settings, pretrained=False))  # the run has its own
-    arm = next((arm for arm in experiment.arms if arm.name == config["arm"]), None)
-    if arm is None:
-        raise InputError(f"{file}: the comparison in {root} has no arm {config['arm']!r}")
-    classes, task, size = _read_by(experiment, root)
-    try:
-        net = experiment.network(arm, config["seed"], len(classes), task, weights=file)
-    except (RuntimeError, SafetensorError) as cause:
-        raise InputError(
-            f"{file} does not fit the network of {arm.name}: {str(cause).splitlines()[0]}",
-            "the file is damaged, or the comparison was changed after this run; run saccade compare again",
-        ) from cause
-    check_has_mechanisms(net, str(file))
-    return Network(net.eval(), f"{experiment.settings.backbone} + {arm.name}", "run", classes, size)
-
-
-def _read_by(experiment: Any, root: Path) -> tuple[tuple[str, ...], str, int]:
-    """The classes, the task and the side of the images of a comparison."""
-    if experiment.demo:
+def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
+    if name == DEMO:
         from saccade.data.notes import CLASSES
         from saccade.data.scenes import SIZE
 
-        return CLASSES, "segmentation", SIZE
-    if not (root / "results.json").is_file():
-        raise InputError(f"{root}: the comparison is not finished", "finish it: run saccade compare again")
-    results = read_json(root / "results.json")
-    return tuple(results["data"]["classes"]), results["task"], results["macs_input"][-1]
-
-
-def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
-    if name == DEMO:
         if pretrained:
             raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "give --model RUN")
-        return demo_network(_DEMO_CLASSES), (), 96
+        return demo_network(len(CLASSES)), (), SIZE
     if name.startswith("torchvision/"):
         from saccade.saving.recipes import build
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saccade.catalog import CATALOG
+from saccade.catalog import entries
 from saccade.errors import InputError, near
 from saccade.inspection.grids import SIDE, Grid, attention_grid, binned
 from saccade.inspection.recording import record
@@ -106,7 +106,7 @@ def look_into(net: nn.Module, picture: Picture, queries: Sequence[tuple[int, int
         output = _run(net, picture)
         shown = [seen for seen in maps.values() if _shows(seen)]
         if not shown:
-            kinds = ", ".join(dict.fromkeys(seen.mechanism.label for seen in maps.values()))
+            kinds = ", ".join(dict.fromkeys(seen.label for seen in maps.values()))
             raise InputError(f"look: nothing of {kinds or 'this network'} can be shown: no gates and no weights")
         side = _side([seen for seen in shown if seen.has("weights")], len(queries))
         places = [_view(seen, picture, queries, side) for seen in shown]
@@ -238,7 +238,7 @@ def _reduced(matrix: Tensor, *, mean: bool = False) -> Array:
 def _named(seen: Record) -> tuple[str, str]:
     """The catalog's name of a mechanism, and its title."""
     kind = type(seen.mechanism)
-    for entry in CATALOG.values():
-        if entry.path == f"{kind.__module__}:{kind.__name__}":
+    for entry in entries().values():
+        if entry.source is kind or entry.path == f"{kind.__module__}:{kind.__name__}":
             return entry.name, entry.title
-    return "", seen.mechanism.label
+    return "", seen.label

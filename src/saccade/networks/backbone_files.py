@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.errors import InputError, near, require
+from saccade.catalog import is_import_path
+from saccade.errors import InputError, require
 from saccade.networks.features import feature_network, without_values
 
 
@@ -17,16 +18,19 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
     """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
-        name: A timm name.
+        name: A timm name that exists, or the import path of one's own, see :mod:`saccade.networks.own`, which the user
+            must have named.
         num_classes: Of the output.
         pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
 
     Raises:
-        InputError: An unknown name, weights that cannot be had, or a file that does not fit.
+        InputError: Weights that cannot be had, or a file that does not fit.
     """
+    if is_import_path(name):
+        from saccade.networks.own import own_classifier
+
+        return own_classifier(name, num_classes, pretrained=pretrained)
     timm = require("timm", extra="train")
-    if not timm.is_model(name):
-        raise InputError(f"unknown network {name!r}", near(name, timm.list_models()))
     with _fetching(name, pretrained):
         net: nn.Module = timm.create_model(name, num_classes=num_classes, pretrained=pretrained is True)
     if isinstance(pretrained, str):
@@ -35,16 +39,20 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
 
 
 def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
-    """A feature network of timm for segmentation.
+    """A feature network of timm, or of the user's own, for segmentation.
 
     Args:
-        backbone: A timm name.
+        backbone: A timm name, or an import path.
         pretrained: As for :func:`build_classifier`.
         options: Of :func:`saccade.networks.features.feature_network`.
 
     Raises:
         InputError: As for :func:`build_classifier`, or a backbone that cannot do what the options say.
     """
+    if is_import_path(backbone):
+        from saccade.networks.own import own_features
+
+        return own_features(backbone, pretrained=pretrained, **options)
     with _fetching(backbone, pretrained):
         made = feature_network(backbone, pretrained=pretrained is True, **options)
     if isinstance(pretrained, str):

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from saccade.catalog import CATALOG, find, option_names
+from saccade.catalog import entries, find, option_names
 from saccade.errors import InputError, near, require
-from saccade.mechanisms.base import positive
+from saccade.mechanisms.rules import positive
 from saccade.networks import backbones, families
 from saccade.networks.bn_inception import BNInception
 
@@ -127,7 +127,7 @@ def _of_any_backbone(name: str) -> Network:
     """MECHANISM_BACKBONE with a network of timm; anything else is refused with the near names."""
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
-    for mechanism in sorted(CATALOG, key=len, reverse=True):
+    for mechanism in sorted(entries(), key=len, reverse=True):
         backbone = name.removeprefix(f"{mechanism}_")
         if backbone != name:
             timm: Any = require("timm", extra="train")

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.catalog import name_and_options
+from saccade.catalog import is_import_path, name_and_options, name_code
+from saccade.catalog.imports import named_code
 from saccade.errors import InputError, near, require
 from saccade.insertion import insert
 from saccade.networks.backbone_files import build_classifier
@@ -27,7 +28,6 @@ PLAIN_SEGMENTER = "fcn"
 
 
 def make_network(
-    task: str,
     network: str,
     num_classes: int,
     *,
@@ -39,35 +39,30 @@ def make_network(
     """Make any network by name; random weights are drawn by torch's global generator.
 
     Args:
-        task: ``"classification"`` or ``"segmentation"``.
         network: A name of :func:`classification_network` or of :func:`segmentation_network`, or ``"notes"``, the
-            network of the demo, which segments.
+            network of the demo.
         num_classes: Number of classes of the output.
-        backbone: Of a segmentation network, a timm name.
+        backbone: A timm name or an import path, for segmentation networks.
         mechanism: Inserted as the identity, where the network is one without attention.
         at: Where the mechanism goes, see :func:`places_in`; by default at its natural places.
         pretrained: True: timm's weights; a path: a file of weights.
 
     Raises:
-        InputError: An unknown task or name, weights that do not fit, or options that make no sense together.
+        InputError: An unknown name, weights that do not fit, or options that make no sense together.
     """
-    if task not in ("classification", "segmentation"):
-        raise InputError(f"unknown task {task!r}", near(task, ("classification", "segmentation")))
-    if task == "classification":
-        if backbone is not None:
-            raise InputError(
-                f"--backbone {backbone}: classification networks have no head to be put on one",
-                f"give it as the network: --network {backbone}",
-            )
-        return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
-    if network != DEMO:
+    if is_segmenter(network):
         return segmentation_network(
             network, num_classes, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained
         )
-    if backbone is not None or pretrained:
+    if backbone is not None:
         raise InputError(
-            "notes, the network of the demo, has neither a backbone nor weights to be had", "leave both out"
+            f"--backbone {backbone}: the network {network} has no head to be put on one",
+            f"give it as the network: --network {backbone}",
         )
+    if network != DEMO:
+        return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
+    if pretrained:
+        raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "leave it out")
     net = demo_network(num_classes)
     _insert(net, mechanism, at)
     return net
@@ -104,7 +99,8 @@ def classification_network(
 
     Args:
         name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
-            timm. Names that both have are those of :func:`saccade.classifier`.
+            timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). Names that both have
+            are those of :func:`saccade.classifier`.
         num_classes: Of the output.
         mechanism: Inserted into a network of timm, as the identity.
         at: Where it goes; by default at its natural places.
@@ -115,7 +111,8 @@ def classification_network(
         InputError: An unknown name, weights that do not fit, or options that make no sense together.
     """
     plain, options = name_and_options(name)
-    if is_classifier(plain):
+    name_code(plain)
+    if not is_import_path(plain) and is_classifier(plain):
         if mechanism is not None or at is not None:
             raise InputError(
                 f"--{f'mechanism {mechanism}' if mechanism else f'at {at}'}: the network {plain} has its own",
@@ -129,17 +126,25 @@ def classification_network(
         if pretrained:
             _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
         return net
-    timm: Any = require("timm", extra="train")
-    if not timm.is_model(plain):
-        raise InputError(f"unknown network {plain!r}", near(plain, (*list_classifiers(), *timm.list_models())))
-    if options:
-        raise InputError(f"{name!r}: networks of timm take no options here", "those of saccade.classifier do")
+    if is_import_path(plain):
+        plain = name
+    else:
+        _check_timm(plain, options)
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
     net = build_classifier(plain, num_classes, pretrained=False if ours else pretrained)
     _insert(net, mechanism, at)
     if ours:
         _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
     return net
+
+
+def _check_timm(name: str, options: Mapping[str, Any]) -> None:
+    timm: Any = require("timm", extra="train")
+    if not timm.is_model(name):
+        known = (*list_segmenters(), *list_classifiers(), *timm.list_models())
+        raise InputError(f"unknown network {name!r}", near(name, known))
+    if options:
+        raise InputError(f"{name}: networks of timm take no options here", "those of saccade.classifier do")
 
 
 def is_segmenter(name: str) -> bool:
@@ -161,7 +166,7 @@ def segmentation_network(
     Args:
         name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
         num_classes: Of the output.
-        backbone: A timm name; by default the one of the paper.
+        backbone: A timm name, or an import path; by default the one of the paper.
         mechanism: Inserted into the network ``fcn``, in backbone and head, as the identity; or between the convolutions
             of the network ``head``.
         at: Where it goes in ``fcn``; by default at its natural places.
@@ -220,7 +225,7 @@ def _is_ours(path: Path) -> bool:
 def _state_of(path: Path) -> Mapping[str, Tensor]:
     from saccade.saving import load
 
-    return load(path).state_dict()
+    return load(path, trust=named_code()).state_dict()
 
 
 def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:

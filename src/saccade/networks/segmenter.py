@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from saccade.catalog import find, option_names, parse
+from saccade.catalog import name_code, option_names, parse
 from saccade.errors import InputError, near
 from saccade.insertion import insert
-from saccade.mechanisms.base import positive
 from saccade.mechanisms.psa import PolarizedSelfAttention
+from saccade.mechanisms.rules import positive
 from saccade.networks.backbone_files import build_features
 from saccade.networks.features import Norm, widths
 from saccade.networks.flanet import FLANet
@@ -61,8 +61,8 @@ def segmenter(
     Args:
         name: Of these.
         num_classes: K.
-        backbone: A timm name; by default resnet50, resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and
-            ``psa_ocr``.
+        backbone: A timm name, or the import path of your own (:mod:`saccade.networks.own`); by default resnet50,
+            resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and ``psa_ocr``.
         norm_layer: From a width to a norm, everywhere in backbone and head.
         ohem: Learn only from pixels whose class has at most this probability; None: from all.
         ohem_pixels: And from at least so many for each image.
@@ -84,6 +84,7 @@ def segmenter(
         torch.Size([2, 19, 65, 97])
     """
     network = _find(name)
+    name_code(backbone)
     positive("segmenter", num_classes=num_classes)
     known = (*_ON_BACKBONE, *_SHARED, *network.option_names(options))
     for option in options:
@@ -137,7 +138,7 @@ class Network:
         mechanism = given.get("mechanism", self.mechanism) if "mechanism" in own else self.mechanism
         if mechanism == NONE:
             return tuple(own)
-        return (*own, *(name for name in option_names(find(parse(mechanism).name)) if name != "norm_layer"))
+        return (*own, *(name for name in option_names(parse(mechanism).entry) if name != "norm_layer"))
 
 
 def _find(name: str) -> Network:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from saccade.catalog import Spec
-from saccade.networks.make import DEMO, PLAIN_SEGMENTER
-from saccade.report.verdict import is_control
+from saccade.comparison.results import ArmResult, Results
+from saccade.report.verdict import is_control, judged_arms
+from saccade.tasks import find_task
 
 _EPOCHS = 30
 
@@ -27,43 +26,37 @@ class Further:
         code: Loads it, in Python.
     """
 
-    arm: Mapping[str, Any]
+    arm: ArmResult
     better: bool
     command: str
     code: str
 
 
-def further(results: Mapping[str, Any], reference: Mapping[str, Any]) -> Further | None:
+def further(results: Results) -> Further | None:
     """How to train the arm that gained most of those found better, else the reference.
 
     None for the demo, whose pictures are no task of anyone's and whose network is for them.
     """
-    settings = results.get("settings") or {}
-    if results["data"]["demo"] or not settings.get("data") or settings["backbone"] == DEMO:
+    data, network = results.data.path, results.network
+    if data is None:
         return None
-    arm = _best(results["arms"]) or reference
-    out = Path("saccade-train") / Path(settings["data"]).name
-    words = ["saccade", "train", settings["data"], *_network(results["task"], settings["backbone"])]
-    if arm["mechanism"]:
-        words += ["--mechanism", str(Spec(arm["mechanism"], arm["options"]))]
-        words += ["--at", settings["at"]] if settings["at"] else []
-    if settings["pretrained"]:
-        words += ["--pretrained"] if settings["pretrained"] is True else ["--pretrained", settings["pretrained"]]
-    words += ["--size", str(settings["size"]), "--batch", str(results["batch"]), "--epochs", str(_EPOCHS)]
+    arm = _best(results) or results.reference
+    out = Path("saccade-train") / Path(data).name
+    head = find_task(results.task).head_network
+    named = ["--network", head, "--backbone", network.name] if head else ["--network", network.name]
+    words = ["saccade", "train", data, *named]
+    if arm.mechanism:
+        words += ["--mechanism", str(Spec(arm.mechanism, arm.options))]
+        words += ["--at", arm.at] if arm.at else []
+    if network.pretrained:
+        words += ["--pretrained"] if network.pretrained is True else ["--pretrained", network.pretrained]
+    words += ["--size", str(results.size), "--batch", str(results.batch), "--epochs", str(_EPOCHS)]
     name = json.dumps(str(out))
     code = f'import saccade\nnet = saccade.load({name}).eval()\nprint(saccade.predict(["photo.jpg"], {name}))'
-    return Further(arm, arm is not reference, shlex.join([*words, "--out", str(out)]), code)
+    return Further(arm, arm is not results.reference, shlex.join([*words, "--out", str(out)]), code)
 
 
-def _network(task: str, backbone: str) -> list[str]:
-    """The network of every arm, as `saccade train` is told of it."""
-    if task == "segmentation":
-        return ["--network", PLAIN_SEGMENTER, "--backbone", backbone]
-    return ["--network", backbone]
-
-
-def _best(arms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    better = [
-        arm for arm in arms if arm["difference"] and arm["difference"]["verdict"] == "better" and not is_control(arm)
-    ]
-    return max(better, key=lambda arm: arm["difference"]["mean"], default=None)
+def _best(results: Results) -> ArmResult | None:
+    judged = judged_arms(results.arms)
+    better = [(difference.mean, arm) for arm, difference in judged if difference.verdict == "better"]
+    return max((one for one in better if not is_control(one[1])), key=lambda one: one[0], default=(0.0, None))[1]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from saccade.comparison.results import Results
 from saccade.report.charts import Curve
 
 POINTS = 60
 """A curve has at most so many points; the values between two of them are averaged."""
 
 
-def read_curves(directory: Path, results: Mapping[str, Any], column: str) -> dict[int, Curve]:
+def read_curves(directory: Path, results: Results, column: str) -> dict[int, Curve]:
     """Curves of ``score`` or ``loss`` by the index of the arm; arms with fewer than two points are left out."""
     curves = {}
-    for index, arm in enumerate(results["arms"]):
-        paths = [directory / "runs" / str(arm["folder"]) / str(seed) / "log.csv" for seed in results["seeds"]]
+    for index, arm in enumerate(results.arms):
+        paths = [directory / "runs" / arm.folder / str(seed) / "log.csv" for seed in results.seeds]
         runs = [_column(path, column) for path in paths if path.is_file()]
         curve = _over_seeds([run for run in runs if run])
         if len(curve[0]) > 1:

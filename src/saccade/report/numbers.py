@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 NONE = "–"
 """Stands where a number is missing."""
@@ -22,14 +21,9 @@ def signed(value: float | None) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def is_interval(interval: Sequence[float | None] | None) -> bool:
-    """Whether both ends are there."""
-    return interval is not None and len(interval) == 2 and None not in interval
-
-
-def between(interval: Sequence[float | None] | None, *, sign: bool = False) -> str:
-    """Both ends of an interval: 0.763 … 0.769; a dash when there is none."""
-    if interval is None or not is_interval(interval):
+def between(interval: tuple[float, float] | None, *, sign: bool = False) -> str:
+    """Return both ends of an interval: 0.763 … 0.769; a dash when there is none."""
+    if interval is None:
         return NONE
     write = signed if sign else score
     return f"{write(interval[0])} … {write(interval[1])}"

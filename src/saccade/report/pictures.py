@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from saccade.errors import require
 from saccade.inspection.colours import HEAT, levels, ramp
-from saccade.segmentation.objects import find_objects
+from saccade.tasks.segmentation.objects import find_objects
 
 Array = NDArray[Any]
 
