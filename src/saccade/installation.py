@@ -16,7 +16,7 @@ from saccade.distribution import DISTRIBUTION, install_command, requirements
 from saccade.version import __version__
 
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
-_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}
+_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}  # others: by their own name
 _EXTRAS = ("train", "demo", "dev")
 _MIN_FREE_GIB = 1.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -48,6 +48,11 @@ class Requirement:
     package: str
     floor: str
 
+    @property
+    def module(self) -> str:
+        """What the package is imported as."""
+        return _MODULES.get(self.package, self.package.replace("-", "_"))
+
     def state(self) -> tuple[State, str]:
         """Whether it is installed, new enough and can be imported, and its version or what is wrong."""
         try:
@@ -57,7 +62,7 @@ class Requirement:
         if _numbers(version) < _numbers(self.floor):
             return "broken", f"{self.package} {version} is older than {self.floor}"
         try:
-            importlib.import_module(_MODULES.get(self.package, self.package))
+            importlib.import_module(self.module)
         except Exception as cause:  # whatever a broken installation may raise is the finding
             return "broken", f"{self.package} {version} cannot be imported: {type(cause).__name__}: {cause}"
         return "ok", f"{self.package} {version}"

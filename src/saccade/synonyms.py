@@ -46,7 +46,7 @@ SYNONYMS: Mapping[str, str] = {
 """Our names, each with other tools' words for the same thing; a word counts where a command has that option."""
 
 _RESUME = "run the same command again: it resumes from the newest checkpoint by itself"
-_DATA = "give the folder without an option, right after the command: saccade {command} DATA"
+_DATA = "give it without an option, right after the command: saccade {command} DATA"
 _MODEL = {
     "train": "the network to train is --network NAME; weights to start from are --pretrained PATH",
     "compare": "the network to compare on is --backbone NAME; weights to start from are --pretrained PATH",

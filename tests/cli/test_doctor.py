@@ -1,6 +1,6 @@
 """``saccade doctor`` tells what works from what is missing and what is broken."""
 
-import importlib
+import importlib.util
 import json
 from importlib import metadata
 from types import SimpleNamespace
@@ -85,6 +85,19 @@ def test_the_pair_is_judged_by_calling_nms(monkeypatch, found, state, said):
 )
 def test_a_package_is_there_and_new_enough(requirement, expected):
     assert requirement.state() == expected
+
+
+def test_every_package_is_imported_by_the_name_it_has():
+    needed = [
+        requirement for extra in (None, *installation._EXTRAS) for requirement in installation._requirements(extra)
+    ]
+    modules = {requirement.package: requirement.module for requirement in needed}
+    assert modules["segmentation-models-pytorch"] == "segmentation_models_pytorch"
+    assert modules["pillow"] == "PIL"
+    installed = {package.lower() for packages in metadata.packages_distributions().values() for package in packages}
+    found = {package: importlib.util.find_spec(name) for package, name in modules.items() if package in installed}
+    assert len(found) > 10
+    assert [package for package, spec in found.items() if spec is None] == []
 
 
 def test_a_package_that_does_not_load_is_broken(monkeypatch):

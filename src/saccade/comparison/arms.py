@@ -1,4 +1,4 @@
-"""The arms of a comparison: what was given, which folder it gets, which seeds it runs on."""
+"""The arms of a comparison: names, mechanisms, folders and seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Given = str | Mapping[str, Any] | Callable[..., Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
+    """One arm of a comparison.
 
     Args:
         name: As it was given; a repeated name gets ``-2``, ``-3``.

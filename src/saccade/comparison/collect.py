@@ -1,4 +1,4 @@
-"""From the finished runs of an experiment to its results."""
+"""Collecting the results of an experiment from its finished runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An experiment: the settings with everything decided, so that any process can make any of its networks again."""
+"""An experiment: settings with everything decided, from which any process can rebuild any of its networks."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings, decided.
+    """Settings with everything decided.
 
     Args:
-        folder: Where everything is written.
-        settings: As asked.
-        arms: The first is the control.
-        steps: Of every run.
-        batch: Images a step.
-        learning_rate: The largest of the schedule.
-        start_steps: Of the shared start (the demo only), else 0.
+        folder: Folder that everything is written to.
+        settings: Settings as asked.
+        arms: The arms, the control first.
+        steps: Training steps per run.
+        batch: Images per step.
+        learning_rate: Largest learning rate of the schedule.
+        start_steps: Training steps of the shared start; 0 without one (only the demo has one).
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class Experiment:
 
     @property
     def demo(self) -> bool:
-        """Whether it runs on the embedded demo."""
+        """True if it runs on the embedded demo."""
         return self.settings.data is None
 
     def data(self, on_progress: Progress | None = None) -> Dataset:
@@ -76,15 +76,15 @@ class Experiment:
         return data
 
     def seed(self, arm: Arm, index: int) -> int:
-        """The seed of an arm's run number `index`."""
+        """Return the seed of run number `index` of an arm."""
         return index + arm.seed_offset
 
     def run_folder(self, arm: Arm, index: int) -> Path:
-        """Where that run writes."""
+        """Return the folder of that run."""
         return self.folder / RUNS / arm.folder / str(index)
 
     def recipe(self, seed: int) -> Recipe:
-        """How every arm is trained."""
+        """Return the recipe that every arm is trained with."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
             device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
@@ -99,7 +99,7 @@ class Experiment:
         return ArraySource(data, augment=None if self.demo else self.task(data).augment)
 
     def start_recipe(self, seed: int) -> Recipe:
-        """How the demo's shared start is trained: the same for all arms, on clean notes."""
+        """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
         return Recipe(
             steps=self.start_steps,
             batch=self.batch,
@@ -111,15 +111,15 @@ class Experiment:
         )
 
     def start_seed(self, seed: int) -> int:
-        """Which shared start a run with `seed` begins from."""
+        """Return the number of the shared start that a run with `seed` begins from."""
         return seed if self.settings.fresh_start else 0
 
     def start_folder(self, seed: int) -> Path:
-        """Where the shared start for `seed` is kept."""
+        """Return the folder of the shared start for `seed`."""
         return self.folder / START / str(self.start_seed(seed))
 
     def base(self, data: Dataset, seed: int) -> nn.Module:
-        """The network without attention; the same weights for the same seed in every arm."""
+        """Make the network without attention; its weights depend on the seed alone, not on the arm."""
         torch.manual_seed(seed)
         task, settings = self.task(data), self.settings
         if self.demo:
@@ -133,7 +133,7 @@ class Experiment:
         )  # fmt: skip
 
     def network(self, arm: Arm, seed: int, data: Dataset) -> nn.Module:
-        """The network of an arm as its run begins."""
+        """Make the network of an arm as its run begins."""
         net = self.base(data, seed)
         if self.start_steps and (self.start_folder(seed) / LAST).exists():
             load_weights(net, self.start_folder(seed) / LAST)
@@ -143,13 +143,13 @@ class Experiment:
         return net
 
     def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:
-        """The network of a finished run."""
+        """Load the network of a finished run."""
         net = self.network(arm, self.seed(arm, index), data)
         load_weights(net, self.run_folder(arm, index) / LAST)
         return net
 
     def places(self, arm: Arm, data: Dataset) -> list[str]:
-        """Names of the modules an arm's mechanism is attached to; its network has then read an image of the data.
+        """Return the names of the modules that the mechanism of an arm is attached to, after a trial forward pass.
 
         Raises:
             InputError: The network, or the mechanism where it goes, cannot work on images of this size.
@@ -200,7 +200,7 @@ class Experiment:
 
 
 def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's scenes, or the user's folder."""
+    """Load the demo's scenes, or the user's folder."""
     if settings.data is None:
         from saccade.data.notes import load_notes
 
@@ -213,14 +213,14 @@ def load_data(settings: Settings, folder: Path, on_progress: Progress | None = N
 
 
 def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's easier scenes, on which the shared start learns."""
+    """Load the demo's easier scenes, which the shared start is trained on."""
     from saccade.data.notes import load_notes
 
     return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
 
 
 def evidence_of(folder: Path) -> Evidence:
-    """The evidence that a finished run left."""
+    """Read the evidence of a finished run."""
     with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
         return dict(stored)
 
@@ -229,7 +229,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
     """Refuse data that are not those the comparison in a folder started with.
 
     Raises:
-        InputError: Naming a few files that differ.
+        InputError: The data differ; the message names a few of the files.
     """
     path = folder / EXPERIMENT
     if path.exists():
@@ -274,5 +274,5 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists only; mechanisms take tuples."""
+    """Turn the lists of JSON into the tuples that mechanisms take."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

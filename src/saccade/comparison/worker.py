@@ -53,7 +53,7 @@ class Worker:
 
     @property
     def data(self) -> Dataset:
-        """Loaded when first needed."""
+        """The data, loaded at the first use."""
         self._data = self._data or self.experiment.data()
         return self._data
 
@@ -105,7 +105,7 @@ class Worker:
     def _train(
         self, net: torch.nn.Module, source: ArraySource, recipe: Recipe, folder: Path, name: str, index: int
     ) -> float:
-        """Train, telling the parent; returns the seconds it took."""
+        """Train, report to the parent, and return the training time in seconds."""
         task = self.experiment.task(source.data)
         validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
         done = train(
@@ -116,7 +116,7 @@ class Worker:
         return done.seconds
 
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
-        """Score a trained network on all validation images; ``result.json`` is written last and says it is done."""
+        """Score a trained network on all validation images; ``result.json``, written last, marks it as done."""
         task = self.experiment.task(self.data)
         found = self._collect(net, self.data, self.experiment.batch, full=True)
         with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
@@ -135,7 +135,7 @@ class Worker:
         write_json(self.experiment.folder / COSTS, measure(self.experiment, self.data, self.device))
 
     def do_pictures(self) -> None:
-        """Predictions and attention of all arms on the same few images."""
+        """Write the predictions and attention of all arms on the same few images."""
         from saccade.comparison.pictures import take
 
         take(self.experiment, self.data, self.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +14,7 @@ from saccade.errors import InputError, near, require
 from saccade.mechanisms.rules import positive
 from saccade.networks import backbones, families
 from saccade.networks.bn_inception import BNInception
+from saccade.networks.options import open_options
 
 _SET_BY_PLACE = ("stride", "out_channels")  # where SK takes the place of a convolution
 
@@ -40,14 +40,14 @@ class Network:
     @property
     def option_names(self) -> tuple[str, ...]:
         """All options: the network's, then the mechanism's."""
-        own = (*_named(self.backbone), *_named(self.family))
+        own = (*open_options(self.backbone), *open_options(self.family))
         return (*own, *(name for name in option_names(find(self.mechanism)) if name not in (*own, *self.hidden)))
 
     def build(self, num_classes: int, given: Mapping[str, Any]) -> nn.Module:
         """The network, with checked options."""
         options = {**self.defaults, **given}
-        of_backbone = {name: options.pop(name) for name in _named(self.backbone) if name in options}
-        of_family = {name: options.pop(name) for name in _named(self.family) if name in options}
+        of_backbone = {name: options.pop(name) for name in open_options(self.backbone) if name in options}
+        of_family = {name: options.pop(name) for name in open_options(self.family) if name in options}
         net = self.backbone(num_classes, **of_backbone)
         return self.family(net, self.mechanism, options, **of_family)
 
@@ -134,14 +134,6 @@ def _of_any_backbone(name: str) -> Network:
             if timm.is_model(backbone):
                 return Network(mechanism, partial(backbones.of_timm, backbone), families.natural)
     raise InputError(f"unknown network {name!r}", near(name, NETWORKS))
-
-
-def _named(function: Callable[..., nn.Module]) -> Iterator[str]:
-    """The named arguments of a function that are not given yet."""
-    given = function.keywords if isinstance(function, partial) else {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
-            yield name
 
 
 def _table() -> Iterator[tuple[str, Network]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from saccade.networks.heads.attention import NONE
 from saccade.networks.high_resolution import is_high_resolution
 from saccade.networks.losses import HardPixels
 from saccade.networks.ocrnet import MultiScaleOCRNet, OCRNet
+from saccade.networks.options import open_options
 from saccade.networks.segmentation import Segmenter
 
 _ON_BACKBONE = ("output_stride", "multi_grid", "pretrained")
@@ -134,7 +134,7 @@ class Network:
 
     def option_names(self, given: Mapping[str, Any]) -> tuple[str, ...]:
         """The network's own, then the mechanism's, which may be one of the options."""
-        own = [name for name in _named(self.build) if name != "norm_layer"]
+        own = [name for name in open_options(self.build) if name != "norm_layer"]
         mechanism = given.get("mechanism", self.mechanism) if "mechanism" in own else self.mechanism
         if mechanism == NONE:
             return tuple(own)
@@ -147,13 +147,6 @@ def _find(name: str) -> Network:
     if name not in NETWORKS:
         raise InputError(f"unknown segmentation network {name!r}", near(name, NETWORKS))
     return NETWORKS[name]
-
-
-def _named(function: Callable[..., Any]) -> Iterator[str]:
-    given = function.keywords if isinstance(function, partial) else {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
-            yield name
 
 
 def _fcn(

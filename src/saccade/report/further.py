@@ -1,4 +1,4 @@
-"""What comes after a comparison: the command that trains its best arm fully, and the lines that load the result."""
+"""The end of the report: the command that trains the best arm fully, and the code that loads the result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _EPOCHS = 30
 
 @dataclass(frozen=True)
 class Further:
-    """How to go on.
+    """The next steps after a comparison.
 
     Args:
-        arm: The best arm.
-        better: Whether it was found better than the reference; else it is the reference itself.
-        command: Trains it.
-        code: Loads it, in Python.
+        arm: The arm to train.
+        better: True if it was found better than the reference; otherwise it is the reference itself.
+        command: Command line that trains it.
+        code: Python code that loads it.
     """
 
     arm: ArmResult
@@ -33,7 +33,7 @@ class Further:
 
 
 def further(results: Results) -> Further | None:
-    """How to train the arm that gained most of those found better, else the reference.
+    """Return how to train the arm that gained most among those found better, or else the reference.
 
     None for the demo, whose pictures are no task of anyone's and whose network is for them.
     """
