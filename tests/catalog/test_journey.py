@@ -116,7 +116,7 @@ def test_saved_and_loaded_only_with_your_word(own_code: Path, tmp_path: Path) ->
         InputError, match=r"needs code .* my_package.blocks:Mean[\s\S]*trust=\['my_package.blocks:Mean'"
     ):
         saccade.load(path)
-    with pytest.raises(InputError, match="my_package.blocks:Mixer"):
+    with pytest.raises(InputError, match=r"my_package.blocks:Mixer"):
         saccade.load(path, trust="my_package.blocks:Mean")
     assert not [name for name in sys.modules if name == "my_package.nets"]
     again = saccade.load(path, trust=["my_package.blocks:Mean", "my_package.blocks:Mixer"]).eval()

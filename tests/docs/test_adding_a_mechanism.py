@@ -1,4 +1,4 @@
-"""The worked example of ``docs/adding-a-mechanism.md``: its file is a mechanism, its file and its row one of saccade."""
+"""The worked example of ``docs/adding-a-mechanism.md``: its file is a mechanism, and with its row one of saccade."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def entry(nothing_kept: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     spec.loader.exec_module(module)  # type: ignore[union-attr]
     monkeypatch.setitem(sys.modules, MODULE, module)
     (row,) = eval(block("text"), {"Entry": Entry, "Cost": Cost, "_RESIDUAL": NaturalPlace("residual")})
-    yield saccade.register(row)
+    return saccade.register(row)
 
 
 def command(*words: str) -> None:

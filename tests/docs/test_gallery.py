@@ -1,4 +1,4 @@
-"""The gallery shows every mechanism that has a schematic, the same in both languages, in pictures that are there and small."""
+"""The gallery shows every mechanism that has a schematic, in both languages alike, in small pictures that exist."""
 
 import re
 from pathlib import Path

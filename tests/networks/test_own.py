@@ -45,7 +45,7 @@ def test_its_norms_are_replaced_where_that_is_asked_for() -> None:
 def test_a_segmenter_on_it_is_saved_and_loaded(tmp_path: Path) -> None:
     net = saccade.insert(saccade.segmenter("fcn", 4, backbone=MAKE), "se", at="residual")
     path = saccade.save(net, tmp_path / "net.safetensors")
-    with pytest.raises(InputError, match="my_package.nets:make"):
+    with pytest.raises(InputError, match=r"my_package.nets:make"):
         saccade.load(path)
     assert saccade.load(path, trust=MAKE).state_dict().keys() == net.state_dict().keys()
 
