@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import saccade
 from saccade.insertion.attach import Attachment, attach
 from tests.mechanisms.contract import CHANNELS, Form, all_forms
+from tests.suites import everyday
 
 MAPS = [form for form in all_forms() if form.dims == 2]
 PLACES = ("residual", "inner", "stage", "*.a")  # the last: before a ReLU that writes in place
@@ -85,7 +86,7 @@ def plan() -> tuple[Host, saccade.Plan]:
 
 
 @pytest.mark.parametrize("start", ["identity", "paper"])
-@pytest.mark.parametrize("form", MAPS, ids=str)
+@pytest.mark.parametrize("form", everyday([form for form in MAPS if not form.options], MAPS), ids=str)
 def test_every_form_trains_at_every_place(plan: tuple[Host, saccade.Plan], form: Form, start: str) -> None:
     host = copy.deepcopy(plan[0])
     for place in plan[1].places:
