@@ -1,4 +1,4 @@
-"""Looking at attention: as arrays first, then as pictures."""
+"""Inspection of attention: as arrays first, then as pictures."""
 
 from saccade.inspection.arrays import channel_gates, effective_receptive_field, rollout
 from saccade.inspection.pictures import (
