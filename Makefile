@@ -5,13 +5,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := $(wildcard README.md README.zh.md docs)
 
-.PHONY: compare test check bench docs gallery
+.PHONY: compare test test-full test-all check bench docs gallery site
 
 compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
 
+# The everyday suite on all cores, or in one process those of its tests that ARGS names.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(strip $(ARGS)),$(PARALLEL))
+
+# What the everyday suite leaves out. Tests that keep the cores busy by processes of their own follow the others.
+test-full: $(VENV)/.dev
+	@failed=0; set -x; \
+	$(BIN)/python -m pytest $(PARALLEL) -m 'full and not processes' || failed=1; \
+	$(BIN)/python -m pytest -m processes || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
+
+test-all: test test-full
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -23,6 +34,10 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) \
 	  --ignore-glob='docs/adding-a-mechanism*' $(ARGS)
 
+# site/index.html opens from disk; a warning or a link that leads nowhere fails.
+site: $(VENV)/.dev
+	$(BIN)/python -m website
+
 gallery: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gallery
 
@@ -32,7 +47,7 @@ bench: $(VENV)/.dev
 # uv installs in a quarter of pip's time, but does not read pip's settings: where those are needed, pip does it.
 # The stamps make a second call quick; what serves `dev` serves `demo` as well.
 define install
-	@echo "installing saccade[$(1)] into $(VENV), about 5 GB and one to two minutes the first time"
+	@echo "installing saccade with its extra $(1) into $(VENV), about 5 GB and one to two minutes the first time"
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -e '.[$(1)]' \
 	  || { echo "uv could not: trying pip" >&2; $(BIN)/python -m pip install -q -e '.[$(1)]'; }
 endef

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 import saccade
 from saccade.data.demo_folder import write_demo
 from saccade.environment import environment
-from saccade.segmentation.objects import SIZES, THINNESS
+from saccade.tasks.segmentation.objects import SIZES, THINNESS
 
 BACKBONE, SIZE, BATCH, RATE = "test_resnet", 96, 16, 6e-3
 NETWORKS = ("fcn", "pam", "cam", "dual_nl", "cs_nl", "flanet", "psa", "gcnet[ratio=1/4]", "non_local")

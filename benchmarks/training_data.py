@@ -18,7 +18,7 @@ from PIL import Image
 
 import saccade
 from saccade.data.layouts import labelled_images
-from saccade.data.samples import ImageSamples, training_transform
+from saccade.tasks.classification.samples import ImageSamples, training_transform
 from saccade.training.recipe import Recipe
 from saccade.training.sources import LoaderSource, Share, cores
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 import saccade
 from saccade.data.layouts import find_layout
-from saccade.data.samples import ImageSamples, scoring_transform, training_transform
+from saccade.tasks.classification.samples import ImageSamples, scoring_transform, training_transform
 
 SIZE, BATCH, SEEDS = 32, 32, (0, 1, 2)
 

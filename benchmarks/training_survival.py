@@ -32,7 +32,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import saccade
-import saccade.training.run
+import saccade.runs.train
 from saccade.files import read_json
 
 STEPS = 30

@@ -1,4 +1,4 @@
-"""Browser tests need Chromium: without it they are left out with one line, but on CI they fail."""
+"""What a run leaves out, in one line each: browser tests without Chromium, which fail on CI, and the full suite's."""
 
 import importlib.util
 import os
@@ -8,6 +8,9 @@ import pytest
 
 # Triton reads it when it is imported, which torch may do: kernels then run line by line, on the CPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores; if each used all of them, they would wait for one another. Torch reads this once.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from saccade.installation import CHROMIUM_NAMES
 
@@ -17,17 +20,34 @@ HOW_TO = "install them with: apt-get install chromium (Debian), and pip install 
 LEFT_OUT = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("processes"):
+            item.add_marker("full")
     browser = [item for item in items if item.get_closest_marker("browser")]
     if browser and not HAVE_BROWSER and not os.environ.get("CI"):
         items[:] = [item for item in items if item not in browser]
         config.hook.pytest_deselected(items=browser)
         config.stash[LEFT_OUT] = len(browser)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["browser tests left out"] = len(browser)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Take over what a worker of xdist left out: each collects everything."""
+    if left_out := getattr(node, "workeroutput", {}).get("browser tests left out"):
+        node.config.stash[LEFT_OUT] = left_out
 
 
 def pytest_terminal_summary(terminalreporter, config):
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(f"{left_out} browser tests left out: no Chromium or no Playwright; {HOW_TO}")
+    if config.option.markexpr == "not full" and not config.option.keyword:
+        full = [item for item in terminalreporter.stats.get("deselected", []) if item.get_closest_marker("full")]
+        if full:
+            terminalreporter.write_line(f"{len(full)} tests left out that only the full suite runs: pytest -m full")
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import CATALOG, create
-from saccade.entry import Entry
+from saccade.catalog import CATALOG, Entry, create
+from saccade.catalog.registry import signature_options
 
 SIZES = ((64, 6, 9), (256, 5, 4))
 each = pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
@@ -62,6 +62,12 @@ def test_has_the_map_entries_it_says(entry: Entry, size: tuple[int, int, int]) -
 @each
 def test_starts_as_it_says(entry: Entry) -> None:
     assert create(entry.name, 32).starts_as_identity is entry.identity
+
+
+@each
+def test_takes_the_options_it_says_with_these_defaults(entry: Entry) -> None:
+    """What is known of options without torch is what the signature says."""
+    assert entry.options is None or dict(entry.options) == signature_options(entry)
 
 
 @each

@@ -51,13 +51,14 @@ def test_a_broken_file_is_named(tmp_path):
 
 def test_a_lock_is_let_go_when_its_process_is_killed_though_a_child_lives_on(tmp_path):
     code = (
-        "import os, sys, time; from pathlib import Path; from saccade.files import locked\n"
+        "import os, sys; from pathlib import Path; from saccade.files import locked\n"
         "with locked(Path(sys.argv[1]), 'work'):\n"
         "    child = os.fork()\n"
         "    print(child, flush=True) if child else None\n"
-        "    time.sleep(60)\n"
+        "    sys.stdin.read()\n"  # until the test ends
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], text=True, **pipes)
     child = int(process.stdout.readline())
     try:
         with pytest.raises(ValueError, match="another work is running"), locked(tmp_path, "work"):
@@ -68,5 +69,6 @@ def test_a_lock_is_let_go_when_its_process_is_killed_though_a_child_lives_on(tmp
             pass
     finally:
         process.kill()
+        process.stdin.close()
         process.stdout.close()
         os.kill(child, signal.SIGKILL)

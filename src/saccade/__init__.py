@@ -13,35 +13,36 @@ from saccade.errors import InputError, SaccadeWarning
 from saccade.version import __version__
 
 if TYPE_CHECKING:
-    from saccade.catalog import create, list_mechanisms
+    from saccade.catalog import create, list_mechanisms, register
     from saccade.comparison.compare import compare
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
     from saccade.networks.classifier import classifier
     from saccade.networks.segmenter import list_segmenters, segmenter
     from saccade.official import load_official
+    from saccade.runs.evaluate import evaluate_network as evaluate
+    from saccade.runs.predict import predict_images as predict
+    from saccade.runs.train import train_network as train
     from saccade.saving import load, save
-    from saccade.training.predicting import predict_images as predict
-    from saccade.training.run import train_network as train
-    from saccade.training.using import evaluate_network as evaluate
 
 _HOMES = {
     "classifier": "saccade.networks.classifier",
     "compare": "saccade.comparison.compare",
     "create": "saccade.catalog",
-    "evaluate": "saccade.training.using:evaluate_network",
+    "evaluate": "saccade.runs.evaluate:evaluate_network",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
     "list_segmenters": "saccade.networks.segmenter",
     "load": "saccade.saving",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
-    "predict": "saccade.training.predicting:predict_images",
+    "predict": "saccade.runs.predict:predict_images",
     "record": "saccade.inspection.recording",
+    "register": "saccade.catalog",
     "remove": "saccade.insertion",
     "save": "saccade.saving",
     "segmenter": "saccade.networks.segmenter",
-    "train": "saccade.training.run:train_network",
+    "train": "saccade.runs.train:train_network",
     "verify": "saccade.insertion",
 }
 
@@ -61,6 +62,7 @@ __all__ = [
     "plan",
     "predict",
     "record",
+    "register",
     "remove",
     "save",
     "segmenter",

@@ -29,8 +29,10 @@ class MissingExtraError(ImportError):
     """A package of one of saccade's extras is not installed, or is installed and does not load."""
 
     def __init__(self, package: str, extra: str, cause: BaseException) -> None:
+        from saccade.distribution import install_command  # here, for it loads importlib.metadata
+
         self.message = f"this needs {package}, which could not be imported ({type(cause).__name__}: {cause})"
-        self.hint = f"install it with: pip install 'saccade[{extra}]'"
+        self.hint = f"install it with: {install_command(extra)}"
         if isinstance(cause, RuntimeError):  # torch and torchvision of different builds: installed, yet unusable
             self.hint = (
                 "torch and torchvision do not fit together: reinstall both from the same index; see saccade doctor"

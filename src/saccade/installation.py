@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
+from saccade.distribution import DISTRIBUTION, install_command, requirements
+from saccade.version import __version__
+
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
-_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}
+_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}  # others: by their own name
 _EXTRAS = ("train", "demo", "dev")
 _MIN_FREE_GIB = 1.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -45,6 +48,11 @@ class Requirement:
     package: str
     floor: str
 
+    @property
+    def module(self) -> str:
+        """What the package is imported as."""
+        return _MODULES.get(self.package, self.package.replace("-", "_"))
+
     def state(self) -> tuple[State, str]:
         """Whether it is installed, new enough and can be imported, and its version or what is wrong."""
         try:
@@ -54,7 +62,7 @@ class Requirement:
         if _numbers(version) < _numbers(self.floor):
             return "broken", f"{self.package} {version} is older than {self.floor}"
         try:
-            importlib.import_module(_MODULES.get(self.package, self.package))
+            importlib.import_module(self.module)
         except Exception as cause:  # whatever a broken installation may raise is the finding
             return "broken", f"{self.package} {version} cannot be imported: {type(cause).__name__}: {cause}"
         return "ok", f"{self.package} {version}"
@@ -64,7 +72,8 @@ def check_installation() -> list[Check]:
     """Look at everything saccade may use. Packages are really imported, which takes some seconds."""
     return [
         _python(),
-        _packages("core", _requirements(None), "pip install --upgrade saccade"),
+        _saccade(),
+        _packages("core", _requirements(None), install_command(upgrade=True)),
         _torchvision(),
         *_extras(),
         _gpu(),
@@ -78,14 +87,21 @@ def _python() -> Check:
     return Check("Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
+def _saccade() -> Check:
+    if requirements():
+        return Check("saccade", "ok", f"{DISTRIBUTION} {__version__}")
+    found = f"{__version__} from source that is not installed, so its packages cannot be checked"
+    return Check("saccade", "missing", found, install_command())
+
+
 def _requirements(extra: str | None) -> list[Requirement]:
     """What the installed saccade asks for, without what it always needs if `extra` is given."""
     found = []
-    for line in metadata.requires("saccade") or ():
+    for line in requirements():
         wanted = re.search(r"extra\s*==\s*['\"](\w+)['\"]", line)
         if (wanted.group(1) if wanted else None) == extra:
             name, floor = re.match(r"([\w.-]+)(?:\[.*?\])?\s*(?:>=\s*([\w.]+))?", line).groups("")  # type: ignore[union-attr]
-            if name != "saccade":
+            if name != DISTRIBUTION:
                 found.append(Requirement(name, floor))
     return found
 
@@ -96,7 +112,7 @@ def _extras() -> Iterator[Check]:
     for extra in _EXTRAS:
         added = [needed for needed in _requirements(extra) if needed not in known]
         known.update(added)
-        yield _packages(f"extra {extra}", added, f"pip install --upgrade 'saccade[{extra}]'")
+        yield _packages(f"extra {extra}", added, install_command(extra, upgrade=True))
 
 
 def _packages(name: str, needed: Iterable[Requirement], repair: str) -> Check:
@@ -121,7 +137,7 @@ def _torchvision() -> Check:
         boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 1.9]])
         kept = torchvision.ops.nms(boxes, torch.tensor([1.0, 0.5]), 0.5).tolist()
     except ModuleNotFoundError as cause:
-        return Check(name, "missing", f"{cause.name} is not installed", "pip install 'saccade[train]'")
+        return Check(name, "missing", f"{cause.name} is not installed", install_command("train"))
     except Exception as cause:  # an operator that is not registered is a RuntimeError, a lost library an OSError
         return Check(name, "broken", f"they do not fit: {type(cause).__name__}: {cause}", _PAIR)
     if kept != [0]:

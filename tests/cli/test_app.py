@@ -14,9 +14,10 @@ import pytest
 import saccade
 from saccade.cli import main
 from saccade.cli.app import app
+from saccade.distribution import install_command
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
-COMMANDS = ("compare", "train", "evaluate", "predict", "list", "plan", "report", "doctor")
+COMMANDS = ("compare", "train", "evaluate", "predict", "look", "list", "plan", "bench", "report", "doctor")
 
 
 @pytest.fixture
@@ -54,14 +55,17 @@ def test_help_names_every_command(run):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_explains_every_option(run, command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setenv("COLUMNS", "600")
     status, out, _ = run(command, "--help")
-    options = [name for name in inspect.signature(app[command].default_command).parameters if name != "settings"]
+    parameters = inspect.signature(app[command].default_command).parameters
+    options = [name for name in parameters if name != "settings"]
     explained = {line.strip("│╭╰* ").split("  ")[0].split(" ")[0]: line for line in out.splitlines() if "  " in line}
     assert status == 0
     for option in options:
         line = explained.get(f"--{option.replace('_', '-')}") or explained[option.upper()]
         assert len(line.strip("│ ").split("  ", 1)[1].split()) >= 3, f"{option} has no explanation"
+        required = parameters[option].default is inspect.Parameter.empty
+        assert required or "[default: " in line, f"{option} shows no default"
 
 
 def test_version(run):
@@ -99,7 +103,7 @@ def test_wrong_usage(run, words, error, hint):
             MissingExtraError("timm", "train", ModuleNotFoundError("No module named 'timm'")),
             2,
             "error: this needs timm, which could not be imported (ModuleNotFoundError: No module named 'timm')\n\n"
-            "hint: install it with: pip install 'saccade[train]'\n",
+            f"hint: install it with: {install_command('train')}\n",
         ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.pth"), 2,
          "error: No such file or directory: a.pth\n"),
@@ -171,7 +175,7 @@ def test_warnings_are_lines_on_stderr(run, library, words, shown):
     def compare(*args, **kwargs):
         warnings.warn("two classes", SaccadeWarning, stacklevel=1)
         warnings.warn("old API of some package", DeprecationWarning, stacklevel=1)
-        return SimpleNamespace(results={}, report=None, table=lambda: "the table")
+        return SimpleNamespace(to_json=dict, report=None, table=lambda: "the table")
 
     library(compare)
     assert run(*words.split()) == (0, "the table\n", shown)

@@ -1,6 +1,6 @@
 """``saccade doctor`` tells what works from what is missing and what is broken."""
 
-import importlib
+import importlib.util
 import json
 from importlib import metadata
 from types import SimpleNamespace
@@ -11,6 +11,7 @@ import torchvision
 
 from saccade import installation
 from saccade.cli import main
+from saccade.distribution import DISTRIBUTION
 from saccade.installation import Check, Requirement
 
 
@@ -86,6 +87,19 @@ def test_a_package_is_there_and_new_enough(requirement, expected):
     assert requirement.state() == expected
 
 
+def test_every_package_is_imported_by_the_name_it_has():
+    needed = [
+        requirement for extra in (None, *installation._EXTRAS) for requirement in installation._requirements(extra)
+    ]
+    modules = {requirement.package: requirement.module for requirement in needed}
+    assert modules["segmentation-models-pytorch"] == "segmentation_models_pytorch"
+    assert modules["pillow"] == "PIL"
+    installed = {package.lower() for packages in metadata.packages_distributions().values() for package in packages}
+    found = {package: importlib.util.find_spec(name) for package, name in modules.items() if package in installed}
+    assert len(found) > 10
+    assert [package for package, spec in found.items() if spec is None] == []
+
+
 def test_a_package_that_does_not_load_is_broken(monkeypatch):
     with_modules(monkeypatch, numpy=ValueError("built for another ABI"))
     state, said = Requirement("numpy", "1.26").state()
@@ -104,11 +118,11 @@ def test_the_core_may_not_miss_a_package():
 def test_requirements_are_those_of_pyproject(monkeypatch):
     lines = [
         "numpy>=1.26",
-        "saccade[train]; extra == 'demo'",
+        f"{DISTRIBUTION}[train]; extra == 'demo'",
         "scikit-image>=0.25; extra == 'demo'",
         "timm>=1.0.20; extra == 'train'",
     ]
-    monkeypatch.setattr(installation.metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(installation, "requirements", lambda: lines)
     assert installation._requirements(None) == [Requirement("numpy", "1.26")]
     assert installation._requirements("demo") == [Requirement("scikit-image", "0.25")]
 

@@ -32,6 +32,21 @@ def test_help_and_doctor_start_without_torch():
     assert not loaded & {"torch", "numpy", *HEAVY - {"cyclopts", "rich"}}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import saccade.catalog as c; c.parse('psa[variant=sequential]'); c.option_names(c.find('gc'))",
+        "import saccade; saccade.list_mechanisms(family='gate'); saccade.register('mine', 'nowhere.blocks:Mine')",
+        "import saccade.mechanisms.rules, saccade.mechanisms.widths",
+        "from saccade.cli.app import app, _guarded; from saccade.cli.answer import Settings\n"
+        "for words in (['list'], ['list', '--table'], ['list', '--markdown'], ['list', '--html'], ['--help']):\n"
+        "    assert _guarded(words, Settings()) == 0",
+    ],
+)
+def test_the_catalog_needs_no_torch(statement):
+    assert not modules_after(statement) & {"torch", "numpy", *HEAVY - {"cyclopts", "rich"}}
+
+
 @pytest.mark.parametrize("name", saccade.__all__)
 def test_every_public_name_is_there(name):
     assert name in dir(saccade)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from saccade.data.mask_folder import load_labelled
+from saccade.tasks.segmentation.mask_folder import load_labelled
 from tests.cli.test_train import run as run  # a fixture
 
 WORDS = ["--network", "danet", "--backbone", "test_resnet", "--size", "32", "--batch", "2", "--device", "cpu"]

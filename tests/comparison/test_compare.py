@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from saccade.comparison.arms import resolve_arms
 from saccade.comparison.compare import _devices
 from saccade.comparison.costs import step_of
 from saccade.comparison.experiment import Experiment
+from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
 from tests.comparison import folders
+from tests.comparison.inline import InlinePool
 from tests.training.tiny import dataset, run
 
-TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "jobs": 2, "progress": False}
+TINY = {"seeds": 3, "steps": 4, "size": 32, "batch": 6, "backbone": "test_resnet", "jobs": 1, "progress": False}
 COMMAND = [str(Path(sys.executable).with_name("saccade")), "compare"]
 
 
@@ -35,44 +38,48 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(pictures, tmp_path_factory):
+    """Without processes of its own; those of the tests that kill them have to find the same scores."""
     out = tmp_path_factory.mktemp("out") / "textures"
-    return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saccade.comparison.compare.Pool", InlinePool)
+        return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
 
 
 def test_results_hold_what_the_schema_says(finished):
     found = finished.results
-    assert (found["schema"], found["task"], found["metric"]) == (1, "classification", "accuracy")
-    assert [arm["name"] for arm in found["arms"]] == ["none", "se[reduction=8]", "none-2", "conv3x3"]
-    assert found["arms"][0]["difference"] is None
-    for arm in found["arms"]:
-        assert len(arm["scores"]) == 3
-        assert arm["mean"] == pytest.approx(np.mean(arm["scores"]))
-        for cost in ("params", "macs", "latency_ms", "peak_mib", "train_seconds"):
-            assert arm[cost] > 0
-        if arm["difference"]:
-            assert arm["difference"]["verdict"] in ("better", "worse", "can't tell")
-    on_disk = (finished.folder / "results.json").read_text()
-    assert json.loads(on_disk) == json.loads(json.dumps(found))
+    assert (found.task, found.metric, found.seeds) == ("classification", "accuracy", (0, 1, 2))
+    assert [arm.name for arm in found.arms] == ["none", "se[reduction=8]", "none-2", "conv3x3"]
+    assert found.arms[0].difference is None
+    for arm in found.arms:
+        assert len(arm.scores) == 3
+        assert arm.mean == pytest.approx(np.mean(arm.scores))
+        for cost in (arm.params, arm.macs, arm.latency_ms, arm.peak_mib, arm.train_seconds):
+            assert cost > 0
+        if arm.difference:
+            assert arm.difference.verdict in ("better", "worse", "can't tell")
+    on_disk = json.loads((finished.folder / "results.json").read_text())
+    assert on_disk == json.loads(json.dumps(finished.to_json()))
+    assert read_results(finished.folder) == found
 
 
 def test_the_statistics_are_those_of_the_scores(finished):
-    table = np.array([arm["scores"] for arm in finished.results["arms"]])
+    table = np.array([arm.scores for arm in finished.results.arms])
     plain = differences(table)  # without the spread of the test images intervals can only be narrower
-    for arm, expected in zip(finished.results["arms"][1:], plain, strict=True):
-        low, high = arm["difference"]["interval"]
-        assert arm["difference"]["mean"] == pytest.approx(expected.mean)
+    for arm, expected in zip(finished.results.arms[1:], plain, strict=True):
+        low, high = arm.difference.interval
+        assert arm.difference.mean == pytest.approx(expected.mean)
         assert high - low >= expected.interval[1] - expected.interval[0] - 1e-12
 
 
 def test_costs_are_counted_exactly(finished):
-    arms = {arm["name"]: arm for arm in finished.results["arms"]}
-    plain = timm.create_model("resnet18", num_classes=3)
-    assert arms["none"]["params"] == sum(p.numel() for p in plain.parameters())
-    widths = (64, 64, 128, 128, 256, 256, 512, 512)
+    arms = {arm.name: arm for arm in finished.results.arms}
+    plain = timm.create_model("test_resnet", num_classes=3)
+    assert arms["none"].params == sum(p.numel() for p in plain.parameters())
+    widths = [place.channels for place in saccade.plan(plain, "se").places]
     gates = sum(2 * c * (c // 8) + c // 8 + c + 1 for c in widths)  # two layers with biases, and g
-    assert arms["se[reduction=8]"]["params"] == arms["none"]["params"] + gates
-    assert len(arms["se[reduction=8]"]["place"]) == len(widths)
-    assert arms["conv3x3"]["params"] >= arms["se[reduction=8]"]["params"]
+    assert arms["se[reduction=8]"].params == arms["none"].params + gates
+    assert len(arms["se[reduction=8]"].place) == len(widths)
+    assert arms["conv3x3"].params >= arms["se[reduction=8]"].params
 
 
 def test_everything_lies_in_the_folder(finished):
@@ -94,24 +101,57 @@ def test_the_same_call_again_prints_and_another_one_is_refused(finished, picture
         saccade.compare(pictures, "none,se[reduction=8],none", **given, **TINY | {"steps": 5})
 
 
+class Interrupting(InlinePool):
+    """Ctrl-C in the fifth run, which then saves."""
+
+    left = 5
+
+    def _send(self, number, job):
+        self.left -= 1
+        if not self.left:
+            self.workers[number].stop.set()
+        super()._send(number, job)
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+
+    def call(pool):
+        monkeypatch.setattr("saccade.comparison.compare.Pool", pool)
+        return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY).results
+
+    with pytest.raises(KeyboardInterrupt):
+        call(Interrupting)
+    assert f"{out} keeps what is done" in capsys.readouterr().err
+    done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
+    assert len(done) == 4
+    assert len(list(out.glob("runs/*/*/checkpoints/*.safetensors"))) == 1
+    assert [arm.scores for arm in call(InlinePool).arms] == [arm.scores for arm in finished.results.arms]
+    assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
+
+
+@pytest.mark.processes
 def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp_path):
     """SIGKILL for the parent; the workers lose their pipe, save and leave."""
     out = tmp_path / "out"
     command = [*COMMAND, str(pictures), "--mechanisms", "none,se[reduction=8],none", "--control-params", "--quick"]
     command += ["--steps", "4", "--size", "32", "--batch", "6", "--jobs", "2", "--quiet", "--out", str(out)]
+    command += ["--backbone", "test_resnet"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _wait_for(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 6)
+    _wait_for(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 6, killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert not (out / "results.json").exists()
     done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    scores = [arm["scores"] for arm in json.loads((out / "results.json").read_text())["arms"]]
-    assert scores == [arm["scores"] for arm in finished.results["arms"]]
+    assert [arm.scores for arm in read_results(out).arms] == [arm.scores for arm in finished.results.arms]
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 
+@pytest.mark.processes
 def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     arguments = [str(pictures), "--mechanisms", "none,eca", "--seeds", "1", "--steps", "4000", "--size", "32"]
     (tmp_path / "queue.py").write_text("raise ImportError('a file of the user')")
@@ -122,10 +162,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
-        _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")))
-        time.sleep(1)
+        _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")), process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -135,16 +174,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     assert list(tmp_path.glob("out/runs/*/*/checkpoints/*.safetensors"))
 
 
-def test_segmentation_folders_and_one_seed(tmp_path):
+def test_segmentation_folders_and_one_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     data = folders.segmentation(tmp_path / "discs")
-    how = TINY | {"seeds": 1, "steps": 12, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
+    how = TINY | {"seeds": 1, "steps": 80, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
     found = saccade.compare(data, "none,se", out=tmp_path / "out", **how)
-    assert found.results["task"] == "segmentation"
-    assert found.results["arms"][1]["difference"]["verdict"] == "can't tell"
-    assert found.results["arms"][1]["difference"]["reason"] == "fewer than 3 seeds"
-    assert set(found.results["arms"][0]["by_size"]) == {"small", "medium", "large"}
+    none, se = found.results.arms
+    assert found.results.task == "segmentation"
+    assert (se.difference.verdict, se.difference.reason) == ("can't tell", "fewer than 3 seeds")
+    assert none.interval is None
+    assert found.results.groups["size"].names == tuple(none.details["size"]) == ("small", "medium", "large")
+    assert read_results(found.folder) == found.results
     assert "can't tell (fewer than 3 seeds)" in found.table()
-    columns = r"mIoU of objects +small +medium size +large +compact +medium thinness +thin\nnone +\d\.\d{3} "
+    columns = r"mIoU by size and thinness +small +medium size +large +compact +medium thinness +thin\nnone +\d\.\d{3} "
     assert re.search(columns, found.table())
 
 
@@ -160,10 +202,10 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
     ("change", "message"),
     [
         ({"mechanisms": "none,see"}, "unknown mechanism 'see'"),
-        ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
+        ({"backbone": "resnet19"}, r"unknown network 'resnet19'[\s\S]*resnet18"),
         ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
         ({"backbone": "vit_tiny_patch16_224", "mechanisms": "none,none"}, "cannot work on images of 32 x 32"),
-        ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: resnet18 cannot work on images of 32 x 32"),
+        ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: test_resnet cannot work on images of 32 x 32"),
         ({"at": "layer9.*"}, "layer9"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
@@ -182,30 +224,60 @@ def test_mistakes_are_named_before_anything_is_trained(pictures, tmp_path, chang
 def test_data_that_change_half_way_are_noticed(tmp_path):
     data = folders.classification(tmp_path / "data", count=6)
     how = TINY | {"out": tmp_path / "out", "seeds": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("saccade.comparison.compare._carry_out", lambda *_: None)
+    prepared(data, **how)
+    experiment = Experiment.load(tmp_path / "out")
+    before, image = experiment.data().train.images.filename, data / "brick" / "0.jpg"
+    for path in data.glob("*/*.jpg"):
+        path.touch()
+    assert experiment.data().train.images.filename == before  # what was decoded is used again
+    prepared(data, **how)
+    content = image.read_bytes()
+    image.write_bytes((data / "grass" / "0.jpg").read_bytes())
+    changed = r"its files have changed since the run started \(changed: brick/0.jpg\)"
+    with pytest.raises(ValueError, match=changed):
         saccade.compare(data, "none,se", **how)
-    (data / "brick" / "0.jpg").unlink()
-    with pytest.raises(ValueError, match=r"is not as it was when the comparison in .* was begun"):
+    with pytest.raises(ValueError, match=changed):  # as a worker has it
+        experiment.data()
+    image.write_bytes(content)
+    prepared(data, **how)
+    image.unlink()
+    with pytest.raises(ValueError, match=r"its files have changed since the run started \(removed: brick/0.jpg\)"):
         saccade.compare(data, "none,se", **how)
+    prepared(data, overwrite=True, **how)
+
+
+def test_a_finished_comparison_is_not_shown_for_other_data(finished, pictures, tmp_path):
+    asked = {"mechanisms": "none,se[reduction=8],none", "control_params": True, **TINY}
+    data, out = shutil.copytree(pictures, tmp_path / "textures"), tmp_path / "out"
+    shutil.copytree(finished.folder, out)
+    for name in ("settings.json", "data.json"):
+        (out / name).write_text((out / name).read_text().replace(str(pictures.resolve()), str(data.resolve())))
+    assert saccade.compare(data, out=out, **asked).table() == finished.table()
+    shutil.copy(data / "grass" / "0.jpg", data / "grass" / "new.jpg")
+    expected = r"its files have changed since the run started \(added: grass/new.jpg\)[\s\S]*saccade report .*out shows"
+    with pytest.raises(ValueError, match=expected):
+        saccade.compare(data, out=out, **asked)
+    shutil.rmtree(data)
+    with pytest.raises(ValueError, match=r"no such folder: .*textures[\s\S]*saccade report .*out shows"):
+        saccade.compare(data, out=out, **asked)
 
 
 def test_memory_is_measured_on_the_images_that_train(tmp_path):
     """Training images are kept larger, to crop from."""
     data = folders.classification(tmp_path / "data", count=6)
-    experiment = prepared(data, tmp_path / "out")
-    net, seen = experiment.network(experiment.arms[0], 0, 3, "classification"), []
+    experiment = prepared(data, out=tmp_path / "out", **TINY)
+    net, seen = experiment.network(experiment.arms[0], 0, experiment.data()), []
     net.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
     step_of(net, experiment.data(), experiment, torch.device("cpu"))()
     assert seen == [(6, 3, 32, 32)]
     assert experiment.data().train.images.shape[1] > 32
 
 
-def prepared(data, out):
+def prepared(data, **how):
     """The experiment of a comparison that was begun."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
-        return saccade.compare(data, "none,se", out=out, **TINY)
+        return saccade.compare(data, "none,se", **how)
 
 
 def test_one_worker_a_gpu(monkeypatch):
@@ -227,7 +299,7 @@ def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):
     data = dataset(n=8, k=3, side=96)
     trained, losses = [], []
     for arm in arms:
-        net = experiment.network(arm, 0, 3, "segmentation")
+        net = experiment.network(arm, 0, data)
         for name, parameter in net.named_parameters():
             if name.endswith("saccade.g"):
                 parameter.requires_grad_(False)
@@ -238,8 +310,7 @@ def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):
     assert all(torch.equal(tensor, trained[1][name]) for name, tensor in trained[0].items())
 
 
-def _wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
+def _wait_for(condition, process):
     while not condition():
-        assert time.monotonic() < until, "waited too long"
+        assert process.poll() is None, f"ended with status {process.returncode} before it came to that"
         time.sleep(0.05)

@@ -7,7 +7,7 @@ from torch import nn
 
 import saccade
 from saccade.catalog import CATALOG
-from saccade.comparison.pictures import attention, choose, query_of
+from saccade.comparison.pictures import attention, choose
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,6 @@ from saccade.comparison.pictures import attention, choose, query_of
 )
 def test_what_gained_nothing_is_no_success(gain, expected):
     assert choose(np.array(gain)) == expected
-
-
-def test_the_question_is_asked_where_the_arms_disagree():
-    target = np.zeros((8, 8), dtype=np.uint8)
-    target[1:4, 1:4], target[6, 6] = 3, 2
-    control, best = np.zeros_like(target), target.copy()
-    assert query_of(target, control, best) == (2, 2)
-    assert query_of(target, best, best) == (4, 4)
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.family != "control"])

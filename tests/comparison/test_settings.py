@@ -49,9 +49,9 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
 
 
 def test_the_command_that_repeats_it_is_whole():
-    words = shlex.split(replace(ASKED, data="my photos", pretrained="w.pth", scenes=0).command(Path("out")))
-    expected = "saccade compare|my photos|--mechanisms|none,se|--seeds|3|--backbone|notes|--size|96|--pretrained|w.pth"
-    assert words == [*expected.replace(" ", "|", 1).split("|"), "--device", "cpu", "--steps", "10", "--out", "out"]
+    words = shlex.split(replace(ASKED, data="my photos", pretrained="w.pth", scenes=0).command_line(Path("out")))
+    expected = "saccade compare|my photos|--mechanisms|none,se|--backbone|notes|--pretrained|w.pth|--seeds|3|--steps|10"
+    assert words == [*expected.replace(" ", "|", 1).split("|"), "--size", "96", "--device", "cpu", "--out", "out"]
 
 
 def test_a_second_comparison_in_one_folder_is_refused(tmp_path):

@@ -8,10 +8,10 @@ from PIL import Image
 
 from saccade.cli import main
 from saccade.data.check import check_data
-from saccade.data.mask_folder import load_labelled
 from saccade.data.sheet import draw_sheet
+from saccade.tasks.segmentation.mask_folder import load_labelled
 from tests.comparison import folders
-from tests.data import trees
+from tests.tasks.segmentation import trees
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_image_on_both_sides_is_a_leak(tmp_path, pictures):
     assert sorted(found.leaked) == [[f"train/{name}/3.jpg", f"val/{name}/3.jpg"] for name in folders.TEXTURES]
     assert ["train/grass/1.jpg", "train/grass/again.jpg"] in found.repeated
     assert "3 images are both in training and validation" in str(found)
-    assert "1 images occur more than once within one side" in str(found)
+    assert "1 images are there more than once on one side" in str(found)
     assert not found.good
 
 
@@ -85,7 +85,7 @@ def test_classes_that_are_rare_or_never_held_out_are_remarked(tmp_path):
             noise = np.random.default_rng(hash((side, name)) % 999 + i).integers(0, 256, (8, 8, 3)).astype(np.uint8)
             Image.fromarray(noise).save(data / side / name / f"{i}.png")
     found = check_data(data)
-    assert "no validation images, so never scored: few" in found.remarks
+    assert "without validation images, so never scored: few" in found.remarks
     assert "fewer than 10 training images: few" in found.remarks
     assert any("15 times the images of the smallest" in remark for remark in found.remarks)
 

@@ -175,17 +175,17 @@ class GammaInTheCall(PlainGamma):
 def test_sagan_gamma(listed: type[nn.Module]) -> None:
     module, x = listed(), torch.randn(2, 4, 3, 3)
     assert not any("gamma" in name for name in [*module.state_dict(), *dict(module.named_parameters())])
-    optimiser = torch.optim.SGD(module.parameters(), lr=1.0)
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     for _ in range(3):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         module(x).pow(2).sum().backward()
-        optimiser.step()
+        optimizer.step()
     assert torch.equal(module(x), x)
 
     ours, x = saccade.create("sagan", 4, variant="popular"), torch.randn(2, 4, 3, 3)
-    optimiser = torch.optim.SGD(ours.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(ours.parameters(), lr=0.01)
     ours(x).pow(3).sum().backward()
-    optimiser.step()
+    optimizer.step()
     assert ours.gamma.item() != 0
 
 

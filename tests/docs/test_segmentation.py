@@ -12,8 +12,8 @@ from saccade.cli.compare import complete_pretrained
 from saccade.cli.evaluate import evaluate
 from saccade.cli.predict import predict
 from saccade.cli.train import train
-from saccade.data.crops import VIEWS
-from saccade.segmentation.protocols import NAMES
+from saccade.tasks.segmentation.crops import VIEWS
+from saccade.tasks.segmentation.protocols import NAMES
 from saccade.training.recipes import RECIPES
 from tests.docs.test_training import DOCS, commands
 

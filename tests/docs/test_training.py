@@ -14,7 +14,7 @@ from saccade.cli.data import check
 from saccade.cli.evaluate import evaluate
 from saccade.cli.predict import predict
 from saccade.cli.train import train
-from saccade.data.samples import AUGMENTATIONS
+from saccade.tasks.classification.samples import AUGMENTATIONS
 from saccade.training.recipes import RECIPES
 from saccade.training.schedules import SCHEDULES
 
@@ -47,7 +47,7 @@ def test_both_languages_show_the_same():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_options_recipes_and_optimisers_exist(page):
+def test_options_recipes_and_optimizers_exist(page):
     text = (DOCS / page).read_text(encoding="utf-8")
     known = {
         name.replace("_", "-")
@@ -59,7 +59,7 @@ def test_options_recipes_and_optimisers_exist(page):
     assert set(re.findall(r"`--([a-z-]+)", prose)) - others <= known
     own = {name for name, recipe in RECIPES.items() if recipe.task == "classification"}
     assert set(re.findall(r"--recipe ([\w-]+)", text)) == own - {"default"}
-    row = next(line for line in text.splitlines() if line.startswith("| `--optimiser`"))
+    row = next(line for line in text.splitlines() if line.startswith("| `--optimizer`"))
     named = re.findall(r"`(\w+)`", row)
     assert len(named) > 4
     assert set(named) <= set(timm.optim.list_optimizers())

@@ -14,10 +14,12 @@ import saccade
 from tests.golden import segmenters
 from tests.golden.networks import NetworkCase, authors_names, cases, drawn_map, filled, made
 
+WHOLE = pytest.mark.full  # networks: the everyday suite has the recorded modules and blocks
 CLASSIFIERS = [pytest.param(case, id=case.name) for case in cases() if not case.segments]
 SEGMENTERS = [pytest.param(case, id=case.name) for case in cases() if case.segments]
 
 
+@WHOLE
 @pytest.mark.parametrize("case", CLASSIFIERS)
 def test_equals_the_authors(case: NetworkCase) -> None:
     recorded, ours = case.recorded(), made(case)
@@ -38,6 +40,7 @@ def test_equals_the_authors(case: NetworkCase) -> None:
     torch.testing.assert_close(x.grad[:, :, 3::16, 3::16], sampled, **case.tolerance(sampled))
 
 
+@WHOLE
 @pytest.mark.parametrize("case", SEGMENTERS)
 def test_segments_as_the_authors_do(case: NetworkCase) -> None:
     recorded, ours = case.recorded(), segmenters.made(case)

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 import saccade
 from saccade.insertion import attachments
 from tests.insertion.test_inserting import lively, run, same
+from tests.suites import everyday
 
 SIDE = 64
 FAMILIES = {
@@ -144,7 +145,7 @@ SEGMENTERS = {
 }
 
 
-@pytest.mark.parametrize("name", SEGMENTERS)
+@pytest.mark.parametrize("name", everyday(["deeplabv3", "unet", "unet on regnet"], SEGMENTERS))
 def test_segmenters_get_it_in_the_backbone(name):
     plain = lively(SEGMENTERS[name]())
     model = saccade.insert(copy.deepcopy(plain), "se", at=["residual", "stage"])
@@ -170,11 +171,11 @@ def detector(name):
     ("name", "residual", "stages"),
     [
         ("fasterrcnn_mobilenet_v3_large_320_fpn", 10, 5),
-        ("maskrcnn_resnet50_fpn", 16, 5),
-        ("keypointrcnn_resnet50_fpn", 16, 5),
-        ("retinanet_resnet50_fpn", 16, 5),
-        ("fcos_resnet50_fpn", 16, 5),
-        ("ssd300_vgg16", 0, 9),
+        pytest.param("maskrcnn_resnet50_fpn", 16, 5, marks=pytest.mark.full),
+        pytest.param("keypointrcnn_resnet50_fpn", 16, 5, marks=pytest.mark.full),
+        pytest.param("retinanet_resnet50_fpn", 16, 5, marks=pytest.mark.full),
+        pytest.param("fcos_resnet50_fpn", 16, 5, marks=pytest.mark.full),
+        pytest.param("ssd300_vgg16", 0, 9, marks=pytest.mark.full),
         ("ssdlite320_mobilenet_v3_large", 10, 8),
     ],
 )

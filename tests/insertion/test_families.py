@@ -10,11 +10,16 @@ import pytest
 import timm
 from benchmarks.coverage import KINDS, PAGE, check, look, on_meta, refused, representatives
 
+from tests.suites import everyday
+
 ROWS = {row.family: row for row in representatives()}
+# One of each layout: residual, with two kinds of block, scaled residual, no residual, drop path, channels last,
+# an MLP half without an inner place, tokens between maps.
+LAYOUTS = ("resnet", "byobnet", "nfnet", "efficientnet", "convnext", "mambaout", "metaformer", "maxxvit")
 
 
 @pytest.mark.filterwarnings("ignore")  # the libraries' own
-@pytest.mark.parametrize("family", ROWS)
+@pytest.mark.parametrize("family", everyday(LAYOUTS, ROWS))
 def test_a_family(family):
     listed = ROWS[family]
     found = check(look(family, listed.model, on_meta(listed.model)))

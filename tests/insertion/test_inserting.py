@@ -16,6 +16,7 @@ from saccade.errors import InputError
 from saccade.insertion import Attachment, attachments
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
+from tests.suites import everyday
 
 SIZE = {"example_input": torch.zeros(1, 3, 32, 32)}
 NETWORKS = {
@@ -59,8 +60,13 @@ def same(ours, theirs):
     return len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("mechanism", ["se", "cbam", "psa", "dual", "non_local"])
-@pytest.mark.parametrize("name", NETWORKS)
+GRID = [(name, mechanism) for name in NETWORKS for mechanism in ("se", "cbam", "psa", "dual", "non_local")]
+
+
+# Each network once and each mechanism once: how a network is read does not depend on the mechanism.
+@pytest.mark.parametrize(
+    ("name", "mechanism"), everyday([pair for pair in GRID if "se" in pair or "notes" in pair], GRID)
+)
 def test_nothing_changes_and_everything_comes_off(name, mechanism):
     plain = lively(NETWORKS[name]())
     x = networks.example()
@@ -99,12 +105,12 @@ def test_every_mechanism_starts_as_the_identity_and_learns(mechanism):
     assert same(run(model, x, False), run(plain, x, False))
     outputs = run(model, x, True)
     assert same(outputs, run(plain, x, True))
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         model(x).square().mean().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
-        optimiser.step()
+        optimizer.step()
     moved = [a.g for a in attachments(model).values() if a.g is not None]
     assert all(g.item() != 0 for g in moved)
     plain.load_state_dict({key: value for key, value in model.state_dict().items() if "saccade" not in key})
@@ -161,6 +167,7 @@ def test_pickle_round_trip():
     assert torch.equal(fresh(x), model(x))
 
 
+@pytest.mark.full  # whole networks are compiled in test_afterwards.py, every mechanism in its contract
 @pytest.mark.parametrize("mechanism", ["se", "non_local"])
 def test_compiles_whole(mechanism):
     model = lively(saccade.insert(NotesNet(), mechanism)).eval()

@@ -7,14 +7,14 @@ import torchvision
 from torch import nn
 
 import saccade
-from saccade.entry import Placement
+from saccade.catalog import NaturalPlace
 from saccade.errors import InputError
 from saccade.insertion.places import Places
 from saccade.insertion.select import select
 from saccade.networks.notes import NotesNet
 from tests.insertion import networks
 
-RESIDUAL = Placement("residual")
+RESIDUAL = NaturalPlace("residual")
 BLOCKS_3 = [f"layer3.{i}" for i in range(6)]
 
 
@@ -60,11 +60,11 @@ def test_natural_placements(resnet):
     def names(natural, places=resnet):
         return [str(place) for place in select(places, None, natural)]
 
-    non_local = Placement("block", every=2, strides=(8, 16))
+    non_local = NaturalPlace("block", every=2, strides=(8, 16))
     # Two in the second and three in the third stage: the five blocks of the non-local paper.
     assert names(non_local) == ["layer2.1", "layer2.3", "layer3.1", "layer3.3", "layer3.5"]
-    assert names(Placement("block", every=4)) == ["layer1.2", "layer2.3", "layer3.3", "layer4.2"]
-    assert names(Placement("block", strides=(64,))) == names(Placement("block"))
+    assert names(NaturalPlace("block", every=4)) == ["layer1.2", "layer2.3", "layer3.3", "layer4.2"]
+    assert names(NaturalPlace("block", strides=(64,))) == names(NaturalPlace("block"))
     assert names(non_local, traced(NotesNet(), 96, 96)) == ["block2"]
 
 

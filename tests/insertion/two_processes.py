@@ -22,10 +22,10 @@ def train(rank, rendezvous, folder, order):
         assert wrapped.find_unused_parameters
         assert wrapped.saccade_report is model.saccade_report
     assert saccade.verify(wrapped) == ()
-    optimiser = torch.optim.SGD(wrapped.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.1)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         wrapped(torch.randn(2, 3, 32, 32)).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     torch.save({name: p.detach() for name, p in wrapped.module.named_parameters()}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

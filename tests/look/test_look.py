@@ -20,6 +20,7 @@ from saccade.networks.notes import NotesNet
 from saccade.saving.store import header_of
 from saccade.training.checkpoint import save_weights
 from tests.comparison import folders
+from tests.comparison.inline import InlinePool
 from tests.look.networks import EXAMPLE, picture, saved
 
 
@@ -144,7 +145,8 @@ def test_a_run_of_training_opens_with_its_classes_and_size(tmp_path):
     assert "the network read it at 48 × 64" in page
 
 
-def test_a_run_of_a_comparison_opens_by_run_or_arm(tmp_path):
+def test_a_run_of_a_comparison_opens_by_run_or_arm(tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     how = {"seeds": 1, "steps": 2, "size": 32, "batch": 6, "jobs": 1, "device": "cpu", "progress": False}
     out = tmp_path / "out"
     saccade.compare(folders.classification(tmp_path / "textures"), "none,se", backbone="resnet10t", out=out, **how)

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saccade.catalog import CATALOG, Spec, create
-from saccade.entry import Entry
+from saccade.catalog import CATALOG, Entry, Spec, create
 from saccade.mechanisms.base import Mechanism
 
 CHANNELS = 32

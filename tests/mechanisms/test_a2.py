@@ -9,7 +9,7 @@ from torch import Tensor
 from saccade import InputError
 from saccade.mechanisms.a2 import DoubleAttention
 from saccade.mechanisms.base import Mechanism
-from saccade.ops.double import distributing, double_attention, double_attention_by_pairs, gathering
+from saccade.ops.double import distributing, double_attention, gathering, pair_weights
 from tests.mechanisms.randomised import SIZES, equal, random_map, randomised
 
 
@@ -67,7 +67,7 @@ def test_both_orders_of_the_product_agree() -> None:
     draw = torch.Generator().manual_seed(0)
     value, gather, distribute = (torch.randn(2, n, 35, generator=draw, dtype=torch.float64) for n in (5, 3, 3))
     maps = gathering(gather), distributing(distribute)
-    equal(double_attention(value, *maps), double_attention_by_pairs(value, *maps))
+    equal(double_attention(value, *maps), value @ pair_weights(*maps).mT)
     equal(maps[0].sum(dim=2), torch.ones(2, 3, dtype=torch.float64))
     equal(maps[1].sum(dim=1), torch.ones(2, 35, dtype=torch.float64))
 

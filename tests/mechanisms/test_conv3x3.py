@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from saccade import InputError
 from saccade.mechanisms.conv3x3 import Conv3x3
+from saccade.mechanisms.widths import control_width
 
 
 def normalised(norm, x):
@@ -50,7 +51,7 @@ def test_its_width_is_the_smallest_that_is_enough(channels):
     plain = params(channels, None)
     assert plain == 9 * channels**2 + 2 * channels
     for wanted in (0, 1, plain - 1, plain, plain + 1, 2 * plain, 3 * plain + 7):
-        width = Conv3x3.width_for(channels, wanted)
+        width = control_width(channels, wanted)
         assert params(channels, width) >= wanted
         assert (width is None) is (plain >= wanted)
         if width is not None and width > 1:

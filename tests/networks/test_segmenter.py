@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from saccade import InputError
 from saccade.mechanisms.psa import PolarizedSelfAttention
 from saccade.networks.heads import AttentionHead
 from saccade.networks.segmentation import Segmenter
+from tests.suites import everyday
 
 SMALL = {"psa": "hrnet_w18_small", "ocr": "hrnet_w18_small", "psa_ocr": "hrnet_w18_small"}
 OUTPUTS = {"danet": 3, "flanet": 3, "ocr": 2, "psa_ocr": 2}
@@ -26,9 +28,11 @@ def small(name: str, num_classes: int = 4, **options: Any) -> Segmenter:
     return saccade.segmenter(name, num_classes, **{"backbone": SMALL.get(name, "resnet18"), **options})
 
 
-def on_meta(name: str, num_classes: int = 19, **options: Any) -> Segmenter:
+@functools.cache
+def on_meta(name: str, **options: Any) -> Segmenter:
+    """Without memory for its weights; the same one for the same arguments, which no test changes."""
     with torch.device("meta"):
-        return saccade.segmenter(name, num_classes, **options)
+        return saccade.segmenter(name, 19, **options)
 
 
 def params(net: nn.Module) -> int:
@@ -61,21 +65,25 @@ def test_the_prediction_is_the_first_output() -> None:
         ("flanet", {}, 70_002_810),
         ("danet", {"backbone": "resnet50s"}, 47_586_427),
         ("danet", {"backbone": "resnet101", "multi_grid": (4, 8, 16)}, 66_454_779),
-        ("psa_ocr", {"variant": "sequential"}, 75_757_222),
-        ("psa_ocr", {}, 75_757_222 + 970_656),
-        ("psa_ocr", {"variant": "sequential", "scales": (0.5, 1)}, 77_527_974),
+        pytest.param("psa_ocr", {"variant": "sequential"}, 75_757_222, marks=pytest.mark.full),
+        pytest.param("psa_ocr", {}, 75_757_222 + 970_656, marks=pytest.mark.full),
+        pytest.param("psa_ocr", {"variant": "sequential", "scales": (0.5, 1)}, 77_527_974, marks=pytest.mark.full),
     ],
 )
 def test_counts_of_the_sheets(name: str, options: dict[str, Any], expected: int) -> None:
     assert params(on_meta(name, **options)) == expected
 
 
-def test_what_the_heads_and_psa_add() -> None:
+def test_what_the_heads_add() -> None:
     assert params(on_meta("danet").head) == 23_954_619
+    assert params(on_meta("danet")) - params(on_meta("dual_nl")) == 2 * 19 * (512 + 1)
+
+
+@pytest.mark.full
+def test_what_psa_adds() -> None:
     plain = params(on_meta("ocr"))
     assert params(on_meta("psa_ocr")) - plain == 6_355_200
     assert params(on_meta("psa_ocr", variant="sequential")) - plain == 5_384_544
-    assert params(on_meta("danet")) - params(on_meta("dual_nl")) == 2 * 19 * (512 + 1)
 
 
 @pytest.mark.parametrize(("name", "mechanism"), [("pam", "pam"), ("cs_nl", "cs"), ("gcnet", "gc"), ("a2", "a2")])
@@ -140,10 +148,14 @@ def test_strides_and_dilations() -> None:
     assert (dilations(net, "layer3"), dilations(net, "layer4")) == ([1] * 6, [2] * 3)
 
 
+@pytest.mark.full
 def test_psa_is_where_the_authors_have_it() -> None:
     found = [p for p, m in on_meta("psa").named_modules() if isinstance(m, PolarizedSelfAttention)]
     assert len(found) == 104
     assert all(path.startswith("backbone.stage") and ".conv2.saccade_before." in path for path in found)
+
+
+def test_psa_is_before_the_last_convolution_of_a_bottleneck() -> None:
     found = [p for p, m in on_meta("psa", backbone="resnet50").named_modules() if isinstance(m, PolarizedSelfAttention)]
     assert found[:2] == [f"backbone.layer1.{i}.conv3.saccade_before.mechanism" for i in (0, 1)]
     assert len(found) == 16
@@ -184,7 +196,7 @@ def test_names_what_is_wrong(call: Any, message: str) -> None:
         call()
 
 
-@pytest.mark.parametrize("name", ["danet", "psa", "psa_ocr", "flanet"])
+@pytest.mark.parametrize("name", everyday(["danet", "flanet"], ["danet", "psa", "psa_ocr", "flanet"]))
 def test_saved_and_loaded_it_is_the_same(name: str, tmp_path: Path) -> None:
     net, x = small(name, dropout=0.2, ohem=0.7).eval(), torch.randn(1, 3, 40, 56)
     again = saccade.load(saccade.save(net, tmp_path / "net.safetensors")).eval()
@@ -203,7 +215,8 @@ def test_a_backbone_s_weights_from_a_file(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, given[key]) for key, tensor in own.items())
 
 
-def test_exports_and_compiles_in_evaluation() -> None:
+@pytest.mark.full  # the mechanisms and the networks after insertion have it too
+def test_exports_in_evaluation() -> None:
     net, x = small("danet").eval(), torch.randn(1, 3, 40, 48)
     free = torch.export.Dim.DYNAMIC
     exported = torch.export.export(net, (x,), dynamic_shapes=({2: free, 3: free},)).module()

@@ -30,12 +30,11 @@ def write_comparison(
     arms: Sequence[str] = tuple(GAINS),
     pictures: bool = True,
     logs: bool = True,
-    null_interval: bool = False,
     **changes: object,
 ) -> Path:
     """Write ``results.json``, logs and pictures of a comparison that never ran; `changes` go into the results."""
     rng = np.random.default_rng(7)
-    results = make_results(rng, task, seeds, arms, null_interval) | changes
+    results = make_results(rng, task, seeds, arms) | changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, allow_nan=False), encoding="utf-8")
     if logs:
@@ -51,22 +50,23 @@ def base_of(arm: str) -> str:
     return arm.partition("[")[0].removesuffix("-2")
 
 
-def make_results(rng, task, seeds, arms, null_interval):
+def make_results(rng, task, seeds, arms):
     n = len(seeds)
     seed_effect = rng.normal(0, 0.003, n)
     scores = {arm: 0.666 + GAINS.get(base_of(arm), 0.05) + seed_effect + rng.normal(0, 0.003, n) for arm in arms}
     reference = scores[arms[0]]
     segmentation = task == "segmentation"
     return {
-        "schema": 1, "saccade": "0.1.0", "finished": True, "task": task, "seeds": list(seeds),
+        "schema": 2, "saccade": "0.1.0", "finished": True, "task": task, "seeds": list(seeds),
         "metric": "mIoU" if segmentation else "accuracy",
         "steps": 300, "batch": 16, "size": SIZE, "start": "shared" if segmentation else "pretrained",
         "data": {
             "name": "notes" if segmentation else "shapes", "demo": segmentation,
             "note": "generated scenes of sticky notes" if segmentation else "a folder of 4 classes, train/ and val/",
             "classes": list(DIGITS if segmentation else SHAPES), "train": 2000, "val": 500,
+            "path": None if segmentation else "/photos of shapes", "facts": {},
         },
-        "network": {"name": "demo network, stride 8", "params": 94267},
+        "network": {"name": "notes" if segmentation else "resnet18", "params": 94267, "pretrained": not segmentation},
         "environment": {
             "python": "3.11.9", "torch": "2.15.0", "torchvision": "0.29.2", "timm": "1.0.31", "numpy": "2.4.6",
             "saccade": "0.1.0", "platform": "Linux-6.8-x86_64", "cpu": "an ordinary laptop", "device": "cpu",
@@ -74,46 +74,47 @@ def make_results(rng, task, seeds, arms, null_interval):
         },
         "command": f"saccade compare --mechanisms {','.join(arms)}",
         "settings": {"steps": 300, "mechanisms": list(arms)},
-        "macs_input": [1, 3, SIZE, SIZE], "latency_batch": 1, "peak_batch": 16, "test_images": 500,
-        "buckets": {
+        "macs_input": [1, 3, SIZE, SIZE], "latency_batch": 1, "latency_threads": 1, "peak_batch": 16,
+        "test_images": 500,
+        "groups": {
             "size": {"names": ["small", "medium", "large"], "limits": [310.0, 505.5]},
             "thinness": {"names": ["compact", "medium", "thin"], "limits": [1.15, 1.62]},
-        } if segmentation else None,
-        "arms": [make_arm(arm, scores[arm], None if k == 0 else reference, segmentation, null_interval)
-                 for k, arm in enumerate(arms)],
+        } if segmentation else {},
+        "arms": [make_arm(arm, scores[arm], None if k == 0 else reference, segmentation) for k, arm in enumerate(arms)],
     }  # fmt: skip
 
 
-def make_arm(name, scores, reference, segmentation, null_interval):
+def make_arm(name, scores, reference, segmentation):
     n, kind = len(scores), base_of(name)
     extra = EXTRA.get(kind, 5000)
     gain = GAINS.get(kind, 0.05)
-    mechanism = None if kind == "none" else name
-    missing = None if null_interval else [None, None]
+    mechanism = None if kind == "none" else kind
 
     def interval(values, factor=1.0):
         half = factor * T_95[n] * values.std(ddof=1) / np.sqrt(n) if n > 1 else None
-        return missing if half is None else [float(values.mean() - half), float(values.mean() + half)]
+        return None if half is None else [float(values.mean() - half), float(values.mean() + half)]
 
     difference = None
     if reference is not None:
         d = scores - reference
         ends = interval(d, 2.4)
-        known = ends is not None and None not in ends
-        verdict = "better" if known and ends[0] > 0 else "worse" if known and ends[1] < 0 else "can't tell"
+        verdict = "better" if ends and ends[0] > 0 else "worse" if ends and ends[1] < 0 else "can't tell"
         difference = {
             "mean": float(d.mean()), "interval": ends,
-            "p": (0.0004 if verdict == "better" else 0.41) if known else None,
+            "p": (0.0004 if verdict == "better" else 0.41) if ends else None,
             "verdict": verdict if n > 2 else "can't tell", "reason": None if n > 2 else "fewer than 3 seeds",
         }  # fmt: skip
     return {
         "name": name, "folder": name.replace("[", "_").replace("]", "").replace("=", "-"), "mechanism": mechanism,
-        "options": {}, "place": places(kind), "scores": [float(s) for s in scores], "mean": float(scores.mean()),
+        "options": {}, "at": None, "place": places(kind), "scores": [float(s) for s in scores],
+        "mean": float(scores.mean()),
         "interval": interval(scores), "difference": difference, "params": 94267 + extra,
         "macs": 14_140_000 + 150 * extra, "latency_ms": 1.83 + 0.4 * (extra > 0), "peak_mib": 92.5 + extra / 1500,
         "train_seconds": 7.2 + 9 * gain,
-        "by_size": {"small": 0.55 + gain, "medium": 0.66 + gain, "large": 0.72 + gain / 2} if segmentation else None,
-        "by_thinness": {"compact": 0.7 + gain, "medium": 0.64 + gain, "thin": 0.5 + gain / 3} if segmentation else None,
+        "details": {
+            "size": {"small": 0.55 + gain, "medium": 0.66 + gain, "large": 0.72 + gain / 2},
+            "thinness": {"compact": 0.7 + gain, "medium": 0.64 + gain, "thin": 0.5 + gain / 3},
+        } if segmentation else {},
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from saccade.report import build_report
 from tests.report.fixture import write_comparison
+from tests.suites import everyday
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +19,7 @@ FOLDERS = {
 }
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
+@pytest.fixture(scope="module", params=everyday(["segmentation", "classification"], FOLDERS))
 def address(request, tmp_path_factory):
     return build_report(write_comparison(tmp_path_factory.mktemp("report"), **FOLDERS[request.param])).as_uri()
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+from dataclasses import replace
 from html.parser import HTMLParser
 from inspect import getsource
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from saccade.comparison import statistics
+from saccade.comparison.results import read_results
 from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
 from saccade.report import build_report
@@ -112,9 +114,8 @@ def test_the_sentence_groups_arms_by_verdict(tmp_path):
     assert "part of any gain may come from parameters alone" in page
 
 
-@pytest.mark.parametrize("null_interval", [False, True])
-def test_one_seed_gives_no_interval_and_no_verdict(tmp_path, null_interval):
-    page, reader = build(tmp_path, seeds=(3,), null_interval=null_interval)
+def test_one_seed_gives_no_interval_and_no_verdict(tmp_path):
+    page, reader = build(tmp_path, seeds=(3,))
     assert reader.open == []
     assert "Can&#x27;t tell yet: 1 of the 3 seeds" in page
     assert "fewer than 3 seeds" in page
@@ -153,7 +154,7 @@ def test_curves_are_means_over_the_seeds(tmp_path):
     from saccade.report.logs import read_curves
 
     folder = write_comparison(tmp_path, seeds=(0, 1), pictures=False)
-    results = json.loads((folder / "results.json").read_text())
+    results = read_results(folder)
     steps, mean, low, high = read_curves(folder, results, "score")[2]
     by_hand = []
     for seed in (0, 1):
@@ -166,7 +167,7 @@ def test_curves_are_means_over_the_seeds(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no results.json"), ("{", "is not valid JSON"), ('{"schema": 2}', "schema 2"), ("[]", "schema None")],
+    [(None, "no results.json"), ("{", "is not valid JSON"), ('{"schema": 1}', "schema 1"), ("[]", "schema None")],
 )
 def test_names_what_is_wrong(tmp_path, text, message):
     if text is not None:
@@ -290,14 +291,13 @@ def test_every_verdict_and_reason_has_both_languages():
 class TestGoingOn:
     """The page ends with the command that trains the best arm, which the command line takes."""
 
-    SETTINGS = {"data": "/photos of shapes", "backbone": "resnet18", "at": "stage:1-3", "pretrained": True, "size": 64}
-
-    def command(self, folder, **options):
+    def command(self, folder, arms):
         from saccade.report.further import further
 
-        options = {"settings": self.SETTINGS, "batch": 8, **options}
-        results = json.loads((write_comparison(folder, task="classification", **options) / "results.json").read_text())
-        return further(results, results["arms"][0])
+        results = read_results(write_comparison(folder, task="classification", arms=arms, size=64, batch=8))
+        options = {arm.name: {"reduction": 8} if "[" in arm.name else {} for arm in results.arms}
+        arms = tuple(replace(arm, at="stage:1-3", options=options[arm.name]) for arm in results.arms)
+        return further(replace(results, arms=arms))
 
     def test_the_best_arm_is_trained_with_the_same_options(self, tmp_path):
         from saccade.cli.app import app
@@ -309,16 +309,11 @@ class TestGoingOn:
         assert found.better
         assert bound.args == ("/photos of shapes",)
         given = bound.kwargs
-        assert (given["network"], given["mechanism"], given["at"]) == ("resnet18", found.arm["name"], "stage:1-3")
+        assert (given["network"], given["mechanism"], given["at"]) == ("resnet18", found.arm.name, "stage:1-3")
         assert (given["size"], given["batch"], given["pretrained"]) == (64, 8, "timm")
-        assert found.arm["difference"]["mean"] == max(
-            arm["difference"]["mean"] for arm in self.arms(tmp_path) if arm["difference"] and arm["name"] != "conv3x3"
-        )
+        arms = read_results(tmp_path).arms
+        assert found.arm.difference.mean == max(arm.difference.mean for arm in arms[1:] if arm.name != "conv3x3")
         compile(found.code, "page", "exec")
-
-    @staticmethod
-    def arms(folder):
-        return json.loads((folder / "results.json").read_text())["arms"]
 
     def test_without_a_better_one_it_is_the_network_as_it_is(self, tmp_path):
         found = self.command(tmp_path, arms=("none", "none-2"))
@@ -327,7 +322,7 @@ class TestGoingOn:
         assert "--at" not in found.command
 
     def test_it_stands_on_the_page(self, tmp_path):
-        page, _ = build(tmp_path, task="classification", settings=self.SETTINGS)
+        page, _ = build(tmp_path, task="classification")
         assert section(page, "further")
         assert "saccade train &#39;/photos of shapes&#39; --network resnet18" in page
         assert not section(build(tmp_path / "demo")[0], "further")

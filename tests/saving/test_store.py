@@ -18,6 +18,7 @@ from saccade.insertion import attachments
 from saccade.networks.notes import NotesNet
 from saccade.saving.recipes import find_recipe
 from tests.insertion import networks
+from tests.suites import everyday
 
 X = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
 SIZE = {"example_input": X}
@@ -69,7 +70,7 @@ def same(ours, theirs):
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("name", BUILDABLE)
+@pytest.mark.parametrize("name", everyday(["notes", "timm", "saccade", "torchvision"], BUILDABLE))
 def test_a_known_network_is_built_again(name, tmp_path):
     make, called = BUILDABLE[name]
     x = X[:, :2] if "two" in name else X

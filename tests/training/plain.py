@@ -17,18 +17,18 @@ def train(net: nn.Module, batches, steps: int, rate: float = 1e-3) -> list[float
         {"params": gates, "weight_decay": 0.0, "lr": 10 * rate},
     ]
     groups = [group for group in groups if group["params"]]
-    optimiser = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(groups)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=[group["lr"] for group in groups], total_steps=steps, pct_start=0.2, div_factor=25,
+        optimizer, max_lr=[group["lr"] for group in groups], total_steps=steps, pct_start=0.2, div_factor=25,
         final_div_factor=1e5 / 25, cycle_momentum=False,
     )  # fmt: skip
     net.train()
     losses = []
     for _, (images, targets) in zip(range(steps), batches, strict=False):
         loss = F.cross_entropy(net((images / 255 - MEAN) / STD), targets)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         losses.append(loss.item())
     return losses

@@ -6,22 +6,22 @@ import pytest
 import timm.optim
 import torch
 
-from saccade.training.checkpoint import Trained, load_checkpoint, save_checkpoint
+from saccade.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 
 from .tiny import network
 
 
 def trained(seed, make=None):
-    """A network and an optimiser that has state."""
+    """A network and an optimizer that has state."""
     net = network(seed).to(memory_format=torch.channels_last)
-    optimiser = make(net.parameters()) if make else torch.optim.AdamW(net.parameters(), fused=True)
+    optimizer = make(net.parameters()) if make else torch.optim.AdamW(net.parameters(), fused=True)
     for parameter in net.parameters():
         parameter.grad = torch.randn_like(parameter)
-    optimiser.step()
-    return Trained(net, optimiser, torch.amp.GradScaler("cpu", enabled=False))
+    optimizer.step()
+    return TrainState(net, optimizer, torch.amp.GradScaler("cpu", enabled=False))
 
 
-OPTIMISERS = {
+OPTIMIZERS = {
     "fused AdamW": None,
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
     "NAdam": lambda p: torch.optim.NAdam(p, lr=0.1),
@@ -31,23 +31,23 @@ OPTIMISERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_weights_and_any_optimiser_come_back(tmp_path, name):
-    make = OPTIMISERS[name]
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weights_and_any_optimizer_come_back(tmp_path, name):
+    make = OPTIMIZERS[name]
     one, other = trained(0, make), trained(1, make)
     save_checkpoint(tmp_path / "c", one, {"step": 7})
     assert load_checkpoint(tmp_path / "c", other) == {"step": 7}
     for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(a, b)
-        for key, value in one.optimiser.state[a].items():
-            again = other.optimiser.state[b][key]
+        for key, value in one.optimizer.state[a].items():
+            again = other.optimizer.state[b][key]
             assert type(value) is type(again)
             if isinstance(value, torch.Tensor):
                 assert torch.equal(value, again)
                 assert value.shape != a.shape or again.stride() == b.stride()
             else:
                 assert value == again
-    assert one.optimiser.state_dict()["param_groups"] == other.optimiser.state_dict()["param_groups"]
+    assert one.optimizer.state_dict()["param_groups"] == other.optimizer.state_dict()["param_groups"]
 
 
 def test_the_scaler_and_the_average_come_back(tmp_path):
@@ -90,5 +90,5 @@ def test_a_checkpoint_of_another_network_is_refused_by_what_differs(tmp_path):
     )
     with pytest.raises(ValueError, match=message):
         load_checkpoint(
-            tmp_path / "c", Trained(other, torch.optim.SGD(other.parameters()), torch.amp.GradScaler("cpu"))
+            tmp_path / "c", TrainState(other, torch.optim.SGD(other.parameters()), torch.amp.GradScaler("cpu"))
         )

@@ -5,14 +5,13 @@ import csv
 import pytest
 import torch
 
+from saccade.saving.store import LAST
 from saccade.training.checkpoint import FOLDER, load_weights
-from saccade.training.evaluation import evaluate
-from saccade.training.loop import WEIGHTS, Diverged, Interrupted
-from saccade.training.metrics import score
-from saccade.training.placement import Alone
-from saccade.training.tasks import task_for
+from saccade.training.distributed import SingleProcess
+from saccade.training.evaluation import collect_arrays
+from saccade.training.loop import Diverged, Interrupted
 
-from .tiny import dataset, network, recipe, run
+from .tiny import dataset, network, recipe, run, task_of
 
 
 def rows(folder):
@@ -20,11 +19,15 @@ def rows(folder):
         return list(csv.DictReader(opened))
 
 
+def scored(net, data):
+    return task_of(data).score(collect_arrays(net, task_of(data), data.val, device=torch.device("cpu"), batch=4))
+
+
 def test_it_learns(tmp_path):
     data, net = dataset(), network()
-    before = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
+    before = scored(net, data)
     run(net, data, recipe(steps=40), tmp_path)
-    after = score(evaluate(net, task_for(data.task, 3), data.val, device=torch.device("cpu"), batch=4)[1])
+    after = scored(net, data)
     assert after > 0.9 > before
 
 
@@ -34,8 +37,8 @@ VARIANTS = {
     "in parts": {"accumulate": 2, "schedule": "cosine"},
     "bf16": {"amp": "bf16"},
     "fp16": {"amp": "fp16"},
-    "momentum": {"optimiser": "momentum", "learning_rate": 0.05},
-    "lamb": {"optimiser": "lamb"},
+    "momentum": {"optimizer": "momentum", "learning_rate": 0.05},
+    "lamb": {"optimizer": "lamb"},
     "rows of several steps": {"log_every": 4, "patience": 9},
 }
 
@@ -69,7 +72,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, stops, variant):
 def test_the_written_weights_are_the_trained_ones(tmp_path):
     net, other = network(), network(seed=1)
     run(net, dataset(), recipe(steps=2), tmp_path)
-    load_weights(other, tmp_path / WEIGHTS)
+    load_weights(other, tmp_path / LAST)
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), other.state_dict().values(), strict=True))
 
 
@@ -122,10 +125,10 @@ def test_a_loss_that_is_no_number_stops_with_step_and_files(tmp_path):
     torch.nn.init.constant_(net.head.weight, float("nan"))
     with pytest.raises(Diverged, match=r"the loss is nan at step 1, learning rate 4.00e-04; .*was train \d+"):
         run(net, dataset(), recipe(), tmp_path)
-    assert not (tmp_path / WEIGHTS).exists()
+    assert not (tmp_path / LAST).exists()
 
 
-class WithAnother(Alone):
+class WithAnother(SingleProcess):
     """One of two processes; the other has made three more steps."""
 
     def __init__(self):

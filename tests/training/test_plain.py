@@ -5,11 +5,11 @@ import timm
 import torch
 
 import saccade
+from saccade.tasks.classification.task import Classification
 from saccade.training.loop import train
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import RECIPES
 from saccade.training.sources import ArraySource, Share
-from saccade.training.tasks import Classification
 
 from . import plain
 from .tiny import dataset
@@ -28,7 +28,7 @@ def test_losses_and_weights_are_those_of_a_plain_loop(tmp_path, mechanism):
     source, losses = ArraySource(data), []
     batches = (parts[0] for parts in source.steps(how, 0, Share()))
     expected = plain.train(nets[0], batches, how.steps)
-    train(nets[1], Classification(3), source, how, tmp_path, on_step=lambda row: losses.append(row.loss))
+    train(nets[1], Classification(data.classes), source, how, tmp_path, on_step=lambda row: losses.append(row.loss))
     assert losses == pytest.approx(expected, rel=1e-3)  # layouts and fused kernels round differently
     assert losses[:3] == pytest.approx(expected[:3], rel=1e-5)
     assert min(losses) < 0.5 * losses[0]

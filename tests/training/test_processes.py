@@ -1,4 +1,4 @@
-"""Two processes do what one does: the loss is divided by the count of all, every held-out image counts once."""
+"""Two processes do what one does: the loss is divided by the count of all, every validation image counts once."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from saccade.training.placement import Alone, placement
+from saccade.training.distributed import SingleProcess, distributed
 
 from .two_processes import found
 
@@ -19,7 +19,7 @@ def torchrun(*words, processes=2):
     """Run a Python program in several processes of this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,10 @@ def together(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return found(Alone(), tmp_path_factory.mktemp("one"))
+    return found(SingleProcess(), tmp_path_factory.mktemp("one"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("parts", ["in 1", "in 2"])
 def test_losses_are_those_of_one_process(alone, together, parts):
     assert together["processes"] == 2
@@ -42,6 +43,7 @@ def test_losses_are_those_of_one_process(alone, together, parts):
     assert together["losses"][parts] == pytest.approx(alone["losses"]["in 1"], rel=1e-5)
 
 
+@pytest.mark.processes
 def test_a_network_of_three_losses_does_so_too(alone, together):
     assert together["losses"]["danet"] == pytest.approx(alone["losses"]["danet"], rel=1e-5)
 
@@ -51,6 +53,7 @@ def test_parts_are_those_of_one_batch(alone):
     assert alone["losses"]["in 1"][-1] < 0.8 * alone["losses"]["in 1"][0]  # something is learned
 
 
+@pytest.mark.processes
 def test_scores_are_those_of_one_process(alone, together):
     assert together["scores"] == alone["scores"]
 
@@ -62,11 +65,11 @@ def test_scores_are_those_of_one_process(alone, together):
 def test_a_device_that_is_not_there_is_refused(device, message, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match=message):
-        placement(device)
+        distributed(device)
 
 
 def test_one_gpu_is_not_for_several_processes(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"'cuda:1' is one device, and torchrun started 2 processes"):
-        placement("cuda:1")
+        distributed("cuda:1")

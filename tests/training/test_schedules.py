@@ -16,11 +16,11 @@ def rates(**changes):
 
 def of_torch(make):
     """The rates that a scheduler of torch gives to 100 steps."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler, found = make(optimiser), []
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler, found = make(optimizer), []
     for _ in range(100):
-        found.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
         scheduler.step()
     return np.array(found)
 

@@ -128,5 +128,5 @@ def test_a_reader_ends_whose_process_was_killed_before_it_began():
     gone.wait()
     reader = multiprocessing.get_context("fork").Process(target=_read_for, args=(gone.pid,))
     reader.start()
-    reader.join(20)
+    reader.join()
     assert reader.exitcode == 1

@@ -6,11 +6,11 @@ from torch import nn
 
 import saccade
 from saccade.data import Dataset, Split
-from saccade.training.evaluation import look_at
+from saccade.tasks import find_task
+from saccade.training.evaluation import validation_on
 from saccade.training.loop import train
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource
-from saccade.training.tasks import task_for
 
 
 def dataset(n=12, k=3, side=16, task="segmentation", seed=0):
@@ -57,11 +57,17 @@ def recipe(**changes):
     return Recipe(**({"steps": 10, "batch": 4, "learning_rate": 1e-2, "seed": 3} | changes))
 
 
+def task_of(data):
+    """The task of a data set, with its classes."""
+    return find_task(data.task)(data.classes, size=data.val.images.shape[1])
+
+
 def run(net, data, how, folder, *, augment=False, images=100, **rest):
-    """Train on images in memory, with looks at the held-out ones."""
-    task = task_for(data.task, len(data.classes))
-    look = look_at(data, task, device=torch.device("cpu"), batch=how.batch, images=images)
-    return train(net, task, ArraySource(data, augment=augment), how, folder, look=look, **rest)
+    """Train on images in memory, with validations."""
+    task = task_of(data)
+    validate = validation_on(data, task, device=torch.device("cpu"), batch=how.batch, images=images)
+    source = ArraySource(data, augment=task.augment if augment else None)
+    return train(net, task, source, how, folder, validate=validate, **rest)
 
 
 def train_frozen(net, data, how, folder, where, task=None):
@@ -71,7 +77,7 @@ def train_frozen(net, data, how, folder, where, task=None):
     net.train = lambda mode=True: net  # the loop's call of it must not thaw them
     losses = []
     train(
-        net, task or task_for(data.task, len(data.classes)), ArraySource(data), how, folder, where=where,
+        net, task or task_of(data), ArraySource(data), how, folder, where=where,
         on_step=lambda row: losses.append(row.loss),
     )  # fmt: skip
     return losses

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from saccade.data import IGNORE
-from saccade.segmentation.metrics import ObjectIoU
-from saccade.training.evaluation import measure
-from saccade.training.placement import placement
-from saccade.training.sources import LoaderSource, Share
-from saccade.training.tasks import Segmentation
+from saccade.tasks.segmentation.task import Segmentation
+from saccade.training.distributed import distributed
+from saccade.training.evaluation import collect
+from saccade.training.sources import LoaderSource
 from tests.training.tiny import dataset, network, recipe, segmenter, train_frozen
+
+CLASSES = ("a", "b", "c")
 
 
 def uneven():
@@ -29,37 +30,30 @@ def found(where, folder):
     losses = {}
     for parts in (1, 2):
         net = network()
-        how = recipe(steps=20, batch=8, accumulate=parts, optimiser="momentum", learning_rate=0.05, clip=1.0)
+        how = recipe(steps=20, batch=8, accumulate=parts, optimizer="momentum", learning_rate=0.05, clip=1.0)
         losses[f"in {parts}"] = train_frozen(net, uneven(), how, folder / str(parts), where)
-    how = recipe(steps=20, batch=8, accumulate=2, optimiser="momentum", learning_rate=0.01, clip=1.0)
+    how = recipe(steps=20, batch=8, accumulate=2, optimizer="momentum", learning_rate=0.01, clip=1.0)
     net = segmenter()
-    losses["danet"] = train_frozen(net, uneven(), how, folder / "danet", where, Segmentation(3, net.loss))
+    losses["danet"] = train_frozen(net, uneven(), how, folder / "danet", where, Segmentation(CLASSES).fitted(net))
     data = dataset(n=4)
     held_out = torch.utils.data.TensorDataset(
         torch.from_numpy(data.val.images[:7]).permute(0, 3, 1, 2), torch.from_numpy(data.val.targets[:7])
     )
-    task, net = Segmentation(3), network(seed=5)
+    task, net = Segmentation(CLASSES), network(seed=5)
     if where.index:
         net.norm.running_mean += 1  # statistics differ between processes: those of the first count
-    batches = LoaderSource(held_out).once(2, batches_of(where))
-    metrics = task.metrics(by_class=True) | {"by object": ObjectIoU(3, background=False)}
-    scores = measure(net, metrics, task, batches, where)
+    evidence = collect(net, task, LoaderSource(held_out), 2, where, full=True)
     single = torch.utils.data.Subset(held_out, [0])  # of which one process has nothing
-    few = measure(
-        net, {"by object": metrics["by object"]}, task, LoaderSource(single).once(2, batches_of(where)), where
-    )
-    by_object = [found["by object"].nan_to_num(-1.0).tolist() for found in (scores, few)]
-    return {"losses": losses, "scores": [scores["mIoU"], *scores["by class"].tolist(), by_object]}
-
-
-def batches_of(where):
-    return Share(where.index, where.processes)
+    few = collect(net, task, LoaderSource(single), 2, where, full=True)
+    groups = [{name: vars(group) for name, group in task.groups(one).items()} for one in (evidence, few)]
+    scores = [task.scores(one) for one in (evidence, few)]
+    return {"losses": losses, "scores": [scores, task.by_class(evidence), json.loads(json.dumps(groups))]}
 
 
 def main():
     out = Path(sys.argv[1])
     torch.set_num_threads(1)
-    where = placement("cpu")
+    where = distributed("cpu")
     result = {"processes": where.processes, **found(where, out)}
     if where.index == 0:
         (out / "found.json").write_text(json.dumps(result))

@@ -81,7 +81,7 @@ def sagan(m: Any, x: Tensor) -> Tensor:
 def non_local(m: Any, x: Tensor) -> Tensor:
     """The table of all pairs, for every kind of similarity."""
     theta = m.query(x).flatten(2)
-    phi, g = (m._pooled(layer, x).flatten(2) for layer in (m.key, m.value))
+    phi, g = ((layer(m.pool(x)) if m.pool_first else m.pool(layer(x))).flatten(2) for layer in (m.key, m.value))
     if m.pairwise == "concatenation":
         queries, keys = theta.shape[2], phi.shape[2]
         pairs = torch.cat([theta[..., None].expand(-1, -1, -1, keys), phi[:, :, None].expand(-1, -1, queries, -1)], 1)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from saccade.catalog.imports import search_here
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
@@ -21,11 +24,13 @@ from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
 from saccade.cli.look import look
+from saccade.cli.options import translated
 from saccade.cli.plan import plan
 from saccade.cli.predict import predict
 from saccade.cli.report import report
 from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+from saccade.options import in_words
 from saccade.version import __version__
 
 _SUMMARY = """Visual attention for convolutional networks: choose it, plug it in, train it, see it.
@@ -46,10 +51,14 @@ app = App(
     version=__version__,
     help_format="markdown",
     help_epilogue=_EPILOGUE,
-    default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
+    default_parameter=Parameter(negative=(), show_default=in_words),
 )
-for _function in (compare, train, evaluate, predict, look, list_, plan, bench, report, doctor):
-    app.command(_function, name=_function.__name__.rstrip("_"))
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    function.__name__.rstrip("_"): function
+    for function in (compare, train, evaluate, predict, look, list_, plan, bench, report, doctor)
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_function, name=_name)
 _data = App(name="data", help="Look at a folder of images before it is trained on; or write one.")
 _data.command(check)
 _data.command(demo)
@@ -70,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings, tokens = take_settings(typed)
     except InputError as error:
         sys.exit(_said(error))
+    search_here()
     with _warnings_for_people(settings):
         status = _guarded(tokens, settings)
     sys.exit(status)
@@ -97,14 +107,24 @@ def _said(error: Exception) -> int:
 
 
 def _run(tokens: list[str], settings: Settings) -> int:
-    if tokens[:1] in (["compare"], ["train"], ["look"]):
-        tokens = complete_pretrained(tokens)
+    tokens = ours(tokens)
     command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
     answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))
     if not isinstance(answer, Answer):  # --help and --version print by themselves
         return 0
     answer.show(settings)
     return answer.code
+
+
+def ours(tokens: list[str]) -> list[str]:
+    """Return a command line with other tools' words replaced by ours, and a value for each ``--pretrained``."""
+    name = tokens[0] if tokens else ""
+    if name not in _COMMANDS:
+        return tokens
+    parameters = inspect.signature(_COMMANDS[name]).parameters.values()
+    known = {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    tokens = [name, *translated(tokens[1:], name, known)]
+    return complete_pretrained(tokens) if "pretrained" in known else tokens
 
 
 def explain(error: Exception) -> tuple[str, str | None, int]:

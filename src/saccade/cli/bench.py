@@ -4,42 +4,43 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from saccade.cli.answer import Answer, Given
+from saccade.cli.options import default
 from saccade.errors import InputError
 
 
 def bench(
-    *mechanisms: str,
+    *mechanisms: Annotated[str, default("all")],
     size: Literal["small", "paper"] = "small",
-    shape: str | None = None,
+    shape: Annotated[str | None, default("of the paper")] = None,
     device: str = "cpu",
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32",
     channels_last: bool = False,
     no_compile: bool = False,
     rounds: int = 7,
-    threads: int | None = None,
+    threads: Annotated[int | None, default("as torch has it")] = None,
     plot: Path | None = None,
     settings: Given,
 ) -> Answer:
-    """Measure mechanisms against the form their authors' code computes them in: time, memory, the share of the floor.
+    """Measure the time and memory of mechanisms against the form in which their authors' code computes them.
 
     All forms take turns in one process; the numbers to quote are the ratios. A small run takes about a minute without
     the compiled forms.
 
     Args:
-        mechanisms: Names of mechanisms, or of rows such as `"non_local dot product"`; all by default.
-        size: `paper` for the sizes of the papers' networks (many minutes), `small` for a quarter of the channels and
-            half of each side.
-        shape: Another shape for all, such as `1,512,64,64`.
-        device: `cpu` or `cuda`.
-        dtype: Of parameters and maps.
-        channels_last: Lay maps channels last in memory.
+        mechanisms: Names of mechanisms, or of rows such as `"non_local dot product"`.
+        size: Sizes of the feature maps: `paper`, as in the papers' networks (many minutes), or `small`, a quarter of
+            the channels and half of each side.
+        shape: One shape for all mechanisms instead, such as `1,512,64,64`.
+        device: Where it runs: `cpu` or `cuda`.
+        dtype: Data type of parameters and feature maps.
+        channels_last: Lay feature maps channels last in memory.
         no_compile: Leave the compiled forms out.
-        rounds: Rounds of all forms, behind two to warm up.
-        threads: Threads of the CPU.
-        plot: Also draw memory against the number of positions (PNG), for position and channel attention.
+        rounds: Number of measured rounds of all forms, after two to warm up.
+        threads: Number of threads of the CPU.
+        plot: File (PNG) for a drawing of memory against the number of positions, for position and channel attention.
     """
     import torch
 

@@ -8,13 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
+from saccade.cli.options import default
 
 
 def check(
     data: Annotated[str, Parameter(name="DATA")],
     /,
     *,
-    sheet: Path | None = None,
+    sheet: Annotated[Path | None, default("saccade-check/NAME.png, where NAME is that of your folder")] = None,
     split_seed: int = 0,
     settings: Given,
 ) -> Answer:
@@ -24,9 +25,8 @@ def check(
 
     Args:
         data: Your folder, in any layout that `compare` and `train` take.
-        sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks;
-            `saccade-check/NAME.png` if not given, with the name of your folder.
-        split_seed: As for training, if the folder has no `val/`.
+        sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks.
+        split_seed: Another number splits a folder without `val/` differently, as in training.
     """
     from saccade.comparison.progress import Progress
     from saccade.data.check import check_data
@@ -55,9 +55,9 @@ def demo(
     """Write scenes of the embedded demo as a folder of images and masks, to try segmentation on; nothing is downloaded.
 
     Args:
-        folder: Is made.
-        train: Number of scenes to learn from.
-        held_out: Number of scenes to be judged on.
+        folder: Folder to make.
+        train: Number of training scenes.
+        held_out: Number of validation scenes.
         seed: Another number draws other scenes.
     """
     from saccade.comparison.progress import Progress

@@ -18,8 +18,9 @@ _COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 def doctor(*, settings: Given) -> Answer:
     """Check the installation and say how to repair it.
 
-    Looks at Python, torch with torchvision, the packages of each extra, GPU, Chromium, compiler and disk space. Takes
-    some seconds, for packages are really imported. Missing things are optional; with a broken one the exit status is 1.
+    It looks at Python, torch with torchvision, the packages of each extra, GPU, Chromium, compiler and disk space, and
+    takes some seconds, because it imports the packages. What is missing is optional; what is broken makes the exit
+    status 1.
     """
     from saccade.installation import check_installation
 

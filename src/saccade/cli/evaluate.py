@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 import saccade
 from saccade.cli.answer import Answer, Given
+from saccade.cli.options import default
 
 
 def evaluate(
@@ -16,23 +17,28 @@ def evaluate(
     /,
     *,
     model: Path,
+    trust: list[str] | None = None,
     batch: int = 64,
     protocol: Literal["whole", "sliding", "multi-scale"] = "whole",
     device: str = "auto",
-    workers: int | None = None,
+    workers: Annotated[int | None, default("one per core, 8 at most")] = None,
     settings: Given,
 ) -> Answer | None:
-    """Score a trained network on held-out images; with torchrun on several devices, with the same result.
+    """Score a trained network on images it was not trained on; torchrun does it on several devices, with equal scores.
 
     Args:
-        data: Your folder: its `val/` is scored; if training split it, the part that was held out; of any other folder
-            all images.
-        model: The folder `saccade train` wrote, which gives its best network, or one file in it.
-        batch: Number of images at a time; images with masks go one by one.
-        protocol: Of segmentation: whole images; windows of the size of the training crops; or such windows at six
-            scales, mirrored too. The output names it.
-        device: `auto`, `cpu` or `cuda`.
-        workers: Number of processes that read images; as many as cores if not given.
+        data: Your folder: its `val/` is scored, or the validation images of a folder that training split, or all images
+            of any other folder.
+        model: The folder of a training or of an arm of a comparison, or one file in it.
+        trust: The import path of code of your own that the model needs and that may be imported for it, such as
+            `my_package.blocks:MyBlock`; may be given several times.
+        batch: Number of images at a time; images with masks are scored one by one.
+        protocol: How segmentation networks see an image: `whole`; in windows of the size of the training crops
+            (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).
+        device: Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        workers: Number of processes that read images.
     """
-    found = saccade.evaluate(data, model, batch=batch, protocol=protocol, device=device, workers=workers)
+    found = saccade.evaluate(
+        data, model, trust=trust or (), batch=batch, protocol=protocol, device=device, workers=workers
+    )
     return Answer(found.results, str(found)) if found.writes else None

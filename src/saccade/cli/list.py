@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+from saccade.catalog import Cost, Entry, NaturalPlace, entries, list_mechanisms
 from saccade.cli.answer import Answer, Given
+from saccade.cli.options import default
+from saccade.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from saccade.entry import Entry, Placement
 
 _COLUMNS = ("name", "attends", "place", "keeps", "nonlinear", "start", "params", "macs", "entries", "where")
 _PAGE_COLUMNS = (*_COLUMNS, "paper", "held_to")
@@ -21,36 +22,78 @@ def list_(
     table: bool = False,
     markdown: bool = False,
     html: bool = False,
-    family: str | None = None,
-    attends: str | None = None,
+    family: Annotated[str | None, default("all")] = None,
+    attends: Annotated[str | None, default("all")] = None,
+    recipes: bool = False,
     settings: Given,
 ) -> Answer:
-    """Name the attention mechanisms.
+    """Name the attention mechanisms, saccade's own and those of plug-ins; or show the recipes of training.
 
     Args:
         table: Show what each is: what it attends to, where it goes by itself, the resolution its branches keep, its
             non-linearities, whether it starts as the identity or is wrapped to, and its parameters, multiply-adds and
             attention map entries for C channels and N = H x W positions; divisions round down, to 1 at least.
-        markdown: The same table for a page, with the papers and the published code whose numbers each reproduces.
-        html: A page with a schematic of each, to be written to a file: `saccade list --html > list.html`.
-        family: Only this family: `gate`, `position`, `channel`, `both`, `gather` or `control`.
-        attends: Only what attends to this: `channel`, `spatial` or `both`.
+        markdown: Print the same table in Markdown, with the papers, and the published code whose numbers each
+            reproduces.
+        html: Print a page with a schematic of each: `saccade list --html > list.html`.
+        family: The family to show: `gate`, `position`, `channel`, `both`, `gather` or `control`.
+        attends: What the mechanisms to show attend to: `channel`, `spatial` or `both`.
+        recipes: Show every value of the recipes of `saccade train`, each with its source, instead of the mechanisms;
+            with `--markdown` as tables for a page.
     """
-    from saccade.catalog import CATALOG, list_mechanisms
-
-    entries = [CATALOG[name] for name in list_mechanisms(family=family, attends=attends)]
-    rows = [_row(entry) for entry in entries]
+    if recipes:
+        if table or html or family or attends:
+            raise InputError("list: --recipes goes with --markdown only", "leave the other options out")
+        return _recipes(markdown=markdown)
+    known = entries()
+    rows = [_row(known[name]) for name in list_mechanisms(family=family, attends=attends)]
     if markdown:
         return Answer(rows, _markdown(rows))
     if html:
         from saccade.report.listing import listing
 
         return Answer(rows, listing(rows))
-    return Answer(rows, _draw(rows) if table else "\n".join(entry.name for entry in entries))
+    return Answer(rows, _draw(rows) if table else "\n".join(row["name"] for row in rows))
+
+
+def _recipes(*, markdown: bool) -> Answer:
+    from saccade.training.recipes import RECIPES
+
+    data, lines = [], []
+    for name, recipe in RECIPES.items():
+        title = f"{name} ({recipe.task})"
+        rows = [(option, _written(value), source) for option, value, source in recipe.rows()]
+        values = {option: {"value": value, "source": source} for option, value, source in recipe.rows()}
+        data.append({"name": name, "task": recipe.task, "about": recipe.about, "values": values})
+        lines += [
+            f"## {title}" if markdown else title,
+            *[""] * markdown,
+            f"{'' if markdown else '  '}{recipe.about}",
+            "",
+        ]
+        if markdown:
+            lines += ["| option | value | source |", "|---|---|---|"]
+            lines += [f"| `{_flag(option)}` | {value} | {source} |" for option, value, source in rows]
+        else:
+            lines += [f"  {_flag(option):<18} {value:<12} {source}" for option, value, source in rows]
+        lines.append("")
+    return Answer(data, "\n".join(lines[:-1]))
+
+
+def _flag(option: str) -> str:
+    return "--lr-factor" if option == "lr_factors" else f"--{option.replace('_', '-')}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(f"{pattern}={factor:g}" for pattern, factor in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _row(entry: Entry) -> dict[str, str]:
-    cost = entry.cost
+    cost = entry.cost or Cost("", "", "", "", "")
     return {
         "name": entry.name,
         "title": entry.title,
@@ -69,7 +112,7 @@ def _row(entry: Entry) -> dict[str, str]:
     }
 
 
-def _in_words(place: Placement) -> str:
+def _in_words(place: NaturalPlace) -> str:
     """As ``block, 1 of 2, at strides 8, 16``."""
     parts = [place.at]
     if place.every >= 100:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from saccade.cli.answer import Answer, Given
+from saccade.cli.options import PRETRAINED, default
 from saccade.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ _TIMM = "timm"
 def look(
     *images: Annotated[Path, Parameter(name="IMAGES")],
     model: Path | None = None,
+    trust: list[str] | None = None,
     mechanism: str | None = None,
     backbone: str | None = None,
-    pretrained: Annotated[str | None, Parameter(metavar="[PATH]")] = None,
-    at: str | None = None,
+    pretrained: Annotated[PRETRAINED, default("random weights")] = None,
+    at: Annotated[str | None, default("its natural places")] = None,
     query: Annotated[list[str] | None, Parameter(metavar="Y,X")] = None,
-    place: str | None = None,
-    size: int | None = None,
+    place: Annotated[str | None, default("the last that weighs positions")] = None,
+    size: Annotated[int | None, default("as in training")] = None,
     png: bool = False,
     out: Path = Path("saccade-look"),
     settings: Given,
@@ -40,17 +42,23 @@ def look(
     - `saccade look street.jpg --mechanism cbam --backbone resnet50 --pretrained`
 
     Args:
-        images: Image files.
-        model: A trained network: what `saccade.save` wrote, or the folder of a run.
-        mechanism: Instead of a trained network: a mechanism to put into a backbone, such as `"cbam[reduction=8]"`.
-        backbone: The backbone: a network of timm, `torchvision/resnet18`, or `notes`, that of the demo.
+        images: Photographs or other image files.
+        model: A trained network: the folder of a training or of an arm of a comparison, or a file that `saccade.save`
+            wrote.
+        trust: The import path of code of your own that the model needs and that may be imported for it, such as
+            `my_package.blocks:MyBlock`; may be given several times.
+        mechanism: A mechanism to put into a backbone instead of a trained network, such as `"cbam[reduction=8]"`, or
+            one of your own, `my_package.blocks:MyBlock`.
+        backbone: The network that the mechanism goes into: of timm, `torchvision/resnet18`, `notes` (the demo's), or
+            one of your own, `my_package.nets:make`.
         pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
             of a file.
-        at: Where the mechanism goes instead of its natural place, as in `saccade plan`.
-        query: A point of the image whose weights are to be exact, in pixels from 0, y first; may be given again.
-        place: The place shown large at first.
-        size: Longer side, in pixels, that images are reduced to for the network; by default what it was trained on.
-        png: Also write pictures: the weights of each `--query` at each place, gates, and weights between channels.
+        at: Where the mechanism goes, as for `saccade plan`.
+        query: A point of the image whose weights are computed exactly, in pixels from 0, y first; may be given several
+            times.
+        place: The place that is shown large at first.
+        size: Longer side, in pixels, that images are reduced to for the network.
+        png: Write pictures too: the weights of each `--query` at each place, gates, and weights between channels.
         out: Folder for the pages.
     """
     if not images:
@@ -58,7 +66,7 @@ def look(
     if size is not None and size < 1:
         raise InputError(f"look: `--size` must be at least 1; received {size}")
     queries = [_query(text) for text in query or ()]
-    network = _network(model, mechanism, backbone, pretrained, at)
+    network = _network(model, mechanism, backbone, pretrained, at, trust or ())
     from saccade.look.look import look as look_at
 
     progress = _progress(settings.quiet or settings.json or len(images) < 2)
@@ -80,7 +88,12 @@ def look(
 
 
 def _network(
-    model: Path | None, mechanism: str | None, backbone: str | None, pretrained: str | None, at: str | None
+    model: Path | None,
+    mechanism: str | None,
+    backbone: str | None,
+    pretrained: str | None,
+    at: str | None,
+    trust: Sequence[str],
 ) -> Network:
     others = (mechanism, backbone, pretrained, at)
     if model is not None and any(option is not None for option in others):
@@ -92,7 +105,7 @@ def _network(
     from saccade.look.networks import make_network, open_model
 
     if model is not None:
-        return open_model(model)
+        return open_model(model, trust)
     assert mechanism is not None
     assert backbone is not None
     return make_network(mechanism, backbone, at=at, pretrained=pretrained == _TIMM or pretrained or False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import saccade
 from saccade.cli.answer import Answer, Given
+from saccade.cli.options import default
 from saccade.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,26 +22,29 @@ def plan(
     mechanism: str,
     /,
     *,
-    at: str | None = None,
-    within: str | None = None,
-    every: int | None = None,
-    start: str = "identity",
-    example_input: str | None = None,
+    at: Annotated[str | None, default("its natural places")] = None,
+    within: Annotated[str | None, default("the whole network")] = None,
+    every: Annotated[int | None, default("as the mechanism has it")] = None,
+    start: Literal["identity", "paper"] = "identity",
+    example_input: Annotated[str | None, default("the network's own")] = None,
     settings: Given,
 ) -> Answer:
     """Show where a mechanism would go in a network and what it would cost; nothing is downloaded or trained.
 
     Args:
-        backbone: A network of timm by name, such as `resnet50`; one of torchvision, `torchvision/fcn_resnet50`; or
-            `notes`, the small network of the embedded demo.
+        backbone: A network of timm by name, such as `resnet50`; one of torchvision, `torchvision/fcn_resnet50`;
+            `notes`, the small network of the embedded demo; or one of your own, by the import path of a function that
+            makes it, `my_package.nets:make`.
         mechanism: A mechanism with its options, such as `"cbam[reduction=8]"`, or several that follow each other,
-            `cam+pam`; `saccade list` names them.
-        at: Where it goes instead of its natural place: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
+            `cam+pam`; `saccade list` names them. One of your own by its import path,
+            `"my_package.blocks:MyBlock[reduction=8]"`.
+        at: Where it goes: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
             names such as `"layer3.*.bn2"`, or `before:NAMES`; or several of these, separated by commas.
-        within: Only in the parts of these names, such as `"layer[34]"`.
-        every: Only each so many-th place of a stage.
-        start: `identity` (the network computes what it computed before, until it is trained) or `paper`.
-        example_input: Shape of the image to count for, such as `1x3x512x1024`; by default the network's own.
+        within: The parts of the network it may go into, by name, such as `"layer[34]"`.
+        every: Take every n-th place of a stage only; a shorter stage keeps its last place.
+        start: The initial weights: `identity` (until it is trained, the network computes what it computed before) or
+            `paper` (as the authors have them).
+        example_input: Shape of the image that costs are counted for, such as `1x3x512x1024`.
     """
     import torch
 
@@ -71,7 +75,10 @@ def _network(backbone: str) -> nn.Module:
     """Without values: shapes are enough, and take neither memory nor weights."""
     import torch
 
+    from saccade.catalog import name_code
     from saccade.networks.build import DEMO, build_network
+
+    name_code(backbone)
 
     if backbone.startswith(_TORCHVISION):
         from saccade.saving.recipes import build

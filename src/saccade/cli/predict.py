@@ -9,12 +9,14 @@ from cyclopts import Parameter
 
 import saccade
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
+from saccade.cli.options import default
 
 
 def predict(
     *images: Annotated[Path, Parameter(name="IMAGES")],
     model: Path,
-    out: Path | None = None,
+    trust: list[str] | None = None,
+    out: Annotated[Path | None, default("nothing is written")] = None,
     batch: int = 64,
     protocol: Literal["whole", "sliding", "multi-scale"] = "sliding",
     device: str = "auto",
@@ -24,19 +26,21 @@ def predict(
 
     Args:
         images: Files, folders, which are searched, or patterns such as `"photos/*.jpg"`.
-        model: The folder `saccade train` wrote, which gives its best network, or one file in it.
-        out: Folder for `predictions.csv`, with the five likeliest classes of each image; of segmentation for masks with
-            a palette, overlays, and the share of each class.
-        batch: Number of images at a time; of classification.
-        protocol: Of segmentation: windows of the size of the training crops, where an image is larger; whole images; or
-            windows at six scales, mirrored too.
-        device: `auto`, `cpu` or `cuda`.
+        model: The folder of a training or of an arm of a comparison, or one file in it.
+        trust: The import path of code of your own that the model needs and that may be imported for it, such as
+            `my_package.blocks:MyBlock`; may be given several times.
+        out: Folder for `predictions.csv`, with the five likeliest classes of each image; for segmentation, with masks,
+            overlays, and the fraction of each class.
+        batch: Number of images at a time; segmentation networks take images one by one.
+        protocol: How segmentation networks see an image: `whole`; in windows of the size of the training crops, if
+            it is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).
+        device: Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.
     """
     from saccade.comparison.progress import Progress
 
     with Progress(shown=not settings.quiet, steps=0) as showing:
         found = saccade.predict(
-            images, model, out=out, batch=batch, protocol=protocol, device=device,
+            images, model, trust=trust or (), out=out, batch=batch, protocol=protocol, device=device,
             on_progress=lambda done, total: showing.counting(done, total, "predicting"),
         )  # fmt: skip
     return Answer(found.to_json(), str(found), FOUND_WRONG if found.failed else DONE)

@@ -1,33 +1,37 @@
-"""The arms of a comparison: what was given, which folder it gets, which seeds it runs on."""
+"""The arms of a comparison: names, mechanisms, folders and seeds."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from saccade.catalog import CATALOG, PRESETS, Spec, parse, split_top
+from saccade.catalog import PRESETS, Entry, Spec, entries, name_code, parse, split_top
+from saccade.catalog.imports import check_importable, is_installed
+from saccade.comparison.options import DEMO_ARMS, NONE
 from saccade.errors import InputError, SaccadeWarning, near
 
-NONE = "none"
-DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
 _SEEDS_APART = 1000  # a second arm of one name runs on seeds this far from the first's
+_LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
+Given = str | Mapping[str, Any] | Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
+    """One arm of a comparison.
 
     Args:
         name: As it was given; a repeated name gets ``-2``, ``-3``.
-        mechanism: Catalog key, or None for the network as it is.
+        mechanism: Name in the catalog, or import path; None for the network as it is.
         options: The mechanism's.
         at: Where it goes; None: the mechanism's natural place.
         seed_offset: Added to each seed: 0, except for an arm named a second time.
         label: The name without ``-2``.
+        row: Of a mechanism that is not part of saccade: its row, as :meth:`saccade.catalog.Entry.to_json` writes it.
     """
 
     name: str
@@ -36,25 +40,29 @@ class Arm:
     at: str | None = None
     seed_offset: int = 0
     label: str = ""
+    row: Mapping[str, Any] | None = None
 
     @property
     def folder(self) -> str:
-        """Its name as a folder: anything a file system may refuse becomes an underscore."""
-        return re.sub(r"[^\w.,=+()\[\]-]", "_", self.name)
+        """Its name as a folder: anything a file system may refuse becomes an underscore, and long names are cut."""
+        safe = re.sub(r"[^\w.,=+()\[\]-]", "_", self.name)
+        return safe if len(safe) <= _LONGEST else f"{safe[:_LONGEST]}-{hashlib.sha256(safe.encode()).hexdigest()[:8]}"
 
     @property
     def spec(self) -> Spec | None:
         """What to insert."""
-        return None if self.mechanism is None else Spec(self.mechanism, self.options)
+        if self.mechanism is None:
+            return None
+        entry = None if self.row is None else Entry.from_json(self.mechanism, self.row)
+        return Spec(self.mechanism, self.options, entry)
 
 
-def resolve_arms(
-    mechanisms: str | Sequence[str | Mapping[str, Any]] | None, preset: str | None, at: str | None
-) -> tuple[Arm, ...]:
+def resolve_arms(mechanisms: str | Sequence[Given] | None, preset: str | None, at: str | None) -> tuple[Arm, ...]:
     """The arms in the order given, the first ``none`` in front; one is added when none was given.
 
     Raises:
-        InputError: Both or an unknown preset, an unknown mechanism or option, no mechanism at all.
+        InputError: Both or an unknown preset, an unknown mechanism or option, no mechanism at all, or one that worker
+            processes could not import.
     """
     if preset is not None:
         if mechanisms is not None:
@@ -81,15 +89,29 @@ def resolve_arms(
         if spec is None:
             arms.append(Arm(name, label=label, seed_offset=offset))
         else:
-            arms.append(Arm(name, spec.name, dict(spec.options), at, offset, label))
+            arms.append(Arm(name, spec.name, dict(spec.options), at, offset, label, _row(spec.entry)))
     if len(arms) == 1:
         raise InputError("there is nothing to compare `none` with", 'add a mechanism, or "none,none" for an A/A test')
+    folders: dict[str, str] = {}
+    for arm in arms:
+        other = folders.setdefault(arm.folder.casefold(), arm.name)
+        if other != arm.name:
+            raise InputError(f"the arms {other!r} and {arm.name!r} would share a folder", "leave one of them out")
     return tuple(arms)
 
 
-def _named(given: str | Mapping[str, Any]) -> tuple[str, Spec | None]:
+def _row(entry: Entry) -> dict[str, Any] | None:
+    """The row of a mechanism that is not part of saccade, which the worker processes are to import."""
+    if is_installed(entry.path):
+        return None
+    name_code(entry.path)
+    check_importable(entry.path, entry.load(), "every arm runs in a process of its own")
+    return entry.to_json()
+
+
+def _named(given: Given) -> tuple[str, Spec | None]:
     """What an arm is called, and what it inserts."""
-    word = given if isinstance(given, str) else given.get("name") if len(given) == 1 else None
+    word = given.get("name") if isinstance(given, Mapping) and len(given) == 1 else given
     if isinstance(word, str) and word.strip().lower() == NONE:
         return NONE, None
     spec = parse(given)
@@ -100,8 +122,9 @@ def _preset(name: str) -> list[str]:
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}", near(name, PRESETS))
     wanted = PRESETS[name]
-    there = [word for word in wanted if word.partition("[")[0] in CATALOG]
-    missing = sorted({word.partition("[")[0] for word in wanted} - set(CATALOG))
+    known = entries()
+    there = [word for word in wanted if word.partition("[")[0] in known]
+    missing = sorted({word.partition("[")[0] for word in wanted} - set(known))
     if not there:
         raise InputError(f"preset {name!r}: none of its mechanisms is in this version: {', '.join(missing)}")
     if missing:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +17,23 @@ from typing import Any
 
 import torch
 
-from saccade.comparison import results as results_module
+from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
-from saccade.comparison.experiment import Experiment, decide, load_data, load_start
+from saccade.comparison.collect import collect
+from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
+from saccade.comparison.options import CompareOptions
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import Progress
-from saccade.comparison.settings import CACHE, PLACES, RESULTS, SETTINGS, Settings, clear, refuse
-from saccade.comparison.worker import RESULT
+from saccade.comparison.results import Results, read_results, write_results
+from saccade.comparison.settings import Settings, clear, refuse
 from saccade.data import Dataset
+from saccade.data.folder import folder_identity
 from saccade.errors import InputError, require
-from saccade.files import locked, read_json, write_json
-from saccade.networks.build import DEMO
-
-DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
-DEMO_SIZE, DEFAULT_SIZE = 96, 160
+from saccade.files import locked, write_json
+from saccade.options import called_with
+from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
+from saccade.tasks import registered
 
 
 @dataclass(frozen=True)
@@ -38,117 +41,52 @@ class Comparison:
     """A finished comparison.
 
     Args:
-        folder: Where it is kept.
-        results: The content of ``results.json``.
-        report: The page, if it was made.
+        folder: Folder of the comparison.
+        results: What it found.
+        report: Path of the report, if it was made.
     """
 
     folder: Path
-    results: dict[str, Any]
+    results: Results
     report: Path | None
 
     def table(self) -> str:
-        """Arms, scores, differences, verdicts and costs as lines of text."""
-        return results_module.table(self.results)
+        """Return arms, scores, differences, verdicts and costs as lines of text."""
+        from saccade.report.table import text
+
+        return text(self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``results.json``."""
+        return self.results.to_json()
 
     def __str__(self) -> str:
         return self.table()
 
 
-def compare(
-    data: str | os.PathLike[str] | None = None,
-    mechanisms: str | Sequence[str | Mapping[str, Any]] | None = None,
-    *,
-    preset: str | None = None,
-    backbone: str | None = None,
-    pretrained: bool | str | os.PathLike[str] = False,
-    at: str | None = None,
-    seeds: int | None = None,
-    quick: bool = False,
-    steps: int | None = None,
-    epochs: float | None = None,
-    size: int | None = None,
-    batch: int | None = None,
-    device: str = "auto",
-    out: str | os.PathLike[str] | None = None,
-    jobs: int | None = None,
-    control_params: bool = False,
-    fresh_start: bool = False,
-    scenes: int = 0,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    progress: bool = True,
-    command: str | None = None,
-) -> Comparison | Forecast:
+@called_with(CompareOptions, "compare")
+def compare(options: CompareOptions) -> Comparison | Forecast:
     """Train the same network with each attention mechanism and with none, several times, and say which helps.
 
     For each seed all arms share the split, the order of the batches and the initial weights of everything but the
     mechanism, which starts as the identity. Differences are paired by seed; the rule for a verdict is in
-    :mod:`saccade.comparison.statistics`.
-
-    Args:
-        data: A folder of images (``train/CLASS``, or one folder a class; or ``images/`` and ``masks/``); None: the
-            demo.
-        mechanisms: Arms: names with options, ``"psa[variant=sequential]"``, or dicts with ``name``. ``"none"`` is the
-            control and is added when missing. A name given twice is a second arm on seeds of its own.
-        preset: The arms of an ablation of the literature, see `saccade.catalog.PRESETS`.
-        backbone: A timm name; ``resnet18`` by default, the demo has a network of its own.
-        pretrained: True: timm's weights; a path: a local file.
-        at: Place of every mechanism, see :func:`saccade.insert`; by default each mechanism's natural place.
-        seeds: Runs of each arm, 5 by default; fewer than 3 allow no verdict.
-        quick: 3 seeds.
-        steps: Of each run; by default 300 on the demo, else 10 epochs, at least 200 and at most 2,000 steps.
-        epochs: Instead of `steps`.
-        size: Side of the images in pixels; 160 by default. The demo's scenes have 96.
-        batch: Images a step; 16 on the demo, 32 for classification, 8 for segmentation by default.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        out: Folder for everything that is written; ``saccade-compare/NAME`` by default. The same call again goes on
-            where it stopped; other settings in the same folder are refused.
-        jobs: Runs at a time: by default one a core, one a GPU on CUDA.
-        control_params: Add the arm ``conv3x3``, a zero-started convolution with at least as many parameters as the
-            largest mechanism.
-        fresh_start: The demo only: each seed gets a shared start of its own.
-        scenes: The demo only: another number draws other scenes, to see that the answer does not hang on these.
-        overwrite: Delete what is in `out` and start anew.
-        dry_run: Only say what would be done and how long it would take.
-        progress: Show progress on stderr.
-        command: The command line to print in the report; by default the equivalent one.
+    :mod:`saccade.comparison.statistics`. The same call again resumes what is unfinished in its folder; other settings
+    in the same folder are refused.
 
     Raises:
         InputError: Something given is wrong; nothing was changed.
-        KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call goes on.
+        KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
-    arms = resolve_arms(mechanisms, preset, at)
-    if data is None and (backbone not in (None, DEMO) or pretrained or size not in (None, DEMO_SIZE)):
-        raise InputError(
-            "the demo has its own network and size: backbone, pretrained and size need data of yours",
-            "give a folder: saccade compare DATA --backbone ...",
-        )
-    if data is not None and (fresh_start or scenes):
-        raise InputError(
-            "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
-        )
-    demo = data is None
-    settings = Settings(
-        data=None if data is None else str(Path(data).expanduser().resolve()),
-        mechanisms=tuple(arm.label for arm in arms),
-        backbone=backbone or (DEMO if demo else "resnet18"),
-        pretrained=pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
-        at=at,
-        seeds=seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS,
-        steps=steps,
-        epochs=epochs,
-        size=size if size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
-        batch=batch,
-        device=_device(device),
-        control_params=control_params,
-        fresh_start=fresh_start,
-        scenes=scenes,
-    )
-    folder = Path(out) if out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
+    arms = resolve_arms(options.mechanisms, options.preset, options.at)
+    name_code(options.backbone)
+    settings = Settings.decide(options, tuple(arm.label for arm in arms), _device(options.device))
+    overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
+    out = options.out if options.out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
+    folder = Path(out)
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
+            _refuse_changed(folder, settings, shown=options.progress)
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
@@ -165,18 +103,32 @@ def compare(
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         try:
-            return _carry_out(experiment, found, devices, progress, command or settings.command(folder))
+            return _carry_out(experiment, found, devices, progress, options.command or settings.command_line(folder))
         except KeyboardInterrupt:
-            print(f"\nstopped; {folder} keeps what is done: the same command goes on from there", file=sys.stderr)
+            print(f"\nstopped; {folder} keeps what is done: run the same command to resume", file=sys.stderr)
             raise
 
 
 def finished(folder: Path) -> Comparison:
-    """A comparison done earlier; its page is made again if it is missing."""
+    """Return a comparison that was finished earlier; its report is written again if it is missing."""
     from saccade.report.build import build_report
 
-    report = folder / "report.html"
-    return Comparison(folder, read_json(folder / RESULTS), report if report.exists() else build_report(folder))
+    report = folder / REPORT
+    return Comparison(folder, read_results(folder), report if report.exists() else build_report(folder))
+
+
+def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
+    """Refuse to show a finished comparison as that of data that have changed since."""
+    if settings.data is None:
+        return
+    path = Path(settings.data)
+    if not path.is_dir():
+        raise InputError(
+            f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
+        )
+    with Progress(shown=shown, steps=0) as speaking:
+        found = folder_identity(path, folder / DATA, on_progress=speaking.counting)
+    check_unchanged(folder, settings, found, hint=f"; saccade report {shlex.quote(str(folder))} shows the finished one")
 
 
 def _prepare(
@@ -207,15 +159,15 @@ def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown:
     folder = experiment.folder
     starts, runs = _starts(experiment), _runs(experiment)
     left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
-    with Pool(folder, devices) as pool, Progress(shown=shown, steps=left) as showing:
+    with Pool(folder, devices, registered()) as pool, Progress(shown=shown, steps=left) as showing:
         pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
         pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         showing.say("measuring costs")
-        # Alone and one after the other: a run beside it would be in the latencies.
+        # One job at a time: concurrent work distorts the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
-    found = results_module.collect(experiment, data, command=command, jobs=len(devices))
-    write_json(folder / RESULTS, found)
+    found = collect(experiment, data, command=command, jobs=len(devices))
+    write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)
@@ -234,7 +186,7 @@ def _starts(experiment: Experiment) -> list[int]:
 
 
 def _runs(experiment: Experiment) -> list[tuple[int, int]]:
-    """(arm, index) of the runs still to be done, seed by seed, so that an early stop leaves whole seeds."""
+    """Runs still to be done as (arm, index), seed by seed, so that an early stop leaves complete seeds."""
     every = [(number, index) for index in range(experiment.settings.seeds) for number in range(len(experiment.arms))]
     return [(n, i) for n, i in every if not (experiment.run_folder(experiment.arms[n], i) / RESULT).exists()]
 
@@ -259,7 +211,7 @@ def _device(asked: str) -> str:
 
 
 def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
-    """The device of each worker: one a GPU, or one a core."""
+    """The device of each worker: one worker per GPU, or one per core."""
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1; received {jobs}")
     asked = torch.device(device)
@@ -272,7 +224,7 @@ def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which pre-emptible machines send, is treated as Ctrl-C."""
+    """Treat SIGTERM, which pre-emptible machines send, as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

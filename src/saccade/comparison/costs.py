@@ -1,4 +1,4 @@
-"""What each arm costs: exact parameters, multiply-adds, latency in paired rounds, peak memory of a training step."""
+"""The costs of each arm: exact parameters, multiply-adds, latency in paired rounds, peak memory of a training step."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
 from saccade.data import Dataset
-from saccade.training.loop import to_input
+from saccade.tasks.base import mean_loss
+from saccade.tasks.trees import moved
+from saccade.training.inputs import to_input
 from saccade.training.sources import keys_at
-from saccade.training.tasks import mean_loss, task_for
 
 LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
 
 
 def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any]:
-    """Costs of all arms, by arm name. Run it alone: anything beside it shows in the latencies."""
+    """Measure the costs of all arms, by arm name; run it alone, because concurrent work distorts the latencies."""
     place = torch.device(device)
     nets = {
-        arm.name: experiment.network(arm, experiment.seed(arm, 0), len(data.classes), data.task)
-        .to(place)
-        .to(memory_format=torch.channels_last)
+        arm.name: experiment.network(arm, experiment.seed(arm, 0), data).to(place).to(memory_format=torch.channels_last)
         for arm in experiment.arms
     }
     height, width = data.val.images.shape[1:3]
@@ -47,7 +46,7 @@ def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any
 
 @torch.inference_mode()
 def macs(net: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-adds of one image: torch's count of convolutions and matrix products, which takes each as 2."""
+    """Count the multiply-adds of one image in convolutions and matrix products: half of the FLOPs that torch counts."""
     net.eval()
     with FlopCounterMode(display=False) as counter:
         net(image)
@@ -56,7 +55,7 @@ def macs(net: nn.Module, image: torch.Tensor) -> int:
 
 @torch.inference_mode()
 def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]:
-    """Median milliseconds of a forward pass. All networks take turns, so what slows the machine slows them alike."""
+    """Measure the median time of a forward pass in ms; all networks take turns, so a busy machine slows all alike."""
     times: dict[str, list[float]] = {name: [] for name in nets}
     for net in nets.values():
         net.eval()
@@ -69,11 +68,11 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
 
 
 def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
-    """A function that does one training step up to the gradients, on the batch a run begins with."""
-    task = task_for(data.task, len(data.classes))
+    """Return a function that does one training step up to the gradients, on the first batch of a run."""
+    task = experiment.task(data).fitted(net)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
-    x, targets = to_input(images, device), targets.to(device)
+    x, targets = to_input(images, device), moved(targets, device)
 
     def step() -> None:
         net.zero_grad(set_to_none=True)
@@ -83,9 +82,9 @@ def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch
 
 
 def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> float:
-    """MiB that one training step (forward, loss, backward) needs at its height, above network and images.
+    """Measure the peak memory of one training step (forward, loss, backward) in MiB, above network and images.
 
-    On a CPU from the profiler's memory events, on CUDA from the allocator.
+    On a CPU it is read from the memory events of the profiler, on CUDA from the allocator.
     """
     net.train()
     if device.type == "cuda":
@@ -95,7 +94,7 @@ def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> 
 
 
 def height_of(step: Callable[[], None], device: torch.device) -> float:
-    """MiB that some work needs at its height, above what is there before it."""
+    """Measure the peak memory of a function in MiB, above what is allocated before the call."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -116,7 +115,7 @@ def _profiled_peak(step: Callable[[], None]) -> float:
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a clock, once everything asked of `device` is done."""
+    """Wait for `device` to finish its work, and return the time of a clock in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

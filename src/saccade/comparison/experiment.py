@@ -1,4 +1,4 @@
-"""An experiment: the settings with everything decided, so that any process can make any of its networks again."""
+"""An experiment: settings with everything decided, from which any process can rebuild any of its networks."""
 
 from __future__ import annotations
 
@@ -8,39 +8,47 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.settings import CACHE, Settings
+from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
+from saccade.comparison.settings import Settings
 from saccade.data import Dataset
+from saccade.data.identity import Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
-from saccade.networks.build import build_network
+from saccade.networks.make import demo_network
+from saccade.runs.folder import OTHER_FOLDER
+from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
+from saccade.runs.options import RunSpec
+from saccade.tasks import find_task
+from saccade.tasks.base import Task
+from saccade.tasks.evidence import Evidence
 from saccade.training.checkpoint import load_weights
-from saccade.training.loop import WEIGHTS
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource
 
-EXPERIMENT = "experiment.json"
 CONTROL = "conv3x3"
+_CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings, decided.
+    """Settings with everything decided.
 
     Args:
-        folder: Where everything is written.
-        settings: As asked.
-        arms: The first is the control.
-        steps: Of every run.
-        batch: Images a step.
-        learning_rate: The largest of the schedule.
-        start_steps: Of the shared start (the demo only), else 0.
+        folder: Folder that everything is written to.
+        settings: Settings as asked.
+        arms: The arms, the control first.
+        steps: Training steps per run.
+        batch: Images per step.
+        learning_rate: Largest learning rate of the schedule.
+        start_steps: Training steps of the shared start; 0 without one (only the demo has one).
     """
 
     folder: Path
@@ -53,34 +61,45 @@ class Experiment:
 
     @property
     def demo(self) -> bool:
-        """Whether it runs on the embedded demo."""
+        """True if it runs on the embedded demo."""
         return self.settings.data is None
 
     def data(self, on_progress: Progress | None = None) -> Dataset:
-        """The data set, from the cache in the folder once it is there."""
-        return load_data(self.settings, self.folder, on_progress)
+        """The data set, from the cache in the folder once it is there.
+
+        Raises:
+            InputError: Its files have changed since the comparison started.
+        """
+        data = load_data(self.settings, self.folder, on_progress)
+        if data.identity is not None:
+            check_unchanged(self.folder, self.settings, data.identity)
+        return data
 
     def seed(self, arm: Arm, index: int) -> int:
-        """The seed of an arm's run number `index`."""
+        """Return the seed of run number `index` of an arm."""
         return index + arm.seed_offset
 
     def run_folder(self, arm: Arm, index: int) -> Path:
-        """Where that run writes."""
-        return self.folder / "runs" / arm.folder / str(index)
+        """Return the folder of that run."""
+        return self.folder / RUNS / arm.folder / str(index)
 
     def recipe(self, seed: int) -> Recipe:
-        """How every arm is trained."""
+        """Return the recipe that every arm is trained with."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
-            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
+    def task(self, data: Dataset) -> Task:
+        """The task of the data, with their labels."""
+        return find_task(data.task)(data.classes, size=self.settings.size, **data.facts)
+
     def source(self, data: Dataset) -> ArraySource:
-        """What every arm is fed with."""
-        return ArraySource(data, augment=not self.demo)
+        """Training batches, the same for every arm."""
+        return ArraySource(data, augment=None if self.demo else self.task(data).augment)
 
     def start_recipe(self, seed: int) -> Recipe:
-        """How the demo's shared start is trained: the same for all arms, on clean notes."""
+        """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
         return Recipe(
             steps=self.start_steps,
             batch=self.batch,
@@ -88,40 +107,54 @@ class Experiment:
             seed=seed,
             keep=1,
             device=self.settings.device,
+            checkpoint_seconds=_CHECKPOINT_SECONDS,
         )
 
     def start_seed(self, seed: int) -> int:
-        """Which shared start a run with `seed` begins from."""
+        """Return the number of the shared start that a run with `seed` begins from."""
         return seed if self.settings.fresh_start else 0
 
     def start_folder(self, seed: int) -> Path:
-        """Where the shared start for `seed` is kept."""
-        return self.folder / "start" / str(self.start_seed(seed))
+        """Return the folder of the shared start for `seed`."""
+        return self.folder / START / str(self.start_seed(seed))
 
-    def base(self, num_classes: int, task: str, seed: int) -> nn.Module:
-        """The network without attention; the same weights for the same seed in every arm."""
+    def base(self, data: Dataset, seed: int) -> nn.Module:
+        """Make the network without attention; its weights depend on the seed alone, not on the arm."""
         torch.manual_seed(seed)
-        return build_network(task, self.settings.backbone, num_classes, pretrained=self.settings.pretrained)
+        task, settings = self.task(data), self.settings
+        if self.demo:
+            return demo_network(len(data.classes))
+        head = task.head_network
+        return task.network(
+            RunSpec(
+                data=str(settings.data), network=head or settings.backbone, backbone=head and settings.backbone,
+                pretrained=settings.pretrained, size=settings.size,
+            )
+        )  # fmt: skip
 
-    def network(self, arm: Arm, seed: int, num_classes: int, task: str, *, weights: Path | None = None) -> nn.Module:
-        """The network of an arm as its run begins, or with the `weights` of a finished run."""
-        net = self.base(num_classes, task, seed)
-        if self.start_steps and weights is None and (self.start_folder(seed) / WEIGHTS).exists():
-            load_weights(net, self.start_folder(seed) / WEIGHTS)
+    def network(self, arm: Arm, seed: int, data: Dataset) -> nn.Module:
+        """Make the network of an arm as its run begins."""
+        net = self.base(data, seed)
+        if self.start_steps and (self.start_folder(seed) / LAST).exists():
+            load_weights(net, self.start_folder(seed) / LAST)
         if arm.spec is not None:
             torch.manual_seed(_INSERTION_SEEDS + seed)
             insert(net, arm.spec, at=arm.at)
-        if weights is not None:
-            load_weights(net, weights)
+        return net
+
+    def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:
+        """Load the network of a finished run."""
+        net = self.network(arm, self.seed(arm, index), data)
+        load_weights(net, self.run_folder(arm, index) / LAST)
         return net
 
     def places(self, arm: Arm, data: Dataset) -> list[str]:
-        """Names of the modules an arm's mechanism is attached to; its network has then read an image of the data.
+        """Return the names of the modules that the mechanism of an arm is attached to, after a trial forward pass.
 
         Raises:
             InputError: The network, or the mechanism where it goes, cannot work on images of this size.
         """
-        net = self.network(arm, 0, len(data.classes), data.task).eval()
+        net = self.network(arm, 0, data).eval()
         height, width = data.val.images.shape[1:3]
         try:
             with torch.inference_mode():
@@ -135,7 +168,7 @@ class Experiment:
         return [str(place) for place in report.places] if report else []
 
     def save(self, data: Dataset) -> None:
-        """Write what a worker needs to take part; refuse to go on with data that are not what they were.
+        """Write what a worker needs to take part; refuse to resume on data that are not what they were.
 
         Raises:
             InputError: The folder holds runs on other data.
@@ -147,53 +180,68 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "settings": self.settings.to_json(),
-            "data": _version(data),
+            "identity": data.identity and data.identity.digest,
         }
-        path = self.folder / EXPERIMENT
-        if path.exists() and read_json(path).get("data") != content["data"]:
-            raise InputError(
-                f"{self.settings.data} is not as it was when the comparison in {self.folder} was begun",
-                "put the files back, choose another folder with --out, or start anew with --overwrite",
-            )
-        write_json(path, content)
+        if data.identity is not None:
+            check_unchanged(self.folder, self.settings, data.identity)
+            data.identity.write(self.folder / DATA)
+        if data.split:
+            write_json(self.folder / SPLIT, {"seed": 0, "held_out": list(data.split)})
+        write_json(self.folder / EXPERIMENT, content)
 
     @classmethod
     def load(cls, folder: Path) -> Experiment:
         """Read what `save` wrote."""
         content: dict[str, Any] = read_json(folder / EXPERIMENT)
         settings = content.pop("settings")
-        del content["data"]
+        del content["identity"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 
 def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's scenes, or the user's folder."""
+    """Load the demo's scenes, or the user's folder."""
     if settings.data is None:
         from saccade.data.notes import load_notes
 
         return load_notes(folder / CACHE, seed=settings.scenes, on_progress=on_progress)
     from saccade.data.folder import load_folder
 
-    return load_folder(Path(settings.data), folder / CACHE, size=settings.size, on_progress=on_progress)
+    return load_folder(
+        Path(settings.data), folder / CACHE, size=settings.size, record=folder / DATA, on_progress=on_progress
+    )
 
 
 def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's easier scenes, on which the shared start learns."""
+    """Load the demo's easier scenes, which the shared start is trained on."""
     from saccade.data.notes import load_notes
 
     return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
 
 
-def _version(data: Dataset) -> str:
-    """The name of the cache's entry, which tells files, sizes, times and settings from any others."""
-    return Path(str(getattr(data.train.images, "filename", data.name))).parent.name
+def evidence_of(folder: Path) -> Evidence:
+    """Read the evidence of a finished run."""
+    with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hint: str = "") -> None:
+    """Refuse data that are not those the comparison in a folder started with.
+
+    Raises:
+        InputError: The data differ; the message names a few of the files.
+    """
+    path = folder / EXPERIMENT
+    if path.exists():
+        started = read_json(path)["identity"]
+        advice = f"put the files back, {OTHER_FOLDER}{hint}"
+        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (16 if demo else 32 if data.task == "classification" else 8)
+    batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
     batch = min(batch, len(data.train.images))
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
@@ -201,7 +249,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     elif settings.epochs is not None:
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
-        steps = 300 if demo else int(min(2000, max(200, 10 * epoch)))
+        steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
@@ -209,10 +257,10 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
 
 def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
-    from saccade.mechanisms.conv3x3 import Conv3x3
+    from saccade.mechanisms.widths import control_width
 
     def report(arm: Arm) -> Any:
-        return getattr(experiment.network(arm, 0, len(data.classes), data.task), "saccade_report", None)
+        return getattr(experiment.network(arm, 0, data), "saccade_report", None)
 
     others = tuple(arm for arm in experiment.arms if arm.name != CONTROL)
     wanted = max((report(arm).params for arm in others if arm.mechanism not in (None, CONTROL)), default=0)
@@ -220,11 +268,11 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
     plain = report(control)
     if plain.params < wanted:
         channels = min(place.channels for place in plain.places)
-        width = Conv3x3.width_for(channels, math.ceil(wanted / len(plain.places)))
+        width = control_width(channels, math.ceil(wanted / len(plain.places)))
         control = replace(control, options={"width": width})
     return (*others, control)
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists only; mechanisms take tuples."""
+    """Turn the lists of JSON into the tuples that mechanisms take."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a comparison would do, what the networks cost, how long it would take on this machine."""
+"""``--dry-run``: the plan of a comparison, the costs of its networks, and the time it would take on this machine."""
 
 from __future__ import annotations
 
@@ -9,66 +9,109 @@ from typing import Any
 
 import torch
 
+from saccade import schema
 from saccade.comparison.arms import Arm
 from saccade.comparison.costs import macs, now, step_of
 from saccade.comparison.experiment import Experiment, decide, load_data
 from saccade.comparison.progress import Progress
 from saccade.comparison.settings import Settings
 from saccade.data import Dataset
-from saccade.training.loop import to_input
+from saccade.training.inputs import to_input
 from saccade.training.progress import duration
 
 _REST = 15.0  # seconds for the workers' start, costs, pictures and the page
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """What a comparison would do, and how long it would take on this machine."""
+@dataclass(frozen=True, kw_only=True)
+class ArmForecast:
+    """An arm before it is trained.
 
-    results: dict[str, Any]
-    report: None = None
+    Args:
+        name: Name of the arm.
+        place: Names of the modules that its mechanism would be attached to.
+        params: Number of parameters.
+        macs: Multiply-adds of one image.
+    """
+
+    name: str
+    place: tuple[str, ...]
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """The plan of a comparison, and the time it would take on this machine.
+
+    Args:
+        note: How the data were recognised, in a sentence.
+        arms: The arms, the control first.
+        runs: Number of runs of all arms.
+        steps: Training steps per run.
+        batch: Images per step.
+        jobs: Number of runs at a time.
+        seconds: Estimated time in seconds.
+    """
+
+    note: str
+    arms: tuple[ArmForecast, ...]
+    runs: int
+    steps: int
+    batch: int
+    jobs: int
+    seconds: float
+    report = None
 
     def table(self) -> str:
-        """The arms with their places and costs, and the estimated time."""
-        found = self.results
-        lines = [found["note"], ""]
-        width = max(len(arm["name"]) for arm in found["arms"])
-        for arm in found["arms"]:
-            where = ", ".join(arm["place"]) or "no attention"
-            costs = f"{arm['params']:>12,} params  {arm['macs'] / 1e6:>9,.1f} MMACs"
-            lines.append(f"{arm['name']:<{width}}  {costs}  {where}")
-        runs = f"{found['runs']} runs of {found['steps']} steps, batch {found['batch']}, {found['jobs']} at a time"
-        return "\n".join([*lines, "", f"{runs}: about {duration(found['seconds'])}"])
+        """Return the arms with their places and costs, and the estimated time, as lines of text."""
+        lines = [self.note, ""]
+        width = max(len(arm.name) for arm in self.arms)
+        for arm in self.arms:
+            where = ", ".join(arm.place) or "no attention"
+            lines.append(f"{arm.name:<{width}}  {arm.params:>12,} params  {arm.macs / 1e6:>9,.1f} MMACs  {where}")
+        runs = f"{self.runs} runs of {self.steps} steps, batch {self.batch}, {self.jobs} at a time"
+        return "\n".join([*lines, "", f"{runs}: about {duration(self.seconds)}"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as plain values."""
+        found: dict[str, Any] = schema.to_json(self)
+        return found
 
     def __str__(self) -> str:
         return self.table()
 
 
 def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
-    """Build every network, time a few steps of each."""
+    """Build every network, time a few training steps of each, and estimate the time of the comparison."""
     with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=0) as speaking:
         data = load_data(settings, Path(scratch), speaking.counting)
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
         for arm in experiment.arms:
-            net = experiment.network(arm, 0, len(data.classes), data.task).to(memory_format=torch.channels_last)
+            net = experiment.network(arm, 0, data).to(memory_format=torch.channels_last)
             height, width = data.val.images.shape[1:3]
             image = to_input(torch.zeros(1, 3, height, width, dtype=torch.uint8), torch.device("cpu"))
-            costs = {"params": sum(p.numel() for p in net.parameters()), "macs": macs(net, image)}
-            found.append({"name": arm.name, "place": experiment.places(arm, data), **costs})
-            seconds += _seconds_a_step(net.to(settings.device), data, experiment) * experiment.steps * settings.seeds
+            params, place = sum(p.numel() for p in net.parameters()), tuple(experiment.places(arm, data))
+            found.append(ArmForecast(name=arm.name, place=place, params=params, macs=macs(net, image)))
+            seconds += _seconds_per_step(net.to(settings.device), data, experiment) * experiment.steps * settings.seeds
         one_run = seconds / (len(experiment.arms) * settings.seeds)
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
         note = data.note
         del data
-    runs = len(found) * settings.seeds
-    decided = {"note": note, "arms": found, "runs": runs, "steps": experiment.steps, "batch": experiment.batch}
-    return Forecast({**decided, "jobs": jobs, "seconds": seconds / jobs + _REST})
+    return Forecast(
+        note=note,
+        arms=tuple(found),
+        runs=len(found) * settings.seeds,
+        steps=experiment.steps,
+        batch=experiment.batch,
+        jobs=jobs,
+        seconds=seconds / jobs + _REST,
+    )
 
 
-def _seconds_a_step(net: torch.nn.Module, data: Dataset, experiment: Experiment) -> float:
-    """The quicker of two training steps after a first one, on one thread as the workers have."""
+def _seconds_per_step(net: torch.nn.Module, data: Dataset, experiment: Experiment) -> float:
+    """The shorter of two training steps after a warm-up step, on one thread as in the workers."""
     device, threads = torch.device(experiment.settings.device), torch.get_num_threads()
     torch.set_num_threads(1)
     step = step_of(net.train(), data, experiment, device)

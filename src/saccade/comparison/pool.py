@@ -1,4 +1,4 @@
-"""The parent's side of the workers: start them, hand out jobs, pass events on, stop them."""
+"""A pool of worker processes, as the parent sees it: start them, send jobs, pass events on, stop them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from saccade.catalog.imports import hand_on, named_code
 from saccade.errors import InputError
+from saccade.runs.names import LOGS
 
 Event = dict[str, Any]
-_NOT_FROM_HERE = ("-P",)  # a file queue.py where the user happens to be must not replace Python's own
-_PATIENCE = 60.0  # seconds a worker gets to save its run
+_NOT_FROM_HERE = ("-P",)  # a file queue.py in the working directory must not replace that of Python
+_PATIENCE = 60.0  # seconds that a worker has to save its run
 
 
 class Pool:
-    """Long-lived worker processes: importing torch costs more than many a job.
+    """Worker processes that do many jobs each, because importing torch costs more than a small job.
 
     Args:
-        folder: Of the experiment; logs go to ``logs/``.
-        devices: One worker for each.
+        folder: Experiment folder; logs go to ``logs/``.
+        devices: Device of each worker.
+        tasks: Import paths of the tasks that this process registered.
     """
 
-    def __init__(self, folder: Path, devices: Iterable[str]) -> None:
+    def __init__(self, folder: Path, devices: Iterable[str], tasks: Iterable[str] = ()) -> None:
         self.folder = folder
+        self.tasks = list(tasks)
         self.devices = list(devices)
         self.workers: list[subprocess.Popen[str]] = []
         self.events: queue.Queue[tuple[int, Event]] = queue.Queue()
 
     def __enter__(self) -> Pool:
-        (self.folder / "logs").mkdir(exist_ok=True)
+        (self.folder / LOGS).mkdir(exist_ok=True)
         for number, device in enumerate(self.devices):
             self.workers.append(self._start(number, device))
         return self
@@ -44,7 +48,7 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the pipes, which tells the workers to save and leave, and wait for them."""
+        """Close the pipes, which tells the workers to save and exit, and wait for them."""
         for worker in self.workers:
             with contextlib.suppress(OSError):
                 worker.stdin.close()  # type: ignore[union-attr]
@@ -59,8 +63,8 @@ class Pool:
         """Do all `jobs`, each on the next free worker; returns when the last is done.
 
         Raises:
-            InputError: A job failed on what the user gave.
-            RuntimeError: A job failed otherwise, or a worker died.
+            InputError: A job failed because of something the user gave.
+            RuntimeError: A job failed for another reason, or a worker died.
         """
         waiting = list(jobs)[::-1]
         free, busy = list(range(len(self.workers)))[::-1], 0
@@ -89,14 +93,16 @@ class Pool:
             pipe.flush()  # type: ignore[union-attr]
 
     def _log(self, number: int) -> Path:
-        return self.folder / "logs" / f"worker-{number}.log"
+        return self.folder / LOGS / f"worker-{number}.log"
 
     def _start(self, number: int, device: str) -> subprocess.Popen[str]:
-        # One thread a process, decided before any library reads it: threads of busy processes wait for each other.
+        # One thread per process, decided before any library reads it: threads of busy processes wait for each other.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        named = json.dumps(hand_on(named_code()))
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device],
+                [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device, named,
+                 *self.tasks],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, encoding="utf-8", env=environment,
             )  # fmt: skip
         threading.Thread(target=self._listen, args=(number, process), daemon=True).start()

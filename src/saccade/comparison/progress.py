@@ -1,61 +1,41 @@
-"""Progress of a comparison: bars on a terminal, a plain line now and then anywhere else. Always on stderr."""
+"""Progress of a comparison on stderr: bars on a terminal, otherwise a plain line from time to time."""
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import Any
+from typing import Self
 
 from saccade.comparison.pool import Event
-from saccade.training.progress import Lines, duration
+from saccade.training.progress import Counting, duration
 
 
-class Progress(Lines):
+class Progress(Counting):
     """Arms, seeds, steps and the time left.
 
     Args:
-        shown: False: nothing at all.
-        steps: All steps there will be, of all runs and starts; 0 while things are prepared.
+        shown: False shows nothing.
+        steps: Training steps of all runs and starts together; 0 while data and networks are prepared.
     """
 
     def __init__(self, *, shown: bool, steps: int) -> None:
         super().__init__(shown=shown)
         self.steps = steps
         self.running: dict[int, tuple[str, int, int]] = {}
-        self.finished = 0  # steps, of runs that are done
-        self.skipped = 0  # steps that resumed runs had done before: no measure of the speed
+        self.finished = 0  # steps of finished runs
+        self.skipped = 0  # steps that resumed runs had done before, which do not count for the speed
         self.started: float | None = None
-        self.tasks: dict[Any, Any] = {}
 
-    def __enter__(self) -> Progress:
-        if self.shown and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bars
-
-            self.bars = Bars(
-                TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-            )  # fmt: skip
-            self.bars.start()
-            if self.steps:
-                self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.bars is not None and self.steps:
+            self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
 
-    def counting(self, done: int, total: int, what: str) -> None:
-        """Preparations, reported as `what` `done` of `total`."""
-        if self.bars is not None:
-            if what not in self.tasks:
-                self.tasks[what] = self.bars.add_task(what, total=total)
-            self.bars.update(self.tasks[what], completed=done)
-        elif done == total or self._is_time():
-            self.say(f"{what}: {done}/{total}")
-
     def on_event(self, event: Event) -> None:
-        """A worker said something."""
+        """Take note of an event of a worker."""
         number = event["worker"]
         if event["event"] == "step":
-            if self.started is None:  # the rate is that of the steps: how long workers took to start says nothing
+            if self.started is None:  # the rate counts from the first step, without the start of the workers
                 self.started = time.monotonic()
             if number not in self.running:
                 self.skipped += event["step"]

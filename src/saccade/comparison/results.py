@@ -1,164 +1,249 @@
-"""From the finished runs to ``results.json`` and the table: the numbers everything else shows."""
+"""The results of a comparison: the one declaration of ``results.json``, which every renderer takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from saccade import schema
+from saccade.comparison.statistics import Difference
+from saccade.errors import InputError
+from saccade.files import read_json, write_json
+from saccade.runs.names import RESULTS
 
-from saccade.comparison.arms import Arm
-from saccade.comparison.experiment import Experiment
-from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
-from saccade.data import Dataset
-from saccade.environment import environment
-from saccade.files import read_json
-from saccade.version import __version__
-
-SCHEMA = 1
+SCHEMA = 2
+"""Number of the form of ``results.json``: 2 has groups and details where 1 had buckets, by_size and by_thinness."""
 
 
-def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -> dict[str, Any]:
-    """Everything ``results.json`` holds; reads the run folders."""
-    arms, settings = experiment.arms, experiment.settings
-    runs = {arm.name: [_run(experiment, arm, index) for index in range(settings.seeds)] for arm in arms}
-    scores = np.array([[run["score"] for run in runs[arm.name]] for arm in arms])
-    costs = read_json(experiment.folder / "costs.json")
-    found = _differences(experiment, scores)
-    breakdowns = [run["breakdown"] for run in runs[arms[0].name]]
-    return {
-        "schema": SCHEMA,
-        "saccade": __version__,
-        "finished": True,
-        "task": data.task,
-        "metric": "mIoU" if data.task == "segmentation" else "accuracy",
-        "seeds": list(range(settings.seeds)),
-        "steps": experiment.steps,
-        "batch": experiment.batch,
-        "size": settings.size,
-        "start": _start(experiment),
-        "data": {
-            "name": data.name, "demo": experiment.demo, "note": data.note, "classes": list(data.classes),
-            "train": len(data.train.images), "val": len(data.val.images),
-        },
-        "network": {"name": settings.backbone, "params": costs["arms"][arms[0].name]["params"]},
-        "environment": environment(settings.device, jobs=jobs, threads=costs["threads"]),
-        "command": command,
-        "settings": settings.to_json(),
-        "macs_input": costs["macs_input"],
-        "latency_batch": 1,
-        "peak_batch": experiment.batch,
-        "test_images": len(data.val.images),
-        "buckets": breakdowns[0] and breakdowns[0]["buckets"],
-        "arms": [
-            _arm(arm, experiment, runs[arm.name], row, difference, costs["arms"][arm.name])
-            for arm, row, difference in zip(arms, scores, found, strict=True)
-        ],
-    }  # fmt: skip
+Role = Literal["success", "typical", "failure"]
+"""Why an image is shown: the best arm gained most there, lost most there, or neither."""
 
 
-def _run(experiment: Experiment, arm: Arm, index: int) -> dict[str, Any]:
-    folder = experiment.run_folder(arm, index)
-    breakdown = folder / "breakdown.json"
-    result: dict[str, Any] = read_json(folder / "result.json")
-    return result | {"breakdown": read_json(breakdown) if breakdown.exists() else None}
+@dataclass(frozen=True, kw_only=True)
+class DataSummary:
+    """The data of a comparison.
 
-
-def _counts(experiment: Experiment, arm: Arm) -> NDArray[np.int64]:
-    return np.stack([np.load(experiment.run_folder(arm, i) / "counts.npy") for i in range(experiment.settings.seeds)])
-
-
-def _differences(experiment: Experiment, scores: NDArray[np.float64]) -> list[Difference | None]:
-    control = _counts(experiment, experiment.arms[0])
-    test = [bootstrap_se(control, _counts(experiment, arm)) for arm in experiment.arms[1:]]
-    return [None, *differences(scores, np.array(test))]
-
-
-def _arm(
-    arm: Arm, experiment: Experiment, runs: list[dict[str, Any]], scores: Any, difference: Any, costs: dict[str, Any]
-) -> dict[str, Any]:
-    mean, low, high = mean_interval(scores)
-    return {
-        "name": arm.name,
-        "folder": arm.folder,
-        "mechanism": arm.mechanism,
-        "options": dict(arm.options),
-        "place": read_json(experiment.folder / "places.json")[arm.name],
-        "scores": [float(score) for score in scores],
-        "mean": mean,
-        "interval": [low, high],
-        "difference": None if difference is None else asdict(difference),
-        **costs,
-        "train_seconds": float(np.mean([run["train_seconds"] for run in runs])),
-        "by_size": _mean_of(runs, "size"),
-        "by_thinness": _mean_of(runs, "thinness"),
-    }
-
-
-def _mean_of(runs: list[dict[str, Any]], group: str) -> dict[str, float | None] | None:
-    found = [run["breakdown"][group] for run in runs if run["breakdown"]]
-    if not found:
-        return None
-    means: dict[str, float | None] = {}
-    for name in found[0]:
-        values = [one[name] for one in found if one[name] is not None]
-        means[name] = float(np.mean(values)) if values else None
-    return means
-
-
-def _start(experiment: Experiment) -> str:
-    if experiment.start_steps:
-        return "fresh" if experiment.settings.fresh_start else "shared"
-    return "pretrained" if experiment.settings.pretrained else "random"
-
-
-def table(results: dict[str, Any]) -> str:
-    """The results as lines of text: arm, score, difference with its simultaneous interval, verdict, costs.
-
-    Of segmentation a second table follows: mean IoU by size and by thinness of the objects.
+    Args:
+        name: Name of the data set.
+        demo: Whether it is the embedded demo.
+        note: How the folder was recognised, in a sentence.
+        classes: Names of the classes, in the order of their indices.
+        train: Number of training images.
+        val: Number of validation images.
+        path: Absolute path of the folder; None for the demo.
+        facts: Further plain values that the task needs to read images or targets.
     """
-    head = ("arm", results["metric"], "difference to none", "verdict", "params", "MMACs", "ms", "peak MiB", "train s")
-    lines = _aligned([head, *(_row(arm) for arm in results["arms"])], words=4)
-    seeds = len(results["seeds"])
-    foot = f"{seeds} seed{'s' * (seeds > 1)}, {results['steps']} steps, {results['test_images']} held-out images; "
-    return "\n".join([*lines, *_by_object(results), "", foot + "intervals of differences are simultaneous, 95%"])
+
+    name: str
+    demo: bool
+    note: str
+    classes: tuple[str, ...]
+    train: int
+    val: int
+    path: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _by_object(results: dict[str, Any]) -> list[str]:
-    arms = [arm for arm in results["arms"] if arm["by_size"] and arm["by_thinness"]]
-    if not arms:
-        return []
-    kinds = [(by, name) for by in ("by_size", "by_thinness") for name in arms[0][by]]
-    # "medium" is a size, and a thinness too
-    head = ("mIoU of objects", *(f"{name} {by[3:]}" if name == "medium" else name for by, name in kinds))
-    cells = [
-        [arm["name"], *("-" if (v := arm[by][name]) is None else f"{v:.3f}" for by, name in kinds)] for arm in arms
-    ]
-    return ["", *_aligned([head, *cells], words=1)]
+@dataclass(frozen=True, kw_only=True)
+class NetworkSummary:
+    """The network without attention.
+
+    Args:
+        name: Name of the backbone.
+        params: Number of parameters of the control.
+        pretrained: Whether training began from timm's weights, or the file it began from.
+    """
+
+    name: str
+    params: int
+    pretrained: bool | str = False
 
 
-def _aligned(rows: Sequence[Sequence[str]], *, words: int) -> list[str]:
-    """Rows as lines: the first `words` columns to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+@dataclass(frozen=True, kw_only=True)
+class Grouping:
+    """A way to divide what is scored into parts, such as objects by size.
+
+    Args:
+        names: Names of the parts, in order.
+        limits: Values between one part and the next, in the unit of the group; None with too little to divide.
+    """
+
+    names: tuple[str, ...]
+    limits: tuple[float, ...] | None = None
 
 
-def _row(arm: dict[str, Any]) -> tuple[str, ...]:
-    low, high = arm["interval"] or (None, None)
-    score = f"{arm['mean']:.3f}" if low is None else f"{arm['mean']:.3f} ± {(high - low) / 2:.3f}"
-    difference = verdict = ""
-    if found := arm["difference"]:
-        low, high = found["interval"] or (None, None)
-        difference = f"{found['mean']:+.3f}" + ("" if low is None else f"  [{low:+.3f}, {high:+.3f}]")
-        verdict = found["verdict"] + (f" ({found['reason']})" if found["reason"] else "")
-    costs = (f"{arm['params']:,}", f"{arm['macs'] / 1e6:,.1f}", f"{arm['latency_ms']:.2f}", f"{arm['peak_mib']:,.0f}")
-    return (arm["name"], score, difference, verdict, *costs, f"{arm['train_seconds']:.1f}")
+@dataclass(frozen=True, kw_only=True)
+class ArmResult:
+    """What one arm reached, and what it costs.
+
+    Args:
+        name: Name of the arm, as it was given.
+        folder: Name of its folder in ``runs/``.
+        mechanism: Catalog name of its mechanism; None for the network as it is.
+        options: Options of the mechanism.
+        at: Place that was asked for; None for the natural place of the mechanism.
+        place: Names of the modules that the mechanism is attached to.
+        scores: Score of each seed, in the order of `Results.seeds`.
+        mean: Mean of the scores.
+        interval: 95% interval of the mean over the seeds; None with one seed.
+        difference: Difference from the control with its verdict; None for the control itself.
+        params: Number of parameters.
+        macs: Multiply-adds of one image.
+        latency_ms: Median time of a forward pass in milliseconds.
+        peak_mib: Peak memory of a training step in MiB, above network and images.
+        train_seconds: Mean training time of a run in seconds.
+        details: Mean score over the seeds of each part of each group, by group and by part; None where a part is empty.
+    """
+
+    name: str
+    folder: str
+    mechanism: str | None
+    options: Mapping[str, Any]
+    at: str | None = None
+    place: tuple[str, ...]
+    scores: tuple[float, ...]
+    mean: float
+    interval: tuple[float, float] | None
+    difference: Difference | None
+    params: int
+    macs: int
+    latency_ms: float
+    peak_mib: float
+    train_seconds: float
+    details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownImage:
+    """A validation image whose pictures the report shows.
+
+    Args:
+        index: Index in the validation images.
+        name: Name of its file.
+        role: Why it was chosen.
+        query: Pixel (y, x) that attention is shown for; None for the middle.
+        gain: Its own score with the best arm minus that with the control.
+    """
+
+    index: int
+    name: str
+    role: Role = "typical"
+    query: tuple[int, int] | None = None
+    gain: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The content of ``pictures/index.json``.
+
+    Args:
+        images: The images, in the order of the arrays next to it.
+        size: Height and width of the images in pixels.
+        best: Name of the arm whose gains they were chosen by.
+    """
+
+    images: tuple[ShownImage, ...]
+    size: tuple[int, int]
+    best: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything a finished comparison found.
+
+    Args:
+        saccade: Version that wrote it.
+        finished: Whether all runs are done.
+        task: Name of the task.
+        metric: Name of the score.
+        seeds: Seeds of the runs.
+        steps: Training steps per run.
+        batch: Images per step.
+        size: Side of the images in pixels.
+        start: What training began from: ``"shared"``, ``"fresh"``, ``"pretrained"`` or ``"random"``.
+        data: The data.
+        network: The network without attention.
+        environment: Versions and machine, by name.
+        command: Command line that repeats the comparison.
+        settings: All settings, as they were asked for.
+        macs_input: Shape (N, C, H, W) of the input that multiply-adds were counted on.
+        latency_batch: Images per forward pass when latency was measured.
+        latency_threads: Threads when latency was measured; None where it was not recorded.
+        peak_batch: Images per training step when memory was measured.
+        test_images: Number of images that scores come from.
+        groups: How `ArmResult.details` are divided, by the name of the group.
+        arms: The arms, the control first.
+    """
+
+    saccade: str
+    finished: bool
+    task: str
+    metric: str
+    seeds: tuple[int, ...]
+    steps: int
+    batch: int
+    size: int
+    start: str
+    data: DataSummary
+    network: NetworkSummary
+    environment: Mapping[str, Any]
+    command: str
+    settings: Mapping[str, Any]
+    macs_input: tuple[int, ...]
+    latency_batch: int
+    latency_threads: int | None = None
+    peak_batch: int
+    test_images: int
+    groups: Mapping[str, Grouping] = field(default_factory=dict)
+    arms: tuple[ArmResult, ...]
+
+    @property
+    def reference(self) -> ArmResult:
+        """The arm the others are compared with: the first without a mechanism and without a difference."""
+        return next((arm for arm in self.arms if not arm.difference and not arm.mechanism), self.arms[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``results.json``."""
+        return {"schema": SCHEMA, **schema.to_json(self)}
+
+    @classmethod
+    def from_json(cls, content: Any, *, source: str = "results") -> Results:
+        """Return what :meth:`to_json` wrote.
+
+        Args:
+            content: Plain values.
+            source: Name of the document, for messages.
+
+        Raises:
+            InputError: Another schema, a key that is missing or unknown, or a value of another type.
+        """
+        found = content.get("schema") if isinstance(content, dict) else None
+        if found != SCHEMA:
+            raise InputError(
+                f"{source} has schema {found!r}; this version of saccade reads {SCHEMA}",
+                "delete the file and run the same saccade compare command again: finished runs are kept",
+            )
+        plain = {key: value for key, value in content.items() if key != "schema"}
+        hint = "the file was changed or is damaged: delete it and run the same saccade compare command again"
+        return schema.from_json(cls, plain, source=source, hint=hint)
+
+
+def write_results(folder: Path, results: Results) -> None:
+    """Write ``results.json`` into the folder of a comparison."""
+    write_json(folder / RESULTS, results.to_json())
+
+
+def read_results(folder: Path) -> Results:
+    """Return the results in the folder of a comparison.
+
+    Raises:
+        InputError: There is no ``results.json``, it has another schema, or it is damaged.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        raise InputError(
+            f"no {RESULTS} in {folder}", "give the folder of a comparison, as written by saccade compare --out"
+        )
+    return Results.from_json(read_json(path), source=str(path))

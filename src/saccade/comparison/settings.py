@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from saccade.comparison.options import (
+    DEFAULT_BACKBONE,
+    DEFAULT_SEEDS,
+    DEFAULT_SIZE,
+    DEMO_SIZE,
+    QUICK_SEEDS,
+    CompareOptions,
+)
 from saccade.errors import InputError
-from saccade.files import LOCK, read_json
+from saccade.networks.make import DEMO
 from saccade.ops import chosen
-
-SETTINGS = "settings.json"
-RESULTS = "results.json"
-CACHE = "cache"
-PLACES = "places.json"
+from saccade.runs.folder import Owned
+from saccade.runs.names import (
+    CACHE,
+    COSTS,
+    DATA,
+    EXPERIMENT,
+    LOCK,
+    LOGS,
+    PICTURES,
+    PLACES,
+    REPORT,
+    RESULTS,
+    RUNS,
+    SETTINGS,
+    SPLIT,
+    START,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The question as asked; None stands for "the default", which is decided once the data are known."""
+class Settings(CompareOptions):
+    """The options of a comparison with everything decided that does not depend on the data.
 
-    data: str | None
+    What depends on the data, such as the number of steps, stays None until the data are known.
+    """
+
+    data: str | None = None
+    """Absolute path of the folder; None for the demo."""
     mechanisms: tuple[str, ...]
+    """Labels of all arms."""
     backbone: str
-    pretrained: bool | str
-    at: str | None
+    """Name of the network."""
+    pretrained: bool | str = False
+    """Whether timm's weights are loaded, or the absolute path of a file."""
     seeds: int
-    steps: int | None
-    epochs: float | None
+    """Runs of each arm."""
     size: int
-    batch: int | None
-    device: str
-    control_params: bool
-    fresh_start: bool
-    scenes: int = 0
+    """Side of the images in pixels."""
     ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
     """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
 
@@ -54,25 +74,53 @@ class Settings:
         if self.size < 32:
             raise InputError(f"size must be at least 32 pixels; received {self.size}")
 
-    def command(self, folder: Path) -> str:
-        """The command line that does this comparison in `folder`."""
-        words = ["saccade", "compare"] + ([self.data] if self.data else [])
-        words += ["--mechanisms", ",".join(self.mechanisms), "--seeds", str(self.seeds)]
-        if self.data:
-            words += ["--backbone", self.backbone, "--size", str(self.size)]
-        if self.pretrained:
-            words += ["--pretrained"] if self.pretrained is True else ["--pretrained", self.pretrained]
-        words += ["--device", self.device]
-        for name in ("at", "steps", "epochs", "batch"):
-            value = getattr(self, name)
-            words += [f"--{name}", str(value)] if value is not None else []
-        words += ["--control-params"] * self.control_params + ["--fresh-start"] * self.fresh_start
-        words += ["--scenes", str(self.scenes)] if self.scenes else []
-        return shlex.join([*words, "--out", str(folder)])
+    @classmethod
+    def decide(cls, options: CompareOptions, mechanisms: tuple[str, ...], device: str) -> Settings:
+        """Fill in the defaults.
+
+        Args:
+            options: As asked.
+            mechanisms: Labels of the arms they name.
+            device: The device they name, found.
+
+        Raises:
+            InputError: Options of the demo with a folder, or the other way round; a value out of range.
+        """
+        demo, pretrained = options.data is None, options.pretrained
+        if demo and (options.backbone not in (None, DEMO) or pretrained or options.size not in (None, DEMO_SIZE)):
+            raise InputError(
+                "the demo has its own network and size: backbone, pretrained and size need data of yours",
+                "give a folder: saccade compare DATA --backbone ...",
+            )
+        if not demo and (options.fresh_start or options.scenes):
+            raise InputError(
+                "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
+            )
+        decided = {
+            "data": None if options.data is None else str(Path(options.data).expanduser().resolve()),
+            "mechanisms": mechanisms,
+            "backbone": options.backbone or (DEMO if demo else DEFAULT_BACKBONE),
+            "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
+            "seeds": options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else DEFAULT_SEEDS,
+            "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
+            "device": device,
+        }
+        asked = {one.name: getattr(options, one.name) for one in fields(options) if one.init}
+        return cls(**asked | decided)
+
+    def command_line(self, folder: Path) -> str:
+        """Return the command line that does this comparison in `folder`."""
+        words = self.words(without=() if self.data else ("backbone", "size"))  # the demo has its own
+        return shlex.join(["saccade", "compare", *words, "--out", str(folder)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, in a fixed order."""
-        return asdict(self) | {"mechanisms": list(self.mechanisms)}
+        """Return the values that decide the result, as plain values in a fixed order."""
+        return self.recorded()
+
+
+def owned(folder: Path) -> Owned:
+    """The folder of a comparison."""
+    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE))
 
 
 def refuse(folder: Path, settings: Settings) -> None:
@@ -81,33 +129,16 @@ def refuse(folder: Path, settings: Settings) -> None:
     Raises:
         InputError: The folder holds another comparison (the differing settings are named), or other files.
     """
-    path = folder / SETTINGS
-    if path.exists():
-        before, now = read_json(path), settings.to_json()
-        differing = [f"{k}: {before.get(k)!r} there, {now[k]!r} now" for k in now if before.get(k) != now[k]]
-        if differing:
-            raise InputError(
-                f"{folder} holds a comparison with other settings ({'; '.join(differing)})",
-                "choose another folder with --out, or start anew with --overwrite",
-            )
-    elif folder.exists() and any(entry.name not in (LOCK, CACHE) for entry in folder.iterdir()):
-        raise InputError(f"{folder} is not empty and holds no comparison", "choose another folder with --out")
+    place = owned(folder)
+    place.refuse_foreign()
+    if place.claimed:
+        place.refuse_other(place.read(), settings.to_json())
 
 
 def clear(folder: Path) -> None:
     """Delete a comparison from its folder; anything else there stays.
 
     Raises:
-        InputError: The folder holds no comparison, or something could not be deleted.
+        InputError: Something could not be deleted.
     """
-    if not (folder / SETTINGS).exists():
-        return
-    try:
-        for name in (RESULTS, "report.html", "experiment.json", PLACES, "costs.json"):
-            (folder / name).unlink(missing_ok=True)
-        for inside in ("runs", "start", "pictures", "logs"):
-            if (folder / inside).exists():
-                shutil.rmtree(folder / inside)
-        (folder / SETTINGS).unlink()
-    except OSError as cause:
-        raise InputError(f"{folder} could not be cleared: {cause}", "choose another folder with --out") from cause
+    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))

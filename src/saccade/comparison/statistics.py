@@ -11,6 +11,7 @@ B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statisti
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,23 +20,30 @@ from numpy.typing import ArrayLike, NDArray
 
 from saccade.comparison.student import Floats, quantile, two_sided
 from saccade.errors import InputError
-from saccade.training.metrics import mean_ratio
+from saccade.tasks.ratios import weighted
 
 Verdict = Literal["better", "worse", "can't tell"]
 
-_IMAGES_AT_ONCE = 1024
 
-
-def bootstrap_se(control: NDArray[Any], arm: NDArray[Any], *, draws: int = 200, seed: int = 0) -> float:
+def bootstrap_se(
+    control: Sequence[Any],
+    arm: Sequence[Any],
+    *,
+    resampled: Callable[[Any, Floats], Floats] = weighted,
+    draws: int = 200,
+    seed: int = 0,
+) -> float:
     """How far the choice of test images moves the difference arm - control, averaged over the seeds.
 
     Test images are drawn with replacement, the same draw for both arms and all seeds; the standard deviation, over the
     draws, of the mean difference is returned. The draws depend on `seed` and the number of images alone.
 
     Args:
-        control: (seeds, n_images, K, 2) counts as for :func:`saccade.training.metrics.score`; a memory map is read
-            in pieces.
-        arm: The same shape.
+        control: Evidence of each seed: a dict of arrays whose first has a row per image, see
+            :mod:`saccade.tasks.evidence`; or counts (n_images, K, 2) as for :func:`saccade.tasks.ratios.score`, of
+            which a memory map is read in pieces.
+        arm: The same, as many.
+        resampled: Gives the scores (draws,) of one run's evidence for weights (draws, n_images) of its images.
         draws: How many times the images are drawn.
         seed: Of the draws.
 
@@ -44,32 +52,24 @@ def bootstrap_se(control: NDArray[Any], arm: NDArray[Any], *, draws: int = 200, 
         which no class occurs counts as a score of 0.
 
     Raises:
-        InputError: Shapes that differ, or fewer than two draws.
+        InputError: Numbers of seeds or images that differ or are 0, or fewer than two draws.
     """
-    if control.shape != arm.shape or arm.ndim != 4 or arm.shape[-1] != 2 or 0 in arm.shape:
+    counted = {len(next(iter(one.values())) if isinstance(one, Mapping) else one) for one in (*control, *arm)}
+    if len(control) != len(arm) or len(counted) != 1 or 0 in counted or not len(arm):
         raise InputError(
-            "bootstrap_se: expected counts (seeds, images, K, 2) of one shape for control and arm; "
-            f"received {control.shape} and {arm.shape}"
+            "bootstrap_se: expected the same numbers of seeds and images for control and arm; "
+            f"received {len(control)} and {len(arm)} seeds, {' and '.join(map(str, sorted(counted)))} images"
         )
     if draws < 2:
         raise InputError(f"bootstrap_se: `draws` must be at least 2; received {draws=}")
-    images, random = arm.shape[1], np.random.default_rng(seed)
+    images, random = counted.pop(), np.random.default_rng(seed)
     times = np.empty((draws, images))  # how often each image is in each draw
     for row in times:
         row[:] = np.bincount(random.integers(images, size=images), minlength=images)
     difference = np.zeros(draws)
     for run_control, run_arm in zip(control, arm, strict=True):
-        difference += _resampled(run_arm, times) - _resampled(run_control, times)
+        difference += resampled(run_arm, times) - resampled(run_control, times)
     return float(np.std(difference / len(arm), ddof=1))
-
-
-def _resampled(counts: NDArray[Any], times: Floats) -> Floats:
-    """The scores of one run in every draw. Sums of whole numbers in float64: exact below 2^53."""
-    sums = np.zeros((len(times), counts.shape[1] * 2))
-    for start in range(0, len(counts), _IMAGES_AT_ONCE):
-        piece = slice(start, start + _IMAGES_AT_ONCE)
-        sums += times[:, piece] @ counts[piece].reshape(-1, sums.shape[1]).astype(np.float64)
-    return mean_ratio(sums.reshape(len(times), -1, 2))
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:

@@ -16,28 +16,28 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 
+from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Dataset
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
 from saccade.ops import use
-from saccade.training.checkpoint import FOLDER
-from saccade.training.evaluation import evaluate, look_at
+from saccade.runs.names import CHECKPOINTS, CONFIG, COSTS, EVIDENCE, RESULT
+from saccade.saving.store import header_of
+from saccade.tasks import register
+from saccade.tasks.evidence import Evidence
+from saccade.training.evaluation import collect_arrays, validation_on
 from saccade.training.log import Row
 from saccade.training.loop import Interrupted, train
-from saccade.training.metrics import score
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource
-from saccade.training.tasks import task_for
-
-RESULT = "result.json"
 
 
 class Worker:
@@ -53,12 +53,12 @@ class Worker:
 
     @property
     def data(self) -> Dataset:
-        """Loaded when first needed."""
+        """The data, loaded at the first use."""
         self._data = self._data or self.experiment.data()
         return self._data
 
     def tell(self, event: str, **content: Any) -> None:
-        """One line to the parent; a parent that is gone cannot be told anything."""
+        """Write one line to the parent; ignored if the parent has exited."""
         try:
             self.events.write(json.dumps({"event": event, **content}) + "\n")
             self.events.flush()
@@ -82,15 +82,12 @@ class Worker:
         """Train the demo's shared start."""
         experiment = self.experiment
         data = load_start(experiment.settings, experiment.folder)
-        net = experiment.base(len(data.classes), data.task, seed)
-        folder = experiment.start_folder(seed)
-        recipe = self._here(experiment.start_recipe(seed))
-        self._train(net, ArraySource(data), recipe, folder, "shared start", seed)
-        where = torch.device(self.device)
-        task = task_for(data.task, len(data.classes))
-        _, counts = evaluate(net, task, data.val, device=where, batch=recipe.batch)
-        write_json(folder / RESULT, {"score": score(counts), "seed": seed})
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        net = experiment.base(data, seed)
+        recipe, folder = self._here(experiment.start_recipe(seed)), experiment.start_folder(seed)
+        self._train(net, ArraySource(data), recipe, folder, "start", seed)
+        found = self._collect(net, data, recipe.batch)
+        write_json(folder / RESULT, {"score": experiment.task(data).score(found), "seed": seed})
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
     def do_run(self, arm: int, index: int) -> None:
         """Train and score one arm on one seed."""
@@ -98,45 +95,47 @@ class Worker:
         chosen = experiment.arms[arm]
         seed = experiment.seed(chosen, index)
         folder = experiment.run_folder(chosen, index)
-        net = experiment.network(chosen, seed, len(data.classes), data.task)
+        net = experiment.network(chosen, seed, data)
         recipe = self._here(experiment.recipe(seed))
-        write_json(folder / "config.json", {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe))
+        write_json(folder / CONFIG, {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe))
         seconds = self._train(net, experiment.source(data), recipe, folder, chosen.name, index)
         self.score(net, folder, seconds)
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
     def _train(
         self, net: torch.nn.Module, source: ArraySource, recipe: Recipe, folder: Path, name: str, index: int
     ) -> float:
-        """Train, telling the parent; the seconds it took."""
-        task = task_for(source.data.task, len(source.data.classes))
-        look = look_at(source.data, task, device=torch.device(self.device), batch=recipe.batch)
-        report = self._steps(name, index, recipe.steps)
-        done = train(net, task, source, recipe, folder, look=look, on_step=report, should_stop=self.stop.is_set)
+        """Train, report to the parent, and return the training time in seconds."""
+        task = self.experiment.task(source.data)
+        validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
+        done = train(
+            net, task.fitted(net), source, recipe, folder, validate=validate, keep_best=False,
+            header=header_of(net) | {"reading": task.to_json()},
+            on_step=self._steps(name, index, recipe.steps), should_stop=self.stop.is_set,
+        )  # fmt: skip
         return done.seconds
 
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
-        """Score a trained network on all held-out images; ``result.json`` is written last and says it is done."""
-        from saccade.comparison.breakdown import write_breakdown
+        """Score a trained network on all validation images; ``result.json``, written last, marks it as done."""
+        task = self.experiment.task(self.data)
+        found = self._collect(net, self.data, self.experiment.batch, full=True)
+        with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
+            np.savez(opened, allow_pickle=False, **found)
+        groups = {name: asdict(group) for name, group in task.groups(found).items()}
+        write_json(folder / RESULT, {"score": task.score(found), "train_seconds": seconds, "groups": groups})
 
-        data = self.data
-        task = task_for(data.task, len(data.classes))
-        where = torch.device(self.device)
-        predictions, counts = evaluate(net, task, data.val, device=where, batch=self.experiment.batch)
-        with replacing(folder / "counts.npy") as temporary, temporary.open("wb") as opened:
-            np.save(opened, counts)
-        if data.task == "segmentation":
-            write_breakdown(predictions, data, folder)
-        write_json(folder / RESULT, {"score": score(counts), "train_seconds": seconds})
+    def _collect(self, net: torch.nn.Module, data: Dataset, batch: int, *, full: bool = False) -> Evidence:
+        task = self.experiment.task(data)
+        return collect_arrays(net, task, data.val, device=torch.device(self.device), batch=batch, full=full)
 
     def do_costs(self) -> None:
         """Measure what each arm costs."""
         from saccade.comparison.costs import measure
 
-        write_json(self.experiment.folder / "costs.json", measure(self.experiment, self.data, self.device))
+        write_json(self.experiment.folder / COSTS, measure(self.experiment, self.data, self.device))
 
     def do_pictures(self) -> None:
-        """Predictions and attention of all arms on the same few images."""
+        """Write the predictions and attention of all arms on the same few images."""
         from saccade.comparison.pictures import take
 
         take(self.experiment, self.data, self.device)
@@ -155,14 +154,19 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE``."""
-    folder, device = Path(sys.argv[1]), sys.argv[2]
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
+    folder, device, named, *tasks = sys.argv[1:]
+    accept(json.loads(named))
+    if tasks:
+        sys.path.append("")  # where the parent, too, may have found what it registered
+    for task in tasks:
+        register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    worker = Worker(folder, device, events)
+    worker = Worker(Path(folder), device, events)
     jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
 
     def listen() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Task = Literal["classification", "segmentation"]
+if TYPE_CHECKING:
+    from saccade.data.identity import Identity
 
 Progress = Callable[[int, int, str], None]
 """Progress callback: called with the amount done, the total, and a description of the work."""
@@ -27,31 +28,38 @@ class Split:
 
     Args:
         images: (n, H, W, 3) uint8, RGB; often a read-only memory map, so index it before changing pixels.
-        targets: Classification: (n,) int64 class indices. Segmentation: (n, H, W) uint8 class indices, 255 = ignore.
+        targets: Whatever the task learns from, one row per image: an array or a dict of arrays. Classification: (n,)
+            int64 class indices. Segmentation: (n, H, W) uint8 class indices, 255 = ignore.
         names: n file names relative to the data folder, or "scene 17".
     """
 
     images: NDArray[np.uint8]
-    targets: NDArray[Any]
+    targets: Any
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and validation images of one task.
+    """Training and validation images of one task, in memory or in memory maps.
 
     Args:
         name: Short name, used for folders.
-        task: ``"classification"`` or ``"segmentation"``.
+        task: Name of the task, see :func:`saccade.tasks.find_task`.
         classes: Class names; a class's index is its place here.
         train: What networks learn from.
-        val: What they are judged on.
+        val: What they are scored on.
         note: One sentence on what was recognised.
+        facts: Further plain values of the task, see :class:`saccade.tasks.base.Task`.
+        identity: What tells the data from any others; None where nothing can change.
+        split: Names of the validation files, where a seed chose them.
     """
 
     name: str
-    task: Task
+    task: str
     classes: tuple[str, ...]
     train: Split
     val: Split
     note: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    identity: Identity | None = None
+    split: tuple[str, ...] = ()

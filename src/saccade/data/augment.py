@@ -9,42 +9,63 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saccade.data import IGNORE, PADDING, Task
+from saccade.data import IGNORE, PADDING
 from saccade.errors import InputError, require
 
 
-def augment(
-    images: Tensor, targets: Tensor, task: Task, *, size: int, keys: Sequence[tuple[int, ...]]
-) -> tuple[Tensor, Tensor]:
-    """Apply random crops and flips, as a pure function of the keys.
+def crops(images: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Random crops and flips, a pure function of the keys.
 
-    Classification: a crop of 0.5 to 1 of the area and an aspect of 3/4 to 4/3, resized to `size`, mirrored half the
-    time.
-
-    Segmentation: image and mask enlarged or reduced by 0.5 to 2 (evenly on a logarithmic scale), then cropped or padded
-    to `size` at a random place, mirrored half the time; what lies outside is ignored (255).
+    A crop of 0.5 to 1 of the area and an aspect of 3/4 to 4/3, resized to `size`, mirrored half the time.
 
     Args:
-        images: (B, 3, H, W) uint8; segmentation needs H = W.
-        targets: Classification (B,), returned as they are. Segmentation (B, H, W) class indices, 255 = ignore.
-        task: ``"classification"`` or ``"segmentation"``.
+        images: (B, 3, H, W) uint8.
         size: Side of the images returned.
         keys: One tuple of non-negative integers per image, such as (seed, epoch, index). The global generators of
             torch and numpy are neither read nor changed.
 
     Returns:
-        Images (B, 3, size, size) uint8, and targets.
+        Images (B, 3, size, size) uint8.
 
     Raises:
-        InputError: The numbers of keys, targets and images differ, or images are not uint8 or not square.
+        InputError: Another number of keys than of images, or images that are not uint8.
         MissingExtraError: torchvision is missing.
     """
-    _check(images, targets, task, keys)
-    rngs = [np.random.default_rng(key) for key in keys]
-    if task == "classification":
-        return torch.stack([_crop(image, rng, size) for image, rng in zip(images, rngs, strict=True)]), targets
-    pairs = [_scale(image, target, rng, size) for image, target, rng in zip(images, targets, rngs, strict=True)]
-    return torch.stack([image for image, _ in pairs]), torch.stack([target for _, target in pairs])
+    _check(images, len(images), keys)
+    return torch.stack(
+        [_crop(image, np.random.default_rng(key), size) for image, key in zip(images, keys, strict=True)]
+    )
+
+
+def scaled(images: Tensor, masks: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """Random scales, crops and flips of images with their masks, a pure function of the keys.
+
+    Image and mask are enlarged or reduced by 0.5 to 2 (evenly on a logarithmic scale), then cropped or padded to `size`
+    at a random place, mirrored half the time; what lies outside is ignored (255).
+
+    Args:
+        images: (B, 3, H, H) uint8.
+        masks: (B, H, H) class indices, 255 = ignore.
+        size: Side of the images returned.
+        keys: As for :func:`crops`.
+
+    Returns:
+        Images (B, 3, size, size) uint8, and masks.
+
+    Raises:
+        InputError: Keys or masks of another number than images, or images that are not uint8 or not square.
+        MissingExtraError: torchvision is missing.
+    """
+    _check(images, len(masks), keys)
+    if not images.shape[2] == images.shape[3] == masks.shape[-1] == masks.shape[-2]:
+        raise InputError(
+            f"augment: images {tuple(images.shape)} and masks {tuple(masks.shape)} must be the same square"
+        )
+    pairs = [
+        _scale(image, mask, np.random.default_rng(key), size)
+        for image, mask, key in zip(images, masks, keys, strict=True)
+    ]
+    return torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
 
 
 def _crop(image: Tensor, rng: np.random.Generator, size: int) -> Tensor:
@@ -82,16 +103,10 @@ def _resized(image: Tensor, side: int, mode: str) -> Tensor:
     return resized
 
 
-def _check(images: Tensor, targets: Tensor, task: str, keys: Sequence[tuple[int, ...]]) -> None:
-    if task not in ("classification", "segmentation"):
-        raise InputError(f"augment: unknown {task=}", "known: classification, segmentation")
+def _check(images: Tensor, targets: int, keys: Sequence[tuple[int, ...]]) -> None:
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise InputError(f"augment: expected uint8 images (B, 3, H, W); received {images.dtype}, {tuple(images.shape)}")
-    if not len(images) == len(targets) == len(keys):
+    if not len(images) == targets == len(keys):
         raise InputError(
-            f"augment: {len(images)} images, {len(targets)} targets and {len(keys)} keys: expected as many of each"
-        )
-    if task == "segmentation" and not images.shape[2] == images.shape[3] == targets.shape[-1] == targets.shape[-2]:
-        raise InputError(
-            f"augment: images {tuple(images.shape)} and masks {tuple(targets.shape)} must be the same square"
+            f"augment: {len(images)} images, {targets} targets and {len(keys)} keys: expected as many of each"
         )

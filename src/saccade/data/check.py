@@ -14,12 +14,12 @@ import numpy as np
 
 from saccade.data import IGNORE
 from saccade.data.images import UnreadableError, read_image
-from saccade.data.layouts import Item, Layout, listed
-from saccade.data.mask_folder import MaskFiles, find_files
-from saccade.errors import require
+from saccade.data.layouts import Item, listed
+from saccade.errors import InputError, require
+from saccade.tasks import recognise
+from saccade.tasks.base import Files, Task
 
-_RARE = 10  # images of a class below which it is mentioned
-_SIDE, _COLUMNS, _ROWS = 96, 8, 20  # of the contact sheet: pixels, images per class, classes
+IGNORED = "ignored (255)"
 
 
 @dataclass
@@ -27,11 +27,12 @@ class Findings:
     """The findings of a check of one folder.
 
     Args:
-        note: The layout, as recognised.
-        task: ``"classification"`` or ``"segmentation"``.
-        counts: Class name to the number of images (masks: pixels) on each side.
+        note: How its layout was recognised.
+        task: Name of its task.
+        unit: What is counted: images, or pixels.
+        counts: For each class the number of both sides.
         images: Number of images read.
-        bad: File to the reason why it cannot be used.
+        bad: Files that cannot be used, with the reason.
         repeated: Groups of files with the same content.
         leaked: Groups with files on both sides.
         remarks: Other points worth knowing.
@@ -39,6 +40,7 @@ class Findings:
 
     note: str
     task: str
+    unit: str
     counts: dict[str, dict[str, int]]
     images: int = 0
     bad: dict[str, str] = field(default_factory=dict)
@@ -52,14 +54,15 @@ class Findings:
         return not (self.bad or self.leaked)
 
     def __str__(self) -> str:
-        what = "images" if self.task == "classification" else "pixels"
-        width = max(map(len, self.counts), default=0)
-        lines = [self.note, "", f"{'class':<{width}}  {'training':>12}  {'validation':>12}   ({what})"]
-        lines += [f"{name:<{width}}  {n['train']:>12,}  {n['val']:>12,}" for name, n in self.counts.items()]
+        lines = [self.note]
+        if self.counts:
+            width = max(5, *map(len, self.counts))
+            lines += ["", f"{'class':<{width}}  {'training':>12}  {'validation':>12}   ({self.unit})"]
+            lines += [f"{name:<{width}}  {n['train']:>12,}  {n['val']:>12,}" for name, n in self.counts.items()]
         lines += ["", f"{len(self.bad)} of {self.images} files cannot be used" + (":" if self.bad else "")]
         lines += [f"  {name}: {reason}" for name, reason in self.bad.items()]
         if self.leaked:
-            lines.append(f"{len(self.leaked)} images are both in training and validation:")
+            lines.append(f"{len(self.leaked)} images are in both training and validation:")
             lines += [f"  {' = '.join(group)}" for group in self.leaked]
         within = len(self.repeated) - len(self.leaked)
         lines += [f"{within} images occur more than once within one side"] if within else []
@@ -72,13 +75,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Read:
-    """One item as read; `pixels` counts the pixels of each class of a mask."""
+    """One item as it was found."""
 
     problem: str = ""
     file: Path | None = None
     digest: str = ""
     shape: tuple[int, int] = (0, 0)
-    pixels: Any = None
+    tally: Any = ()
 
 
 def check_data(
@@ -95,14 +98,16 @@ def check_data(
         InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
-    layout, masks = find_files(path, split_seed)
-    found = Findings(layout.said, layout.task, {})
+    task = recognise(path)
+    files = task.files(path, split_seed)
+    found = Findings(files.note, task.name, task.unit, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    pixels = {side: np.zeros(256, dtype=np.int64) for side in ("train", "val")}
-    counted: dict[str, Counter[int]] = {"train": Counter(), "val": Counter()}
+    tallies: dict[str, Any] = {"train": 0, "val": 0}
     shapes: Counter[tuple[int, int]] = Counter()
-    items = [(side, item) for side in ("train", "val") for item in getattr(layout, side)]
-    for (side, item), read in _reading(items, masks):
+    items = [(side, item) for side in ("train", "val") for item in getattr(files, side)]
+    if not items:
+        raise InputError(f"{path}: the images of {files.note} are not files of their own", "there is nothing to check")
+    for (side, item), read in _reading(task, files, items):
         found.images += 1
         name = item.image.relative_to(path).as_posix()
         on_progress(found.images, len(items))
@@ -111,74 +116,58 @@ def check_data(
             continue
         shapes[read.shape] += 1
         places[read.digest].append((side, name))
-        if isinstance(item.target, int):
-            counted[side][item.target] += 1
-        else:
-            pixels[side] += read.pixels
-    found.counts = _counts(layout, counted, pixels)
+        tallies[side] = tallies[side] + np.asarray(read.tally)
+    found.counts = _counts(files, tallies)
     for group in places.values():
         if len(group) > 1:
             names = [name for _, name in group]
             found.repeated.append(names)
             if len({side for side, _ in group}) > 1:
                 found.leaked.append(names)
-    found.remarks = list(_remarks(found, shapes))
+    found.remarks = list(_remarks(task, found, shapes))
     return found
 
 
-def _reading(items: Sequence[tuple[str, Item]], masks: MaskFiles | None) -> Iterator[tuple[tuple[str, Item], _Read]]:
-    """Decode items in parallel threads; Pillow releases the interpreter lock while it decodes."""
+def _reading(
+    task: type[Task], files: Files, items: Sequence[tuple[str, Item]]
+) -> Iterator[tuple[tuple[str, Item], _Read]]:
+    """Several files are decoded at once; Pillow lets go of the interpreter while it decodes."""
     require("PIL.Image", extra="train")
 
     def one(given: tuple[str, Item]) -> _Read:
         item = given[1]
-        file = item.image
         try:
-            content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-            size = read_image(file).size
-            if isinstance(item.target, int) or masks is None:
-                return _Read(digest=content, shape=size)
-            file = item.target
-            classes = masks.classes(file)
-            if classes.shape[::-1] != size:
-                return _Read(
-                    f"the mask is {classes.shape[1]} x {classes.shape[0]} px, its image {size[0]} x {size[1]} px", file
-                )
-            return _Read("", file, content, size, np.bincount(classes.ravel(), minlength=256))
-        except (UnreadableError, OSError) as problem:
-            return _Read(str(problem), file)
+            content = hashlib.blake2b(item.image.read_bytes(), digest_size=16).hexdigest()
+            size = read_image(item.image).size
+            return _Read("", None, content, size, task.tally(files, item, size))
+        except UnreadableError as problem:
+            return _Read(str(problem), problem.file)
+        except OSError as problem:
+            return _Read(str(problem))
 
     with ThreadPoolExecutor() as pool:
         yield from zip(items, pool.map(one, items), strict=True)
 
 
-def _counts(layout: Layout, counted: dict[str, Counter[int]], pixels: dict[str, Any]) -> dict[str, dict[str, int]]:
-    if layout.task == "classification":
-        return {name: {side: counted[side][i] for side in counted} for i, name in enumerate(layout.classes)}
-    there = np.flatnonzero((pixels["train"] + pixels["val"])[:IGNORE])
-    names = layout.classes or tuple(map(str, range(int(there.max(initial=-1)) + 1)))
-    rows = [*enumerate(names), (IGNORE, "ignored (255)")]
-    return {name: {side: int(pixels[side][index]) for side in pixels} for index, name in rows}
+def _counts(files: Files, tallies: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """By the names of classes; a task that tallies all 256 values of a mask has ignored pixels at the last."""
+    whole = np.atleast_1d(np.asarray(sum(tallies.values())))
+    there = np.flatnonzero(whole[:IGNORE])
+    names = files.classes or tuple(map(str, range(int(there.max(initial=-1)) + 1)))
+    rows = [*enumerate(names), *([(IGNORE, IGNORED)] if len(whole) > IGNORE else [])] if len(whole) > 1 else []
+    sides = {side: np.broadcast_to(tally, whole.shape) for side, tally in tallies.items()}
+    return {name: {side: int(tally[index]) for side, tally in sides.items()} for index, name in rows}
 
 
-def _remarks(found: Findings, shapes: Counter[tuple[int, int]]) -> Iterator[str]:
+def _remarks(task: type[Task], found: Findings, shapes: Counter[tuple[int, int]]) -> Iterator[str]:
     if shapes:
         smallest, largest = min(shapes, key=min), max(shapes, key=max)
         yield f"sizes from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} px, {len(shapes)} different"
-    classes = {name: n for name, n in found.counts.items() if not name.startswith("ignored")}
+    classes = {name: n for name, n in found.counts.items() if name != IGNORED}
     empty = [name for name, n in classes.items() if not n["train"]]
     unseen = [name for name, n in classes.items() if n["train"] and not n["val"]]
     if empty:
         yield f"no training images for: {listed(empty)}"
     if unseen:
-        yield f"no validation images, so never scored: {listed(unseen)}"
-    if found.task == "classification":
-        rare = [name for name, n in classes.items() if 0 < n["train"] < _RARE]
-        if rare:
-            yield f"fewer than {_RARE} training images: {listed(rare)}"
-        most, least = (
-            max((n["train"] for n in classes.values()), default=0),
-            min((n["train"] for n in classes.values() if n["train"]), default=0),
-        )
-        if least and most / least >= _RARE:
-            yield f"the largest class has {most / least:.0f} times the images of the smallest: see scores per class"
+        yield f"without validation images, so never scored: {listed(unseen)}"
+    yield from task.remarks(classes)

@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
-from saccade.data import IGNORE, Dataset, Progress, Split
+from saccade.data import Dataset, Progress, Split
 from saccade.data.cache import Append, Shapes, load_or_build
-from saccade.data.classes import ClassList, MaskReader, read_classes
-from saccade.data.images import UnreadableError, centre, padded, read_image, read_mask, square
-from saccade.data.layouts import Item, Layout, find_layout
+from saccade.data.identity import Identity, identify
+from saccade.data.images import UnreadableError
+from saccade.data.layouts import Item
 from saccade.errors import InputError
+from saccade.tasks import recognise
+from saccade.tasks.base import Files
 
 _VERSION = 2  # raised when decoding or resizing changes, so that older caches are made again
 _SHOWN = 10
 
+Row = Callable[[Item, str], tuple[Any, Any]]
+"""Reads an item of a side, ``"train"`` or ``"val"``: its image and its target, of the working size."""
+
 
 def load_folder(
-    path: str | Path, cache: Path, *, size: int, split_seed: int = 0, on_progress: Progress | None = None
+    path: str | Path,
+    cache: Path,
+    *,
+    size: int,
+    split_seed: int = 0,
+    record: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> Dataset:
-    """Load a folder of images as a dataset; the task is recognised from the layout and reported in `Dataset.note`.
+    """A folder of images as a dataset; its task is recognised from its layout, which `Dataset.note` says.
 
-    Classification: ``train/CLASS/*`` and ``val/CLASS/*`` (or ``valid``, ``validation``, ``test``), or ``CLASS/*``,
-    split 80/20 within every class. Segmentation: ``images/`` and ``masks/``, split 80/20, or both below ``train/`` and
-    ``val/``. Masks have the names of their images and hold class indices (grey, palette, 16-bit or bilevel; 255 is
-    ignored), or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that file names the
-    classes; without it they are 0 to the largest index found.
-
-    Classification images are reduced to their centre square: training images of side round(size * 8 / 7), from which
-    augmentation crops, validation images of side `size`, cut from the same. Segmentation images and masks get a longer
-    side of `size` and are padded to a square, where the mask is ignored.
-
-    Pictures are turned as their EXIF data says; 16-bit grey is assumed to use its whole range; transparent pixels are
-    laid over white.
+    Pictures are turned as their EXIF data says; 16-bit grey is taken to use its whole range; transparent pixels are
+    laid over white. What else happens to images and targets is said by the task.
 
     Args:
-        path: The data.
-        cache: Folder for the arrays; they are reused as long as no file, size or modification time differs.
-        size: Side of the squares that networks see, in pixels.
-        split_seed: Seed of the split, for a layout without a validation side.
+        path: Folder of the data.
+        cache: Folder in which the arrays are kept; they are used again as long as no file and no setting differs.
+        size: Side of the squares networks see.
+        split_seed: Seed of a split that the layout does not give.
+        record: File with the state of the data's files as an earlier call found them, so that only those that were
+            touched are read again.
         on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
 
     Raises:
@@ -55,128 +57,114 @@ def load_folder(
         raise InputError(f"load_folder: `size` must be a whole number of at least 8; received {size=}")
     if split_seed < 0:
         raise InputError(f"load_folder: `split_seed` must be at least 0; received {split_seed=}")
-    layout = find_layout(path, split_seed)
-    listing = path / "classes.txt"
-    known = read_classes(listing) if layout.task == "segmentation" and listing.is_file() else None
-    reading = _Reading(path, layout, size, known, on_progress)
-    arrays, facts = load_or_build(Path(cache) / _entry_name(path, layout, size, known), reading.shapes(), reading.fill)
-    splits = {
-        side: Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], tuple(_name(path, item) for item in items))
-        for side, items in (("train", layout.train), ("val", layout.val))
-    }
-    classes = layout.classes or (known.names if known else tuple(map(str, range(facts["classes"]))))
-    return Dataset(path.resolve().name, layout.task, classes, **splits, note=_note(layout, classes))
+    task = recognise(path)
+    return task.load_arrays(path, Path(cache), size=size, split_seed=split_seed, record=record, on_progress=on_progress)
 
 
-class _Reading:
-    """One pass over the files: decode, resize, append, and collect every file that cannot be used."""
+def folder_identity(
+    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: Progress | None = None
+) -> Identity:
+    """Identify the data of a folder without decoding an image.
 
-    def __init__(
-        self, path: Path, layout: Layout, size: int, known: ClassList | None, on_progress: Progress | None
-    ) -> None:
-        self.path, self.layout, self.size, self.on_progress = path, layout, size, on_progress
-        self.reader = MaskReader(known) if layout.task == "segmentation" else None
-        self.bad: list[str] = []
-        self.pixels = np.zeros(256, dtype=np.int64)  # per class, over all masks
+    Args:
+        path: Folder of the data.
+        record: As for :func:`load_folder`.
+        split_seed: As for :func:`load_folder`.
+        on_progress: Called with (done, total, what) while files are read.
 
-    def side_length(self, side: str) -> int:
-        return round(self.size * 8 / 7) if self.layout.task == "classification" and side == "train" else self.size
+    Raises:
+        InputError: The folder is not recognised, or a file in it cannot be read.
+    """
+    path = Path(path)
+    task = recognise(path)
+    return identify(task.files(path, split_seed).under(path, task.name), record, on_progress)
 
-    def shapes(self) -> Shapes:
-        shapes: dict[str, tuple[tuple[int, ...], str]] = {}
-        for side, items in (("train", self.layout.train), ("val", self.layout.val)):
-            n, length = len(items), self.side_length(side)
-            shapes[f"{side}_images"] = ((n, length, length, 3), "uint8")
-            shapes[f"{side}_targets"] = ((n, length, length), "uint8") if self.reader else ((n,), "int64")
-        return shapes
 
-    def fill(self, append: Append) -> dict[str, Any]:
-        done, total = 0, len(self.layout.train) + len(self.layout.val)
-        for side, items in (("train", self.layout.train), ("val", self.layout.val)):
+def read_arrays(
+    path: Path,
+    task: str,
+    files: Files,
+    cache: Path,
+    shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], str]],
+    row: Row,
+    *,
+    size: int,
+    finish: Callable[[], dict[str, Any]] = dict,
+    record: Path | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Decode every file once, or take what an earlier call left in the cache.
+
+    Args:
+        path: Folder of the data.
+        task: Name of the task.
+        files: What is in the folder.
+        cache: Folder in which the arrays are kept.
+        shapes: By side the shape of an image, and the shape and dtype of a target.
+        row: Reads one item.
+        size: As for :func:`load_folder`.
+        finish: Called after the last item; gives facts that are kept with the arrays.
+        record: As for :func:`load_folder`.
+        on_progress: Called with (done, total, what).
+
+    Returns:
+        Splits, identity and split of a :class:`saccade.data.Dataset`, by the names of its fields; and the facts.
+
+    Raises:
+        InputError: Files that cannot be used, all counted, ten named.
+    """
+    every: dict[str, tuple[Item, ...]] = {"train": files.train, "val": files.val}
+    total, bad = sum(map(len, every.values())), []
+    own = cache / "files.json"
+    identity = identify(files.under(path, task), record or own, on_progress)
+    if record is None:  # nobody else keeps the state of the files
+        identity.write(own)
+
+    def fill(append: Append) -> dict[str, Any]:
+        done = 0
+        for side, items in every.items():
             for item in items:
-                row = self.row(item, side)
-                if row is not None:
-                    append(f"{side}_images", row[0])
-                    append(f"{side}_targets", row[1])
+                try:
+                    image, target = row(item, side)
+                except UnreadableError as problem:
+                    file = problem.file or item.image
+                    bad.append(f"{file.relative_to(path).as_posix()}: {problem}")
+                else:
+                    append(f"{side}_images", image)
+                    append(f"{side}_targets", target)
                 done += 1
-                if self.on_progress is not None:
-                    self.on_progress(done, total, "reading images")
-        self.refuse_bad(total)
-        if self.reader is None:
-            return {}
-        self.refuse_one_class()
-        return {"classes": int(np.flatnonzero(self.pixels[:IGNORE]).max()) + 1}
+                if on_progress is not None:
+                    on_progress(done, total, "reading images")
+        _refuse_bad(path, bad, total)
+        return finish()
 
-    def row(self, item: Item, side: str) -> tuple[Any, Any] | None:
-        """Return image and target at the working size; None, and a line in `bad`, if a file cannot be used."""
-        file = item.image
-        try:
-            if isinstance(item.target, int):
-                stored = round(self.size * 8 / 7)
-                return centre(square(read_image(file, near=stored), stored), self.side_length(side)), item.target
-            image, file = read_image(file), item.target
-            return padded(image, self.mask(file, image.size), self.size)
-        except UnreadableError as problem:
-            self.bad.append(f"{file.relative_to(self.path).as_posix()}: {problem}")
-            return None
-
-    def mask(self, file: Path, expected: tuple[int, int]) -> Any:
-        mask = read_mask(file)
-        height, width = mask.shape[:2]
-        if (width, height) != expected:
-            raise UnreadableError(f"the mask is {width} x {height} px, its image {expected[0]} x {expected[1]} px")
-        assert self.reader is not None
-        classes = self.reader.classes(mask)
-        self.pixels += np.bincount(classes.ravel(), minlength=256)
-        return classes
-
-    def refuse_bad(self, total: int) -> None:
-        if not self.bad:
-            return
-        lines = "".join(f"\n  {line}" for line in self.bad[:_SHOWN])
-        more = f"\n  and {len(self.bad) - _SHOWN} more" if len(self.bad) > _SHOWN else ""
-        what = "images" if self.reader is None else "images with their masks"
-        raise InputError(
-            f"{self.path}: {len(self.bad)} of {total} {what} cannot be used:{lines}{more}", "repair or remove them"
+    wanted: Shapes = {
+        f"{side}_{what}": ((len(items), *shape), dtype)
+        for side, items in every.items()
+        for what, shape, dtype in (
+            ("images", shapes[side][0], "uint8"), ("targets", shapes[side][1], shapes[side][2]),
         )
-
-    def refuse_one_class(self) -> None:
-        there = np.flatnonzero(self.pixels[:IGNORE])
-        if len(there) >= 2:
-            return
-        hint = "masks hold 0 for the first class, 1 for the second, and so on"
-        if self.pixels[IGNORE]:
-            hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
-        found = f"class {there[0]}" if len(there) else "no class at all"
-        raise InputError(f"{self.path}: only one class: the masks hold {found}; segmentation needs at least two", hint)
+    }  # fmt: skip
+    entry = cache / entry_name(path, size, identity)
+    arrays, facts = load_or_build(entry, wanted, fill)
+    found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
+    split = found["val"].names if "split by seed" in files.note else ()
+    return {**found, "identity": identity, "split": split}, facts
 
 
-def _entry_name(path: Path, layout: Layout, size: int, known: ClassList | None) -> str:
-    """Return a name that changes with the list, sizes and times of the files, and with every setting."""
-    files = [
-        [
-            side,
-            *(_stamp(path, item.image)),
-            *([item.target] if isinstance(item.target, int) else _stamp(path, item.target)),
-        ]
-        for side, items in (("train", layout.train), ("val", layout.val))
-        for item in items
-    ]
-    classes = [known.names, sorted(known.colours.items())] if known else layout.classes
-    key = json.dumps([_VERSION, layout.task, size, classes, files])
+def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:
+    names = tuple(item.image.relative_to(path).as_posix() for item in items)
+    return Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], names)
+
+
+def _refuse_bad(path: Path, bad: list[str], total: int) -> None:
+    if bad:
+        lines = "".join(f"\n  {line}" for line in bad[:_SHOWN])
+        more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+        raise InputError(f"{path}: {len(bad)} of {total} images cannot be used:{lines}{more}", "repair or remove them")
+
+
+def entry_name(path: Path, size: int, identity: Identity) -> str:
+    """Name of the arrays in a cache, which changes with the data and with the size."""
     name = re.sub(r"[^\w-]+", "_", path.resolve().name) or "data"
-    return f"{name[:40]}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _stamp(path: Path, file: Path) -> list[str | int]:
-    status = file.stat()
-    return [file.relative_to(path).as_posix(), status.st_size, status.st_mtime_ns]
-
-
-def _name(path: Path, item: Item) -> str:
-    return item.image.relative_to(path).as_posix()
-
-
-def _note(layout: Layout, classes: tuple[str, ...]) -> str:
-    counts = f"{len(layout.train)} training and {len(layout.val)} validation images"
-    return f"{layout.said}: {len(classes)} classes, {counts}"
+    return f"{name[:40]}-{size}-v{_VERSION}-{identity.digest[:16]}"

@@ -20,7 +20,13 @@ Pixels = NDArray[np.uint8]
 
 
 class UnreadableError(Exception):
-    """A file is not a picture, is cut short, or holds what 8 bits cannot show; the text says which."""
+    """A file is not a picture, is cut short, or holds what cannot be shown in 8 bits; the text says which.
+
+    Attributes:
+        file: The file, where it is not the image that is being read.
+    """
+
+    file: Path | None = None
 
 
 def read_image(path: Path, *, near: int | None = None) -> Any:

@@ -101,8 +101,9 @@ def load_notes(
         for side, count in counts.items()
     }
     return Dataset(
-        "notes" if kind == "task" else "notes-start", "segmentation", CLASSES, **splits, note=_note(kind, counts)
-    )
+        "notes" if kind == "task" else "notes-start", "segmentation", CLASSES, splits["train"], splits["val"],
+        note=_note(kind, counts), facts={"longer_side": True},
+    )  # fmt: skip
 
 
 def materials() -> tuple[Material, Material]:

@@ -1,4 +1,4 @@
-"""What an optimiser should do with the parameters of a network that has attention in it."""
+"""What an optimizer should do with the parameters of a network that has attention in it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saccade.mechanisms.base import Mechanism
 def parameter_groups(
     model: nn.Module, *, lr: float, weight_decay: float, gate_lr_factor: float = 10.0
 ) -> list[dict[str, Any]]:
-    """Parameter groups for a torch optimiser; parameters that are not trained are left out, and so are empty groups.
+    """Parameter groups for a torch optimizer; parameters that are not trained are left out, and so are empty groups.
 
     Args:
         model: With or without mechanisms.

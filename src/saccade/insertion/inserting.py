@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from saccade.catalog import create
 from saccade.insertion.attach import CHILD, Attachment, attach, check_free, detach, heads, tensor_of, unhook
 from saccade.insertion.planning import Given, Options, plan
 from saccade.insertion.report import Plan, Report, Step
@@ -36,12 +35,12 @@ def insert(
 
     The mechanisms' weights are drawn by torch's global generator, place by place as the plan lists them, and get the
     device, dtype and training flag of the module they are attached to. A wrapper for distributed training is made
-    anew, in place, so that the new parameters are trained in step: every rank has to insert, and optimisers are to be
+    anew, in place, so that the new parameters are trained in step: every rank has to insert, and optimizers are to be
     made afterwards.
 
     Args:
         model: See :func:`saccade.plan`, as for all that follow.
-        mechanism: Which, with its options.
+        mechanism: Name with options, or your own class, function or import path.
         at: Where.
         within: In which parts.
         every: Each so many-th place.
@@ -57,6 +56,16 @@ def insert(
         >>> model = saccade.insert(torchvision.models.resnet18(), "se")
         >>> model.saccade_report.places[0].name
         'layer1.0.bn2'
+
+        A block of your own is inserted the same way; it starts as the identity whatever it computes:
+
+        >>> from torch import nn
+        >>> class Mixer(nn.Sequential):
+        ...     def __init__(self, channels, kernel_size=3):
+        ...         super().__init__(nn.Conv2d(channels, channels, kernel_size, padding="same", groups=channels))
+        >>> model = saccade.insert(torchvision.models.resnet18(), Mixer, options={"kernel_size": 5})
+        >>> len(model.saccade_report.places)
+        8
     """
     check_renewable(model)
     network = unwrapped(model)
@@ -111,7 +120,7 @@ def remove(model: nn.Module) -> nn.Module:
 def make(network: nn.Module, step: Step) -> Attachment:
     """The attachment of a step, with fresh weights, on the device and of the dtype of its module."""
     host = network.get_submodule(step.place.name)
-    mechanism = create(step.mechanism.name, step.place.channels, **step.mechanism.options)
+    mechanism = step.mechanism.entry.make(step.place.channels, **step.mechanism.options)
     attachment = Attachment(
         mechanism, side=step.place.side, wrapped=step.wrapped, layout=step.place.layout, added=step.added
     )

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Spec, check_options, create, find, parse
-from saccade.entry import Entry
+from saccade.catalog import Entry, Spec, check_options, parse, split_top
+from saccade.catalog.imports import is_installed
 from saccade.errors import InputError, near
 from saccade.insertion.attach import Attachment, check_free
 from saccade.insertion.graph import Graph
@@ -25,11 +25,8 @@ from saccade.insertion.wrappers import unwrapped
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
-One = str | Mapping[str, Any] | Spec
+One = str | Mapping[str, Any] | Spec | Callable[..., nn.Module]
 Given = One | Sequence[One]
-
-# In its authors' networks it takes the place of a convolution; beside a trained one it is a branch of its own.
-_ADDED = frozenset(("sk",))
 
 
 def plan(
@@ -49,8 +46,10 @@ def plan(
 
     Args:
         model: Any network with convolutions, on any device; in wrappers for parallel training, the network inside.
-        mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Several that follow each
-            other at each place: a list of these, or ``"cam+pam"``.
+        mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Your own: its class, or
+            a function that makes it from the number of channels, or an import path,
+            ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
+            place: a list of these, or ``"cam+pam"``.
         at: Where; None: the (first) mechanism's natural places, from the catalog.
 
             * ``"residual"``: at the end of each residual branch, before the addition;
@@ -94,7 +93,7 @@ def plan(
     recorded, example = trace(model, example_input, Attachment)
     places = Places(recorded, within)
     _check_convolutional(model, places.graph)
-    chosen = select(places, at, find(specs[0].name).place, every)
+    chosen = select(places, at, specs[0].entry.place, every)
     for place in chosen:
         check_free(model.get_submodule(place.name), place.name, place.side)
     known: dict[tuple[Any, ...], Step] = {}
@@ -133,33 +132,24 @@ def _check_convolutional(model: nn.Module, graph: Graph) -> None:
 def _chain(given: Given) -> tuple[Spec, ...]:
     """One mechanism or several that follow each other."""
     if isinstance(given, str):
-        parts: list[One] = [*_split(given)]
-    elif isinstance(given, (Mapping, Spec)):
+        parts: list[One] = [*split_top(given, "+")]
+    elif isinstance(given, (Mapping, Spec)) or callable(given):
         parts = [given]
     elif isinstance(given, Sequence) and given:
         parts = list(given)
     else:
-        raise TypeError(f"a mechanism is a string, a dict or a list of these; received {given!r}")
+        raise TypeError(
+            "a mechanism is a string, a dict, a class or function that makes one, or a list of these; "
+            f"received {given!r}"
+        )
     return tuple(parse(part) for part in parts)
 
 
-def _split(text: str) -> list[str]:
-    """Split at the plus signs that stand in no bracket."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "+" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
-
-
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:
-    entry = find(spec.name)
+    entry = spec.entry
     given = options(place) if callable(options) else options or {}
-    chosen = Spec(entry.name, _options(entry, spec.options, given, start))
-    key = (place.channels, place.height, place.width, str(chosen))
+    chosen = Spec(entry.name, _options(entry, spec.options, given, start), entry)
+    key = (place.channels, place.height, place.width, str(chosen), id(entry))
     if key not in known:
         known[key] = _costs(place, chosen, start)
     step = known[key]
@@ -176,24 +166,38 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
 
 def _costs(place: Place, chosen: Spec, start: str) -> Step:
     """How it starts, its parameters and its MACs: made and run on the meta device."""
+    counter = FlopCounterMode(display=False)
+    x = torch.empty(1, place.channels, place.height, place.width, device="meta")
+    version = x._version
     try:
         with torch.device("meta"):
-            mechanism = create(chosen.name, place.channels, **chosen.options).eval()
-        counter = FlopCounterMode(display=False)
+            mechanism = chosen.entry.make(place.channels, **chosen.options).eval()
         with torch.no_grad(), counter:
-            shape = mechanism(torch.empty(1, place.channels, place.height, place.width, device="meta")).shape
-    except (InputError, RuntimeError) as cause:
-        message, hint = (cause.message, cause.hint) if isinstance(cause, InputError) else (str(cause), None)
+            y = mechanism(x)
+    except Exception as cause:  # whatever a mechanism from outside raises
+        if not isinstance(cause, (InputError, RuntimeError)) and is_installed(chosen.entry.path):
+            raise
+        message, hint = (cause.message, cause.hint) if isinstance(cause, InputError) else (_said(cause, chosen), None)
         raise InputError(
             f"{place}, {place.channels} channels: {message}", hint or "choose other options, or other places with at="
         ) from cause
-    if tuple(shape[1:]) != (place.channels, place.height, place.width):
+    if not isinstance(y, torch.Tensor) or y.shape != x.shape:
+        made = f"a map of shape {tuple(y.shape[1:])}" if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
         raise InputError(
-            f"{place}: {chosen} makes a map of shape {tuple(shape[1:])} of one of "
-            f"{(place.channels, place.height, place.width)}; the network expects that shape",
+            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, place.height, place.width)}; "
+            "the network expects a map of that shape",
             "choose options that keep the shape",
         )
-    added = chosen.name in _ADDED
-    wrapped = start == "identity" and (added or not mechanism.starts_as_identity)
+    if x._version != version:
+        raise InputError(
+            f"{place}: {chosen} writes into the map that it is given, which the network and the mixing need unchanged",
+            "begin with an operation that is not in place, such as nn.ReLU(inplace=False)",
+        )
+    added = chosen.entry.added
+    wrapped = start == "identity" and (added or getattr(mechanism, "starts_as_identity", False) is not True)
     params = sum(parameter.numel() for parameter in mechanism.parameters())
     return Step(place, chosen, wrapped, added, params + wrapped, counter.get_total_flops() // 2)
+
+
+def _said(cause: Exception, chosen: Spec) -> str:
+    return str(cause) if is_installed(chosen.entry.path) else f"{chosen} raised {type(cause).__name__}: {cause}"

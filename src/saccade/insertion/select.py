@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from saccade.entry import Placement
+from saccade.catalog import NaturalPlace
 from saccade.errors import InputError
 from saccade.insertion.named import named
 from saccade.insertion.names import matching
@@ -17,7 +17,7 @@ At = str | Sequence[str] | Callable[[Place], bool]
 _STAGE = re.compile(r"stage:(-?\d+)(?:-(-?\d+))?")
 
 
-def select(places: Places, at: At | None, natural: Placement, every: int | None = None) -> tuple[Place, ...]:
+def select(places: Places, at: At | None, natural: NaturalPlace, every: int | None = None) -> tuple[Place, ...]:
     """The places that `at` names, or the mechanism's natural ones; of these each `every`-th of its stage.
 
     Raises:
@@ -44,7 +44,7 @@ def _asked(places: Places, at: At) -> tuple[Place, ...]:
     raise TypeError(f"at= takes a word, a glob, a list of these or a function; received {at!r}")
 
 
-def _natural(places: Places, natural: Placement) -> tuple[Place, ...]:
+def _natural(places: Places, natural: NaturalPlace) -> tuple[Place, ...]:
     found = _word(places, natural.at)
     sized = tuple(place for place in found if place.stride in natural.strides)
     return sized or found

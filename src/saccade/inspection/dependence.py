@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from saccade.mechanisms.base import choose
+from saccade.mechanisms.rules import choose
 
 MEASURES = ("moved", "cosine")
 

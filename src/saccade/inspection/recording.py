@@ -78,8 +78,7 @@ def _watched(model: nn.Module, copy: bool) -> dict[nn.Module, Record]:
     for path, module in model.named_modules():
         if isinstance(module, Attachment):
             bases.append((f"{path}.mechanism" if path else "mechanism", inserted[id(module)]))
-            if isinstance(module.mechanism, Mechanism):
-                watched[module.mechanism] = Record(bases[-1][1], module.mechanism, module, copy=copy)
+            watched[module.mechanism] = Record(bases[-1][1], module.mechanism, module, copy=copy)
         elif isinstance(module, Mechanism) and module not in watched:
             name = next((place + path[len(base) :] for base, place in bases if path.startswith(f"{base}.")), path)
             watched[module] = Record(name, module, None, copy=copy)

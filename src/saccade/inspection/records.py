@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.errors import InputError, near
 from saccade.insertion.attach import Attachment
@@ -43,11 +43,11 @@ class Record:
 
     Attributes:
         name: Name of the place.
-        mechanism: The mechanism module.
+        mechanism: The module; for one that is not a :class:`saccade.mechanisms.base.Mechanism` only its input is known.
         attachment: The module that attaches it; None for a part of a mechanism or one built into the network.
     """
 
-    def __init__(self, name: str, mechanism: Mechanism, attachment: Attachment | None, *, copy: bool) -> None:
+    def __init__(self, name: str, mechanism: nn.Module, attachment: Attachment | None, *, copy: bool) -> None:
         self.name, self.mechanism, self.attachment = name, mechanism, attachment
         self._copy = copy
         self._input: Tensor | None = None
@@ -92,7 +92,13 @@ class Record:
 
     def has(self, view: str) -> bool:
         """True if the mechanism has a view: ``"gates"``, ``"weights"``, ``"channel_weights"``, ``"row_weights"``..."""
-        return hasattr(self.mechanism, {"branch_weights": "shares"}.get(view, view))
+        asked = {"branch_weights": "shares"}.get(view, view)
+        return isinstance(self.mechanism, Mechanism) and hasattr(self.mechanism, asked)
+
+    @property
+    def label(self) -> str:
+        """Name of the mechanism in errors."""
+        return str(self.mechanism.label) if isinstance(self.mechanism, Mechanism) else type(self.mechanism).__name__
 
     @property
     def gates(self) -> dict[str, Tensor]:
@@ -110,7 +116,7 @@ class Record:
         found = self.gates
         if len(found) != 1:
             raise InputError(
-                f"{self.name}: expected one gate; {self.mechanism.label} has {' and '.join(found) or 'none'}",
+                f"{self.name}: expected one gate; {self.label} has {' and '.join(found) or 'none'}",
                 "use .gates['channel'] or .gates['spatial']" if found else self._offers(),
             )
         return next(iter(found.values()))
@@ -239,7 +245,7 @@ class Record:
         return found
 
     def _channels(self, channels: Sequence[int] | None) -> list[int]:
-        return list(range(self.mechanism.channels) if channels is None else channels)
+        return list(range(self.input.shape[1]) if channels is None else channels)
 
     def _ask(self, view: str, otherwise: str, *args: Any) -> Any:
         """Compute a view of the recorded map."""
@@ -248,12 +254,12 @@ class Record:
             return getattr(self.mechanism, view)(self.input, *args)
 
     def _require(self, view: str, otherwise: str) -> None:
-        if not hasattr(self.mechanism, view):
-            raise InputError(f"{self.name}: {self.mechanism.label} {otherwise}", self._offers())
+        if not self.has(view):
+            raise InputError(f"{self.name}: {self.label} {otherwise}", self._offers())
 
     def _offers(self) -> str:
         mechanism = self.mechanism
-        own = [asked for view, asked in _OFFERS.items() if hasattr(mechanism, view)]
+        own = [asked for view, asked in _OFFERS.items() if self.has(view)]
         parts = [f"{self.name}.{name}" for name, part in mechanism.named_children() if isinstance(part, Mechanism)]
         if own:
             return f"it has {' and '.join(own)}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from saccade.catalog import find
+from saccade.catalog import Entry, entries, find
 from saccade.errors import InputError
 from saccade.inspection.schematic_table import SCHEMATICS
 
@@ -40,8 +40,9 @@ class _Node:
 
 
 def has_schematic(name: str) -> bool:
-    """Return whether there is a drawing of a mechanism; a user's own mechanism has none."""
-    return name in SCHEMATICS
+    """Return whether there is a drawing of a mechanism."""
+    entry = entries().get(name)
+    return entry is not None and bool(_description(entry))
 
 
 def schematic(name: str, *, standalone: bool = False) -> str:
@@ -55,9 +56,9 @@ def schematic(name: str, *, standalone: bool = False) -> str:
         InputError: The mechanism is unknown.
     """
     entry = find(name)
-    if entry.name not in SCHEMATICS:
+    if not _description(entry):
         raise InputError(f"{entry.name}: it has no schematic", f"schematics exist of {', '.join(SCHEMATICS)}")
-    nodes, edges = _placed(SCHEMATICS[entry.name])
+    nodes, edges = _placed(_description(entry))
     width = max(node.x + node.half for node in nodes.values()) + 14
     height = max(node.y + node.half_height for node in nodes.values()) + 14
     title = escape(f"{entry.title}: from x to y")
@@ -70,6 +71,10 @@ def schematic(name: str, *, standalone: bool = False) -> str:
         f'aria-label="{title}" font-family="system-ui, sans-serif" fill="currentColor" stroke="none">'
         f"<title>{title}</title>{style}{''.join(parts)}</svg>"
     )
+
+
+def _description(entry: Entry) -> str:
+    return entry.schematic or SCHEMATICS.get(entry.name, "")
 
 
 def _placed(description: str) -> tuple[Mapping[str, _Node], list[tuple[str, str, str]]]:

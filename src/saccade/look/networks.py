@@ -1,36 +1,32 @@
-"""The network to look into: a trained run, or a given backbone with a mechanism put in."""
+"""The network to look into: that of a trained run, or a backbone with a mechanism inserted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
+from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
-from saccade.files import read_json
-from saccade.insertion import insert, plan
+from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
-from saccade.networks.build import DEMO, build_network
-from saccade.saving.store import is_saved, load, network_file, read_header
-from saccade.training.loop import WEIGHTS
-
-_DEMO_CLASSES = 11
+from saccade.networks.make import DEMO, classification_network, demo_network
+from saccade.runs.open import open_run
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network with what must be known to look into it.
+    """A network to look into.
 
     Args:
-        net: In evaluation mode.
-        name: Of the run or the backbone, for people.
-        trained: ``"run"``: all weights are; ``"backbone"``: those of the mechanisms are not; ``"none"``.
-        classes: Names of what it tells apart, where they are known.
-        size: The longer side of the images it is used on, in pixels.
+        net: The network, in evaluation mode.
+        name: Name of the run or the backbone.
+        trained: Weights that are trained: all (``"run"``), all but the mechanism's (``"backbone"``), or ``"none"``.
+        classes: Names of the classes; empty if unknown.
+        size: Longer side of the images it was trained on, in pixels; None if unknown.
     """
 
     net: nn.Module
@@ -40,58 +36,55 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Network:
     """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
 
     Args:
         path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
-        InputError: No such run, a damaged file, one that does not fit its network, or a network without mechanisms.
+        InputError: There is no such run, its file is damaged or does not fit its network, or it has no mechanisms.
     """
-    file = _file(path)
-    root = None if is_saved(file) else _comparison_above(file)
-    if root is not None:
-        return _of_comparison(root, file)
-    reading = read_header(file).get("reading") or {}
-    net = load(file).eval()
-    check_has_mechanisms(net, str(path))
-    return Network(net, path.name, "run", tuple(reading.get("classes", ())), reading.get("size"))
+    opened = open_run(path, trust)
+    check_has_mechanisms(opened.net, str(path))
+    task = opened.known
+    return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
 
 
 def make_network(
     mechanism: str, backbone: str, *, at: str | None = None, pretrained: str | bool = False, seed: int = 0
 ) -> Network:
-    """A backbone with a mechanism in it, whose own weights are those of a new one.
+    """Insert a mechanism with random weights into a backbone.
 
     Args:
         mechanism: As for :func:`saccade.insert`.
-        backbone: A name of timm, ``torchvision/NAME``, or ``notes``.
+        backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Where it goes; None: its natural place.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
         seed: Of the random weights.
 
     Raises:
-        InputError: Unknown names, weights that cannot be had or do not fit, or no place.
+        InputError: A name is unknown, weights are missing or do not fit, or there is no place for the mechanism.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained)
-        insert(net, mechanism, at=at)  # the network's own answer stays what it was
+        insert(net, mechanism, at=at)  # the output of the network stays the same
     return Network(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
 
 
 def check_has_mechanisms(net: nn.Module, who: str) -> None:
-    """Refuse a network without mechanisms, and say where one could go.
+    """Refuse a network without mechanisms, and name places where one could be inserted.
 
     Raises:
-        InputError: There is none.
+        InputError: The network has no mechanism.
     """
-    if any(isinstance(module, Mechanism) for module in net.modules()):
+    if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]
-    except InputError:  # nor is there a place for one
+    except InputError:  # it has no place for one either
         places = []
     shown = ", ".join(places[:6]) + (f" and {len(places) - 6} more" if len(places) > 6 else "")
     hint = (
@@ -100,57 +93,16 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     raise InputError(f"{who}: this {type(net).__name__} has no attention mechanism to look into", hint)
 
 
-def _file(path: Path) -> Path:
-    runs = sorted(path.glob(f"[0-9]*/{WEIGHTS}"))
-    return runs[0] if runs else network_file(path)
-
-
-def _comparison_above(file: Path) -> Path | None:
-    from saccade.comparison.experiment import EXPERIMENT
-
-    above = list(file.resolve().parents)[:4]  # runs/ARM/SEED/file
-    return next((folder for folder in above if (folder / EXPERIMENT).is_file()), None)
-
-
-def _of_comparison(root: Path, file: Path) -> Network:
-    """A run of a comparison, whose folder says how the network was made."""
-    from saccade.comparison.experiment import Experiment
-
-    experiment, config = Experiment.load(root), read_json(file.parent / "config.json")
-    experiment = replace(experiment, settings=replace(experiment.settings, pretrained=False))  # the run has its own
-    arm = next((arm for arm in experiment.arms if arm.name == config["arm"]), None)
-    if arm is None:
-        raise InputError(f"{file}: the comparison in {root} has no arm {config['arm']!r}")
-    classes, task, size = _read_by(experiment, root)
-    try:
-        net = experiment.network(arm, config["seed"], len(classes), task, weights=file)
-    except (RuntimeError, SafetensorError) as cause:
-        raise InputError(
-            f"{file} does not fit the network of {arm.name}: {str(cause).splitlines()[0]}",
-            "the file is damaged, or the comparison was changed after this run; run saccade compare again",
-        ) from cause
-    check_has_mechanisms(net, str(file))
-    return Network(net.eval(), f"{experiment.settings.backbone} + {arm.name}", "run", classes, size)
-
-
-def _read_by(experiment: Any, root: Path) -> tuple[tuple[str, ...], str, int]:
-    """The classes, the task and the side of the images of a comparison."""
-    if experiment.demo:
+def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
+    if name == DEMO:
         from saccade.data.notes import CLASSES
         from saccade.data.scenes import SIZE
 
-        return CLASSES, "segmentation", SIZE
-    if not (root / "results.json").is_file():
-        raise InputError(f"{root}: the comparison is not finished", "finish it: run saccade compare again")
-    results = read_json(root / "results.json")
-    return tuple(results["data"]["classes"]), results["task"], results["macs_input"][-1]
-
-
-def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
-    if name == DEMO:
         if pretrained:
-            raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "give --model RUN")
-        return build_network("segmentation", DEMO, _DEMO_CLASSES), (), 96
+            raise InputError(
+                "--pretrained: notes, the demo's network, has no trained weights", "give a trained run: --model RUN"
+            )
+        return demo_network(len(CLASSES)), (), SIZE
     if name.startswith("torchvision/"):
         from saccade.saving.recipes import build
 
@@ -160,13 +112,13 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
             )
         made = build({"library": "torchvision", "name": name.removeprefix("torchvision/"), "options": {}})
         return made, (), 224
-    net = build_network("classification", name, 1000, pretrained=pretrained)
+    net = classification_network(name, 1000, pretrained=pretrained)
     config: Any = getattr(net, "pretrained_cfg", {})
     return net, _imagenet() if pretrained else (), int((config.get("input_size") or (3, 224, 224))[-1])
 
 
 def _imagenet() -> tuple[str, ...]:
-    """The names of ImageNet's thousand classes, from timm."""
+    """The names of the 1,000 classes of ImageNet, from timm."""
     data: Any = require("timm.data", extra="train")
     info = data.ImageNetInfo()
     return tuple(info.index_to_description(k).split(",")[0] for k in range(info.num_classes()))

@@ -1,4 +1,4 @@
-"""The page of ``saccade look``: everything computed for one image, in one file that opens from disk."""
+"""The page of ``saccade look``: everything computed for one image, in one HTML file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CLASSES = 24
 
 
 def render(picture: Picture, network: Network, look: Look, place: int, queries: Sequence[tuple[int, int]]) -> str:
-    """The page as text.
+    """Return the page as text.
 
     Args:
         picture: The image.
-        network: What was looked into.
-        look: What it computed.
-        place: The number of the place shown large at first.
-        queries: Points (y, x) that were asked for, in pixels of the file.
+        network: The network.
+        look: What the network computed for the image.
+        place: Index of the place shown large at first.
+        queries: Query points (y, x) that were asked for, in pixels of the file.
     """
     environment = WORDS.environment(_file)
     safe = environment.filters["html"]
@@ -76,7 +76,7 @@ def _context(
 
 
 def _data(picture: Picture, look: Look, place: int, points: Sequence[tuple[int, int]]) -> str:
-    """What the script reads."""
+    """The data that the script reads, as JSON."""
     content = {
         "settings": attention.settings(),
         "words": {key: TEXTS[key] for key in SPOKEN},
@@ -111,7 +111,7 @@ def _place(view: PlaceView) -> dict[str, Any]:
 
 
 def _sums(grid: Grid) -> bool:
-    """Whether rows sum to 1, so that a weight is a share."""
+    """True if rows sum to 1, so that a weight is a fraction."""
     sums = grid.values.astype(np.float32).sum(axis=1) * grid.scales
     return not grid.signed and bool(np.abs(sums - 1).max() < 0.05)
 
@@ -131,7 +131,7 @@ def _strips(places: Sequence[PlaceView]) -> dict[str, Any] | None:
 
 
 def _channels(view: PlaceView, picture: Picture) -> dict[str, Any] | None:
-    """The details of one place about channels; None where it has none."""
+    """The details of one place on its channels; None if it has none."""
     most = len(view.open) // 2
     features = [
         {"channel": channel, "gate": f"{gate:.3f}", "most": number < most, "uri": _feature(shown)}
@@ -148,7 +148,7 @@ def _channels(view: PlaceView, picture: Picture) -> dict[str, Any] | None:
 
 
 def _feature(shown: Array) -> str:
-    """A feature map, no larger than it is drawn."""
+    """A feature map, reduced to about the size it is drawn at."""
     step = max(1, max(shown.shape) // _FEATURE_SIDE)
     return pictures.heat_square(shown[::step, ::step])
 
@@ -194,7 +194,7 @@ def _factors(view: PlaceView) -> str:
 
 
 def _exactness(picture: Picture, look: Look, queries: Sequence[tuple[int, int]]) -> list[str]:
-    """What is approximate in the page, with the errors that were measured (HTML)."""
+    """Sentences on what is approximate in the page, with the measured errors (HTML)."""
     height, width = picture.size
     read_height, read_width = picture.read.shape[:2]
     told = [WORDS.both("exact_image", height=height, width=width, read_height=read_height, read_width=read_width)]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose, positive, reduced
 from saccade.ops.double import distributing, double_attention, gathering, pair_weights
 from saccade.ops.modes import by_definition
 

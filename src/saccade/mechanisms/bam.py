@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, positive, reduced, width_options
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, positive, width_options
+from saccade.mechanisms.widths import hidden_width
 from saccade.ops.gates import scale_by
 from saccade.ops.reading import Reading
 
@@ -110,13 +112,10 @@ class BAM(Mechanism):
         choose(self.label, "window", window, ("whole", "released"))
         choose(self.label, "parts", parts, ("both", "channel", "spatial"))
         positive(self.label, reduction=reduction, dilation=dilation, num_layers=num_layers, num_convs=num_convs)
-        inner_channels = reduced(channels, reduction) if inner_channels is None else inner_channels
-        positive(self.label, inner_channels=inner_channels)
+        width = hidden_width(self.label, channels, reduction, inner_channels)
         self.combine, self.window, self.parts, self.dilation = combine, window, parts, dilation
-        self.channel = ChannelBranch(channels, inner_channels, num_layers, final_norm) if parts != "spatial" else None
-        self.spatial = (
-            SpatialBranch(channels, inner_channels, num_convs, dilation, final_norm) if parts != "channel" else None
-        )
+        self.channel = ChannelBranch(channels, width, num_layers, final_norm) if parts != "spatial" else None
+        self.spatial = SpatialBranch(channels, width, num_convs, dilation, final_norm) if parts != "channel" else None
         self._start_as_authors()
 
     def forward(self, x: Tensor) -> Tensor:

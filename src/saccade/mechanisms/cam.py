@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose
 from saccade.ops.matrices import gram, multiply
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import softmax_weights, weighted_sum

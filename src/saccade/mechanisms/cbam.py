@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, positive, width_options
+from saccade.mechanisms.widths import hidden_width
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import wide
 from saccade.ops.reading import Reading
@@ -140,15 +142,13 @@ class CBAM(Mechanism):
             raise InputError(
                 f"{self.label}: `kernel_size` must be odd, to keep the map's size; received {kernel_size=}"
             )
-        if inner_channels is None:
-            timm = variant == "timm"
-            inner_channels = divisible(channels / reduction) if timm else reduced(channels, reduction)
-        positive(self.label, inner_channels=inner_channels)
+        rounding = 1 if variant == "timm" else None
+        width = hidden_width(self.label, channels, reduction, inner_channels, multiple_of=rounding)
         self.variant, self.parts = variant, parts if spatial else "channel"
         self.pools = _checked_pools(self.label, pools)
         bias = variant == "official" if bias is None else bias
         momentum = {"official": 0.01, "popular": None, "timm": 0.1}[variant]
-        self.channel = None if self.parts == "spatial" else ChannelGate(channels, inner_channels, self.pools, bias)
+        self.channel = None if self.parts == "spatial" else ChannelGate(channels, width, self.pools, bias)
         self.spatial = None if self.parts == "channel" else SpatialGate(kernel_size, momentum)
         if variant == "official":
             self._start_as_authors()

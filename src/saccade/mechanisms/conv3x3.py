@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Mechanism, positive
+from saccade.mechanisms.base import Mechanism
+from saccade.mechanisms.rules import positive
 
 
 class Conv3x3(Mechanism):
@@ -20,8 +19,9 @@ class Conv3x3(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        width: Channels between two convolutions; None: one convolution from C to C. :meth:`width_for` finds the
-            one that has at least as many parameters as the mechanism it is compared with.
+        width: Channels between two convolutions; None: one convolution from C to C.
+            :func:`saccade.mechanisms.widths.control_width` finds the one that has at least as many parameters as the
+            mechanism it is compared with.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
 
@@ -55,18 +55,6 @@ class Conv3x3(Mechanism):
             )
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
-
-    @classmethod
-    def width_for(cls, channels: int, params: int) -> int | None:
-        """The width whose control of `channels` has at least `params` parameters: None if one convolution suffices.
-
-        Example:
-            >>> Conv3x3.width_for(64, 10_000), Conv3x3.width_for(64, 100_000)
-            (None, 87)
-        """
-        if params <= 9 * channels**2 + 2 * channels:
-            return None
-        return math.ceil((params - 2 * channels) / (18 * channels + 2))
 
     @property
     def starts_as_identity(self) -> bool:

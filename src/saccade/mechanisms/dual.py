@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.cam import ChannelAttention
 from saccade.mechanisms.pam import DANET_KEYS, PositionAttention
+from saccade.mechanisms.rules import choose
 
 
 class DualAttention(Mechanism):

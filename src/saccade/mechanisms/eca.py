@@ -6,7 +6,6 @@ Networks", CVPR 2020, arXiv:1910.03151.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, positive
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import positive
+from saccade.mechanisms.widths import adaptive_kernel
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -29,7 +30,8 @@ class EfficientChannelAttention(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        k: How many neighbours a gate reads, an odd number. None: the paper's rule, :func:`adaptive_kernel`.
+        k: How many neighbours a gate reads, an odd number. None: the paper's rule,
+            :func:`saccade.mechanisms.widths.adaptive_kernel`.
         shared: One filter for all channels; False: one for each, the paper's unshared ablation.
         circular: The channels close to a ring in place of the zeros at both ends; timm's ``ceca``.
 
@@ -103,14 +105,3 @@ class EfficientChannelAttention(Mechanism):
             padded = padded[:, 0].unfold(1, self.k, 1)
         logits: Tensor = self.conv(padded)
         return logits.flatten(1).sigmoid()
-
-
-def adaptive_kernel(channels: int) -> int:
-    r"""The paper's rule: the odd number at or above the whole part of :math:`|(\log_2 C + 1) / 2|`.
-
-    Example:
-        >>> [adaptive_kernel(channels) for channels in (4, 64, 256, 2048)]
-        [1, 3, 5, 7]
-    """
-    t = int(abs(math.log2(channels) + 1) / 2)
-    return t if t % 2 else t + 1

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose
+from saccade.ops.rectify import rectified
 from saccade.ops.strips import add_strips, strip_attention, strip_weights, strips_across, strips_down
 
 
@@ -36,7 +37,7 @@ class FullyAttentional(Mechanism):
         pairing: ``"sample"``: a strip is compared with the descriptors of its own sample. ``"released"``: strip s of
             sample b with those of sample (b S + s) mod B for S strips, as the released code has it: above one sample
             in a batch images leak into each other. The two are equal for a batch of one.
-        norm_layer: From a width to the norm behind the convolution.
+        norm_layer: Function from a width to the norm after the convolution; None: a batch normalisation.
         lean: A few strips at a time, made again in the backward pass: the least memory, some time.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
@@ -78,11 +79,13 @@ class FullyAttentional(Mechanism):
         channels: int,
         *,
         pairing: str = "sample",
-        norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        norm_layer: Callable[[int], nn.Module] | None = None,
         lean: bool = False,
     ) -> None:
         super().__init__(channels)
         choose(self.label, "pairing", pairing, ("sample", "released"))
+        if norm_layer is None:
+            norm_layer = nn.BatchNorm2d
         if not callable(norm_layer):
             raise TypeError(
                 f"{self.label}: `norm_layer` must make a norm from a width, as torch.nn.BatchNorm2d does; received "
@@ -105,8 +108,7 @@ class FullyAttentional(Mechanism):
             columns, rows = strip_attention(down, of_rows), strip_attention(across, of_columns)
             gathered = columns.permute(0, 2, 3, 1) + rows.permute(0, 2, 1, 3)
             attended = x + self.gamma.to(x.dtype) * gathered
-        y: Tensor = F.relu(self.norm(self.conv(attended)))
-        return y.to(x.dtype)
+        return rectified(self.norm(self.conv(attended))).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
         """The maps of all strips, (B, W + H, C, C), columns first: row c says what channel c takes; rows sum to 1."""

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError, SaccadeWarning
-from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose
+from saccade.mechanisms.widths import context_width
 from saccade.ops.context import context_weights
 from saccade.ops.gates import scale
 from saccade.ops.precision import wide
@@ -119,15 +121,13 @@ class GlobalContext(Mechanism):
         if fusion is None:
             fusion = ("mul",) if variant == "timm" else ("add",)
         self.variant, self.pooling, self.fusion = variant, pooling, _checked_fusion(self.label, fusion)
-        if inner_channels is None:
-            inner_channels = _inner_channels(self.label, channels, ratio, variant)
-        positive(self.label, inner_channels=inner_channels)
+        width = context_width(self.label, channels, ratio, inner_channels, variant)
         eps = 1e-6 if variant == "timm" else 1e-5
         self.mask = nn.Conv2d(channels, 1, kernel_size=1) if pooling == "att" else None
-        self.add = Transform(channels, inner_channels, eps) if "add" in self.fusion else None
-        self.mul = Transform(channels, inner_channels, eps) if "mul" in self.fusion else None
+        self.add = Transform(channels, width, eps) if "add" in self.fusion else None
+        self.mul = Transform(channels, width, eps) if "mul" in self.fusion else None
         self._start()
-        if inner_channels == 1:
+        if width == 1:
             warnings.warn(
                 f"GC: {channels} channels leave one hidden channel, whose norm is a constant: the context has no "
                 "effect; give a larger ratio",
@@ -226,14 +226,3 @@ def _checked_fusion(label: str, fusion: Sequence[str] | str) -> tuple[str, ...]:
     if not given or len(set(given)) < len(given):
         raise InputError(f"{label}: `fusion` must name 'add', 'mul' or both, none twice; received fusion={given}")
     return tuple(sorted(given))
-
-
-def _inner_channels(label: str, channels: int, ratio: float | None, variant: str) -> int:
-    if ratio is None:
-        ratio = 1 / 8 if variant == "timm" else 1 / 16
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 < ratio <= 1:
-        raise InputError(
-            f"{label}: `ratio` must be a fraction above 0 and at most 1; received {ratio=}",
-            "it multiplies the channels: write 1/16, not 16",
-        )
-    return divisible(channels * ratio) if variant == "timm" else max(1, int(channels * ratio))

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, positive
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, positive
+from saccade.mechanisms.widths import fusion_sizes
 from saccade.ops.covariance import covariance
 from saccade.ops.precision import full_precision, wide
+from saccade.ops.rectify import rectified
 
 VARIANTS = ("channel", "spatial", "sum", "max", "concat")
 
@@ -117,7 +120,7 @@ class GSoP(Mechanism):
         self.spatial = SpatialGate(channels, dim, grid, covariance == "true") if variant != "channel" else None
         self.fusion = None
         if variant == "concat":
-            self.fusion = Fusion(channels, *_fusion_sizes(self.label, channels, fusion_kernel, fusion_groups))
+            self.fusion = Fusion(channels, *fusion_sizes(self.label, channels, fusion_kernel, fusion_groups))
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -125,7 +128,7 @@ class GSoP(Mechanism):
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         of_channels = None if self.channel is None else x * self.channel(x)
-        of_positions = None if self.spatial is None else F.relu(x * self.spatial(x))
+        of_positions = None if self.spatial is None else rectified(x * self.spatial(x))
         if of_channels is None or of_positions is None:
             return _the_one(of_channels, of_positions)
         if self.fusion is not None:
@@ -253,22 +256,3 @@ def _the_one(first: Tensor | None, second: Tensor | None) -> Tensor:
     found = second if first is None else first
     assert found is not None
     return found
-
-
-def _fusion_sizes(label: str, channels: int, kernel: int | None, groups: int | None) -> tuple[int, int]:
-    """Kernel and groups, by the authors' rule where they are not given."""
-    if (kernel is None or groups is None) and (channels % 64 or channels > 2048):
-        raise InputError(
-            f"{label}: variant='concat' has a rule for multiples of 64 up to 2048; received {channels=}",
-            "give fusion_kernel and fusion_groups, or take variant='sum' or 'max'",
-        )
-    groups = channels // 64 if groups is None else groups
-    positive(label, fusion_groups=groups)
-    kernel = 2 * int(math.log2(32 / groups)) + 5 if kernel is None else kernel
-    positive(label, fusion_kernel=kernel)
-    if kernel % 2 == 0 or channels % groups:
-        raise InputError(
-            f"{label}: `fusion_kernel` must be odd and `fusion_groups` divide {channels} channels; received "
-            f"fusion_kernel={kernel}, fusion_groups={groups}"
-        )
-    return kernel, groups

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,46 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose
+from saccade.mechanisms.widths import PAIRWISE_SOURCES, PairwiseSource, pairwise_scale, pairwise_width
 from saccade.ops import pairwise as pairs
 from saccade.ops.matrices import gram, multiply
 from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
 PAIRWISE = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What one published code does by default.
-
-    Args:
-        sub_sample: Whether keys and values are pooled.
-        pool_first: Whether they are pooled before their projection; a maximum does not commute with it.
-        scaled: Whether embedded-Gaussian logits are scaled.
-        norm: Whether a batch normalisation ends the branch.
-        eps: Of that normalisation.
-        inner_init: How query, key and value start: ``"gaussian"`` (0.01), ``"kaiming"`` or ``"torch"``.
-        outer_init: How the other convolutions start, before the last layer is set to zero.
-    """
-
-    sub_sample: bool
-    pool_first: bool
-    scaled: bool
-    norm: bool
-    eps: float
-    inner_init: str
-    outer_init: str
-
-
-_SOURCES = {
-    "official": _Source(True, True, True, True, 1.0000001e-5, "gaussian", "gaussian"),
-    "popular": _Source(True, False, False, True, 1e-5, "torch", "torch"),
-    "mmcv": _Source(False, False, True, False, 1e-5, "gaussian", "kaiming"),
-    "gcnet": _Source(False, False, True, False, 1e-5, "gaussian", "kaiming"),
-    "timm": _Source(False, False, True, True, 1e-5, "kaiming", "kaiming"),
-}
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -188,21 +157,21 @@ class NonLocal(Mechanism):
         choose(self.label, "dims", dims, (1, 2, 3))
         super().__init__(channels, dims=dims)
         choose(self.label, "pairwise", pairwise, PAIRWISE)
-        choose(self.label, "variant", variant, tuple(_SOURCES))
+        choose(self.label, "variant", variant, tuple(PAIRWISE_SOURCES))
         for option, value in (("sub_sample", sub_sample), ("scaled", scaled), ("norm", norm)):
             choose(self.label, option, value, (None, True, False))
         if scaled and pairwise != "embedded_gaussian":
             raise InputError(
                 f"{self.label}: `scaled` is of embedded_gaussian; received {scaled=}, {pairwise=}", "leave `scaled` out"
             )
-        source = _SOURCES[variant]
-        width = _width(channels, variant, reduction, inner_channels)
+        source = PAIRWISE_SOURCES[variant]
+        width = pairwise_width(self.label, channels, variant, reduction, inner_channels)
         self.pairwise, self.variant = pairwise, variant
         self.inner_channels = width
         self.sub_sample = source.sub_sample if sub_sample is None else sub_sample
         self.pool_first = source.pool_first
         is_scaled = pairwise == "embedded_gaussian" and (source.scaled if scaled is None else scaled)
-        self.scale = _scale(channels, width, variant) if is_scaled else 1.0
+        self.scale = pairwise_scale(channels, width, variant) if is_scaled else 1.0
         has_norm = source.norm if norm is None else norm
 
         conv, embeds = _CONV[dims], pairwise != "gaussian"
@@ -217,7 +186,7 @@ class NonLocal(Mechanism):
         self.norm = _NORM[dims](channels, eps=source.eps) if has_norm else nn.Identity()
         self._initialise(source)
 
-    def _initialise(self, source: _Source) -> None:
+    def _initialise(self, source: PairwiseSource) -> None:
         for name, module in self.named_children():
             init = source.inner_init if name in ("query", "key", "value") else source.outer_init
             if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) or init == "torch":
@@ -354,25 +323,3 @@ def _matrix(layer: nn.Module) -> Tensor:
     """Weight and bias of a 1x1 convolution side by side, (out, in + 1)."""
     weight, bias = (wide(parameter) for parameter in layer.parameters())
     return torch.cat([weight.flatten(1), bias[:, None]], dim=1)
-
-
-def _width(channels: int, variant: str, reduction: int | None, inner_channels: int | None) -> int:
-    if inner_channels is not None:
-        positive(NonLocal.label, inner_channels=inner_channels)
-        if reduction is not None:
-            raise InputError(
-                f"{NonLocal.label}: `inner_channels` takes the place of `reduction`; received {inner_channels=}, "
-                f"{reduction=}",
-                "give one of them",
-            )
-        return inner_channels
-    if reduction is None:
-        reduction = 8 if variant == "timm" else 2
-    positive(NonLocal.label, reduction=reduction)
-    return divisible(channels / reduction, 8, keep=0.9) if variant == "timm" else reduced(channels, reduction)
-
-
-def _scale(channels: int, width: int, variant: str) -> float:
-    if variant == "gcnet":
-        return float(width**0.5)
-    return float((channels if variant == "timm" else width) ** -0.5)

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Mechanism, positive, reduced
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import positive, reduced
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 

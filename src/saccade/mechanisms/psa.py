@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.errors import SaccadeWarning
-from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, reduced
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import apply, full_precision, wide
 from saccade.ops.reading import Reading

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, reduced
+from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.pam import PositionAttention
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import choose, reduced
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 from saccade.ops.precision import full_precision, wide

@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive, reduced, width_options
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, width_options
+from saccade.mechanisms.widths import hidden_width
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -70,15 +72,12 @@ class SqueezeExcitation(Mechanism):
         inner_channels: int | None = None,
     ) -> None:
         super().__init__(channels)
-        positive(self.label, reduction=reduction)
         choose(self.label, "variant", variant, ("official", "timm"))
-        if inner_channels is None:
-            timm = variant == "timm"
-            inner_channels = divisible(channels / reduction, 8) if timm else reduced(channels, reduction)
-        positive(self.label, inner_channels=inner_channels)
+        rounding = 8 if variant == "timm" else None
+        width = hidden_width(self.label, channels, reduction, inner_channels, multiple_of=rounding)
         self.variant = variant
-        self.reduce = nn.Conv2d(channels, inner_channels, kernel_size=1, bias=bias)
-        self.expand = nn.Conv2d(inner_channels, channels, kernel_size=1, bias=bias)
+        self.reduce = nn.Conv2d(channels, width, kernel_size=1, bias=bias)
+        self.expand = nn.Conv2d(width, channels, kernel_size=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)

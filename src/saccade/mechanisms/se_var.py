@@ -75,6 +75,9 @@ class SEVar1(_MeanGate):
 
     label = "SE-Var1"
 
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
     def _logits(self, mean: Tensor) -> Tensor:
         return mean
 

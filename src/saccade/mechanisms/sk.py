@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Mechanism, choose, divisible, positive
+from saccade.mechanisms.base import Layout, Mechanism
+from saccade.mechanisms.rules import choose, positive
+from saccade.mechanisms.widths import kernels
 
 VARIANTS = ("official", "popular", "timm")
 _MOST_BRANCHES = 8  # that the key names are written out for; the paper has up to 3
@@ -138,17 +140,13 @@ class SelectiveKernel(Mechanism):
         super().__init__(channels)
         out = self.out_channels = channels if out_channels is None else out_channels
         choose(self.label, "variant", variant, VARIANTS)
-        timm, popular = variant == "timm", variant == "popular"
-        groups = (1 if timm else 32) if groups is None else groups
-        second = ("5x5" if popular else "dilated") if second is None else second
-        choose(self.label, "second", second, ("dilated", "5x5", "grouped"))
-        if inner_channels is None:
-            least = 1 if second == "grouped" else 32
-            inner_channels = divisible(out / 16, 8, keep=0.9) if timm else max(out // 16, least)
-        positive(self.label, groups=groups, branches=branches, stride=stride, inner_channels=inner_channels)
-        positive(self.label, out_channels=out)
-        self.groups, self.branches, self.stride = groups, branches, stride
-        self.second, self.variant, self.split = second, variant, timm if split is None else split
+        positive(self.label, branches=branches, stride=stride, out_channels=out)
+        decided = kernels(
+            self.label, out, groups=groups, second=second, variant=variant, split=split, inner_channels=inner_channels
+        )
+        inner_channels, popular = decided.inner_channels, variant == "popular"
+        self.groups, self.branches, self.stride = decided.groups, branches, stride
+        self.second, self.variant, self.split = decided.second, variant, decided.split
         width = self._width_of_a_branch()
         self.convs = nn.ModuleList(self._conv(i, width) for i in range(branches))
         self.norms = nn.ModuleList(nn.BatchNorm2d(out) for _ in range(branches))

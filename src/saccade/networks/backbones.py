@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.errors import require
-from saccade.mechanisms.base import choose
+from saccade.mechanisms.rules import choose
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from saccade.catalog import is_import_path
 from saccade.errors import InputError, near, require
 from saccade.networks.features import feature_network, without_values
 
@@ -20,9 +21,10 @@ def build_network(task: str, backbone: str, num_classes: int, *, pretrained: boo
 
     Args:
         task: ``"classification"`` or ``"segmentation"``.
-        backbone: A timm name; ``"notes"`` is the demo's network (segmentation only).
-        num_classes: Number of classes.
-        pretrained: True: timm's weights (downloaded once); a path: a local file of that backbone.
+        backbone: A timm name; ``"notes"`` is the demo's network (segmentation only); or the import path of one's own,
+            see :mod:`saccade.networks.own`, which the user must have named.
+        num_classes: Of the output.
+        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that backbone.
 
     Raises:
         InputError: The backbone is unknown, its weights cannot be fetched, or the file does not fit.
@@ -35,6 +37,10 @@ def build_network(task: str, backbone: str, num_classes: int, *, pretrained: boo
         from saccade.networks.fcn import FCN
 
         return FCN(build_features(backbone, pretrained=pretrained), num_classes)
+    if is_import_path(backbone):
+        from saccade.networks.own import own_classifier
+
+        return own_classifier(backbone, num_classes, pretrained=pretrained)
     timm = require("timm", extra="train")
     if not timm.is_model(backbone):
         raise InputError(f"unknown backbone {backbone!r}", near(backbone, timm.list_models()))
@@ -46,16 +52,20 @@ def build_network(task: str, backbone: str, num_classes: int, *, pretrained: boo
 
 
 def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
-    """Build a feature network of timm for segmentation.
+    """A feature network of timm, or of the user's own, for segmentation.
 
     Args:
-        backbone: A timm name.
-        pretrained: See :func:`build_network`.
-        options: Options of :func:`saccade.networks.features.feature_network`.
+        backbone: A timm name, or an import path.
+        pretrained: As for :func:`build_network`.
+        options: Of :func:`saccade.networks.features.feature_network`.
 
     Raises:
         InputError: See :func:`build_network`; also a backbone that does not support the options.
     """
+    if is_import_path(backbone):
+        from saccade.networks.own import own_features
+
+        return own_features(backbone, pretrained=pretrained, **options)
     with _fetching(backbone, pretrained):
         made = feature_network(backbone, pretrained=pretrained is True, **options)
     if isinstance(pretrained, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from saccade.catalog import CATALOG, find, option_names
+from saccade.catalog import entries, find, option_names
 from saccade.errors import InputError, near, require
-from saccade.mechanisms.base import positive
+from saccade.mechanisms.rules import positive
 from saccade.networks import backbones, families
 from saccade.networks.bn_inception import BNInception
+from saccade.networks.options import open_options
 
 _SET_BY_PLACE = ("stride", "out_channels")  # where SK takes the place of a convolution
 
@@ -39,15 +39,15 @@ class Network:
 
     @property
     def option_names(self) -> tuple[str, ...]:
-        """Names of all options: the network's, then the mechanism's."""
-        own = (*_named(self.backbone), *_named(self.family))
+        """All options: the network's, then the mechanism's."""
+        own = (*open_options(self.backbone), *open_options(self.family))
         return (*own, *(name for name in option_names(find(self.mechanism)) if name not in (*own, *self.hidden)))
 
     def build(self, num_classes: int, given: Mapping[str, Any]) -> nn.Module:
         """Build the network; `given` holds checked options."""
         options = {**self.defaults, **given}
-        of_backbone = {name: options.pop(name) for name in _named(self.backbone) if name in options}
-        of_family = {name: options.pop(name) for name in _named(self.family) if name in options}
+        of_backbone = {name: options.pop(name) for name in open_options(self.backbone) if name in options}
+        of_family = {name: options.pop(name) for name in open_options(self.family) if name in options}
         net = self.backbone(num_classes, **of_backbone)
         return self.family(net, self.mechanism, options, **of_family)
 
@@ -118,21 +118,13 @@ def _of_any_backbone(name: str) -> Network:
     """Parse MECHANISM_BACKBONE with a network of timm; anything else is refused with the nearest names."""
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
-    for mechanism in sorted(CATALOG, key=len, reverse=True):
+    for mechanism in sorted(entries(), key=len, reverse=True):
         backbone = name.removeprefix(f"{mechanism}_")
         if backbone != name:
             timm: Any = require("timm", extra="train")
             if timm.is_model(backbone):
                 return Network(mechanism, partial(backbones.of_timm, backbone), families.natural)
     raise InputError(f"unknown network {name!r}", near(name, NETWORKS))
-
-
-def _named(function: Callable[..., nn.Module]) -> Iterator[str]:
-    """Yield the named arguments of a function that are not given yet."""
-    given = function.keywords if isinstance(function, partial) else {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
-            yield name
 
 
 def _table() -> Iterator[tuple[str, Network]]:

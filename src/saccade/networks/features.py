@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from saccade.errors import InputError, near, require
-from saccade.mechanisms.base import choose
+from saccade.mechanisms.rules import choose
 from saccade.networks.high_resolution import fuse_bilinearly, is_high_resolution
 
 Norm = Callable[[int], nn.Module]
@@ -59,7 +59,7 @@ def feature_network(
     if multi_grid is not None:
         _set_grid(_stage(made, backbone, "layer4", "multi_grid"), multi_grid, backbone)
     if norm_layer is not nn.BatchNorm2d:
-        _replace_norms(made, norm_layer)
+        replace_norms(made, norm_layer)
     return made
 
 
@@ -131,8 +131,8 @@ def _dilate(blocks: Sequence[nn.Module], dilations: Sequence[int]) -> None:
                 layer.dilation = layer.padding = (dilation, dilation)
 
 
-def _replace_norms(net: nn.Module, norm_layer: Norm) -> None:
-    """Replace every batch norm by `norm_layer`, copying the numbers that both have; timm's fused relu follows it."""
+def replace_norms(net: nn.Module, norm_layer: Norm) -> None:
+    """Put another norm in place of every batch norm, with the numbers that both have; timm's fused relu follows it."""
     for path, old in list(net.named_modules()):
         if not isinstance(old, nn.BatchNorm2d):
             continue

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import reduced
 from saccade.mechanisms.fla import FullyAttentional
+from saccade.mechanisms.rules import reduced
 from saccade.networks.features import Norm, widths
 from saccade.networks.heads.flanet import FLANetHead
 from saccade.networks.heads.layers import ConvNormReLU, check_norm, head_width

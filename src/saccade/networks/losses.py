@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from saccade.data import IGNORE
 from saccade.errors import InputError
-from saccade.mechanisms.base import positive
+from saccade.mechanisms.rules import positive
 from saccade.ops.precision import wide
 
 

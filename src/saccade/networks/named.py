@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.catalog import name_and_options
+from saccade.catalog import is_import_path, name_and_options, name_code
+from saccade.catalog.imports import named_code
 from saccade.errors import InputError, near, require
 from saccade.insertion import insert
 from saccade.networks.build import build_network
@@ -29,10 +30,11 @@ def classification_network(
 
     Args:
         name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
-            timm. A name in both is that of :func:`saccade.classifier`.
-        num_classes: Number of classes.
-        mechanism: Mechanism to insert into a network of timm, as the identity.
-        at: Places of the mechanism; by default its natural places.
+            timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). Names that both have
+            are those of :func:`saccade.classifier`.
+        num_classes: Of the output.
+        mechanism: Inserted into a network of timm, as the identity.
+        at: Where it goes; by default at its natural places.
         pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
             wrote. An output layer for another number of classes is skipped, everything else must fit.
 
@@ -40,9 +42,10 @@ def classification_network(
         InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
+    name_code(plain)
     if at is not None and mechanism is None:
-        raise InputError("--at gives the places of a mechanism, but none was given", "add --mechanism NAME")
-    if _is_classifier(plain):
+        raise InputError("--at says where a mechanism goes, and none was given", "add --mechanism NAME")
+    if not is_import_path(plain) and _is_classifier(plain):
         if mechanism is not None:
             raise InputError(
                 f"--mechanism {mechanism}: the network {plain} contains its own", "name a timm network instead"
@@ -55,8 +58,10 @@ def classification_network(
         if pretrained:
             _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
         return net
-    if options:
-        raise InputError(f"{name!r}: networks of timm take no options here", "use a name of saccade.classifier")
+    if is_import_path(plain):
+        plain = name
+    elif options:
+        raise InputError(f"{name!r}: networks of timm take no options here", "those of saccade.classifier do")
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
     net = build_network("classification", plain, num_classes, pretrained=False if ours else pretrained)
     if mechanism is not None:
@@ -82,12 +87,12 @@ def segmentation_network(
     """Build a network that classifies pixels; random weights are drawn by torch's global generator.
 
     Args:
-        name: A name of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
-        num_classes: Number of classes.
-        backbone: A timm name; by default that of the paper.
-        mechanism: Mechanism of the network ``head``.
-        pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
-            network as written by a training run or :func:`saccade.save`, whose output layers may have other classes.
+        name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
+        num_classes: Of the output.
+        backbone: A timm name, or an import path; by default the one of the paper.
+        mechanism: Of the network ``head``.
+        pretrained: True: timm's weights of the backbone; a path: a file of those, or what a training run or
+            :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
@@ -133,7 +138,7 @@ def _is_ours(path: Path) -> bool:
 def _state_of(path: Path) -> Mapping[str, Tensor]:
     from saccade.saving import load
 
-    return load(path).state_dict()
+    return load(path, trust=named_code()).state_dict()
 
 
 def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.mechanisms.base import positive
+from saccade.mechanisms.rules import positive
 
 
 class ConvNorm(nn.Sequential):

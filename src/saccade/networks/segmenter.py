@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from saccade.catalog import find, option_names, parse
+from saccade.catalog import name_code, option_names, parse
 from saccade.errors import InputError, near
 from saccade.insertion import insert
-from saccade.mechanisms.base import positive
 from saccade.mechanisms.psa import PolarizedSelfAttention
+from saccade.mechanisms.rules import positive
 from saccade.networks.build import build_features
 from saccade.networks.features import Norm, widths
 from saccade.networks.flanet import FLANet
@@ -24,6 +23,7 @@ from saccade.networks.heads.attention import NONE
 from saccade.networks.high_resolution import is_high_resolution
 from saccade.networks.losses import HardPixels
 from saccade.networks.ocrnet import MultiScaleOCRNet, OCRNet
+from saccade.networks.options import open_options
 from saccade.networks.segmentation import Segmenter
 
 _ON_BACKBONE = ("output_stride", "multi_grid", "pretrained")
@@ -61,11 +61,11 @@ def segmenter(
     Args:
         name: A name listed above.
         num_classes: K.
-        backbone: A timm name; by default resnet50, resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and
-            ``psa_ocr``.
-        norm_layer: Constructor of a norm, called with its width; used everywhere in backbone and head.
-        ohem: Train only on pixels whose class has at most this probability; None means all pixels.
-        ohem_pixels: Minimum number of pixels per image that `ohem` trains on.
+        backbone: A timm name, or the import path of your own (:mod:`saccade.networks.own`); by default resnet50,
+            resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and ``psa_ocr``.
+        norm_layer: From a width to a norm, everywhere in backbone and head.
+        ohem: Learn only from pixels whose class has at most this probability; None: from all.
+        ohem_pixels: And from at least so many for each image.
         options: ``output_stride`` (8, 16, 32), ``multi_grid`` (dilations of the blocks of the last stage),
             ``pretrained`` (True for timm's weights, or a file of the backbone's); and those of the network.
 
@@ -84,6 +84,7 @@ def segmenter(
         torch.Size([2, 19, 65, 97])
     """
     network = _find(name)
+    name_code(backbone)
     positive("segmenter", num_classes=num_classes)
     known = (*_ON_BACKBONE, *_SHARED, *network.option_names(options))
     for option in options:
@@ -132,12 +133,12 @@ class Network:
     on_backbone: Mapping[str, Any] = field(default_factory=dict)
 
     def option_names(self, given: Mapping[str, Any]) -> tuple[str, ...]:
-        """Names of the network's own options, then of the mechanism's, which may itself be an option."""
-        own = [name for name in _named(self.build) if name != "norm_layer"]
+        """The network's own, then the mechanism's, which may be one of the options."""
+        own = [name for name in open_options(self.build) if name != "norm_layer"]
         mechanism = given.get("mechanism", self.mechanism) if "mechanism" in own else self.mechanism
         if mechanism == NONE:
             return tuple(own)
-        return (*own, *(name for name in option_names(find(parse(mechanism).name)) if name != "norm_layer"))
+        return (*own, *(name for name in option_names(parse(mechanism).entry) if name != "norm_layer"))
 
 
 def _find(name: str) -> Network:
@@ -146,13 +147,6 @@ def _find(name: str) -> Network:
     if name not in NETWORKS:
         raise InputError(f"unknown segmentation network {name!r}", near(name, NETWORKS))
     return NETWORKS[name]
-
-
-def _named(function: Callable[..., Any]) -> Iterator[str]:
-    given = function.keywords if isinstance(function, partial) else {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in given:
-            yield name
 
 
 def _fcn(

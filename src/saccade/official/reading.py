@@ -21,7 +21,7 @@ def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, T
     """The tensors of a state dict or of a file of one (``.safetensors``, ``.pth``, ``.pt``, ``.bin``), never unpickled.
 
     A dict that holds the state dict under ``state_dict``, ``model`` or ``model_state_dict``, as checkpoints with an
-    epoch and an optimiser do, is unwrapped.
+    epoch and an optimizer do, is unwrapped.
 
     Raises:
         InputError: No such file, another kind of file, one that cannot be read without running code of its maker, or

@@ -39,14 +39,6 @@ def double_attention(value: Tensor, gather: Tensor, distribute: Tensor) -> Tenso
     return descriptors @ distribute.to(value.dtype)
 
 
-def double_attention_by_pairs(value: Tensor, gather: Tensor, distribute: Tensor) -> Tensor:
-    r"""Compute the same product from the right, :math:`Z = A (B^\top V)`: a (B, N, N) map, N^2 (m + n) multiply-adds.
-
-    Rows of its map are keys here; :func:`pair_weights` has them as queries.
-    """
-    return value @ pair_weights(gather, distribute).mT.to(value.dtype)
-
-
 def pair_weights(gather: Tensor, distribute: Tensor) -> Tensor:
     r"""Return the total weight of position j for position i, :math:`\sum_k v_{ki} b_{kj}`; rows sum to 1.
 

@@ -26,12 +26,6 @@ def columns(x: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(sample, sample + 1), slice(start, start + width)
 
 
-def layout_of(x: Tensor) -> torch.memory_format:
-    """Return the layout for a new map (B, C, H, W) like `x` that flattens to (B, C, N) without a copy."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
-
-
 def new_like(x: Tensor) -> Tensor:
     """Return an empty map (B, C, H, W) in the layout of `x`, or channels first: flattening it makes no copy."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

@@ -1,7 +1,7 @@
 """Charts as HTML and inline SVG that follow the width of the page.
 
-Positions across are per cent, positions down are pixels, words are HTML: nothing is squeezed on a telephone; colours
-are CSS variables, so the page's light and dark themes reach into the charts.
+Horizontal positions are per cent, vertical ones pixels, and labels HTML, so nothing is squeezed on a phone. Colours are
+CSS variables, so charts follow the light and dark themes of the page.
 """
 
 from __future__ import annotations
@@ -12,35 +12,36 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
+from saccade.comparison.results import ArmResult
+from saccade.comparison.statistics import Difference
 from saccade.report import numbers
 from saccade.report.texts import both, breakable, known, shown
 
-Arm = Mapping[str, Any]
 Scale = Callable[[float], float]
 
 ROW = 34
-"""Height of a row of arms, in pixels; the style sheet has the same number."""
+"""Height of the row of an arm in pixels; the style sheet has the same number."""
 COLOURS = 6
 LONG = 14
-"""A name of more letters does not fit beside a plot on a telephone."""
+"""Longest name, in letters, that fits next to a plot on a phone."""
 SHAPES = ("circle", "square", "diamond", "triangle")
 
 
 def domain(values: Sequence[float], *, pad: float = 0.05) -> tuple[float, float]:
-    """The least and largest value with some room beside them; never empty."""
+    """Return the range of the values with some room on both sides; it is never empty."""
     low, high = min(values), max(values)
     room = (high - low) * pad if high > low else abs(high) * 0.05 or 1.0
     return low - room, high + room
 
 
 def scale(limits: tuple[float, float], *, start: float = 0.0, end: float = 100.0) -> Scale:
-    """A linear map from `limits` to `start` ... `end`."""
+    """Return a linear function that maps `limits` to `start` ... `end`."""
     low, high = limits
     return lambda value: start + (end - start) * (value - low) / (high - low)
 
 
 def ticks(limits: tuple[float, float], about: int = 4) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) inside `limits`, around `about` of them."""
+    """Return about `about` round numbers (1, 2 or 5 times a power of ten) inside `limits`."""
     low, high = limits
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -49,7 +50,7 @@ def ticks(limits: tuple[float, float], about: int = 4) -> list[float]:
 
 
 def tick_text(value: float, values: Sequence[float], *, sign: bool = False) -> str:
-    """A tick with as many decimals as the step between `values` needs."""
+    """Return the label of a tick, with as many decimals as the step between `values` needs."""
     step = min((b - a for a, b in pairwise(values)), default=abs(value) or 1.0)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
     if abs(value) < step / 2:
@@ -58,71 +59,68 @@ def tick_text(value: float, values: Sequence[float], *, sign: bool = False) -> s
 
 
 def percent(value: float) -> str:
-    """A length or position as CSS and SVG write it."""
+    """Return a length or position in per cent, as CSS and SVG write it."""
     return f"{value:.2f}%"
 
 
-def seed_differences(arm: Arm, reference: Arm) -> list[float]:
-    """Score of the arm minus that of the reference, seed by seed."""
-    pairs = zip(arm["scores"], reference["scores"], strict=False)
-    return [own - other for own, other in pairs if own is not None and other is not None]
+def seed_differences(arm: ArmResult, reference: ArmResult) -> list[float]:
+    """Return the score of the arm minus that of the reference, seed by seed."""
+    return [own - other for own, other in zip(arm.scores, reference.scores, strict=True)]
 
 
-def difference_chart(arms: Sequence[Arm], reference: Arm) -> str:
-    """One row an arm: every seed's difference, their mean, its interval, and the verdict."""
-    compared = [arm for arm in arms if arm["difference"] and arm["difference"]["mean"] is not None]
+def difference_chart(arms: Sequence[ArmResult], reference: ArmResult) -> str:
+    """Return one row per arm: the difference of each seed, their mean, its interval, and the verdict."""
+    compared = [(arm, arm.difference) for arm in arms if arm.difference is not None]
     if not compared:
         return ""
     values = [0.0]
-    for arm in compared:
-        values += [*seed_differences(arm, reference), arm["difference"]["mean"]]
-        values += [end for end in arm["difference"]["interval"] or () if end is not None]
+    for arm, difference in compared:
+        values += [*seed_differences(arm, reference), difference.mean, *(difference.interval or ())]
     limits = domain(values)
     x = scale(limits)
-    rows = "".join(_difference_row(arm, reference, x) for arm in compared)
+    rows = "".join(_difference_row(arm, difference, reference, x) for arm, difference in compared)
     axis = f'<div class="row last"><span></span>{_axis(limits, sign=True)}</div>'
-    return f'<div class="forest" {_name_width(compared)}>{rows}{axis}</div>'
+    return f'<div class="forest" {_name_width([arm for arm, _ in compared])}>{rows}{axis}</div>'
 
 
-def _difference_row(arm: Arm, reference: Arm, x: Scale) -> str:
-    difference = arm["difference"]
-    verdict, interval, middle = difference["verdict"], difference["interval"], ROW / 2
+def _difference_row(arm: ArmResult, difference: Difference, reference: ArmResult, x: Scale) -> str:
+    middle = ROW / 2
     marks = f'<line class="zero" x1="{percent(x(0))}" x2="{percent(x(0))}" y1="0" y2="{ROW}"/>'
-    if numbers.is_interval(interval):
-        low, high = percent(x(interval[0])), percent(x(interval[1]))
+    if difference.interval:
+        low, high = map(percent, map(x, difference.interval))
         marks += f'<line class="interval" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>'
     for value in seed_differences(arm, reference):
         marks += f'<circle class="dot" cx="{percent(x(value))}" cy="{middle}" r="3.5"/>'
-    mean = percent(x(difference["mean"]))
+    mean = percent(x(difference.mean))
     marks += f'<line class="mean" x1="{mean}" x2="{mean}" y1="{middle - 10}" y2="{middle + 10}"/>'
     return (
-        f'<div class="row {css_class(verdict)}">{_name(arm)}'
+        f'<div class="row {css_class(difference.verdict)}">{_name(arm)}'
         f'<svg class="plot" height="{ROW}" aria-hidden="true">{marks}</svg>'
-        f'<span class="gain">{numbers.signed(difference["mean"])}</span>{verdict_chip(difference)}</div>'
+        f'<span class="gain">{numbers.signed(difference.mean)}</span>{verdict_chip(difference)}</div>'
     )
 
 
-def verdict_chip(difference: Mapping[str, Any] | None) -> str:
-    """The verdict as a coloured word, with its reason."""
+def verdict_chip(difference: Difference | None) -> str:
+    """Return the verdict as a coloured word, with its reason."""
     if difference is None:
         return f'<span class="chip">{both("reference")}</span>'
-    verdict, reason = difference["verdict"], difference.get("reason")
+    verdict, reason = difference.verdict, difference.reason
     chip = f'<span class="chip {css_class(verdict)}">{shown(*map(escape, known(verdict)))}</span>'
     return f"<span>{chip} <small>{shown(*map(escape, known(reason)))}</small></span>" if reason else chip
 
 
 def css_class(verdict: str) -> str:
-    """The class that gives a verdict its colour."""
+    """Return the CSS class that gives a verdict its colour."""
     return verdict if verdict in ("better", "worse") else "unclear"
 
 
-def _name(arm: Arm) -> str:
-    return f'<span class="name" title="{escape(arm["name"])}">{breakable(arm["name"])}</span>'
+def _name(arm: ArmResult) -> str:
+    return f'<span class="name" title="{escape(arm.name)}">{breakable(arm.name)}</span>'
 
 
-def _name_width(arms: Sequence[Arm]) -> str:
-    """The longest name, for the style sheet to give the column of names its width."""
-    return f'style="--name: {max(len(arm["name"]) for arm in arms) + 1}ch"'
+def _name_width(arms: Sequence[ArmResult]) -> str:
+    """The length of the longest name, from which the style sheet takes the width of the column of names."""
+    return f'style="--name: {max(len(arm.name) for arm in arms) + 1}ch"'
 
 
 def _axis(limits: tuple[float, float], *, sign: bool = False) -> str:
@@ -132,20 +130,26 @@ def _axis(limits: tuple[float, float], *, sign: bool = False) -> str:
 
 
 def _tick(across: float, text: str) -> str:
-    """A label under its place; near an end it moves inwards, lest it leave the page."""
+    """A label under its position; near an end it moves inwards, so that it stays on the page."""
     side = ' class="right"' if across > 92 else ' class="left"' if across < 4 else ""
     return f'<span{side} style="left:{percent(across)}">{text}</span>'
 
 
-def seed_chart(arms: Sequence[Arm], seeds: Sequence[int], *, centred: bool = False) -> str:
-    """Rows of arms, every seed a dot at its score; `centred`: less the arm's mean, the dots of a seed joined."""
-    scores = [[s if s is None else s - (arm["mean"] if centred else 0) for s in arm["scores"]] for arm in arms]
-    limits = domain([score for row in scores for score in row if score is not None])
+def seed_chart(arms: Sequence[ArmResult], seeds: Sequence[int], *, centred: bool = False) -> str:
+    """Return a row per arm with a dot per seed at its score.
+
+    Args:
+        arms: The arms.
+        seeds: Their seeds.
+        centred: Subtract the mean of each arm, and join the dots of a seed.
+    """
+    scores = [[score - (arm.mean if centred else 0) for score in arm.scores] for arm in arms]
+    limits = domain([score for row in scores for score in row])
     x = scale(limits)
     groups = "".join(_one_seed(scores, number, seed, x, joined=centred) for number, seed in enumerate(seeds))
     means = ""
     for row, arm in enumerate(arms):
-        at, top = percent(x(0 if centred else arm["mean"])), row * ROW
+        at, top = percent(x(0 if centred else arm.mean)), row * ROW
         means += f'<line class="mean-tick" x1="{at}" x2="{at}" y1="{top + 6}" y2="{top + ROW - 6}"/>'
     names = "".join(_name(arm) for arm in arms)
     return (
@@ -155,13 +159,8 @@ def seed_chart(arms: Sequence[Arm], seeds: Sequence[int], *, centred: bool = Fal
     )
 
 
-def _one_seed(scores: Sequence[Sequence[float | None]], number: int, seed: int, x: Scale, *, joined: bool) -> str:
-    points = [
-        (percent(x(value)), row * ROW + ROW / 2, value)
-        for row, values in enumerate(scores)
-        for value in values[number : number + 1]
-        if value is not None
-    ]
+def _one_seed(scores: Sequence[Sequence[float]], number: int, seed: int, x: Scale, *, joined: bool) -> str:
+    points = [(percent(x(row[number])), k * ROW + ROW / 2, row[number]) for k, row in enumerate(scores)]
     dots = "".join(
         f'<circle cx="{left}" cy="{top}" r="4"><title>{seed}: {numbers.score(value)}</title></circle>'
         for left, top, value in points
@@ -172,7 +171,7 @@ def _one_seed(scores: Sequence[Sequence[float | None]], number: int, seed: int, 
 
 
 def mark(index: int, left: str, top: float) -> str:
-    """The sign of an arm, the same in every chart: a colour, and a shape that changes when the colours are used up."""
+    """Return the mark of an arm, the same in every chart: a colour, and another shape when the colours are used up."""
     shape = SHAPES[0] if index == 0 else SHAPES[(index - 1) // COLOURS % len(SHAPES)]
     outline = {
         "circle": '<circle r="6"/>',
@@ -184,12 +183,12 @@ def mark(index: int, left: str, top: float) -> str:
 
 
 def arm_class(index: int) -> str:
-    """The colour of an arm; the first, without attention, is grey."""
+    """Return the CSS class with the colour of an arm; the first, without attention, is grey."""
     return f"arm{(index - 1) % COLOURS + 1 if index else 0}"
 
 
 def spread(wanted: Sequence[float], gap: float, high: float) -> list[float]:
-    """Positions near `wanted`, in the same order, at least `gap` apart and not beyond `high`."""
+    """Return positions near `wanted`, in the same order, at least `gap` apart and at most `high`."""
     order = sorted(range(len(wanted)), key=lambda k: wanted[k])
     placed = [wanted[k] for k in order]
     for k in range(1, len(placed)):
@@ -212,14 +211,14 @@ def frame(
     *,
     x_text: Callable[[float], str],
 ) -> str:
-    """A plot with axes, and the arms' names in a column at its right.
+    """Return a plot with axes, and the names of the arms in a column to the right.
 
     Args:
-        x_limits: What stands at the left and at the right end.
-        y_limits: What stands at the bottom and at the top.
-        marks: SVG of the plot, across in per cent, down in pixels of `height_for`.
-        ends: For each arm its index, name, y in pixels, and x in per cent where the line to its name starts (or None).
-        x_text: How a tick of the lower axis is written.
+        x_limits: Values at the left and at the right end.
+        y_limits: Values at the bottom and at the top.
+        marks: SVG of the plot; horizontal positions in per cent, vertical ones in pixels of `height_for`.
+        ends: Index, name, y in pixels of each arm, and x in per cent where the line to its name starts (None: no line).
+        x_text: Function that writes a tick of the horizontal axis.
     """
     height = height_for(len(ends))
     x, y = scale(x_limits), scale(y_limits, start=height, end=0)
@@ -243,28 +242,25 @@ def frame(
 
 
 def height_for(arms: int) -> float:
-    """Height of a plot whose names stand in one column."""
+    """Return the height in pixels of a plot whose names stand in one column."""
     return max(240.0, 20.0 * arms)
 
 
-def cost_chart(arms: Sequence[Arm], cost: str) -> str:
-    """Score against one cost; empty when the cost is missing or fewer than two arms have it."""
-    shown_arms = [(k, arm) for k, arm in enumerate(arms) if arm.get(cost) is not None and arm["mean"] is not None]
-    if len(shown_arms) < 2:
-        return ""
-    values = [end for _, arm in shown_arms for end in (arm["interval"] or ()) if end is not None]
-    y_limits = domain([*values, *(arm["mean"] for _, arm in shown_arms)], pad=0.08)
-    x_limits = domain([float(arm[cost]) for _, arm in shown_arms], pad=0.1)
-    x, y = scale(x_limits), scale(y_limits, start=height_for(len(shown_arms)), end=0)
+def cost_chart(arms: Sequence[ArmResult], cost: str) -> str:
+    """Return the score against one cost, named as in :class:`~saccade.comparison.results.ArmResult`."""
+    costs = [float(getattr(arm, cost)) for arm in arms]
+    y_limits = domain([value for arm in arms for value in (arm.mean, *(arm.interval or ()))], pad=0.08)
+    x_limits = domain(costs, pad=0.1)
+    x, y = scale(x_limits), scale(y_limits, start=height_for(len(arms)), end=0)
     bars, points, ends = "", "", []
-    for index, arm in shown_arms:
-        left, top = x(float(arm[cost])), y(arm["mean"])
-        if numbers.is_interval(arm["interval"]):
-            low, high = (f"{y(end):.1f}" for end in arm["interval"])
+    for index, (arm, value) in enumerate(zip(arms, costs, strict=True)):
+        left, top = x(value), y(arm.mean)
+        if arm.interval:
+            low, high = (f"{y(end):.1f}" for end in arm.interval)
             across = f'x1="{percent(left)}" x2="{percent(left)}"'
             bars += f'<line class="bar {arm_class(index)}" {across} y1="{low}" y2="{high}"/>'
         points += mark(index, percent(left), top)
-        ends.append((index, arm["name"], top, left))
+        ends.append((index, arm.name, top, left))
     return frame(x_limits, y_limits, bars + points, ends, x_text=_cost_tick)
 
 
@@ -274,11 +270,11 @@ def _cost_tick(value: float) -> str:
 
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
-"""Steps, mean, lowest and highest value over the seeds."""
+"""Steps, and the mean, lowest and highest value over the seeds."""
 
 
-def curve_chart(arms: Sequence[Arm], curves: Mapping[int, Curve]) -> str:
-    """Lines with bands over the training steps; `curves` by the index of the arm."""
+def curve_chart(arms: Sequence[ArmResult], curves: Mapping[int, Curve]) -> str:
+    """Return a line with a band per arm over the training steps; `curves` are given by the index of the arm."""
     if not curves:
         return ""
     x_limits = domain([step for steps, *_ in curves.values() for step in steps], pad=0.0)
@@ -292,7 +288,7 @@ def curve_chart(arms: Sequence[Arm], curves: Mapping[int, Curve]) -> str:
         bands += f'<path class="band {arm_class(index)}" d="M{upper}L{lower}Z"/>'
         dashed = " dashed" if index > COLOURS else ""
         lines += f'<path class="curve {arm_class(index)}{dashed}" d="M{_path(across, map(y, mean))}"/>'
-        ends.append((index, arms[index]["name"], y(mean[-1]) * height / 100, None))
+        ends.append((index, arms[index].name, y(mean[-1]) * height / 100, None))
     stretched = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">{bands}{lines}</svg>'
     return frame(x_limits, y_limits, stretched, ends, x_text=lambda step: f"{step:,.0f}")
 

@@ -1,61 +1,59 @@
-"""What comes after a comparison: the command that trains its best arm fully, and the lines that load the result."""
+"""The end of the report: the command that trains the best arm fully, and the code that loads the result."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from saccade.catalog import Spec
-from saccade.report.verdict import is_control
+from saccade.comparison.results import ArmResult, Results
+from saccade.report.verdict import is_control, judged_arms
 
 _EPOCHS = 30
 
 
 @dataclass(frozen=True)
 class Further:
-    """How to go on.
+    """The next steps after a comparison.
 
     Args:
-        arm: The best arm.
-        better: Whether it was found better than the reference; else it is the reference itself.
-        command: Trains it.
-        code: Loads it, in Python.
+        arm: The arm to train.
+        better: True if it was found better than the reference; otherwise it is the reference itself.
+        command: Command line that trains it.
+        code: Python code that loads it.
     """
 
-    arm: Mapping[str, Any]
+    arm: ArmResult
     better: bool
     command: str
     code: str
 
 
-def further(results: Mapping[str, Any], reference: Mapping[str, Any]) -> Further | None:
-    """How to train the arm that gained most of those found better, else the reference.
+def further(results: Results) -> Further | None:
+    """Return how to train the arm that gained most among those found better, or else the reference.
 
     None for the demo, whose pictures are no task of anyone's, and where `saccade train` has no such network.
     """
-    settings = results.get("settings") or {}
-    if results["data"]["demo"] or results["task"] != "classification" or not settings.get("data"):
+    data, network = results.data.path, results.network
+    if data is None or results.task != "classification":
         return None
-    arm = _best(results["arms"]) or reference
-    out = Path("saccade-train") / Path(settings["data"]).name
-    words = ["saccade", "train", settings["data"], "--network", settings["backbone"]]
-    if arm["mechanism"]:
-        words += ["--mechanism", str(Spec(arm["mechanism"], arm["options"]))]
-        words += ["--at", settings["at"]] if settings["at"] else []
-    if settings["pretrained"]:
-        words += ["--pretrained"] if settings["pretrained"] is True else ["--pretrained", settings["pretrained"]]
-    words += ["--size", str(settings["size"]), "--batch", str(results["batch"]), "--epochs", str(_EPOCHS)]
+    arm = _best(results) or results.reference
+    out = Path("saccade-train") / Path(data).name
+    words = ["saccade", "train", data, "--network", network.name]
+    if arm.mechanism:
+        words += ["--mechanism", str(Spec(arm.mechanism, arm.options))]
+        words += ["--at", arm.at] if arm.at else []
+    if network.pretrained:
+        words += ["--pretrained"] if network.pretrained is True else ["--pretrained", network.pretrained]
+    words += ["--size", str(results.size), "--batch", str(results.batch), "--epochs", str(_EPOCHS)]
     name = json.dumps(str(out))
     code = f'import saccade\nnet = saccade.load({name}).eval()\nprint(saccade.predict(["photo.jpg"], {name}))'
-    return Further(arm, arm is not reference, shlex.join([*words, "--out", str(out)]), code)
+    return Further(arm, arm is not results.reference, shlex.join([*words, "--out", str(out)]), code)
 
 
-def _best(arms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    better = [
-        arm for arm in arms if arm["difference"] and arm["difference"]["verdict"] == "better" and not is_control(arm)
-    ]
-    return max(better, key=lambda arm: arm["difference"]["mean"], default=None)
+def _best(results: Results) -> ArmResult | None:
+    judged = judged_arms(results.arms)
+    better = [(difference.mean, arm) for arm, difference in judged if difference.verdict == "better"]
+    return max((one for one in better if not is_control(one[1])), key=lambda one: one[0], default=(0.0, None))[1]

@@ -1,4 +1,4 @@
-"""The same held-out images through every arm: what each predicted, where it was wrong, and what attention looked at."""
+"""The same validation images through every arm: its predictions, its errors, and where its attention went."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ from typing import Any
 
 import numpy as np
 
+from saccade import schema
+from saccade.comparison.results import ArmResult, Results, Shown, ShownImage
 from saccade.files import read_json
+from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
-from saccade.report.pictures import IGNORED, Array
+from saccade.report.pictures import Array
 from saccade.report.texts import TEXTS, attribute, both, pair
 from saccade.report.verdict import is_control
+from saccade.tasks import from_json
+from saccade.tasks.base import Task
+from saccade.tasks.trees import gathered, taken
 
-SOURCES = 3
-"""How many of the strongest sources are marked."""
-GROUND_SHARE = 0.4
-"""A class that fills more of the shown images than this is the ground, and stays without colour."""
-LABELS, LEAST_AREA = 12, 0.015
-"""Regions that carry their name: at most so many, none smaller than this share of the picture."""
-PEAK = 3.0
-"""Weights are drawn bright from so many times an even share: an even map stays dim."""
 ROLES = {"failure": 1, "typical": 2}
 
 
 @dataclass(frozen=True)
 class Box:
-    """Something drawn at a place of a picture; positions are per cent of it."""
+    """A mark on a picture; positions and sizes are per cent of the picture.
+
+    Args:
+        top: Distance from the top.
+        left: Distance from the left.
+        text: Text of the mark.
+        wrong: True for a region that is mostly wrong.
+        height: Height of the mark.
+        width: Width of the mark.
+    """
 
     top: float
     left: float
@@ -40,9 +47,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture, alone or above the photograph, with its alternative text (an attribute) and its caption (HTML).
+    """A picture, alone or over the photograph.
 
-    `live`: JSON for the script, with what other points attend to.
+    Args:
+        uri: The picture as a data URI.
+        alt: Its alternative text, an attribute in HTML.
+        caption: Its caption in HTML.
+        kind: Kind of picture, which the style sheet knows.
+        boxes: Marks on it.
+        live: Attention of other query points, as JSON for the script.
     """
 
     uri: str
@@ -55,7 +68,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class with its probability."""
+    """A class with its probability.
+
+    Args:
+        name: Name of the class.
+        probability: Its probability.
+        true: True if it is the true class.
+    """
 
     name: str
     probability: float
@@ -64,20 +83,46 @@ class Guess:
 
 @dataclass
 class Answer:
-    """What one arm made of one image; `plain`: it has no attention to show."""
+    """The prediction and the attention of one arm for one image.
+
+    Args:
+        index: Number of the arm.
+        name: Name of the arm.
+        regions: Prediction as a picture.
+        guesses: Prediction as classes with probabilities.
+        right: True if the first guess is right.
+        words: Prediction in words.
+        plain: True if the arm has no attention to show.
+        attention: Pictures of its attention.
+    """
 
     index: int
     name: str
     regions: Layer | None = None
     guesses: Sequence[Guess] = ()
     right: bool | None = None
+    words: str = ""
     plain: bool = False
     attention: list[Layer] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Case:
-    """One held-out image with everything that is shown of it."""
+    """One validation image with everything that is shown of it.
+
+    Args:
+        number: Its place among the images.
+        name: Name of the file.
+        role: ``"success"``, ``"typical"`` or ``"failure"``.
+        photo: The image as a data URI.
+        alt: Its alternative text.
+        query: The query point.
+        gain: Gain of the best arm on it.
+        truth: Target as a picture.
+        truth_name: Target in words.
+        answers: What each arm made of it.
+        ground: Class without colour, see :class:`Gallery`.
+    """
 
     number: int
     name: str
@@ -85,17 +130,26 @@ class Case:
     photo: str
     alt: str
     query: Box
-    truth: Layer | None
-    truth_name: str
-    answers: Sequence[Answer]
     gain: str = ""
+    truth: Layer | None = None
+    truth_name: str = ""
+    answers: Sequence[Answer] = ()
+    ground: int | None = None
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cases; width over height of an image; the class without colour; the arm whose gains chose the images.
+    """Everything that the report shows of a few images.
 
-    `live`: JSON for the script where maps answer to the pointer.
+    Args:
+        cases: The images.
+        aspect: Width of an image over its height.
+        ground: Name of the class without colour; None if all have one.
+        best: Name of the arm whose gains chose the images.
+        has_attention: True if any arm shows attention.
+        has_queries: True if any arm shows the weights of a query point.
+        live: JSON for the script; empty where no map follows the pointer.
+        legend: Lines of the legend (HTML).
     """
 
     cases: Sequence[Case]
@@ -105,38 +159,42 @@ class Gallery:
     has_attention: bool
     has_queries: bool
     live: str = ""
+    legend: Sequence[str] = ()
 
 
-def load_gallery(directory: Path, results: Mapping[str, Any]) -> Gallery | None:
-    """Read ``directory/pictures``; None when it is missing or holds no image."""
+def load_gallery(directory: Path, results: Results) -> Gallery | None:
+    """Read ``directory/pictures``; return None if it is missing or holds no image."""
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
-    listed = read_json(folder / "index.json")
-    index = listed["images"]
+    listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"))
     shown = _arrays(folder / "images.npz")
-    if not index:
+    if not listed.images:
         return None
-    segmentation, classes = results["task"] == "segmentation", results["data"]["classes"]
-    ground = _ground(shown["targets"]) if segmentation else None
-    stored = {k: _arrays(folder / f"{arm['folder']}.npz") for k, arm in enumerate(results["arms"])}
+    described = {"task": results.task, "classes": results.data.classes, "size": results.size}
+    task = from_json({**results.data.facts, **described})
+    targets = gathered("targets", shown)
+    ground = task.ground_of(targets)
+    stored = {k: _arrays(folder / f"{arm.folder}.npz") for k, arm in enumerate(results.arms)}
     cases = []
-    for number, entry in enumerate(index):
-        reader = _Reader(number, entry, shown["images"][number], shown["targets"][number], classes, ground)
-        answers = [reader.answer(k, arm, stored[k]) for k, arm in enumerate(results["arms"]) if stored[k]]
-        cases.append(reader.case(answers, segmentation))
+    for number, entry in enumerate(listed.images):
+        reader = _Reader(number, entry, shown["images"][number], task, taken(targets, number))
+        case = reader.case(ground)
+        case.answers = [reader.answer(case, k, arm, stored[k]) for k, arm in enumerate(results.arms) if stored[k]]
+        cases.append(case)
     cases.sort(key=lambda case: ROLES.get(case.role, 0))
     layers = [layer for case in cases for answer in case.answers for layer in answer.attention]
     height, width = shown["images"].shape[1:3]
-    return Gallery(
+    gallery = Gallery(
         cases,
         aspect=round(width / height, 4),
-        ground=None if ground is None else str(classes[ground]),
-        best=listed.get("best"),
+        ground=None if ground is None else task.classes[ground],
+        best=listed.best,
         has_attention=bool(layers),
         has_queries=any(layer.kind == "weights" for layer in layers),
         live=_live_words() if any(layer.live for layer in layers) else "",
     )
+    return replace(gallery, legend=task.legend(gallery))
 
 
 def _live_words() -> str:
@@ -151,85 +209,51 @@ def _arrays(path: Path) -> dict[str, Array]:
         return dict(stored)
 
 
-def _ground(targets: Array) -> int | None:
-    counts = np.bincount(targets[targets != IGNORED].astype(np.int64).ravel(), minlength=1)
-    return int(counts.argmax()) if counts.max() > GROUND_SHARE * counts.sum() else None
-
-
 @dataclass(frozen=True)
 class _Reader:
-    """One image on its way from arrays to a :class:`Case`."""
+    """Turns the arrays of one image into a :class:`Case`."""
 
     number: int
-    entry: Mapping[str, Any]
+    entry: ShownImage
     image: Array
-    target: Array
-    classes: Sequence[str]
-    ground: int | None
+    task: Task
+    target: Any
 
     @property
     def name(self) -> str:
-        return str(self.entry["name"])
+        return self.entry.name
 
-    def case(self, answers: Sequence[Answer], segmentation: bool) -> Case:
-        truth = None
-        if segmentation:
-            nothing_wrong = np.zeros(self.target.shape, bool)
-            alt = attribute("alt", "alt_truth", name=self.name)
-            truth = self._regions(self.target, nothing_wrong, alt, both("truth"))
-        return Case(
+    def case(self, ground: int | None) -> Case:
+        case = Case(
             number=self.number,
             name=self.name,
-            role=str(self.entry.get("role", "typical")),
+            role=self.entry.role,
             photo=pictures.photo(self.image),
             alt=attribute("alt", "alt_photo", name=self.name),
             query=self._query(),
-            truth=truth,
-            truth_name="" if segmentation else str(self.classes[int(self.target)]),
-            answers=answers,
-            gain="" if self.entry.get("gain") is None else numbers.signed(float(self.entry["gain"])),
+            gain="" if self.entry.gain is None else numbers.signed(self.entry.gain),
+            ground=ground,
         )
+        self.task.draw_truth(case, self.target)
+        return case
 
-    def answer(self, index: int, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> Answer:
-        plain = not arm["mechanism"] or is_control(arm)
-        answer = Answer(index, arm["name"], plain=plain, attention=self._attention(arm, stored))
-        if "predictions" not in stored:
-            return answer
-        prediction = stored["predictions"][self.number]
-        if prediction.ndim == 1:
-            true = int(self.target)
-            best = np.argsort(-prediction, kind="stable")[:3]
-            answer.guesses = [Guess(str(self.classes[k]), float(prediction[k]), int(k) == true) for k in best]
-            answer.right = int(best[0]) == true
-        else:
-            wrong = (prediction != self.target) & (self.target != IGNORED)
-            share = numbers.percent(float(wrong.sum()) / max(1, int((self.target != IGNORED).sum())))
-            alt = attribute("alt", "alt_prediction", name=self.name, arm=arm["name"], share=share)
-            answer.regions = self._regions(prediction, wrong, alt, both("wrong_pixels", share=share))
+    def answer(self, case: Case, index: int, arm: ArmResult, stored: Mapping[str, Array]) -> Answer:
+        plain = not arm.mechanism or is_control(arm)
+        answer = Answer(index, arm.name, plain=plain, attention=self._attention(arm, stored))
+        predictions = gathered("predictions", stored)
+        if predictions is not None:
+            self.task.draw_answer(case, answer, self.target, taken(predictions, self.number))
         return answer
 
     def _query(self) -> Box:
-        """The pixel that attention was asked about; the middle, where none was singled out."""
+        """The query point; the middle of the image if none was chosen."""
         height, width = self.image.shape[:2]
-        query = self.entry.get("query") or (height // 2, width // 2)
+        query = self.entry.query or (height // 2, width // 2)
         return Box(100 * (query[0] + 0.5) / height, 100 * (query[1] + 0.5) / width)
 
-    def _regions(self, classes: Array, wrong: Array, alt: str, caption: str) -> Layer:
-        uri = pictures.region_overlay(classes, wrong, self.ground)
-        step = max(1, max(classes.shape) // 96)  # names need no more detail than that
-        coarse, coarse_wrong = classes[::step, ::step], wrong[::step, ::step]
-        boxes = []
-        for label, mask in pictures.components(coarse, self.ground)[:LABELS]:
-            if mask.mean() < LEAST_AREA:
-                break
-            down, across = pictures.centre(mask)
-            name = str(self.classes[label]) if label < len(self.classes) else str(label)
-            boxes.append(Box(100 * down, min(max(100 * across, 8), 92), name, bool(coarse_wrong[mask].mean() > 0.5)))
-        return Layer(uri, alt, caption, boxes=boxes)
-
-    def _attention(self, arm: Mapping[str, Any], stored: Mapping[str, Array]) -> list[Layer]:
-        """At most one picture of each kind: of the deepest place, but channel gates of all places."""
-        order = {place: k for k, place in enumerate(arm.get("place", ()))}
+    def _attention(self, arm: ArmResult, stored: Mapping[str, Array]) -> list[Layer]:
+        """One picture of each kind at most: that of the deepest place, but channel gates of all places."""
+        order = {place: k for k, place in enumerate(arm.place)}
         by_kind: dict[str, list[tuple[str, Array]]] = {}
         for key in stored:
             place, bar, kind = key.partition("|")
@@ -240,14 +264,14 @@ class _Reader:
         layers = []
         if "weights" in by_kind:
             place, weights = by_kind["weights"][-1]
-            layers.append(replace(self._weights(arm["name"], place, weights), live=self._live(place, weights, stored)))
+            layers.append(replace(self._weights(arm.name, place, weights), live=self._live(place, weights, stored)))
         if "gate|spatial" in by_kind:
-            layers.append(self._spatial(arm["name"], *by_kind["gate|spatial"][-1]))
+            layers.append(self._spatial(arm.name, *by_kind["gate|spatial"][-1]))
         for kind in ("channel_weights", "strip_weights"):
             if kind in by_kind:
-                layers.append(self._channels(kind, arm["name"], *by_kind[kind][-1]))
+                layers.append(self._channels(kind, arm.name, *by_kind[kind][-1]))
         if "gate|channel" in by_kind:
-            layers.append(self._strips(arm["name"], by_kind["gate|channel"]))
+            layers.append(self._strips(arm.name, by_kind["gate|channel"]))
         return layers
 
     def _alt(self, arm: str, kind: str, place: str) -> str:
@@ -265,7 +289,9 @@ class _Reader:
             )
             for k in best.tolist()
         ]
-        if weights.min() < 0 or abs(float(weights.sum()) - 1) > 0.01:  # no shares: dot products may have any sign
+        if (
+            weights.min() < 0 or abs(float(weights.sum()) - 1) > 0.01
+        ):  # not fractions of 1: dot products may have any sign
             low, high = float(weights.min()), float(weights.max())
             caption = both("signed_weights", low=f"{low:.2g}", high=f"{high:.2g}")
             shown = pictures.heat_overlay(weights, low, high)
@@ -279,7 +305,7 @@ class _Reader:
         )
 
     def _live(self, place: str, weights: Array, stored: Mapping[str, Array]) -> str:
-        """What other points attend to, for the script; empty where a comparison was made before they were stored."""
+        """Attention of other query points, for the script; empty if it was not stored."""
         if f"{place}|grid" not in stored:
             return ""
         whole, scales = stored[f"{place}|grid"][self.number], stored[f"{place}|grid_scales"][self.number]

@@ -2,58 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from saccade.catalog import CATALOG
+from saccade.comparison.results import ArmResult, Results
+from saccade.comparison.statistics import Difference
 from saccade.report import numbers
 from saccade.report.texts import TEXTS, both, breakable, pair, shown
 
-Arm = Mapping[str, Any]
+Judged = tuple[ArmResult, Difference]
+"""An arm with its difference from the reference."""
 
 NAMED = 4
-"""A sentence names at most so many arms of one verdict, and counts the others."""
+"""Largest number of arms of one verdict that a sentence names; the others are counted."""
 LETTERS = 80
-"""And no more of them than fit into so many letters."""
-CONTROL = "conv3x3"
+"""Largest length of these names together, in letters."""
 
 
-def is_control(arm: Arm) -> bool:
-    """Parameters without attention: it belongs beside the verdict, not into it."""
-    return str(arm["mechanism"] or "").partition("[")[0] == CONTROL
+def is_control(arm: ArmResult) -> bool:
+    """Return True for an arm that adds parameters without attention, which is reported but not counted."""
+    entry = CATALOG.get(arm.mechanism or "")
+    return entry is not None and entry.family == "control"
 
 
-def headline(arms: Sequence[Arm], seeds: int) -> str:
-    """Which mechanisms helped, which hurt, and for which one can't tell (HTML)."""
+def judged_arms(arms: Sequence[ArmResult]) -> list[Judged]:
+    """Return the arms that are compared with the reference, with their differences."""
+    return [(arm, arm.difference) for arm in arms if arm.difference is not None]
+
+
+def headline(arms: Sequence[ArmResult], seeds: int) -> str:
+    """Return the sentence that says which mechanisms helped, which hurt, and for which one can't tell (HTML)."""
     return shown(*map(breakable, headline_texts(arms, seeds)))
 
 
-def headline_texts(arms: Sequence[Arm], seeds: int) -> tuple[str, str]:
-    """The sentence in English and in Chinese, as plain text."""
-    compared = [arm for arm in arms if arm["difference"]]
-    judged = [arm for arm in compared if not is_control(arm)] or compared
+def headline_texts(arms: Sequence[ArmResult], seeds: int) -> tuple[str, str]:
+    """Return the sentence in English and in Chinese, as plain text."""
+    compared = judged_arms(arms)
+    judged = [(arm, difference) for arm, difference in compared if not is_control(arm)] or compared
     if not judged:
         return TEXTS["nothing_compared"]
     if seeds < 3:
         return pair("too_few_seeds", seeds=seeds)
-    groups = {verdict: _by_size(judged, verdict) for verdict in ("better", "worse", "can't tell")}
+    groups = {verdict: _largest_first(judged, verdict) for verdict in ("better", "worse", "can't tell")}
     if not groups["better"] and not groups["worse"]:
-        return pair("all_unclear", names=_joined([arm["name"] for arm in judged], "joined_or"))
+        return pair("all_unclear", names=_joined([arm.name for arm, _ in judged], "joined_or"))
     parts = []
     for verdict, key in (("better", "helped"), ("worse", "hurt")):
-        names = [f"{arm['name']}\u00a0({numbers.signed(arm['difference']['mean'])})" for arm in groups[verdict]]
+        names = [f"{arm.name}\u00a0({numbers.signed(difference.mean)})" for arm, difference in groups[verdict]]
         parts += [pair(key, names=_joined(names))] if names else []
     if groups["can't tell"]:
-        parts.append(pair("unclear", names=_joined([arm["name"] for arm in groups["can't tell"]])))
+        parts.append(pair("unclear", names=_joined([arm.name for arm, _ in groups["can't tell"]])))
     return "; ".join(english for english, _ in parts) + ".", "\uff1b".join(chinese for _, chinese in parts) + "。"
 
 
-def _by_size(arms: Sequence[Arm], verdict: str) -> list[Arm]:
-    chosen = [arm for arm in arms if arm["difference"]["verdict"] == verdict]
-    return sorted(chosen, key=lambda arm: -abs(arm["difference"]["mean"] or 0))
+def _largest_first(judged: Sequence[Judged], verdict: str) -> list[Judged]:
+    chosen = [one for one in judged if one[1].verdict == verdict]
+    return sorted(chosen, key=lambda one: -abs(one[1].mean))
 
 
 def _joined(names: list[str], key: str = "joined") -> tuple[str, str]:
-    """``a, b and c`` in both languages; when that grows long, ``a, b and 5 more``."""
+    """``a, b and c`` in both languages, or ``a, b and 5 more`` if that is too long."""
     kept = names[:1]
     while len(kept) < min(len(names), NAMED) and sum(map(len, names[: len(kept) + 1])) <= LETTERS:
         kept = names[: len(kept) + 1]
@@ -65,28 +73,29 @@ def _joined(names: list[str], key: str = "joined") -> tuple[str, str]:
     return pair(key, first=(", ".join(names[:-1]), "、".join(names[:-1])), last=names[-1])
 
 
-def control_note(arms: Sequence[Arm], reference: Arm) -> str:
-    """What the control says about the gains of the others (HTML); empty when nothing follows from it."""
-    control = next((arm for arm in arms if is_control(arm) and arm["difference"]), None)
-    helped = any(arm["difference"] and arm["difference"]["verdict"] == "better" and arm is not control for arm in arms)
-    if control is None or not helped or control["params"] is None or reference["params"] is None:
+def control_note(results: Results) -> str:
+    """Return what the control says about the gains of the others (HTML); empty when nothing follows from it."""
+    judged = judged_arms(results.arms)
+    control, found = next((one for one in judged if is_control(one[0])), (None, None))
+    helped = any(difference.verdict == "better" and arm is not control for arm, difference in judged)
+    if control is None or found is None or not helped:
         return ""
-    key = {"can't tell": "control_same", "better": "control_better"}.get(control["difference"]["verdict"])
+    key = {"can't tell": "control_same", "better": "control_better"}.get(found.verdict)
     if key is None:
         return ""
-    more = numbers.count(control["params"] - reference["params"])
-    return both(key, name=control["name"], params=more, gain=numbers.signed(control["difference"]["mean"]))
+    more = numbers.count(control.params - results.reference.params)
+    return both(key, name=control.name, params=more, gain=numbers.signed(found.mean))
 
 
-def lead(results: Mapping[str, Any], reference: Arm) -> str:
-    """What was compared with what (HTML)."""
-    seeds = len(results["seeds"])
+def lead(results: Results) -> str:
+    """Return what was compared with what (HTML)."""
+    seeds = len(results.seeds)
     return both(
         "lead_one" if seeds == 1 else "lead",
-        metric=results["metric"],
-        reference=reference["name"],
-        score=numbers.score(reference["mean"]),
-        steps=numbers.count(results["steps"]),
+        metric=results.metric,
+        reference=results.reference.name,
+        score=numbers.score(results.reference.mean),
+        steps=numbers.count(results.steps),
         seeds=seeds,
-        images=numbers.count(results["test_images"]),
+        images=numbers.count(results.test_images),
     )

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from saccade.errors import InputError, near, require
 
-LIBRARIES = ("timm", "torchvision", "saccade")
+LIBRARIES = ("timm", "torchvision", "saccade", "code")
+"""Where networks come from; ``"code"`` is the user's own, by import path."""
 _FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn))
 _HEADS = 8  # layers at the end whose width may be the number of classes
 
@@ -35,7 +36,7 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
     """Make the network of a recipe with random weights; `hollow`: without memory for them.
 
     Raises:
-        InputError: Another library, or a name that it does not have.
+        InputError: Another library, a name that it does not have, or code that may not be imported.
     """
     library, name, options = recipe["library"], recipe["name"], _tuples(recipe["options"])
     with _Hollow() if hollow else torch.random.fork_rng(devices=[]):
@@ -57,6 +58,10 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
             made = NotesNet(**options)
         elif library == "saccade":
             made = _named_network(name, options)
+        elif library == "code":
+            from saccade.networks.own import own_network
+
+            made = own_network(name, options)
         else:
             raise InputError(f"unknown library {library!r}", f"known: {', '.join(LIBRARIES)}")
     return made
@@ -87,7 +92,7 @@ def _candidates(network: nn.Module) -> Iterator[dict[str, Any]]:
     own = vars(network).get("saccade_network")
     home = type(network).__module__
     if isinstance(own, Mapping):
-        yield {"library": "saccade", "name": own["name"], "options": dict(own["options"])}
+        yield {"library": own.get("library", "saccade"), "name": own["name"], "options": dict(own["options"])}
     if home == "saccade.networks.notes":
         yield from ({"library": "saccade", "name": "notes", "options": {"num_classes": n}} for n in _widths(network))
     stated = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None)

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from saccade.catalog import Spec, parse
+from saccade.catalog import Entry, NaturalPlace, Spec, entries, mentioned_in, name_code, parse
+from saccade.catalog.imports import Trust, is_installed
 from saccade.errors import InputError
 from saccade.files import replacing
 from saccade.insertion.attach import attachments
@@ -48,7 +49,8 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         model: With or without mechanisms; of a wrapper for parallel training, the network inside.
         path: Usually ending in ``.safetensors``. A file there is replaced whole or not at all.
         network: How to build it, where it is not recognised: ``{"library": "timm", "name": "resnet50", "options":
-            {"drop_path_rate": 0.1}}``. The library is timm, torchvision or saccade.
+            {"drop_path_rate": 0.1}}``. The library is timm, torchvision, saccade, or code: the name is then the import
+            path of a function of your own, ``"my_package.nets:make"``, that is called with the options.
 
     Returns:
         The path.
@@ -66,6 +68,8 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         8
     """
     model, path = unwrapped(model), Path(path)
+    if network is not None:
+        name_code(network.get("name"))
     header = header_of(model, network)
     try:
         text = json.dumps(header, allow_nan=False)
@@ -99,27 +103,35 @@ def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dic
             raise InputError(f"{network} builds another network than the one to be saved", "leave network= out")
     return {
         "format": _FORMAT, "saccade": __version__, "class": type(model).__name__,
-        "network": network or find_recipe(model), "inserted": inserted,
+        "network": network or find_recipe(model), "inserted": inserted, "code": _code(model),
     }  # fmt: skip
 
 
-def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Module:
+def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Trust = ()) -> nn.Module:
     """Give back a network that :func:`saccade.save` or a training run wrote, with mechanisms, weights and report.
 
-    Nothing is unpickled or downloaded; torch's random generator is as it was. The network is on the CPU, in training
+    Nothing is unpickled or downloaded, and no code is imported that is not part of saccade, unless `trust` names it;
+    torch's random generator is as it was. The network is on the CPU, in training
     mode as any new one, each tensor of the dtype it was saved with.
 
     Args:
         path: Of the file; or the folder of a training run, which gives its best network; or a checkpoint in it.
         model: The network to put mechanisms and weights into, as it was before the insertion, in place. Needed where
             the file does not say how to build it; it is left as it was if the file does not fit.
+        trust: Import paths of mechanisms and backbones of your own that may be imported for this file,
+            ``["my_package.blocks:MyBlock"]``, or the classes and functions themselves.
 
     Raises:
         InputError: No such file, one that saccade did not write or that is damaged, a network that cannot be built
-            again, or one that the file does not fit.
+            again, one that the file does not fit, or code that is needed and not trusted.
     """
     path = network_file(Path(path))
     header, tensors = _read(path)
+    with mentioned_in(path, trust):
+        return _built(path, header, tensors, model)
+
+
+def _built(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module | None) -> nn.Module:
     if model is not None:
         network = unwrapped(model)
     elif header["network"] is None:
@@ -136,7 +148,7 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Mod
     try:
         with torch.random.fork_rng(devices=[]):
             for part in header["inserted"]:
-                _insert(network, part, path)
+                _insert(network, part, path, header.get("code", {}))
         _fill(network, tensors, path)
     except BaseException:
         remove(network)
@@ -144,8 +156,8 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None) -> nn.Mod
     return network if model is None else model
 
 
-def _insert(network: nn.Module, part: Mapping[str, Any], path: Path) -> None:
-    plans = [_plan(written) for written in part["plans"]]
+def _insert(network: nn.Module, part: Mapping[str, Any], path: Path, code: Mapping[str, str]) -> None:
+    plans = [_plan(written, code) for written in part["plans"]]
     try:
         inside = network.get_submodule(part["inside"])
         for plan in plans:
@@ -262,16 +274,25 @@ def _plans(report: Report) -> list[dict[str, Any]]:
     for plan in report.plans:
         written = {key: getattr(plan, key) for key in Plan.__dataclass_fields__ if key not in ("steps", "example")}
         steps = [
-            {**asdict(step), "mechanism": {"name": step.mechanism.name, **step.mechanism.options}}
+            {
+                "place": asdict(step.place), "wrapped": step.wrapped, "added": step.added, "params": step.params,
+                "macs": step.macs, "mechanism": {"name": step.mechanism.name, **step.mechanism.options},
+            }
             for step in plan.steps
-        ]
+        ]  # fmt: skip
         found.append({**written, "steps": steps, "example": [_described(part) for part in plan.example]})
     return found
 
 
-def _plan(written: Mapping[str, Any]) -> Plan:
+def _code(model: nn.Module) -> dict[str, str]:
+    """Import paths of the inserted mechanisms that are not part of saccade, by their names."""
+    specs = [step.mechanism for _, _, report in reports(model) for step in report.steps]
+    return {spec.name: spec.entry.path for spec in specs if not is_installed(spec.entry.path)}
+
+
+def _plan(written: Mapping[str, Any], code: Mapping[str, str]) -> Plan:
     steps = [
-        Step(**{**step, "place": Place(**step["place"]), "mechanism": _spec(step["mechanism"])})
+        Step(**{**step, "place": Place(**step["place"]), "mechanism": _spec(step["mechanism"], code)})
         for step in written["steps"]
     ]
     rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
@@ -279,8 +300,13 @@ def _plan(written: Mapping[str, Any]) -> Plan:
     return Plan(**rest)
 
 
-def _spec(written: Mapping[str, Any]) -> Spec:
-    return parse({key: tuple(value) if isinstance(value, list) else value for key, value in written.items()})
+def _spec(written: Mapping[str, Any], code: Mapping[str, str]) -> Spec:
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()}
+    name = str(given["name"])
+    if name in code and name not in entries():  # imported by its path, if that is trusted
+        options = {key: value for key, value in given.items() if key != "name"}
+        return Spec(name, options, Entry(name, code[name], "own", "", NaturalPlace("residual"), name))
+    return parse(given)
 
 
 def _described(tree: Any) -> Any:

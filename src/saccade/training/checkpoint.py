@@ -25,23 +25,23 @@ from saccade.saving.store import HEADER, as_stored
 
 FOLDER = "checkpoints"
 _SUFFIX = ".safetensors"
-_MODEL, _AVERAGE, _OPTIMISER = "model/", "average/", "optimiser/"
+_MODEL, _AVERAGE, _OPTIMIZER = "model/", "average/", "optimizer/"
 
 
 @dataclass
-class Trained:
+class TrainState:
     """What changes while a network is trained.
 
     Args:
         model: The network, without wrappers.
-        optimiser: On its parameters.
+        optimizer: On its parameters.
         scaler: Of the loss, for fp16; else one that does nothing.
         average: The network with the moving average of the weights, if there is one.
         header: How to build the network again, see :func:`saccade.save`.
     """
 
     model: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     average: nn.Module | None = None
     header: Mapping[str, Any] | None = None
@@ -62,17 +62,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path))
 
 
-def save_checkpoint(path: Path, trained: Trained, state: Mapping[str, Any]) -> None:
-    """Write weights, their average, optimiser, scaler and `state` (JSON values: step, seconds, ...)."""
+def save_checkpoint(path: Path, trained: TrainState, state: Mapping[str, Any]) -> None:
+    """Write weights, their average, optimizer, scaler and `state` (JSON values: step, seconds, ...)."""
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in trained.model.state_dict().items()}
     if trained.average is not None:
         tensors |= {f"{_AVERAGE}{name}": tensor for name, tensor in trained.average.state_dict().items()}
-    optimiser = _packed(trained.optimiser.state_dict(), _OPTIMISER, tensors)
-    run = {"state": state, "optimiser": optimiser, "scaler": trained.scaler.state_dict()}
+    optimizer = _packed(trained.optimizer.state_dict(), _OPTIMIZER, tensors)
+    run = {"state": state, "optimizer": optimizer, "scaler": trained.scaler.state_dict()}
     _write(path, tensors, {**(trained.header or {}), "run": run})
 
 
-def load_checkpoint(path: Path, trained: Trained) -> dict[str, Any]:
+def load_checkpoint(path: Path, trained: TrainState) -> dict[str, Any]:
     """Put everything back; returns `state`.
 
     Raises:
@@ -82,14 +82,14 @@ def load_checkpoint(path: Path, trained: Trained) -> dict[str, Any]:
         with safe_open(path, framework="pt") as opened:
             run = json.loads((opened.metadata() or {})[HEADER])["run"]
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-        optimiser, state, scaler = run["optimiser"], run["state"], run["scaler"]
+        optimizer, state, scaler = run["optimizer"], run["state"], run["scaler"]
     except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as cause:
-        raise Damaged(f"{path} is no whole checkpoint of saccade ({cause})", "delete it") from cause
+        raise Damaged(f"{path} is not a complete checkpoint of saccade ({cause})", "delete it") from cause
     _fill(trained.model, tensors, _MODEL, path)
     if trained.average is not None:
         _fill(trained.average, tensors, _AVERAGE, path)
-    trained.optimiser.load_state_dict(_unpacked(optimiser, tensors))
-    _match_layouts(trained.optimiser)
+    trained.optimizer.load_state_dict(_unpacked(optimizer, tensors))
+    _match_layouts(trained.optimizer)
     if scaler:
         trained.scaler.load_state_dict(scaler)
     found: dict[str, Any] = state
@@ -100,12 +100,12 @@ class Damaged(InputError):
     """A checkpoint that cannot be read."""
 
 
-class Kept:
+class CheckpointManager:
     """The newest checkpoints of a run.
 
     Args:
-        folder: Of the run.
-        keep: How many stay.
+        folder: Folder of the run.
+        keep: Number of checkpoints that stay.
     """
 
     def __init__(self, folder: Path, keep: int = 1) -> None:
@@ -113,16 +113,16 @@ class Kept:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """Those there are, the newest first."""
+        """Existing checkpoints, newest first."""
         return sorted(self.folder.glob(f"[0-9]*{_SUFFIX}"), reverse=True)
 
-    def save(self, trained: Trained, state: Mapping[str, Any]) -> None:
+    def save(self, trained: TrainState, state: Mapping[str, Any]) -> None:
         """Write one, and only then remove the oldest."""
         save_checkpoint(self.folder / f"{state['step']:09d}{_SUFFIX}", trained, state)
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
 
-    def restore(self, trained: Trained, *, tidy: bool = True) -> dict[str, Any] | None:
+    def restore(self, trained: TrainState, *, tidy: bool = True) -> dict[str, Any] | None:
         """Put the newest one that can be read back; None if there is none.
 
         Args:
@@ -133,7 +133,7 @@ class Kept:
             try:
                 return load_checkpoint(path, trained)
             except Damaged as cause:
-                warnings.warn(f"{cause.message}; going on from the one before it", SaccadeWarning, stacklevel=2)
+                warnings.warn(f"{cause.message}; resuming from the one before it", SaccadeWarning, stacklevel=2)
                 if tidy:
                     path.replace(path.with_suffix(".damaged"))
         return None
@@ -183,9 +183,9 @@ def _unpacked(tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
     return content
 
 
-def _match_layouts(optimiser: torch.optim.Optimizer) -> None:
-    """Give each state tensor its parameter's strides: fused optimisers walk both memories in step, unchecked."""
-    for parameter, values in optimiser.state.items():
+def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Give each state tensor its parameter's strides: fused optimizers walk both memories in step, unchecked."""
+    for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

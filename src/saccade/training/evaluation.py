@@ -1,86 +1,105 @@
-"""What a network says of held-out images, and how often that is right."""
+"""Collect what a network predicts of validation images, as the evidence that scores are computed from."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saccade.data import Dataset, Split
-from saccade.training.loop import Look, to_input
-from saccade.training.metrics import score
-from saccade.training.placement import Alone, Placement
-from saccade.training.sources import Batch
-from saccade.training.tasks import Task
+from saccade.tasks.base import Task, targets_of
+from saccade.tasks.evidence import Evidence, joined
+from saccade.tasks.trees import moved
+from saccade.training.distributed import Distributed, SingleProcess
+from saccade.training.inputs import to_input
+from saccade.training.loop import Validate
+from saccade.training.sources import LoaderSource, Share
 
 
-@torch.inference_mode()
-def evaluate(
-    model: nn.Module, task: Task, split: Split, *, device: torch.device, batch: int, which: slice = slice(None)
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Predictions and per-image counts (images, K, 2) of `model` on a split, in evaluation mode."""
-    model.eval()
-    images, targets = split.images[which], split.targets[which]
-    predictions, counts = [], []
-    for start in range(0, len(images), batch):
-        chunk = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2)
-        target = torch.from_numpy(np.array(targets[start : start + batch])).to(device)
-        prediction = predicted(model, task, chunk, device)
-        counts.append(task.counts(prediction, target))
-        predictions.append(prediction.cpu().numpy())
-    return np.concatenate(predictions), np.concatenate(counts)
-
-
-def predicted(model: nn.Module, task: Task, images: Tensor, device: torch.device) -> Tensor:
-    """What `model`, in evaluation mode, says of a batch."""
+def predicted(model: nn.Module, task: Task, images: Tensor, device: torch.device) -> Any:
+    """The predictions of `model`, in evaluation mode, on a batch."""
     return task.predict(model(to_input(images, device)), (images.shape[2], images.shape[3]))
 
 
-def look_at(data: Dataset, task: Task, *, device: torch.device, batch: int, images: int = 100) -> Look:
+@torch.inference_mode()
+def collect_arrays(
+    model: nn.Module,
+    task: Task,
+    split: Split,
+    *,
+    device: torch.device,
+    batch: int,
+    which: slice = slice(None),
+    full: bool = False,
+) -> Evidence:
+    """Evidence of `model`, in evaluation mode, on a split in memory; `which` chooses images."""
+    model.eval()
+    chosen = np.arange(len(split.images))[which]
+    found = []
+    for start in range(0, len(chosen), batch):
+        indices = chosen[start : start + batch]
+        images = torch.from_numpy(np.array(split.images[indices])).permute(0, 3, 1, 2)
+        targets = moved(targets_of(split, indices), device)
+        found.append(task.evidence(predicted(model, task, images, device), targets, full=full))
+    return joined(found)
+
+
+def validation_on(data: Dataset, task: Task, *, device: torch.device, batch: int, images: int = 100) -> Validate:
     """Scores on a few images, spread over the split: images often lie there class by class."""
     few = slice(None, None, math.ceil(len(data.val.images) / images))
 
-    def look(model: nn.Module) -> dict[str, float]:
-        return {task.metric: score(evaluate(model, task, data.val, device=device, batch=batch, which=few)[1])}
+    def validate(model: nn.Module) -> dict[str, float]:
+        found = collect_arrays(model, task, data.val, device=device, batch=batch, which=few)
+        return {task.metric: task.score(found)}
 
-    return look
+    return validate
 
 
 @torch.inference_mode()
-def measure(
+def collect(
     model: nn.Module,
-    metrics: dict[str, Any],
     task: Task,
-    batches: Iterable[Batch],
-    where: Placement | None = None,
-) -> dict[str, Any]:
-    """Values of metrics over the batches of all processes; the batches are those of this process.
+    source: LoaderSource,
+    batch: int,
+    where: Distributed | None = None,
+    *,
+    seed: int = 0,
+    full: bool = False,
+) -> Evidence:
+    """Evidence of every sample of a source, seen by all processes together; each gets all of it.
 
-    Metrics of torchmetrics share their counts when they are asked for their value, so the values are those of one
-    process that sees every image. Batch norms, whose statistics differ between processes, are first made those of
-    process 0.
+    Batch norms, whose statistics differ between processes, are first made those of process 0.
 
-    Returns:
-        Name to value: a number, or a tensor of several on the CPU.
+    Args:
+        model: On its device.
+        task: Predictions and evidence.
+        source: Of the samples.
+        batch: Images at a time, in each process.
+        where: Device and processes.
+        seed: Seed of whatever random numbers reading draws.
+        full: Collect what scores of classes and groups need, too.
     """
-    where = where or Alone(next(model.parameters()).device)
+    where = where or SingleProcess(next(model.parameters()).device)
+    share = Share(where.index, where.processes)
+    idle = share.index >= len(source)  # more processes than images: it takes part with the shapes of one image
+    found = []
     with _evaluating(model):
         for buffer in model.buffers():
             where.share(buffer)
-        for metric in metrics.values():
-            metric.to(where.device).reset()
-        for images, targets in batches:
-            prediction = predicted(model, task, images, where.device)
-            for metric in metrics.values():
-                metric.update(prediction, targets.to(where.device))
-    values = {name: metric.compute().cpu() for name, metric in metrics.items()}
-    return {name: value.item() if value.numel() == 1 else value for name, value in values.items()}
+        for images, targets in source.once(batch, Share() if idle else share, seed=seed):
+            predictions = predicted(model, task, images, where.device)
+            found.append(task.evidence(predictions, moved(targets, where.device), full=full))
+            if idle:
+                break
+    evidence = joined(found)
+    if idle:
+        evidence = {name: array[:0] for name, array in evidence.items()}
+    return {name: where.gather(torch.from_numpy(array)).numpy() for name, array in evidence.items()}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import nn
 from saccade.files import replacing
 from saccade.insertion.groups import gate_values
 
+LOG, GATES, TENSORBOARD = "log.csv", "gates.csv", "tensorboard"
 FIELDS = ("step", "loss", "learning_rate", "score", "seconds", "waiting")
 
 
@@ -24,9 +25,9 @@ class Row:
         step: From 1.
         loss: Mean over the samples of the step; in the files, over those since the row before.
         rate: The learning rate.
-        scores: Of held-out images, where they were looked at; the first is the one that counts.
-        seconds: Trained so far, of which
-        waiting: were spent waiting for data.
+        scores: Scores of validation images, where there was a validation; the first is the one that counts.
+        seconds: Seconds trained so far.
+        waiting: Seconds of these spent waiting for data.
     """
 
     step: int
@@ -59,12 +60,12 @@ class Log:
     """
 
     def __init__(self, folder: Path, done: int, *, tensorboard: bool = False) -> None:
-        self.rows = _Table(folder / "log.csv", FIELDS, done)
-        self.gates = _Table(folder / "gates.csv", (), done)
+        self.rows = _Table(folder / LOG, FIELDS, done)
+        self.gates = _Table(folder / GATES, (), done)
         self.board = _board(folder, done) if tensorboard else None
 
     def write(self, row: Row, model: nn.Module) -> None:
-        """A row; with a look at held-out images also the gates."""
+        """Write a row; after a validation also the gates."""
         self.rows.add(row.cells())
         values = {"loss": row.loss, "learning rate": row.rate, **row.scores}
         if row.scores:
@@ -111,4 +112,4 @@ def _board(folder: Path, done: int) -> Any:
     from saccade.errors import require
 
     writer: Any = require("torch.utils.tensorboard", extra="train")
-    return writer.SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+    return writer.SummaryWriter(str(folder / TENSORBOARD), purge_step=done + 1)

@@ -13,28 +13,31 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError, require
 from saccade.insertion import verify
-from saccade.training.checkpoint import Kept, Trained, save_weights
+from saccade.saving.store import BEST, LAST
+from saccade.tasks.trees import moved
+from saccade.training.checkpoint import CheckpointManager, TrainState, save_weights
+from saccade.training.distributed import Distributed, SingleProcess
+from saccade.training.inputs import to_input
 from saccade.training.log import Log, Row
-from saccade.training.optimisers import optimiser_for
-from saccade.training.placement import Alone, Placement
+from saccade.training.optimizers import optimizer_for
 from saccade.training.recipe import Recipe
 from saccade.training.schedules import rate
 from saccade.training.sources import Batch, Share, Source, seed_of
-from saccade.training.tasks import Task
 
-BEST, WEIGHTS = "best.safetensors", "model.safetensors"
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as pretrained networks expect
+if TYPE_CHECKING:
+    from saccade.tasks.base import Task
+
 _SHOWN = 8
 
-Look = Callable[[nn.Module], Mapping[str, float]]
-"""Scores of a network on held-out images, the one that counts first."""
+Validate = Callable[[nn.Module], Mapping[str, float]]
+"""Scores of a network on validation images, the one that counts first."""
 
 
 class Interrupted(Exception):
@@ -47,18 +50,18 @@ class Diverged(InputError):
 
 @dataclass
 class State:
-    """How far a run is; stands in every checkpoint.
+    """Training progress, saved in every checkpoint.
 
     Args:
         step: Steps done.
-        seconds: Spent on them, of which
-        waiting: waiting for data.
-        total: Sum of the losses since the last row of the log,
-        count: over so many samples.
-        scores: Of the last look at held-out images.
-        best: The largest score so far,
-        best_step: after so many steps,
-        stale: and so many looks ago.
+        seconds: Seconds spent on them.
+        waiting: Seconds of these spent waiting for data.
+        total: Sum of the losses since the last row of the log.
+        count: Number of samples that `total` is the sum over.
+        scores: Scores of the last validation.
+        best: Largest score so far.
+        best_step: Steps done when it was reached.
+        stale: Validations since then.
     """
 
     step: int = 0
@@ -71,8 +74,8 @@ class State:
     best_step: int = 0
     stale: int = 0
 
-    def look(self, scores: Mapping[str, float]) -> bool:
-        """Take note of new scores; whether they are the best."""
+    def record(self, scores: Mapping[str, float]) -> bool:
+        """Record new scores and return whether they are the best so far."""
         self.scores = dict(scores)
         score = next(iter(scores.values()))
         better = self.best is None or score > self.best
@@ -90,25 +93,27 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
-    where: Placement | None = None,
-    look: Look | None = None,
+    where: Distributed | None = None,
+    validate: Validate | None = None,
     header: Mapping[str, Any] | None = None,
+    keep_best: bool = True,
     tensorboard: bool = False,
     on_step: Callable[[Row], None] = lambda row: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> State:
-    """Train `model` in place, and with a moving average leave that in it; goes on from the newest checkpoint.
+    """Train `model` in place, from the newest checkpoint where there is one; it ends with the moving average, if any.
 
     Args:
         model: What it returns goes to `task`.
         task: Loss and predictions.
         source: Batches.
         recipe: See `Recipe`.
-        folder: Gets ``log.csv``, ``gates.csv``, ``checkpoints/``, ``best.safetensors`` where there are looks and a
-            header, and ``model.safetensors`` at the end.
-        where: Device and processes; by default alone on the recipe's device. One process of several writes.
-        look: Scores of held-out images, asked for every `evaluate_every` steps and after the last.
+        folder: Gets ``log.csv``, ``gates.csv``, ``checkpoints/``, ``best.safetensors`` where there are validations and
+            a header, and ``model.safetensors`` at the end.
+        where: Device and processes; by default one process on the recipe's device. One process of several writes.
+        validate: Scores of validation images, asked for every `evaluate_every` steps and after the last.
         header: How to build the network again; the files then say so.
+        keep_best: Write ``best.safetensors``.
         tensorboard: Also write files for TensorBoard.
         on_step: Called after each step; its row has the loss of this step.
         should_stop: Asked in each step; True in any process writes a checkpoint after it, and raises `Interrupted` in
@@ -117,9 +122,9 @@ def train(
     Raises:
         Interrupted: `should_stop` said so.
         Diverged: The loss became NaN or infinite.
-        InputError: A batch that cannot be shared, an unknown optimiser, a checkpoint of another network, a full disk.
+        InputError: A batch that cannot be shared, an unknown optimizer, a checkpoint of another network, a full disk.
     """
-    where = where or Alone(recipe.device)
+    where = where or SingleProcess(recipe.device)
     share = Share(where.index, where.processes, recipe.accumulate)
     share.check(recipe.batch)
     writes = where.index == 0
@@ -129,12 +134,12 @@ def train(
         model.to(memory_format=torch.channels_last)
     net = where.wrap(model)
     net = torch.compile(net) if recipe.compile else net  # type: ignore[assignment]
-    optimiser = optimiser_for(model, recipe)
-    peaks = [group["lr"] for group in optimiser.param_groups]
+    optimizer = optimizer_for(model, recipe)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     scaler = torch.amp.GradScaler(where.device.type, enabled=recipe.amp == "fp16")
     averaging = _average(model, recipe)
-    trained = Trained(model, optimiser, scaler, averaging and averaging.module, header)
-    kept = Kept(folder, recipe.keep)
+    trained = TrainState(model, optimizer, scaler, averaging and averaging.module, header)
+    kept = CheckpointManager(folder, recipe.keep)
     state = State(**(kept.restore(trained, tidy=writes) or {}))
     if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
         raise InputError(
@@ -152,14 +157,14 @@ def train(
             waited = time.perf_counter() - started
             _seed(recipe, state.step, where)
             factor = rate(state.step, recipe)
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             total, count, stop = _gradients(net, task, batches, recipe, where, scaler, should_stop())
             if recipe.clip is not None:
-                scaler.unscale_(optimiser)
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-            scaler.step(optimiser)
+            scaler.step(optimizer)
             scaler.update()
             if averaging is not None:
                 averaging.update(model, step=state.step + 1)
@@ -172,14 +177,14 @@ def train(
             state.total, state.count = state.total + total, state.count + count
 
             last = state.step == recipe.steps
-            looking = bool(look and recipe.evaluate_every and (state.step % recipe.evaluate_every == 0 or last))
+            due = bool(recipe.evaluate_every and (state.step % recipe.evaluate_every == 0 or last))
             scores: Mapping[str, float] = {}
-            if look is not None and looking:
-                scores = look(trained.shown)
-                if state.look(scores) and writes and header is not None:
+            if validate is not None and due:
+                scores = validate(trained.shown)
+                if state.record(scores) and writes and keep_best and header is not None:
                     save_weights(trained.shown, folder / BEST, header)
             row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
-            if looking or last or state.step % recipe.log_every == 0:
+            if scores or last or state.step % recipe.log_every == 0:
                 log.write(row.over(state.total / max(state.count, 1.0)), model)
                 state.total = state.count = 0.0
             on_step(row)
@@ -195,7 +200,7 @@ def train(
         model.load_state_dict(averaging.module.state_dict())
     if writes:
         log.flush()
-        save_weights(model, folder / WEIGHTS, header)
+        save_weights(model, folder / LAST, header)
     where.wait()
     return state
 
@@ -205,7 +210,7 @@ def _gradients(
     task: Task,
     batches: list[Batch],
     recipe: Recipe,
-    where: Placement,
+    where: Distributed,
     scaler: torch.amp.GradScaler,
     stop: bool,
 ) -> tuple[float, float, bool]:
@@ -223,7 +228,7 @@ def _gradients(
         with nullcontext() if number == len(batches) else where.no_sync(net):
             with torch.autocast(where.device.type, _PRECISION.get(recipe.amp), enabled=recipe.amp is not None):
                 logits = net(to_input(batch.images, where.device, channels_last=recipe.channels_last))
-            total, count = task.loss(_full(logits), batch.targets.to(where.device, non_blocking=True))
+            total, count = task.loss(_full(logits), moved(batch.targets, where.device))
             everywhere = everywhere + where.sum(count.to(torch.float32))
             if estimate is None:
                 estimate = (everywhere * len(batches)).clamp(min=1)
@@ -249,18 +254,7 @@ def _full(logits: Any) -> Any:
     return type(logits)(_full(value) for value in logits) if isinstance(logits, (list, tuple)) else logits
 
 
-def to_input(images: Tensor, device: torch.device, *, channels_last: bool = True) -> Tensor:
-    """(B, 3, H, W) as networks read it: uint8 is made float and standardised, other kinds are as they should be."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = images.to(device=device, dtype=torch.float32, memory_format=layout, non_blocking=True)
-    if images.dtype != torch.uint8:
-        return x
-    mean = torch.tensor(_MEAN, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(_STD, device=device).view(1, 3, 1, 1)
-    return (x / 255 - mean) / std
-
-
-def _seed(recipe: Recipe, step: int, where: Placement) -> None:
+def _seed(recipe: Recipe, step: int, where: Distributed) -> None:
     """Dropout of a step depends on this alone: nothing of a generator needs to be kept."""
     seed = seed_of(recipe.seed, step, where.index)
     torch.default_generator.manual_seed(seed)
@@ -276,7 +270,9 @@ def _average(model: nn.Module, recipe: Recipe) -> Any:
     return utils.ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
 
 
-def _diverged(loss: float, recipe: Recipe, factor: float, source: Source, kept: Kept, step: int) -> Diverged:
+def _diverged(
+    loss: float, recipe: Recipe, factor: float, source: Source, kept: CheckpointManager, step: int
+) -> Diverged:
     names = source.names(recipe, step)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     paths = kept.paths()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -45,6 +45,36 @@ class Lines:
         if late:
             self.spoken = time.monotonic()
         return late
+
+
+class Counting(Lines):
+    """Preparations: how many files are read, how many scenes are drawn."""
+
+    def __init__(self, *, shown: bool) -> None:
+        super().__init__(shown=shown)
+        self.tasks: dict[Any, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self.shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
+
+            self.bars = Bars(
+                TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self.bars.start()
+        return self
+
+    def counting(self, done: int, total: int, what: str) -> None:
+        """Show preparations, reported as `what` `done` of `total`."""
+        if self.bars is not None:
+            if what not in self.tasks:
+                self.tasks[what] = self.bars.add_task(what, total=total)
+            self.bars.update(self.tasks[what], completed=done)
+        elif done == total or self._is_time():
+            self.say(f"{what}: {done}/{total}")
 
 
 class Progress(Lines):

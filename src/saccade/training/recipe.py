@@ -3,79 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError, near
-from saccade.ops import chosen
+from saccade.options import Option, Options
 from saccade.training.schedules import SCHEDULES
 
 
+def _ways() -> dict[str, str]:
+    from saccade.ops import chosen  # loads torch, which the command line starts without
+
+    return chosen().to_json()
+
+
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained.
+class RecipeOptions(Options):
+    """The values of a recipe that are asked for and used alike: declared here once, in the order of the help."""
+
+    seed: Annotated[int, Option("Another number draws other initial weights, another order and other crops.")] = 0
+    optimizer: Annotated[
+        str, Option("The optimizer, a name of timm's factory: `adamw`, `momentum` (SGD), `sgd` (Nesterov's), `lamb`.")
+    ] = "adamw"
+    momentum: Annotated[float, Option("Momentum of optimizers that have one.")] = 0.9
+    weight_decay: Annotated[
+        float, Option("Strength of the weight decay of parameters with two or more dimensions.")
+    ] = 0.02
+    decay_norms: Annotated[bool, Option("Apply weight decay to biases and norms too.", negative=True)] = False
+    schedule: Annotated[
+        str, Option("How the learning rate changes: `one-cycle`, `cosine`, `poly`, `step` or `constant`.")
+    ] = "one-cycle"
+    warmup: Annotated[float, Option("Fraction of the steps in which the learning rate rises.")] = 0.2
+    decay: Annotated[float, Option("Factor of the learning rate at each stair of the schedule `step`.")] = 0.1
+    decay_every: Annotated[
+        float,
+        Option(
+            "Fraction of the steps between two stairs of the schedule `step`.", default="a third, or that of the recipe"
+        ),
+    ] = 1 / 3
+    power: Annotated[float, Option("Exponent of the schedule `poly`.")] = 0.9
+    gate_lr_factor: Annotated[
+        float, Option("Learning rate of the identity-start factors g and of scalar gammas, relative to the rest.")
+    ] = 10.0
+    lr_factors: Annotated[
+        tuple[tuple[str, float], ...],
+        Option(
+            'Learning rate of some parameters relative to the rest, as NAMES=FACTOR, such as `"fc.*=10"`; may be '
+            "given several times, the first pattern that fits counts (in Python: pairs).",
+            typed=tuple[str, ...],
+            flag="lr_factor",
+        ),
+    ] = ()
+    label_smoothing: Annotated[float, Option("Fraction of the target that is given to all classes evenly.")] = 0.0
+    clip: Annotated[float | None, Option("Largest norm of the gradient of all parameters together.")] = None
+    accumulate: Annotated[int, Option("Number of parts that a step is computed in, to save memory.")] = 1
+    amp: Annotated[Literal["bf16", "fp16"] | None, Option("Mixed precision: `bf16`, or `fp16` with a loss scaler.")] = (
+        None
+    )
+    ema: Annotated[
+        float | None, Option("Decay of a moving average of the weights, such as 0.999, which is then scored and kept.")
+    ] = None
+    channels_last: Annotated[bool, Option("Lay feature maps channels last in memory.", negative=True)] = True
+    compile: Annotated[bool, Option("Compile the network first, which on a CPU needs a C++ compiler.")] = False
+    patience: Annotated[
+        int, Option("Number of validations without a better score after which training ends.", default="0: never")
+    ] = 0
+    checkpoint_seconds: Annotated[float, Option("Seconds between two checkpoints.", recorded=False)] = 300.0
+    keep: Annotated[int, Option("Number of checkpoints that are kept, the newest ones.", recorded=False)] = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(RecipeOptions):
+    """How a network is trained: everything a run depends on besides network and data.
 
     Raises:
         InputError: A value out of range, or two that make no sense together.
     """
 
     steps: int
-    """Optimiser steps."""
+    """Optimizer steps."""
     batch: int
-    """Images a step, over all processes and accumulated parts together."""
+    """Images per step, over all processes and accumulated parts together."""
     learning_rate: float
     """The largest rate of the schedule."""
-    seed: int = 0
-    """Order of the samples, augmentation and dropout."""
-    optimiser: str = "adamw"
-    """A name of timm's factory: ``adamw``, ``momentum`` (plain SGD), ``sgd`` (Nesterov's), ``lamb``, ..."""
-    momentum: float = 0.9
-    """Of optimisers that have one."""
-    weight_decay: float = 0.02
-    """On tensors of two or more dimensions,"""
-    decay_norms: bool = False
-    """and also on biases and norms."""
-    schedule: str = "one-cycle"
-    """``one-cycle``, ``cosine``, ``poly``, ``step`` or ``constant``, see :mod:`saccade.training.schedules`."""
-    warmup: float = 0.2
-    """Share of the steps in which the rate rises."""
-    decay: float = 0.1
-    """Of ``step``: the factor,"""
-    decay_every: float = 1 / 3
-    """and the share of the steps after which it is applied, again and again."""
-    power: float = 0.9
-    """Of ``poly``."""
-    gate_lr_factor: float = 10.0
-    """Rate of the identity-start factors g and of scalar gammas, relative to the rest."""
-    lr_factors: tuple[tuple[str, float], ...] = ()
-    """Rates of some parameters, relative to the rest: (pattern of names, factor); the first that fits counts."""
-    label_smoothing: float = 0.0
-    """Share of the target given to all classes evenly."""
-    clip: float | None = None
-    """Largest norm of the gradient of all parameters together."""
-    accumulate: int = 1
-    """Parts a process computes its images of a step in, one after another."""
-    amp: Literal["bf16", "fp16"] | None = None
-    """Mixed precision: None, ``"bf16"``, or ``"fp16"`` with a loss scaler."""
-    ema: float | None = None
-    """Decay of the moving average of the weights, which is then what is scored and kept."""
-    channels_last: bool = True
-    """Layout of maps in memory."""
-    compile: bool = False
-    """Through torch.compile."""
-    device: str = "cpu"
-    """Where it runs."""
+    device: Annotated[str, Option("Where it runs.", recorded=False)] = "cpu"
     evaluate_every: int = 0
-    """Steps between looks at held-out images; 0: none."""
-    patience: int = 0
-    """Looks without a better score after which training ends; 0: never."""
+    """Steps between validations; 0: none."""
     log_every: int = 1
-    """Steps a row of the log."""
-    checkpoint_seconds: float = 20.0
-    """Seconds between checkpoints; when one is written changes no result."""
-    keep: int = 2
-    """Checkpoints kept, the newest ones."""
-    ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
+    """Steps per row of the log."""
+    ops: Mapping[str, str] = field(default_factory=_ways)
     """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
 
     def __post_init__(self) -> None:
@@ -101,9 +117,8 @@ class Recipe:
             raise InputError("schedule 'step' needs decay_every above 0")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, in the order above."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return plain | {"lr_factors": [list(pair) for pair in self.lr_factors]}
+        """Return all values as plain ones, in the order above."""
+        return self.plain()
 
 
 def _whole(name: str, value: Any, least: int) -> None:

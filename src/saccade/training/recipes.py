@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from saccade.data import Task
 from saccade.errors import InputError, near
 
-_OURS = "saccade compare"
+_OURS = "ours, as in saccade compare"
 _ECA = "Wang et al., ECA-Net, CVPR 2020, section 4.1"
 _PLAIN = "common code of that time; not said in the paper"
 _DANET = "Fu et al., DANet, CVPR 2019, section 4.1"
@@ -19,17 +18,17 @@ _DANET_ISSUES = "the authors, issues 27 and 30 of CASIA-IVA-Lab/DANet"
 
 @dataclass(frozen=True)
 class Published:
-    """A recipe.
+    """A recipe with the source of each value.
 
     Args:
-        about: What it is for.
-        epochs: Length.
-        batch: Images a step.
+        about: Networks and data it is for, in a sentence.
+        epochs: Length in passes through the data.
+        batch: Images per step.
         size: Side of the images in pixels.
         augment: Name of the augmentation.
-        values: Of `saccade.training.recipe.Recipe`.
-        sources: Where each comes from, by name; "" for all others.
-        task: What it is for.
+        values: Values of `saccade.training.recipe.Recipe` by name.
+        sources: Source of each value by name; "" for all others.
+        task: Name of the task.
     """
 
     about: str
@@ -39,30 +38,35 @@ class Published:
     augment: str
     values: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
-    task: Task = "classification"
+    task: str = "classification"
+
+    def rows(self) -> list[tuple[str, Any, str]]:
+        """Return every value with its name and its source."""
+        every = {"epochs": self.epochs, "batch": self.batch, "size": self.size, "augment": self.augment, **self.values}
+        return [(name, value, self.sources.get(name, self.sources[""])) for name, value in every.items()]
 
     def lines(self) -> list[str]:
-        """Every value with its source."""
-        every = {"epochs": self.epochs, "batch": self.batch, "size": self.size, "augment": self.augment, **self.values}
-        return [f"{name} = {value}  ({self.sources.get(name, self.sources[''])})" for name, value in every.items()]
+        """Return every value with its source, as lines of text."""
+        return [f"{name} = {value}  ({source})" for name, value, source in self.rows()]
 
 
-_SGD = {"optimiser": "momentum", "momentum": 0.9, "schedule": "step", "warmup": 0.0, "gate_lr_factor": 1.0}
+_SGD = {"optimizer": "momentum", "momentum": 0.9, "schedule": "step", "warmup": 0.0, "gate_lr_factor": 1.0}
 
 _POLY = {**_SGD, "schedule": "poly", "power": 0.9, "decay_norms": True}
 _ADAMW = {
-    "optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.02, "schedule": "one-cycle", "warmup": 0.2,
+    "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.02, "schedule": "one-cycle", "warmup": 0.2,
+    "gate_lr_factor": 10.0,
 }  # fmt: skip
 _DANET_VALUES = {**_POLY, "weight_decay": 1e-4, "lr_factors": (("head.*", 10.0),)}
 _DANET_SOURCES = {
     "": _DANET_ISSUES, "augment": f"{_DANET_CODE}: scale, crop, mirror", "momentum": _DANET, "weight_decay": _DANET,
-    "optimiser": _DANET, "schedule": _DANET, "power": _DANET, "lr_factors": _DANET_CODE, "warmup": _DANET_CODE,
+    "optimizer": _DANET, "schedule": _DANET, "power": _DANET, "lr_factors": _DANET_CODE, "warmup": _DANET_CODE,
     "gate_lr_factor": _DANET_CODE, "decay_norms": _DANET_CODE,
 }  # fmt: skip
 
 RECIPES: Mapping[str, Published] = {
     "default": Published(
-        "AdamW and one cycle, as in saccade compare; the rate is 0.0003 for pretrained networks",
+        "AdamW and one cycle, as in saccade compare; the learning rate is 0.0003 for pretrained networks",
         30, 32, 224, "light", _ADAMW,
         {"": _OURS, "epochs": "ours", "size": "ours"},
     ),
@@ -79,6 +83,11 @@ RECIPES: Mapping[str, Published] = {
          "decay_norms": True},
         {"": _ECA, "momentum": _PLAIN, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
+    "segmentation": Published(
+        "AdamW and one cycle on crops, for images with masks; the learning rate is 0.0003 for pretrained networks",
+        50, 8, 512, "full", _ADAMW,
+        {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"}, "segmentation",
+    ),
     "danet-cityscapes": Published(
         "DANet on Cityscapes; the network is \"danet[multi_grid=(4,8,16)]\" with --backbone resnet101 --pretrained",
         240, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.003}, _DANET_SOURCES, "segmentation",
@@ -90,24 +99,31 @@ RECIPES: Mapping[str, Published] = {
 }  # fmt: skip
 
 
-_SEGMENTATION = Published(
-    "the default of segmentation networks",
-    50, 8, 512, "full", _ADAMW, {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"},
-    "segmentation",
-)  # fmt: skip
+DEFAULT = RECIPES["default"]
+DEFAULTS: Mapping[str, Published] = {
+    recipe.task: recipe for name, recipe in RECIPES.items() if name in ("default", recipe.task)
+}
+"""What holds where no recipe is named, by task."""
+PRETRAINED_RATE = 3e-4
+"""The learning rate of the default recipe for pretrained networks."""
 
 
-def find_recipe(name: str, task: Task = "classification") -> Published:
-    """The recipe of that name; the default one is that of the task.
+def find_recipe(name: str, task: str, default: str = "default") -> Published:
+    """Find a recipe by name.
+
+    Args:
+        name: A key of `RECIPES`; ``"default"`` is the default recipe of the task.
+        task: Name of the task of the data.
+        default: Name of its default recipe.
 
     Raises:
         InputError: There is none, or it is for another task.
     """
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}", near(name, RECIPES))
-    if name == "default" and task == "segmentation":
-        return _SEGMENTATION
+    if name == "default":
+        return RECIPES[default]
     if RECIPES[name].task != task:
         known = [other for other, recipe in RECIPES.items() if recipe.task == task]
-        raise InputError(f"recipe {name!r} is for {RECIPES[name].task}, the network for {task}", near(name, known))
+        raise InputError(f"recipe {name!r} is for {RECIPES[name].task}, the data for {task}", near(name, known))
     return RECIPES[name]

@@ -24,21 +24,26 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from saccade.data import Dataset as Arrays
 from saccade.errors import InputError
+from saccade.tasks.trees import mapped
 from saccade.training.order import batch_at
 from saccade.training.recipe import Recipe
 
 Key = tuple[int, int]
 """Epoch and index of a sample."""
 
-_NO_EPOCH = 2**31  # of held-out samples: an epoch that training does not reach
+_NO_EPOCH = 2**31  # of validation samples: an epoch that training does not reach
 _MAY_LOAD_SECONDS = 1800
 
 
 class Batch(NamedTuple):
-    """Images (B, 3, H, W), uint8 or as the network reads them, and their targets."""
+    """Images (B, 3, H, W), uint8 or as the network reads them, and their targets: any tree of tensors."""
 
     images: Tensor
-    targets: Tensor
+    targets: Any
+
+
+Augment = Callable[..., tuple[Tensor, Any]]
+"""Changes images and targets as a pure function of ``keys``, to images of side ``size``."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,9 @@ class Share:
     """Which part of every batch a process computes, and in how many parts.
 
     Args:
-        index: Of the process,
-        processes: of so many.
-        parts: Computed one after another.
+        index: Rank of this process.
+        processes: Number of processes.
+        parts: Number of parts, computed one after another.
     """
 
     index: int = 0
@@ -89,10 +94,10 @@ class ArraySource:
 
     Args:
         data: uint8 images and targets.
-        augment: Random crops and flips.
+        augment: Changes training batches; None: they stay as they are.
     """
 
-    def __init__(self, data: Arrays, *, augment: bool = False) -> None:
+    def __init__(self, data: Arrays, *, augment: Augment | None = None) -> None:
         self.data = data
         self.augment = augment
 
@@ -108,13 +113,10 @@ class ArraySource:
         split = self.data.train
         indices = [index for _, index in keys]
         images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
-        targets = torch.from_numpy(split.targets[indices])
-        if self.augment:
-            from saccade.data.augment import augment
-
+        targets = mapped(lambda array: torch.from_numpy(array[indices]), split.targets)
+        if self.augment is not None:
             side = self.data.val.images.shape[1]  # training images may be kept larger, to crop from
-            full = [(seed, *key) for key in keys]
-            images, targets = augment(images, targets, self.data.task, size=side, keys=full)
+            images, targets = self.augment(images, targets, size=side, keys=[(seed, *key) for key in keys])
         return Batch(images, targets)
 
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
@@ -143,6 +145,9 @@ class LoaderSource:
         self.workers = workers
         self.name = name
         self.pin = device is not None and device.type == "cuda"
+
+    def __len__(self) -> int:
+        return _length(self.dataset)
 
     def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
         every = (part for step in range(first, recipe.steps) for part in share.of(self._keys(recipe, step)))
@@ -234,7 +239,7 @@ def _begin_reading(parent: int, worker: int) -> None:
     """Ctrl-C and SIGTERM are often sent to all processes; the main one decides, saves, and ends the workers.
 
     They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them. They end with
-    the main process `parent` also if that was killed before they looked who it is, which torch's own watch overlooks.
+    the main process `parent` even if it was killed before they recorded its pid, a case that torch's watchdog misses.
     """
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if hasattr(os, "setpgrp"):

@@ -101,6 +101,7 @@ def test_half_precision_is_kept_outside_and_not_inside() -> None:
     assert meta.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.full  # the mechanisms and the networks after insertion have it too
 def test_compiles_whole_and_exports_with_free_height_and_width() -> None:
     meta, free = MetaLayer(12, dim=5).eval(), torch.export.Dim.DYNAMIC
     exported = torch.export.export(meta, (torch.randn(2, 12, 6, 7),), dynamic_shapes=({2: free, 3: free},)).module()

@@ -77,6 +77,7 @@ def test_drops_whole_channels_in_training_only(head: Any) -> None:
         head(dropout=1)
 
 
+@pytest.mark.full  # the mechanisms and the networks after insertion have it too
 @pytest.mark.parametrize("head", [*HEADS.values(), partial(HEADS["ocr"], scale=2)], ids=[*HEADS, "ocr-scale2"])
 def test_compiles_whole_and_exports_with_free_height_and_width(head: Any) -> None:
     made, free = head().eval(), torch.export.Dim.DYNAMIC

@@ -6,13 +6,12 @@ its two branches; Non-local and GC networks for segmentation have the same.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.catalog import create, find, parse
-from saccade.mechanisms.base import positive
+from saccade.catalog import check_options, option_names, parse
+from saccade.mechanisms.rules import positive
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, head_width
 
 NONE = "none"
@@ -91,6 +90,7 @@ def _made(mechanism: str, channels: int, norm_layer: Norm, options: dict[str, An
         return nn.Identity()
     spec = parse(mechanism)
     given = {**spec.options, **options}
-    if "norm_layer" in inspect.signature(find(spec.name).load()).parameters:
+    check_options(spec.entry, given)
+    if "norm_layer" in option_names(spec.entry):
         given.setdefault("norm_layer", norm_layer)
-    return create(spec.name, channels, **given)
+    return spec.entry.make(channels, **given)

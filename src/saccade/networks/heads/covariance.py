@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Published, positive
+from saccade.mechanisms.base import Layout, Published
+from saccade.mechanisms.rules import positive
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_map, check_norm
 from saccade.ops.covariance import covariance, lower_triangle, matrix_sqrt
 

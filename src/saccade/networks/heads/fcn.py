@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saccade.mechanisms.base import Layout, Published, choose, positive
+from saccade.mechanisms.base import Layout, Published
+from saccade.mechanisms.rules import choose, positive
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, head_width, names
 
 

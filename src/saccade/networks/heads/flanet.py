@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.mechanisms.base import Layout, Published, positive
+from saccade.mechanisms.base import Layout, Published
+from saccade.mechanisms.rules import positive
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import positive, reduced
+from saccade.mechanisms.rules import positive, reduced
 
 Norm = Callable[[int], nn.Module]
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.errors import InputError
-from saccade.mechanisms.base import Layout, Published, choose, positive
+from saccade.mechanisms.base import Layout, Published
+from saccade.mechanisms.rules import choose, positive
 from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, check_map, check_norm, names
 from saccade.ops.pairwise import softmax_attention, softmax_weights, weighted_sum
 from saccade.ops.precision import full_precision, wide

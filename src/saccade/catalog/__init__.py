@@ -1,0 +1,43 @@
+"""The mechanisms there are: the table of saccade's own, those registered from outside, and how they are written.
+
+Nothing here loads torch, and no mechanism is imported before one is made.
+"""
+
+from saccade.catalog.entry import Cost, Entry, NaturalPlace
+from saccade.catalog.imports import imported, is_import_path, mentioned_in, name_code
+from saccade.catalog.registry import (
+    check_options,
+    create,
+    entries,
+    find,
+    list_mechanisms,
+    option_names,
+    register,
+    unregister,
+)
+from saccade.catalog.spec import Spec, name_and_options, parse, split_top
+from saccade.catalog.table import CATALOG, PRESETS
+
+__all__ = [
+    "CATALOG",
+    "PRESETS",
+    "Cost",
+    "Entry",
+    "NaturalPlace",
+    "Spec",
+    "check_options",
+    "create",
+    "entries",
+    "find",
+    "imported",
+    "is_import_path",
+    "list_mechanisms",
+    "mentioned_in",
+    "name_and_options",
+    "name_code",
+    "option_names",
+    "parse",
+    "register",
+    "split_top",
+    "unregister",
+]

@@ -1,0 +1,149 @@
+"""Collecting the results of an experiment from its finished runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade import schema
+from saccade.comparison.arms import Arm
+from saccade.comparison.experiment import Experiment, evidence_of
+from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
+from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
+from saccade.data import Dataset
+from saccade.environment import environment
+from saccade.files import read_json
+from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.tasks.base import Task
+from saccade.tasks.evidence import Group
+from saccade.version import __version__
+
+Details = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The content of ``result.json`` of one run.
+
+    Args:
+        score: Score on the validation images.
+        train_seconds: Training time in seconds.
+        groups: Scores of parts of the validation images, by the name of the group.
+    """
+
+    score: float
+    train_seconds: float
+    groups: Mapping[str, Group] = field(default_factory=dict)
+
+
+def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -> Results:
+    """Return the results of an experiment, read from the folders of its runs.
+
+    Args:
+        experiment: The experiment, all of whose runs are done.
+        data: Its data.
+        command: Command line that repeats it.
+        jobs: Number of runs that were done at a time.
+    """
+    arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
+    folders = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
+    runs = [[_run(folder / RESULT) for folder in row] for row in folders]
+    scores = np.array([[run.score for run in row] for row in runs])
+    costs, places = read_json(experiment.folder / COSTS), read_json(experiment.folder / PLACES)
+    found = zip(arms, runs, scores, _differences(task, folders, scores), strict=True)
+    return Results(
+        saccade=__version__,
+        finished=True,
+        task=data.task,
+        metric=task.metric,
+        seeds=tuple(range(settings.seeds)),
+        steps=experiment.steps,
+        batch=experiment.batch,
+        size=settings.size,
+        start=_start(experiment),
+        data=DataSummary(
+            name=data.name,
+            demo=experiment.demo,
+            note=data.note,
+            classes=tuple(data.classes),
+            train=len(data.train.images),
+            val=len(data.val.images),
+            path=settings.data,
+            facts=dict(data.facts),
+        ),
+        network=NetworkSummary(
+            name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
+        ),
+        environment=environment(settings.device, jobs=jobs, threads=costs["threads"]),
+        command=command,
+        settings=settings.to_json(),
+        macs_input=tuple(costs["macs_input"]),
+        latency_batch=1,
+        latency_threads=costs["threads"],
+        peak_batch=experiment.batch,
+        test_images=len(data.val.images),
+        groups=grouped(runs[0])[0],
+        arms=tuple(
+            _arm(
+                arm,
+                values,
+                difference,
+                place=tuple(places[arm.name]),
+                train_seconds=float(np.mean([run.train_seconds for run in row])),
+                details=grouped(row)[1],
+                **costs["arms"][arm.name],
+            )
+            for arm, row, values, difference in found
+        ),
+    )
+
+
+def grouped(runs: Sequence[RunResult]) -> tuple[dict[str, Grouping], Details]:
+    """Return how the scores of an arm are divided, and the mean over its runs of each part of each group."""
+    first = runs[0].groups
+    groups = {name: Grouping(names=tuple(group.values), limits=group.limits) for name, group in first.items()}
+    return groups, {name: _means([run.groups[name].values for run in runs]) for name in groups}
+
+
+def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each part over the runs in which it is not empty."""
+    values = {name: [value for one in parts if (value := one[name]) is not None] for name in parts[0]}
+    return {name: float(np.mean(found)) if found else None for name, found in values.items()}
+
+
+def _differences(task: Task, folders: Sequence[Sequence[Path]], scores: NDArray[np.float64]) -> list[Difference | None]:
+    control, *others = folders
+    evidence = [evidence_of(folder) for folder in control]
+    test = [bootstrap_se(evidence, [evidence_of(one) for one in arm], resampled=task.resampled) for arm in others]
+    return [None, *differences(scores, np.array(test))]
+
+
+def _run(path: Path) -> RunResult:
+    return schema.from_json(RunResult, read_json(path), source=str(path))
+
+
+def _arm(arm: Arm, scores: NDArray[np.float64], difference: Difference | None, **measured: Any) -> ArmResult:
+    mean, low, high = mean_interval(scores)
+    return ArmResult(
+        name=arm.name,
+        folder=arm.folder,
+        mechanism=arm.mechanism,
+        options=dict(arm.options),
+        at=arm.at,
+        scores=tuple(map(float, scores)),
+        mean=mean,
+        interval=None if low is None or high is None else (low, high),
+        difference=difference,
+        **measured,
+    )
+
+
+def _start(experiment: Experiment) -> str:
+    if experiment.start_steps:
+        return "fresh" if experiment.settings.fresh_start else "shared"
+    return "pretrained" if experiment.settings.pretrained else "random"

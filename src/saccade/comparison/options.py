@@ -1,0 +1,161 @@
+"""The options of a comparison, each declared once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from saccade.options import Option, Options
+
+NONE = "none"
+DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
+DEFAULT_BACKBONE = "resnet18"
+DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
+DEMO_SIZE, DEFAULT_SIZE = 96, 160
+DEMO_STEPS, DEFAULT_EPOCHS, FEWEST_STEPS, MOST_STEPS = 300, 10, 200, 2000
+DEMO_BATCH = 16
+
+_STEPS = f"{DEMO_STEPS} in the demo, else {DEFAULT_EPOCHS} epochs, {FEWEST_STEPS} to {MOST_STEPS:,} steps"
+_BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
+
+
+@dataclass(frozen=True)
+class CompareOptions(Options):
+    """What :func:`saccade.compare` and ``saccade compare`` take."""
+
+    data: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "Your folder. Classification: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split. "
+            "Segmentation: `images/` and `masks/`, with files of the same names.",
+            default="the embedded demo",
+            typed=str | None,
+            argument="DATA",
+        ),
+    ] = None
+    mechanisms: Annotated[
+        str | Sequence[str | Mapping[str, Any] | Callable[..., Any]] | None,
+        Option(
+            "The arms, separated by commas (in Python also a list), with options in brackets: "
+            '`"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a '
+            "second arm on seeds of its own. `saccade list` names them; your own have import paths, "
+            "`my_package.blocks:MyBlock`.",
+            default=",".join(DEMO_ARMS),
+            typed=str | None,
+        ),
+    ] = None
+    _: KW_ONLY
+    preset: Annotated[
+        str | None,
+        Option(
+            "The arms of an ablation in the literature: `se-ablation`, `dual`, `gates`, `context` or `polarized`.",
+            recorded=False,
+        ),
+    ] = None
+    backbone: Annotated[
+        str | None,
+        Option(
+            "The network of timm that your data is learned with, or your own, by the import path of a function that "
+            "makes it: `my_package.nets:make`.",
+            default=f"{DEFAULT_BACKBONE}, the demo has its own",
+        ),
+    ] = None
+    pretrained: Annotated[
+        bool | str | os.PathLike[str],
+        Option(
+            "Start from trained weights: without PATH (in Python: True) those of timm, which are downloaded; with PATH "
+            "those of a .safetensors, .pth, .pt or .bin file.",
+            typed=str | None,
+            metavar="[PATH]",
+        ),
+    ] = False
+    at: Annotated[
+        str | None,
+        Option(
+            "Where all mechanisms go: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`, names such as "
+            '`"layer3.*.bn2"`, or `before:NAMES`.',
+            default="the natural places of each",
+        ),
+    ] = None
+    seeds: Annotated[
+        int | None,
+        Option(
+            "Number of runs of each arm; fewer than 3 allow no claim.",
+            default=f"{DEFAULT_SEEDS}, {QUICK_SEEDS} with quick",
+        ),
+    ] = None
+    quick: Annotated[bool, Option(f"Run fewer seeds: {QUICK_SEEDS}.", recorded=False)] = False
+    steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", default=_STEPS)] = None
+    epochs: Annotated[
+        float | None,
+        Option(
+            "Length of each run, in passes through the data, instead of steps.",
+            default="see steps",
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        Option(
+            "Height and width, in pixels, to which images are brought.",
+            default=f"{DEFAULT_SIZE}, the demo {DEMO_SIZE}",
+        ),
+    ] = None
+    batch: Annotated[int | None, Option("Number of images per step.", default=_BATCH)] = None
+    device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.")] = "auto"
+    out: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "Folder for the results. The same command again resumes what is unfinished in it.",
+            default="saccade-compare/NAME, where NAME is that of your folder or demo",
+            recorded=False,
+            typed=Path | None,
+        ),
+    ] = None
+    jobs: Annotated[
+        int | None,
+        Option(
+            "Number of runs at a time.",
+            default="one per core, or one per GPU",
+            recorded=False,
+        ),
+    ] = None
+    control_params: Annotated[
+        bool,
+        Option(
+            "Add the arm `conv3x3`: a convolution with at least as many parameters as the largest mechanism.",
+        ),
+    ] = False
+    fresh_start: Annotated[
+        bool,
+        Option(
+            "In the demo, train the network that all arms start from anew for each seed.",
+        ),
+    ] = False
+    scenes: Annotated[int, Option("In the demo, another number draws other scenes.")] = 0
+    overwrite: Annotated[
+        bool,
+        Option(
+            "Delete what an earlier comparison left in the folder, and start anew.",
+            recorded=False,
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        Option(
+            "Show the plan, the costs and the estimated time, and train nothing.",
+            recorded=False,
+        ),
+    ] = False
+    progress: Annotated[bool, Option("Show progress on stderr.", recorded=False, typed=None)] = True
+    command: Annotated[
+        str | None,
+        Option(
+            "The command line that the report prints.",
+            default="the equivalent one",
+            recorded=False,
+            typed=None,
+        ),
+    ] = None

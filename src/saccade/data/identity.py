@@ -1,0 +1,235 @@
+"""The identity of the data of a run: what its files are called, what they are for, and what they hold.
+
+A run that is resumed, or a comparison that is shown again, must be about the data it started with. Names do not tell:
+an image can be overwritten under its own name. Times do not tell either: copying or ``touch`` changes them and nothing
+else. So every file is read once, and its hash is kept in the folder of the run with the size and the time of change
+that the file had; later only files with another size or time are read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saccade.data import Progress
+from saccade.data.layouts import Item
+from saccade.errors import InputError
+from saccade.files import read_json, write_json
+
+_VERSION = 1  # raised when the same data get another identity
+_CHUNK = 256  # files handed to the threads at once: a data set may have millions, and Ctrl-C waits for these
+_SHOWN = 3
+# A file changed within the resolution of its file system's clock keeps its time, so that fresh times prove nothing.
+_FRESH_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of a data set and what they are for.
+
+    Args:
+        root: Folder that names are relative to.
+        task: Name of the task.
+        classes: Class names in order of their index; empty where only the masks tell.
+        train: Training images, each with its class or its mask.
+        val: Validation images, likewise.
+        others: Further files that decide what the data are, such as ``classes.txt``.
+    """
+
+    root: Path
+    task: str
+    classes: Sequence[str]
+    train: Sequence[Item] = ()
+    val: Sequence[Item] = ()
+    others: Sequence[Path] = ()
+
+    def paths(self) -> list[Path]:
+        """Every file, once."""
+        items = (*self.train, *self.val)
+        masks = (item.target for item in items if isinstance(item.target, Path))
+        return list(dict.fromkeys([*(item.image for item in items), *masks, *self.others]))
+
+    def name(self, file: Path) -> str:
+        """The path of a file relative to `root`, with slashes on every system."""
+        return (file.relative_to(self.root) if file.is_relative_to(self.root) else file).as_posix()
+
+
+class FileState(NamedTuple):
+    """What is known of a file.
+
+    Args:
+        content: Hash of its bytes, in hex digits.
+        size: Its bytes.
+        mtime_ns: Its time of change; -1 where the file was too fresh for its time to be trusted.
+    """
+
+    content: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells data from any others.
+
+    Args:
+        digest: Hex digits that change with names, sides, classes, masks and contents, and with nothing else.
+        root: Folder of the data; empty for samples that are no files.
+        files: The state of every file by its name.
+    """
+
+    digest: str
+    root: str = ""
+    files: Mapping[str, FileState] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Keep the state of the files in `path`, for :func:`identify` and :meth:`check`."""
+        files = {name: f"{state.content} {state.size} {state.mtime_ns}" for name, state in self.files.items()}
+        write_json(path, {"format": _VERSION, "data": self.root, "digest": self.digest, "files": files})
+
+    def check(self, started: str, record: Path, *, data: str, hint: str) -> None:
+        """Refuse data that are not those a run started with.
+
+        Args:
+            started: Digest that the run started with.
+            record: Where :meth:`write` kept the state of the files then.
+            data: What the data are called in the message.
+            hint: What to do.
+
+        Raises:
+            InputError: The digests differ; a few of the files that changed are named.
+        """
+        if self.digest == started:
+            return
+        before = _read(record)
+        if before is None or before.digest != started:
+            raise InputError(f"{data}: the run has no record of the content of its files", hint)
+        what = "files have" if self.files else "samples or classes have"
+        raise InputError(f"{data}: its {what} changed since the run started{self._changes(before)}", hint)
+
+    def _changes(self, before: Identity) -> str:
+        """The first few differences to an earlier state, as the end of a sentence."""
+        contents = {name: state.content for name, state in before.files.items()}
+        groups = {
+            "changed": [n for n, state in self.files.items() if n in contents and contents[n] != state.content],
+            "added": [n for n in self.files if n not in contents],
+            "removed": [n for n in contents if n not in self.files],
+        }
+        said = [f"{what}: {_some(names)}" for what, names in groups.items() if names]
+        if self.files and not said:
+            said = ["the same files are split or labelled in another way"]
+        return f" ({'; '.join(said)})" if said else ""
+
+
+def identify(files: DataFiles, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
+    """Compute the identity of files, reading those that a record does not know as they are.
+
+    Args:
+        files: The data.
+        record: What :meth:`Identity.write` wrote; may be absent, and is left as it is.
+        on_progress: Called with (done, total, what) while files are read.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    root = str(files.root.resolve())
+    before = _read(record) if record is not None else None
+    known = before.files if before is not None and before.root == root else {}
+    states = _states(files, known, on_progress)
+    return Identity(_digest(files, states), root, states)
+
+
+def identify_samples(classes: Iterable[str], *counts: int) -> Identity:
+    """Return the identity of samples that are no files: their classes, and how many there are of each side."""
+    content = json.dumps([_VERSION, list(classes), counts])
+    return Identity(hashlib.blake2b(content.encode(), digest_size=16).hexdigest())
+
+
+def _states(files: DataFiles, known: Mapping[str, FileState], on_progress: Progress | None) -> dict[str, FileState]:
+    paths = {files.name(path): path for path in files.paths()}
+    with ThreadPoolExecutor() as pool:
+        names: list[str] = list(paths)
+        found: dict[str, tuple[int, int]] = {}
+        for chunk in _chunks(names):
+            stamps = pool.map(_stamp, [paths[name] for name in chunk])
+            found |= dict(zip(chunk, stamps, strict=True))
+        unread = [name for name in names if name not in known or known[name][1:] != found[name]]
+        read: dict[str, FileState] = {}
+        for chunk in _chunks(unread):
+            for name, state in zip(chunk, pool.map(_state, [paths[name] for name in chunk]), strict=True):
+                read[name] = state
+                if on_progress is not None:
+                    on_progress(len(read), len(unread), "checking files")
+    return {name: read[name] if name in read else known[name] for name in names}
+
+
+def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change."""
+    try:
+        status = path.stat()
+    except OSError as cause:
+        raise _unreadable(path, cause) from cause
+    return status.st_size, status.st_mtime_ns
+
+
+def _state(path: Path) -> FileState:
+    """The state of a file, read now; the time is taken before, so that a change while it is read shows next time."""
+    now = time.time_ns()
+    size, mtime_ns = _stamp(path)
+    return FileState(_content(path), size, mtime_ns if mtime_ns < now - _FRESH_NS else -1)
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as cause:
+        raise _unreadable(path, cause) from cause
+
+
+def _unreadable(path: Path, cause: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({cause.strerror or cause})", "repair or remove it")
+
+
+def _digest(files: DataFiles, states: Mapping[str, FileState]) -> str:
+    def told(path: Path) -> list[Any]:
+        name = files.name(path)
+        return [name, states[name].size, states[name].content]
+
+    found = hashlib.blake2b(digest_size=16)
+    found.update(json.dumps([_VERSION, files.task, list(files.classes)]).encode())
+    for side, items in (("train", files.train), ("val", files.val)):
+        for item in items:
+            target = told(item.target) if isinstance(item.target, Path) else item.target
+            found.update(json.dumps([side, told(item.image), target]).encode())
+    for path in files.others:
+        found.update(json.dumps(["other", told(path)]).encode())
+    return found.hexdigest()
+
+
+def _read(record: Path) -> Identity | None:
+    if not record.is_file():
+        return None
+    content = read_json(record)
+    if content.get("format") != _VERSION:
+        return None
+    files = {}
+    for name, state in content["files"].items():
+        hashed, size, mtime_ns = state.split()
+        files[name] = FileState(hashed, int(size), int(mtime_ns))
+    return Identity(content["digest"], content["data"], files)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

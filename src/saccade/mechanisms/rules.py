@@ -1,0 +1,46 @@
+"""Rules that the options of mechanisms keep to, and the rounding of widths: plain Python, for any framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from saccade.errors import InputError, near
+
+
+def choose(label: str, option: str, value: Any, known: tuple[Any, ...]) -> None:
+    """Refuse a value that is not one of `known`, with the near ones."""
+    if value not in known:
+        raise InputError(f"{label}: unknown {option}={value!r}", near(str(value), map(str, known)))
+
+
+def positive(label: str, **options: Any) -> None:
+    """Refuse options that must be whole numbers of at least 1."""
+    for option, value in options.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{label}: `{option}` must be a whole number of at least 1; received {option}={value!r}")
+
+
+def reduced(channels: int, reduction: int) -> int:
+    """C // reduction, but at least 1: a layer of no channels would make the gate a constant."""
+    return max(1, channels // reduction)
+
+
+def width_options(channels: int, inner_channels: int) -> dict[str, int]:
+    """The options that give a hidden layer of `inner_channels`: a reduction where one does, else the width itself."""
+    reduction = channels // inner_channels
+    if reduction and reduced(channels, reduction) == inner_channels:
+        return {"reduction": reduction}
+    return {"inner_channels": inner_channels}
+
+
+def divisible(width: float, divisor: int = 1, *, keep: float = 0.0) -> int:
+    """The reduced widths of timm: the multiple of `divisor` nearest to `width`, halves up, at least `divisor`.
+
+    Args:
+        width: Channels over reduction, before any rounding.
+        divisor: What the result is a multiple of.
+        keep: Never fall below this share of `width`: one multiple more if need be. timm's own layers differ here:
+            SE, CBAM and GC keep 0, non-local and SK 0.9.
+    """
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < keep * width else rounded

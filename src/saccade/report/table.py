@@ -1,0 +1,79 @@
+"""The results as tables: aligned text for a terminal, or Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from saccade.comparison.results import ArmResult, Results
+
+Rows = Sequence[Sequence[str]]
+Draw = Callable[[Rows, int], list[str]]
+
+
+def text(results: Results, folder: Path | None = None) -> str:
+    """Return the arms with score, difference and its simultaneous interval, verdict and costs as aligned lines.
+
+    A second table follows where the scores are broken down by groups.
+    """
+    return _drawn(results, _aligned)
+
+
+def markdown(results: Results, folder: Path | None = None) -> str:
+    """Return the same tables in Markdown."""
+    return _drawn(results, _piped)
+
+
+def _drawn(results: Results, draw: Draw) -> str:
+    columns = ("verdict", "params", "MMACs", "ms", "peak MiB", "train s")
+    head = ("arm", results.metric, f"difference from {results.reference.name}", *columns)
+    lines = draw([head, *map(_row, results.arms)], 4)
+    groups = _groups(results)
+    lines += ["", *draw(groups, 1)] if groups else []
+    seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+    foot = f"{seeds}, {results.steps} steps, {results.test_images} validation images; "
+    return "\n".join([*lines, "", foot + "intervals of differences are simultaneous, 95%"])
+
+
+def _row(arm: ArmResult) -> tuple[str, ...]:
+    score, difference, verdict = f"{arm.mean:.3f}", "", ""
+    if arm.interval:
+        score += f" ± {(arm.interval[1] - arm.interval[0]) / 2:.3f}"
+    if found := arm.difference:
+        difference = f"{found.mean:+.3f}"
+        if found.interval:
+            difference += f"  [{found.interval[0]:+.3f}, {found.interval[1]:+.3f}]"
+        verdict = found.verdict + (f" ({found.reason})" if found.reason else "")
+    costs = (f"{arm.params:,}", f"{arm.macs / 1e6:,.1f}", f"{arm.latency_ms:.2f}", f"{arm.peak_mib:,.0f}")
+    return (arm.name, score, difference, verdict, *costs, f"{arm.train_seconds:.1f}")
+
+
+def _groups(results: Results) -> Rows:
+    parts = [(group, name) for group, found in results.groups.items() for name in found.names]
+    arms = [arm for arm in results.arms if arm.details]
+    if not parts or not arms:
+        return []
+    count = Counter(name for _, name in parts)  # a name may stand in two groups: "medium" size, "medium" thinness
+    head = [f"{name} {group}" if count[name] > 1 else name for group, name in parts]
+    rows = [[arm.details.get(group, {}).get(name) for group, name in parts] for arm in arms]
+    cells = [[arm.name, *("-" if v is None else f"{v:.3f}" for v in row)] for arm, row in zip(arms, rows, strict=True)]
+    return [[f"{results.metric} by {' and '.join(results.groups)}", *head], *cells]
+
+
+def _aligned(rows: Rows, words: int) -> list[str]:
+    """Rows as lines: the first `words` columns aligned left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _piped(rows: Rows, words: int) -> list[str]:
+    rule = ["---"] * words + ["--:"] * (len(rows[0]) - words)
+    return ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in (rows[0], rule, *rows[1:])]

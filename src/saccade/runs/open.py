@@ -1,0 +1,88 @@
+"""Open whatever saccade wrote: a training run, an arm of a comparison, a checkpoint, a saved network."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from saccade.catalog.imports import Trust
+from saccade.errors import InputError
+from saccade.files import read_json
+from saccade.runs.names import CHECKPOINTS, EXPERIMENT, LAST, RUNS, SPLIT
+from saccade.saving.store import load, network_file, read_header
+from saccade.tasks import from_json
+from saccade.tasks.base import Held, Task
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network that saccade wrote, with what must be known to use it.
+
+    Args:
+        file: The file it was read from.
+        net: The network, in evaluation mode.
+        name: Name of the run, for people.
+        known: Its task; None for a network that was saved without one.
+    """
+
+    file: Path
+    net: nn.Module
+    name: str
+    known: Task | None
+
+    @property
+    def task(self) -> Task:
+        """Labels, sizes, predictions and scores.
+
+        Raises:
+            InputError: The file does not say them.
+        """
+        if self.known is None:
+            raise InputError(
+                f"{self.file}: holds a network, but not its classes",
+                "give a folder that saccade train or compare wrote",
+            )
+        return self.known
+
+    @property
+    def held(self) -> Held | None:
+        """The validation images of training, where a seed chose them."""
+        folder = self.file.parent.parent if self.file.parent.name == CHECKPOINTS else self.file.parent
+        for place in (folder, *list(folder.parents)[:3]):  # a comparison keeps them once, above runs/ARM/SEED
+            if (place / SPLIT).exists() and (place == folder or (place / EXPERIMENT).exists()):
+                found = read_json(place / SPLIT)
+                return Held(tuple(found["held_out"]), found["seed"])
+        return None
+
+
+def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
+    """Open a network.
+
+    Args:
+        model: Folder of a training run, which gives its best network; folder of an arm of a comparison
+            (``saccade-compare/NAME/runs/ARM``), which gives that of its first seed; or a file in one of them, or any
+            that :func:`saccade.save` wrote.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
+
+    Raises:
+        InputError: There is no such file, it is damaged, it is a whole comparison, or it needs code that is not
+            trusted.
+    """
+    path = Path(model)
+    if (path / EXPERIMENT).exists():
+        arms = sorted(arm.name for arm in (path / RUNS).glob("*") if any(arm.glob(f"[0-9]*/{LAST}")))
+        raise InputError(
+            f"{path} is a comparison, with a network per arm and seed",
+            f"give one arm: {', '.join(str(path / RUNS / arm) for arm in arms[:8])}" if arms else "no run is finished",
+        )
+    file = network_file(_first_seed(path))
+    reading = read_header(file).get("reading")
+    return Opened(file, load(file, trust=trust).eval(), path.name, None if reading is None else from_json(reading))
+
+
+def _first_seed(path: Path) -> Path:
+    seeds = sorted(path.glob(f"[0-9]*/{LAST}"), key=lambda file: int(file.parent.name)) if path.is_dir() else []
+    return seeds[0] if seeds else path

@@ -1,0 +1,175 @@
+"""The options of a training, each declared once; those that a recipe has values for are in `training.recipe`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from saccade.errors import InputError
+from saccade.options import Option, Options
+from saccade.training.recipe import RecipeOptions
+from saccade.training.recipes import DEFAULT, DEFAULTS, PRETRAINED_RATE, RECIPES
+
+_EPOCHS, _BATCH, _SIZE, _AUGMENT = (
+    "{}, {} for segmentation, or that of the recipe".format(*(getattr(one, name) for one in DEFAULTS.values()))
+    for name in ("epochs", "batch", "size", "augment")
+)
+_RATE = f"{DEFAULT.values['learning_rate']}, {PRETRAINED_RATE} with pretrained weights, or that of the recipe"
+_RECIPES = ", ".join(f"`{name}`" for name in RECIPES)
+
+
+@dataclass(frozen=True)
+class NetworkOptions(Options):
+    """Which data and which network."""
+
+    data: Annotated[
+        str | os.PathLike[str] | tuple[Any, Any],
+        Option(
+            "Your folder: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split; for segmentation "
+            "`images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked.",
+            typed=str,
+            argument="DATA",
+        ),
+    ]
+    network: Annotated[
+        str,
+        Option(
+            'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
+            '(`danet`, `"flanet[output_stride=16]"`), a network of timm, or your own, by the import path of a function '
+            "that makes it: `my_package.nets:make`."
+        ),
+    ]
+    _: KW_ONLY
+    backbone: Annotated[str | None, Option("The network, of timm or your own, under a segmentation head.")] = None
+    mechanism: Annotated[
+        str | None,
+        Option(
+            'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
+            "segmentation network `head`; `saccade list` names them; your own have import paths, "
+            "`my_package.blocks:MyBlock`."
+        ),
+    ] = None
+    at: Annotated[
+        str | None, Option("Where the mechanism goes, as for `saccade plan`.", default="its natural places")
+    ] = None
+    pretrained: Annotated[
+        bool | str | os.PathLike[str],
+        Option(
+            "Start from trained weights: without PATH (in Python: True) those of timm, which are downloaded; with PATH "
+            "those of a file, or of the folder of an earlier training.",
+            typed=str | None,
+            metavar="[PATH]",
+        ),
+    ] = False
+    size: Annotated[int | None, Option("Side of the training images or crops, in pixels.", default=_SIZE)] = None
+    augment: Annotated[
+        str | None,
+        Option(
+            "Changes of the training images: `imagenet`, `light`, `cifar`, `shift` or `none`; of images with masks "
+            "`full`, `scale` or `shift`.",
+            default=_AUGMENT,
+        ),
+    ] = None
+    split_seed: Annotated[int, Option("Another number splits a folder without `val/` differently.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec(NetworkOptions):
+    """Which data and which network, with everything decided."""
+
+    data: str
+    """Absolute path of the folder, or what a data set is called."""
+    network: str
+    pretrained: bool | str = False
+    """Whether timm's weights are loaded, or the absolute path of a file."""
+    size: int = DEFAULT.size
+    augment: str = DEFAULT.augment
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 8:
+            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
+        if self.split_seed < 0:
+            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
+
+    @classmethod
+    def decide(cls, options: NetworkOptions) -> RunSpec:
+        """Fill in the defaults; size and augmentation are decided with the task."""
+        data, pretrained = options.data, options.pretrained
+        asked = {one.name: getattr(options, one.name) for one in fields(NetworkOptions) if one.init}
+        decided = {
+            "data": type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve()),
+            "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
+            "size": options.size or DEFAULT.size,
+            "augment": options.augment or DEFAULT.augment,
+        }
+        return cls(**asked | decided)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthOptions(Options):
+    """The recipe, and what is decided by it and by the data."""
+
+    recipe: Annotated[str, Option(f"A recipe by name: {_RECIPES}; `saccade list --recipes` shows all values.")] = (
+        "default"
+    )
+    steps: Annotated[int | None, Option("Length of the training in steps of one batch.", default="see epochs")] = None
+    epochs: Annotated[float | None, Option("Length of the training in passes through the data.", default=_EPOCHS)] = (
+        None
+    )
+    batch: Annotated[int | None, Option("Number of images per step, over all processes.", default=_BATCH)] = None
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            "The largest learning rate of the schedule.",
+            default=_RATE,
+        ),
+    ] = None
+    evaluate_every: Annotated[
+        int | None, Option("Number of steps between two validations.", default="about an epoch")
+    ] = None
+    log_every: Annotated[
+        int | None, Option("Number of steps per row of the log.", default="1, more in long trainings")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
+    """What :func:`saccade.train` and ``saccade train`` take."""
+
+    classes: Annotated[
+        Sequence[str] | None,
+        Option(
+            "Names of the classes, for Datasets that do not say their own.", default="those of the data", typed=None
+        ),
+    ] = None
+    device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
+    workers: Annotated[
+        int | None, Option("Number of processes that read images.", default="one per core, 8 at most")
+    ] = None
+    tensorboard: Annotated[bool, Option("Write files for TensorBoard too.")] = False
+    out: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "Folder for the training. The same command again resumes what is unfinished in it.",
+            default="saccade-train/NAME, where NAME is that of your folder",
+            typed=Path | None,
+        ),
+    ] = None
+    overwrite: Annotated[bool, Option("Delete an earlier training in the folder, and start anew.")] = False
+    progress: Annotated[bool, Option("Show progress on stderr.", typed=None)] = True
+    command: Annotated[str | None, Option("The command line for the record.", typed=None)] = None
+
+    @classmethod
+    def default_in_words(cls, name: str, default: Any) -> str:
+        """Return the value of the default recipe, with a word on other recipes where one of them has another."""
+        values = {str(recipe.values.get(name, default)) for recipe in RECIPES.values()}
+        words = super().default_in_words(name, DEFAULT.values.get(name, default))
+        return f"{words}, or that of the recipe" if len(values) > 1 else words
+
+    def changes(self) -> dict[str, Any]:
+        """Return the values of the recipe that were asked for."""
+        names = {*(one.name for one in fields(RecipeOptions)), "learning_rate", "evaluate_every", "log_every"}
+        return {name: getattr(self, name) for name in sorted(self.given & names)}

@@ -1,0 +1,129 @@
+"""The folder of one training run: what was asked, what was found, and how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from saccade.data import Progress
+from saccade.environment import environment, git_state
+from saccade.errors import InputError
+from saccade.files import read_json, write_json
+from saccade.runs.folder import OTHER_FOLDER, Owned
+from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import TaskData
+from saccade.training.distributed import Distributed
+from saccade.training.loop import State
+from saccade.training.recipe import Recipe
+from saccade.version import __version__
+
+_FORMAT = 1
+
+
+class TrainingRun:
+    """A run with its folder.
+
+    Args:
+        folder: Its path.
+        spec: Data and network as asked.
+        recipe: How it is trained.
+        data: What was found for the spec.
+    """
+
+    def __init__(self, folder: Path, spec: RunSpec, recipe: Recipe, data: TaskData) -> None:
+        self.folder, self.spec, self.recipe, self.data = folder, spec, recipe, data
+        self.owned = Owned(folder, "training", RUN)
+
+    def asked(self) -> dict[str, Any]:
+        """What must be the same for a run to be resumed."""
+        return {**self.spec.recorded(), **self.recipe.recorded()}
+
+    def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
+        """Make it the folder of this run, or find that it is; the caller holds its lock.
+
+        Raises:
+            InputError: Another run is in it (what differs is said), its data have changed, or it holds other files.
+        """
+        if overwrite:
+            self.owned.clear((BEST, LAST, RESULT, SPLIT, DATA, LOG, GATES), (CHECKPOINTS, TENSORBOARD))
+        self.owned.refuse_foreign()
+        identity = self.data.identity(self.folder / DATA, on_progress)
+        if self.owned.claimed:
+            before = self.owned.read()
+            self.owned.refuse_other(before["asked"], self.asked())
+            identity.check(
+                before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
+            )
+            return
+        if self.data.split:
+            write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
+        found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}
+        identity.write(self.folder / DATA)
+        write_json(self.folder / RUN, found | {"identity": identity.digest})
+
+    def network(self) -> nn.Module:
+        """The network as the run begins; it has then read an image.
+
+        Raises:
+            InputError: It cannot be made, or cannot work on images of this size.
+        """
+        torch.manual_seed(self.recipe.seed)
+        net = self.data.task.network(self.spec)
+        height, width = self.data.shape
+        try:
+            with torch.inference_mode():
+                net.eval()(torch.zeros(1, 3, height, width))
+        except Exception as cause:  # whatever a network says of a size it cannot take
+            raise InputError(
+                f"{self.spec.network} cannot work on images of {height} x {width} ({cause})",
+                "choose another --size, --network or --at",
+            ) from cause
+        return net
+
+    def record(self, net: nn.Module, where: Distributed) -> None:
+        """Add versions, machine and the state of the code to the record; one process does it."""
+        if where.index:
+            return
+        found = read_json(self.folder / RUN)
+        found |= {
+            "recipe": self.recipe.to_json(),
+            "note": self.data.note,
+            "params": sum(p.numel() for p in net.parameters()),
+            "environment": environment(str(where.device), processes=where.processes, threads=torch.get_num_threads()),
+            "git": git_state(),
+        }
+        write_json(self.folder / RUN, found)
+
+    def describe(self, net: nn.Module) -> str:
+        """The network in one line."""
+        spec = self.spec
+        report: Any = getattr(net, "saccade_report", None)
+        inserted = f" with {spec.mechanism}" if spec.mechanism else ""
+        places = f" at {len(report.places)} places" if report and spec.mechanism else ""
+        on = f" on {spec.backbone}" if spec.backbone else ""
+        return f"{spec.network}{on}{inserted}{places}, {sum(p.numel() for p in net.parameters()):,} parameters"
+
+    def result(self) -> dict[str, Any] | None:
+        """What a finished run found; None for any other."""
+        path = self.folder / RESULT
+        return read_json(path) if path.exists() else None
+
+    def finish(self, state: State) -> None:
+        """Write the result, which says that the run is finished."""
+        write_json(
+            self.folder / RESULT,
+            {
+                "data": self.spec.data,
+                "metric": self.data.task.metric,
+                "steps": state.step,
+                "seconds": state.seconds,
+                "waiting": state.waiting,
+                "scores": state.scores,
+                "best": state.best,
+                "best_step": state.best_step,
+            },
+        )

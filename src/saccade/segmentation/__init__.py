@@ -1,1 +1,0 @@
-"""Judging and using segmentation networks: the papers' protocols, their metrics, and pictures of predictions."""

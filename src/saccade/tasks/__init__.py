@@ -1,0 +1,133 @@
+"""Tasks: one folder each, found by the folder of data they recognise.
+
+A task of your own is a subclass of :class:`saccade.tasks.base.Task` and one call::
+
+    saccade.tasks.register("my_package.counting:Counting")
+
+Then ``data check``, ``train``, ``evaluate``, ``predict``, ``compare`` and the report work on its folders.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saccade.errors import InputError, near
+
+if TYPE_CHECKING:
+    from saccade.runs.options import RunSpec
+    from saccade.tasks.base import Task
+
+# Asked in this order whether a folder is theirs; classification takes any folder of folders, so it is the last.
+_BUILT_IN = {
+    "segmentation": "saccade.tasks.segmentation.task:Segmentation",
+    "classification": "saccade.tasks.classification.task:Classification",
+}
+_REGISTERED: dict[str, type[Task]] = {}
+
+
+def register(task: type[Task] | str) -> None:
+    """Make a task known to every command of this process; it is asked before the built-in ones.
+
+    Args:
+        task: The class, or its import path such as ``"my_package.counting:Counting"``.
+
+    Raises:
+        InputError: Another task has its name.
+    """
+    found: type[Task] = _imported(task) if isinstance(task, str) else task
+    if found.name in _BUILT_IN or _REGISTERED.get(found.name, found) is not found:
+        raise InputError(f"there is a task called {found.name!r} already", "give yours another `name`")
+    _REGISTERED[found.name] = found
+
+
+def registered() -> list[str]:
+    """Import paths of the registered tasks, for processes that must know them too."""
+    return [f"{task.__module__}:{task.__qualname__}" for task in _REGISTERED.values()]
+
+
+def list_tasks() -> tuple[str, ...]:
+    """Names of all tasks."""
+    return (*_REGISTERED, *_BUILT_IN)
+
+
+def find_task(name: str) -> type[Task]:
+    """Find a task by its name.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if name not in _BUILT_IN:
+        raise InputError(
+            f"unknown task {name!r}", f"{near(name, list_tasks())}; one of your own: saccade.tasks.register"
+        )
+    return _imported(_BUILT_IN[name])
+
+
+def every_task() -> list[type[Task]]:
+    """All tasks, in the order in which they are asked whether a folder is theirs."""
+    return [find_task(name) for name in list_tasks()]
+
+
+def recognise(folder: Path) -> type[Task]:
+    """Find the task that a folder is laid out for.
+
+    Raises:
+        InputError: There is no such folder, or no task recognises it.
+    """
+    if not folder.is_dir():
+        what = "a file, not a folder" if folder.exists() else "not there"
+        raise InputError(f"{folder} is {what}", "give a folder of images")
+    for task in every_task():
+        if task.recognises(folder):
+            return task
+    from saccade.data.layouts import not_recognised
+
+    raise not_recognised(folder)
+
+
+def task_for(spec: RunSpec) -> type[Task]:
+    """Find the task of a folder, and refuse a network that is for another one.
+
+    Raises:
+        InputError: See there.
+    """
+    task = recognise(Path(spec.data))
+    return fitting(task, spec)
+
+
+def fitting(task: type[Task], spec: RunSpec) -> type[Task]:
+    """Return `task`, or refuse a network that is for another one.
+
+    Raises:
+        InputError: The network belongs to another task, or its options make no sense.
+    """
+    owner = task_of_network(spec.network)
+    if owner not in (None, task):
+        raise InputError(
+            f"{spec.data} is for {task.name}, and the network {spec.network} for {owner.name}",
+            f"choose a network for {task.name}, or give other data",
+        )
+    task.check_network(spec)
+    return task
+
+
+def task_of_network(network: str) -> type[Task] | None:
+    """The task that a network belongs to; None for one of timm, which serves any."""
+    return next((task for task in every_task() if task.owns(network)), None)
+
+
+def from_json(written: Mapping[str, Any]) -> Task:
+    """Make the task that :meth:`saccade.tasks.base.Task.to_json` described."""
+    facts = dict(written)
+    return find_task(facts.pop("task"))(facts.pop("classes"), size=facts.pop("size"), **facts)
+
+
+def _imported(path: str) -> type[Task]:
+    module, _, name = path.partition(":")
+    found: type[Task] = getattr(importlib.import_module(module), name)
+    return found

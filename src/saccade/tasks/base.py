@@ -1,0 +1,450 @@
+"""The protocol of a task: everything the rest of saccade asks about one kind of problem.
+
+A task is a class. Its class methods know folders ("is this mine, and what is in it?"), its instances know the labels
+of one data set ("what is the loss, what does this output say, how good is it?"). An instance is described by plain
+JSON values, which every saved network carries. Adding a task is one such class and one call of
+:func:`saccade.tasks.register`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from saccade.data import Dataset as Arrays
+from saccade.data import Progress, Split
+from saccade.data.identity import DataFiles, Identity, identify, identify_samples
+from saccade.data.layouts import Item
+from saccade.errors import InputError
+from saccade.runs.options import RunSpec
+from saccade.tasks.evidence import Evidence, Floats, Group, images_in
+from saccade.tasks.trees import mapped
+
+if TYPE_CHECKING:
+    from saccade.report.scenes import Answer, Case, Gallery
+    from saccade.runs.open import Opened
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a folder, recognised but not read.
+
+    Args:
+        classes: Names of the classes, or of the outputs; empty where only the files themselves tell.
+        train: Training images, in order of their names.
+        val: Validation images, likewise.
+        note: How the folder was recognised, for people.
+        reader: Whatever the task needs to read a target.
+        others: Further files that decide what the data are, such as a list of classes.
+    """
+
+    classes: tuple[str, ...]
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    note: str
+    reader: Any = None
+    others: tuple[Path, ...] = ()
+
+    def under(self, folder: Path, task: str) -> DataFiles:
+        """What tells these data from any others."""
+        return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
+
+
+@dataclass(frozen=True)
+class Side:
+    """Training or validation samples.
+
+    Args:
+        samples: A torch Dataset of (image, target); targets are any tree of tensors and numbers.
+        name: Gives the name of a sample by its index.
+        names: Names of all samples, where they are files.
+        alike: True if all images have one size, so that several can be scored at once.
+    """
+
+    samples: Dataset[Any]
+    name: Callable[[int], str]
+    names: Sequence[str] = ()
+    alike: bool = True
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The data of a run, with the task that they pose.
+
+    Args:
+        task: Labels, loss, predictions and scores.
+        train: Training samples.
+        val: Validation samples.
+        note: What was recognised, for people.
+        shape: Height and width of the training images.
+        files: Files that the data are made of; None for samples that are not files.
+        split: Names of the validation files, where the folder was split by a seed.
+    """
+
+    task: Task
+    train: Side
+    val: Side
+    note: str
+    shape: tuple[int, int]
+    files: DataFiles | None
+    split: tuple[str, ...] = ()
+
+    def identity(self, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
+        """Compute what tells the data from any others; of files, their contents.
+
+        Args:
+            record: File with the state of the files as an earlier call found them.
+            on_progress: Called with (done, total, what) while files are read.
+        """
+        if self.files is None:
+            return identify_samples(self.task.classes, len(self.train), len(self.val))
+        return identify(self.files, record, on_progress)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Images that a run did not train on, as its folder recorded them.
+
+    Args:
+        names: Relative paths.
+        seed: Seed of the split.
+    """
+
+    names: tuple[str, ...]
+    seed: int
+
+
+class Task(ABC):
+    """One kind of problem.
+
+    Args:
+        classes: Names of the classes, or of the outputs.
+        size: Side of the images that networks see, in pixels.
+        facts: Further plain values that reading images or targets depends on.
+    """
+
+    name: ClassVar[str]
+    """Name in files and messages, such as ``"segmentation"``."""
+    metric: ClassVar[str]
+    """Name of the score that chooses the best checkpoint and that comparisons judge."""
+    layouts: ClassVar[tuple[str, ...]] = ()
+    """Folders it recognises, one line each, for error messages."""
+    recipe: ClassVar[str] = "default"
+    """Name of the default recipe of ``saccade train``."""
+    head_network: ClassVar[str | None] = None
+    """Network that ``saccade compare`` puts on a backbone; None where the backbone itself answers."""
+    compare_batch: ClassVar[int] = 32
+    """Images per step of a comparison, by default."""
+    unit: ClassVar[str] = "images"
+    """What ``saccade data check`` counts for each class."""
+
+    def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
+        self.classes, self.size, self.facts = tuple(classes), size, facts
+
+    # ---------------------------------------------------------------- folders
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Return True if a folder is laid out for this task; quick, and never an error."""
+
+    @classmethod
+    @abstractmethod
+    def files(cls, folder: Path, split_seed: int = 0) -> Files:
+        """List the files of a folder; where it has no validation side, split it by `split_seed`.
+
+        Raises:
+            InputError: The layout is not complete.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+        """Make the samples of a folder for training and validation."""
+
+    @classmethod
+    def load_arrays(
+        cls,
+        folder: Path,
+        cache: Path,
+        *,
+        size: int,
+        split_seed: int = 0,
+        record: Path | None = None,
+        on_progress: Progress | None = None,
+    ) -> Arrays:
+        """Read a folder once, into arrays that all runs of a comparison share.
+
+        The default stores every sample of :meth:`load`, which must have one size then.
+        """
+        from saccade.tasks.storing import stored
+
+        spec = RunSpec(data=str(folder), network="", size=size, augment="none", split_seed=split_seed)
+        return stored(cls, cls.load(spec, on_progress), folder, cache, record, on_progress)
+
+    @classmethod
+    def of_datasets(
+        cls, pair: tuple[Dataset[Any], Dataset[Any]], spec: RunSpec, classes: Sequence[str], shape: tuple[int, int]
+    ) -> TaskData:
+        """Take two torch Datasets, of training and validation samples.
+
+        Args:
+            pair: The Datasets; images are tensors (3, H, W).
+            spec: As asked.
+            classes: Names of the classes.
+            shape: Height and width of the first training image.
+        """
+        sides = [
+            Side(one, f"{what} sample {{}}".format) for one, what in zip(pair, ("training", "validation"), strict=True)
+        ]
+        note = f"{type(pair[0]).__name__}: {cls.counted(len(classes), len(sides[0]), len(sides[1]))}"
+        return TaskData(cls(classes, size=spec.size), sides[0], sides[1], note, shape, None)
+
+    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+        """Find the images of a folder that a trained network is to be scored on.
+
+        Args:
+            folder: Data, perhaps others than those of training.
+            recorded: Images that training held out of a folder it split.
+
+        Returns:
+            The samples, and which they are, in words.
+        """
+        data = self.load(RunSpec(data=str(folder), network="", size=self.size, augment="none"))
+        return data.val, "the validation images"
+
+    @classmethod
+    def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
+        """Read the target of an item and count what it holds.
+
+        Args:
+            files: Where it is from.
+            item: Image and target.
+            size: Width and height of the image.
+
+        Returns:
+            A whole number for each class, or an empty list where nothing can be counted.
+
+        Raises:
+            UnreadableError: The target cannot be used.
+        """
+        return []
+
+    @classmethod
+    def remarks(cls, counts: Mapping[str, Mapping[str, int]]) -> Iterable[str]:
+        """Say what is worth knowing of the counts of ``saccade data check``."""
+        return ()
+
+    @classmethod
+    def sheet_rows(cls, files: Files, columns: int) -> list[tuple[str, list[Item]]]:
+        """Choose items for a contact sheet: rows with a title each."""
+        from saccade.data.sheet import spread
+
+        some = spread(files.train, columns * 4)
+        starts = range(0, len(some), columns)
+        return [("" if start else "training", some[start : start + columns]) for start in starts]
+
+    @classmethod
+    def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
+        """Draw the target of an item over its image (Pillow); the default leaves the image as it is."""
+        return image
+
+    @staticmethod
+    def counted(classes: int, train: int, val: int) -> str:
+        """Say how many classes and images there are."""
+        return f"{classes} classes, {train} training and {val} validation images"
+
+    # ---------------------------------------------------------------- networks
+
+    @classmethod
+    def owns(cls, network: str) -> bool:
+        """Return True if a network is for this task alone."""
+        return False
+
+    @classmethod
+    def check_network(cls, spec: RunSpec) -> None:
+        """Refuse a network, or options of one, that make no sense for this task; the default takes any of timm.
+
+        Raises:
+            InputError: See there.
+        """
+        if spec.backbone is not None:
+            raise InputError(
+                f"--backbone {spec.backbone}: {cls.name} networks have no head to be put on one",
+                f"give it as the network: --network {spec.backbone}",
+            )
+
+    def network(self, spec: RunSpec) -> nn.Module:
+        """Make the network of a run; random weights are drawn from torch's global generator."""
+        from saccade.networks.make import classification_network
+
+        return classification_network(
+            spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained
+        )
+
+    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+        """The task as a run trains it: with the loss of a network that has its own, and with options of the recipe.
+
+        Raises:
+            InputError: An option that this task does not have.
+        """
+        if label_smoothing:
+            raise InputError(f"--label-smoothing: the loss of {self.name} has no such option", "leave it out")
+        return self
+
+    # ---------------------------------------------------------------- training and scoring
+
+    @abstractmethod
+    def loss(self, outputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        """The training loss, as its sum over valid samples or pixels, and their number, both scalars."""
+
+    @abstractmethod
+    def predict(self, outputs: Any, size: tuple[int, int]) -> Any:
+        """Turn the outputs of a network in evaluation mode into predictions: any tree of tensors, images first.
+
+        Args:
+            outputs: What the network returned.
+            size: Height and width of the images.
+        """
+
+    @abstractmethod
+    def evidence(self, predictions: Any, targets: Any, *, full: bool = False) -> Evidence:
+        """Collect what scores need of each image.
+
+        Args:
+            predictions: As `predict` returned them.
+            targets: Targets of the same images.
+            full: Also collect what :meth:`by_class` and :meth:`groups` need.
+        """
+
+    @abstractmethod
+    def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
+        """Compute all scores, that of `metric` first.
+
+        Args:
+            evidence: Of any number of images.
+            weights: (n_images,) of each image, at least 0; None counts each once.
+        """
+
+    def score(self, evidence: Evidence, weights: Floats | None = None) -> float:
+        """Compute the score called `metric`."""
+        return self.scores(evidence, weights)[self.metric]
+
+    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
+        """Compute the score for every row of weights (draws, n_images).
+
+        The default asks :meth:`score` row by row; a score that is a ratio of sums has a faster way.
+        """
+        return np.array([self.score(evidence, row) for row in weights])
+
+    def image_scores(self, evidence: Evidence) -> Floats:
+        """Compute the score of each image alone."""
+        return self.resampled(evidence, np.eye(images_in(evidence)))
+
+    def by_class(self, evidence: Evidence) -> dict[str, float | None]:
+        """Scores of single classes, from full evidence; None where a class does not occur."""
+        return {}
+
+    def groups(self, evidence: Evidence) -> dict[str, Group]:
+        """Scores of parts of the data, from full evidence."""
+        return {}
+
+    # ---------------------------------------------------------------- using a trained network
+
+    def under(self, net: nn.Module, protocol: Any, *, default: str = "whole") -> tuple[nn.Module, str | None]:
+        """Wrap a network so that it sees images under a protocol of evaluation.
+
+        Args:
+            net: The network.
+            protocol: As given; None takes the default.
+            default: Default protocol of the command.
+
+        Returns:
+            The network, and the protocol in words.
+
+        Raises:
+            InputError: A protocol, though this task has none.
+        """
+        if protocol not in (None, default):
+            raise InputError(
+                f"protocol {protocol!r} is for segmentation; this network is for {self.name}", "leave it out"
+            )
+        return net, None
+
+    def input(self, image: Any) -> Tensor:
+        """Turn a picture (Pillow, RGB) into what networks are given, uint8 (3, H, W)."""
+        from saccade.tasks.classification.samples import scoring_transform
+
+        return scoring_transform(self.size)(image)
+
+    def row(self, prediction: Any) -> dict[str, Any]:
+        """Say the prediction of one image in columns of a table, by their names."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its predictions in rows")
+
+    def write_predictions(self, opened: Opened, images: Any, options: Any) -> Any:
+        """Predict files and write what is asked for; the default writes a row per image, see :meth:`row`."""
+        from saccade.runs.rows import write_rows
+
+        return write_rows(self, opened, images, options)
+
+    # ---------------------------------------------------------------- augmentation of comparisons, pictures, report
+
+    def augment(
+        self, images: Tensor, targets: Any, *, size: int, keys: Sequence[tuple[int, ...]]
+    ) -> tuple[Tensor, Any]:
+        """Change a training batch of a comparison, as a pure function of the keys; the default changes nothing."""
+        return images, targets
+
+    def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
+        """Choose the pixel (y, x) whose attention the report shows; None takes the middle of the image.
+
+        Args:
+            target: Of one image, as arrays.
+            control: What the control predicted.
+            best: What the best arm predicted.
+        """
+        return None
+
+    def ground_of(self, targets: Any) -> int | None:
+        """The class that pictures of the report leave without colour; None: there is none."""
+        return None
+
+    def draw_truth(self, case: Case, target: Any) -> None:
+        """Add the target of an image to its case of the report; the default writes it in words."""
+        case.truth_name = str(target)
+
+    def draw_answer(self, case: Case, answer: Answer, target: Any, prediction: Any) -> None:
+        """Add the prediction of one arm to its answer in the report; the default writes it in words."""
+        answer.words = "; ".join(f"{name} {value}" for name, value in self.row(prediction).items())
+
+    def legend(self, gallery: Gallery) -> Sequence[str]:
+        """Lines of the report's legend (HTML)."""
+        return ()
+
+    # ---------------------------------------------------------------- as plain values
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that :func:`saccade.tasks.from_json` reads back."""
+        return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts}
+
+
+def mean_loss(task: Task, outputs: Any, targets: Any) -> Tensor:
+    """The loss of one batch alone; 0 where nothing in it is valid."""
+    total, count = task.loss(outputs, targets)
+    return total / count.clamp(min=1)
+
+
+def targets_of(split: Split, indices: Any) -> Any:
+    """Targets of some images of a split, as tensors."""
+    return mapped(lambda array: torch.from_numpy(np.array(array[indices])), split.targets)

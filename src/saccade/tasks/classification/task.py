@@ -1,0 +1,263 @@
+"""Classification: one class per image; the metric is top-1 accuracy."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saccade.data import Dataset as Arrays
+from saccade.data import Progress
+from saccade.data.folder import read_arrays
+from saccade.data.images import centre, read_image, square
+from saccade.data.layouts import Item, held_out_folder, listed
+from saccade.data.sheet import spread
+from saccade.errors import InputError
+from saccade.networks.make import classification_network, is_classifier
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import Files, Held, Side, Task, TaskData
+from saccade.tasks.classification.cifar import find_cifar, is_cifar
+from saccade.tasks.classification.layout import find_classes, is_class_folders, labelled_images
+from saccade.tasks.classification.samples import (
+    ArraySamples,
+    ImageSamples,
+    image_names,
+    scoring_transform,
+    training_transform,
+)
+from saccade.tasks.evidence import Evidence, Floats
+from saccade.tasks.held import recorded_of
+from saccade.tasks.ratios import score, weighted
+
+if TYPE_CHECKING:
+    from saccade.report.scenes import Answer, Case
+
+_WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
+_MIDDLE = 224 / 256
+_STORED = 8 / 7  # side of the stored training images of a comparison, relative to what networks see
+_RARE = 10  # images of a class below which it is mentioned
+_SHOWN = 5
+
+
+class Classification(Task):
+    """One class per image.
+
+    Args:
+        classes: Their names.
+        size: Side of the images in pixels.
+        crop: Fraction of the shorter side that is scored, in the middle.
+    """
+
+    name = "classification"
+    metric = "accuracy"
+    layouts = (
+        "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
+        "CLASS/*.jpg, split 80/20",
+        "CIFAR-10 and CIFAR-100, the binary versions",
+    )
+
+    def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
+        super().__init__(classes, size=size, crop=crop, **facts)
+        self.crop, self.label_smoothing = crop, 0.0
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return is_cifar(folder) or is_class_folders(folder)
+
+    @classmethod
+    def files(cls, folder: Path, split_seed: int = 0) -> Files:
+        cifar = find_cifar(folder)
+        if cifar is not None:
+            return Files(cifar.classes, (), (), cifar.name, others=cifar.files)
+        return find_classes(folder, split_seed)
+
+    @classmethod
+    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+        path, crop = Path(spec.data), _crop_of(spec.augment)
+        train = training_transform(spec.augment, spec.size, crop)
+        val = scoring_transform(spec.size, crop=crop)
+        cifar = find_cifar(path)
+        if cifar is not None:
+            sides = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+            return cls._data(spec, sides, Files(cifar.classes, (), (), cifar.name, others=cifar.files))
+        found = find_classes(path, spec.split_seed)
+        sides = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
+        return cls._data(spec, sides, found)
+
+    @classmethod
+    def _data(cls, spec: RunSpec, sides: Sequence[Side], files: Files) -> TaskData:
+        train, val = sides
+        return TaskData(
+            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment)), train, val,
+            f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
+            files.under(Path(spec.data), cls.name), tuple(val.names) if "split by seed" in files.note else (),
+        )  # fmt: skip
+
+    @classmethod
+    def load_arrays(
+        cls,
+        folder: Path,
+        cache: Path,
+        *,
+        size: int,
+        split_seed: int = 0,
+        record: Path | None = None,
+        on_progress: Progress | None = None,
+    ) -> Arrays:
+        """Reduce images to their centre square.
+
+        Training images have a side of round(size * 8 / 7), from which augmentation crops; validation images are the
+        middle of such a square.
+        """
+        if is_cifar(folder):
+            return super().load_arrays(
+                folder, cache, size=size, split_seed=split_seed, record=record, on_progress=on_progress
+            )
+        files, stored = cls.files(folder, split_seed), round(size * _STORED)
+        length = {"train": stored, "val": size}
+
+        def row(item: Item, side: str) -> tuple[Any, Any]:
+            return centre(square(read_image(item.image, near=stored), stored), length[side]), item.target
+
+        shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
+        splits, _ = read_arrays(
+            folder, cls.name, files, cache, shapes, row, size=size, record=record, on_progress=on_progress
+        )
+        note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
+        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED})
+
+    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+        transform = scoring_transform(self.size, crop=self.crop)
+        cifar = find_cifar(folder)
+        if cifar is not None:
+            if cifar.classes != self.classes:
+                raise InputError(f"{folder} is {cifar.name}, whose classes the network does not know")
+            samples = ArraySamples(cifar.val, transform)
+            return Side(samples, samples.name), "the test images"
+        side = held_out_folder(folder)
+        if side is not None:
+            items, what = labelled_images(side, self.classes), f"those of {side.name}/"
+        else:
+            every = labelled_images(folder, self.classes)
+            held, what = recorded_of(
+                {item.image.relative_to(folder).as_posix(): item for item in every}, folder, recorded
+            )
+            items = tuple(held)
+        return _side(items, folder, transform, self.size), what
+
+    @classmethod
+    def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
+        return np.eye(len(files.classes), dtype=np.int64)[item.target]
+
+    @classmethod
+    def remarks(cls, counts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+        train = {name: n["train"] for name, n in counts.items()}
+        rare = [name for name, n in train.items() if 0 < n < _RARE]
+        if rare:
+            yield f"fewer than {_RARE} training images: {listed(rare)}"
+        most, least = max(train.values(), default=0), min((n for n in train.values() if n), default=0)
+        if least and most / least >= _RARE:
+            yield f"the largest class has {most / least:.0f} times the images of the smallest: look at scores by class"
+
+    @classmethod
+    def sheet_rows(cls, files: Files, columns: int) -> list[tuple[str, list[Item]]]:
+        by_class = Counter(item.target for item in files.train)
+        return [
+            (name, spread([item for item in files.train if item.target == index], columns))
+            for index, name in enumerate(files.classes)
+            if by_class[index]
+        ]
+
+    @classmethod
+    def owns(cls, network: str) -> bool:
+        return is_classifier(network)
+
+    def network(self, spec: RunSpec) -> nn.Module:
+        return classification_network(
+            spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained
+        )
+
+    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+        task = copy.copy(self)
+        task.label_smoothing = label_smoothing
+        return task
+
+    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        total = F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return total, torch.tensor(len(targets), device=total.device)
+
+    def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
+        """Class probabilities (B, K)."""
+        probabilities: Tensor = outputs.float().softmax(dim=1)
+        return probabilities
+
+    def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class."""
+        right = (predictions.argmax(dim=1) == targets).long()
+        first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
+        among = (first == targets[:, None]).any(dim=1).long()
+        counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
+        return {"counts": counts.cpu().numpy(), "among": among.cpu().numpy(), "class": targets.long().cpu().numpy()}
+
+    def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
+        if weights is not None:
+            found = {self.metric: float(weighted(evidence["counts"], weights[None])[0])}
+        else:
+            found = {self.metric: score(evidence["counts"])}
+        if len(self.classes) > _SHOWN:
+            found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
+        return found
+
+    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
+        return weighted(evidence["counts"], weights)
+
+    def by_class(self, evidence: Evidence) -> dict[str, float | None]:
+        """Accuracy of the classes that occur."""
+        right, there = evidence["counts"][:, 0, 0], evidence["class"]
+        total = np.bincount(there, minlength=len(self.classes))
+        hits = np.bincount(there, weights=right, minlength=len(self.classes))
+        return {name: float(h / n) for name, h, n in zip(self.classes, hits, total, strict=True) if n}
+
+    def input(self, image: Any) -> Tensor:
+        return scoring_transform(self.size, crop=self.crop)(image)
+
+    def row(self, prediction: Tensor) -> dict[str, Any]:
+        """The likeliest classes, the first five at most, each with its probability."""
+        values, indices = prediction.topk(min(_SHOWN, len(self.classes)))
+        pairs = zip(indices.tolist(), values.tolist(), strict=True)
+        return {"classes": [[self.classes[index], value] for index, value in pairs]}
+
+    def augment(
+        self, images: Tensor, targets: Any, *, size: int, keys: Sequence[tuple[int, ...]]
+    ) -> tuple[Tensor, Any]:
+        from saccade.data.augment import crops
+
+        return crops(images, size=size, keys=keys), targets
+
+    def draw_truth(self, case: Case, target: Any) -> None:
+        case.truth_name = self.classes[int(target)]
+
+    def draw_answer(self, case: Case, answer: Answer, target: Any, prediction: Any) -> None:
+        from saccade.report.scenes import Guess
+
+        true, best = int(target), np.argsort(-prediction, kind="stable")[:3]
+        answer.guesses = [Guess(self.classes[k], float(prediction[k]), int(k) == true) for k in best]
+        answer.right = int(best[0]) == true
+
+
+def _crop_of(augment: str) -> float:
+    """Fraction of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
+    return 1.0 if augment in _WHOLE else _MIDDLE
+
+
+def _side(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+    """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
+    samples = ImageSamples(items, transform, near=2 * size)
+    return Side(samples, samples.name, image_names(items, folder))

@@ -1,0 +1,146 @@
+"""A plain folder of images and masks, and the one loader for every layout of segmentation data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.data import IGNORE, Progress
+from saccade.data.images import UnreadableError, read_mask
+from saccade.data.layouts import Item
+from saccade.errors import InputError
+from saccade.tasks.base import Files
+from saccade.tasks.segmentation.ade20k import ade20k_root, load_ade20k
+from saccade.tasks.segmentation.cityscapes import is_cityscapes, load_cityscapes
+from saccade.tasks.segmentation.classes import ClassList, MaskReader, read_classes
+from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
+from saccade.tasks.segmentation.layout import find_pairs, is_pairs
+from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
+
+
+def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
+    """Load segmentation data in any known layout: Cityscapes, PASCAL Context, PASCAL VOC, ADE20K, or a plain folder.
+
+    Args:
+        path: The folder.
+        split_seed: Seed of the split of a plain folder without a validation side.
+        on_progress: See :func:`load_mask_folder`.
+
+    Raises:
+        InputError: The layout is not recognised or is incomplete.
+    """
+    known = load_published(Path(path))
+    return known or load_mask_folder(path, split_seed=split_seed, on_progress=on_progress)
+
+
+def load_published(path: Path) -> Labelled | None:
+    """Load one of the published datasets in its own layout; None for any other folder.
+
+    SBD in a folder ``sbd`` or ``benchmark_RELEASE`` next to VOC's is added to its training images.
+    """
+    if is_cityscapes(path):
+        return load_cityscapes(path)
+    if is_context(path):
+        return load_context(path)
+    if is_voc(path):
+        return load_voc(path, sbd=next((p for p in (path / "sbd", path / "benchmark_RELEASE") if p.is_dir()), None))
+    return load_ade20k(path) if ade20k_root(path) is not None else None
+
+
+def is_published(path: Path) -> bool:
+    """Return True if a folder is laid out as one of the published data sets."""
+    return is_cityscapes(path) or is_context(path) or is_voc(path) or ade20k_root(path) is not None
+
+
+def find_files(path: Path, split_seed: int) -> Files:
+    """List the files of any layout with what reads their masks; nothing is opened but ``classes.txt``.
+
+    Raises:
+        InputError: The layout is not recognised or is incomplete.
+    """
+    known = load_published(path)
+    if known is not None:
+        train, val = (tuple(Item(*pair) for pair in pairs) for pairs in (known.train, known.val))
+        return Files(known.classes, train, val, known.note, MaskFiles(known.read, known.reader, known.palette))
+    found = find_pairs(path, split_seed)
+    listing = path / "classes.txt"
+    names = read_classes(listing) if listing.is_file() else None
+    masks = MaskFiles(read_mask, MaskReader(names), _colours(names))
+    return replace(
+        found, classes=names.names if names else (), reader=masks, others=(listing,) if listing.is_file() else ()
+    )
+
+
+class MaskFiles(NamedTuple):
+    """From the path of a mask to its values, and from those to classes; and the colours of the classes, if known."""
+
+    read: Callable[[Path], NDArray[Any]]
+    reader: Reader
+    colours: tuple[Colour, ...]
+
+    def classes(self, path: Path) -> Pixels:
+        """Return the class indices (H, W) of a mask, 255 = ignored; raises UnreadableError."""
+        return self.reader.classes(self.read(path))
+
+
+def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
+    """Load ``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
+
+    Masks hold class numbers, or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that
+    file names the classes; without the file all masks are read once, and the classes are 0 to the largest number found.
+    255 is ignored.
+
+    Args:
+        path: The folder.
+        split_seed: Seed of the split, for a folder without a validation side.
+        on_progress: Called with (done, total, what) while masks are read to determine the classes.
+
+    Raises:
+        InputError: The layout is another or incomplete, or a mask cannot be read.
+    """
+    path = Path(path)
+    if not is_pairs(path):
+        raise InputError(f"{path} has no masks", "segmentation needs images/ and masks/")
+    files = find_files(path, split_seed)
+    train, val = _pairs(files.train), _pairs(files.val)
+    reader, classes = files.reader.reader, files.classes
+    if not classes:
+        count = _largest((*train, *val), MaskReader(None), on_progress) + 1
+        classes, reader = tuple(map(str, range(count))), MaskReader(None, count)
+    note = f"{files.note}: {len(classes)} classes, {len(train)} training and {len(val)} validation images"
+    return Labelled(path.resolve().name, classes, train, val, reader, note, files.reader.colours)
+
+
+def _colours(names: ClassList | None) -> tuple[Colour, ...]:
+    """The colours that ``classes.txt`` gives, in the order of the classes."""
+    colours = {index: colour for colour, index in names.colours.items()} if names else {}
+    return tuple(colours[index] for index in range(len(names.names))) if names and colours else ()
+
+
+def _pairs(items: tuple[Item, ...]) -> tuple[Pair, ...]:
+    return tuple(Pair(item.image, item.target) for item in items if isinstance(item.target, Path))
+
+
+def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: Progress | None) -> int:
+    """Return the largest class index in any mask."""
+    there = np.zeros(256, dtype=np.bool_)
+    for done, pair in enumerate(pairs, 1):
+        try:
+            there[np.unique(reader.classes(read_mask(pair.mask)))] = True
+        except UnreadableError as problem:
+            raise InputError(f"{pair.mask}: {problem}", "repair or remove it") from problem
+        if on_progress is not None:
+            on_progress(done, len(pairs), "reading masks")
+    found = np.flatnonzero(there[:IGNORE])
+    if len(found) < 2:
+        what = f"class {found[0]}" if len(found) else "no class at all"
+        raise InputError(
+            f"only one class: the masks hold {what}; segmentation needs at least two",
+            "masks hold 0 for the first class, 1 for the second, and so on; 255 is ignored",
+        )
+    return int(found.max())

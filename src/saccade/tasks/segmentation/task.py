@@ -1,0 +1,363 @@
+"""Segmentation: one class per pixel; the metric is mean intersection over union, summed over all images first."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from saccade.data import IGNORE, Progress
+from saccade.data import Dataset as Arrays
+from saccade.data.folder import read_arrays
+from saccade.data.images import UnreadableError, padded, read_image
+from saccade.data.layouts import Item, listed
+from saccade.errors import InputError
+from saccade.networks.make import is_segmenter, segmentation_network
+from saccade.networks.segmentation import Segmenter
+from saccade.runs.options import RunSpec
+from saccade.tasks.base import Files, Held, Side, Task, TaskData
+from saccade.tasks.evidence import Evidence, Floats, Group
+from saccade.tasks.held import recorded_of
+from saccade.tasks.ratios import score, weighted
+from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
+from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, palette
+from saccade.tasks.segmentation.layout import is_pairs
+from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, load_labelled
+from saccade.tasks.segmentation.objects import (
+    SIZES,
+    THINNESS,
+    find_objects,
+    has_background,
+    iou_by_object,
+    match_objects,
+    middle_pixel,
+)
+from saccade.tasks.segmentation.protocols import Seen, protocol_for
+
+if TYPE_CHECKING:
+    from saccade.report.scenes import Answer, Case, Gallery
+    from saccade.runs.open import Opened
+    from saccade.runs.predict import Options
+    from saccade.tasks.segmentation.masks import Masks
+
+
+class Segmentation(Task):
+    """One class per pixel, of at most 255 classes; pixels of value 255 are ignored.
+
+    Args:
+        classes: Their names.
+        size: Side of the training crops in pixels; with `longer_side` that of the images themselves.
+        palette: A colour (red, green, blue) per class; those of PASCAL VOC by default.
+        longer_side: True if images are brought to a longer side of `size` before the network sees them.
+    """
+
+    name = "segmentation"
+    metric = "mIoU"
+    layouts = (
+        "train/images, train/masks, val/images, val/masks",
+        "images/*.jpg and masks/*.png of the same names, split 80/20",
+        "Cityscapes, PASCAL VOC, PASCAL Context and ADE20K as unpacked",
+    )
+    recipe = "segmentation"
+    head_network = "fcn"
+    compare_batch = 8
+    unit = "pixels"
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        size: int = 512,
+        palette: Sequence[Sequence[int]] = (),
+        longer_side: bool = False,
+        **facts: Any,
+    ) -> None:
+        colours = [list(colour) for colour in palette]
+        super().__init__(classes, size=size, palette=colours, longer_side=longer_side, **facts)
+        self.longer_side = longer_side
+        self.own_loss: Any = None
+
+    @property
+    def palette(self) -> tuple[Colour, ...]:
+        """A colour per class."""
+        given = self.facts["palette"]
+        return tuple((r, g, b) for r, g, b in given) if given else palette(len(self.classes))
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return is_published(folder) or is_pairs(folder)
+
+    @classmethod
+    def files(cls, folder: Path, split_seed: int = 0) -> Files:
+        return find_files(folder, split_seed)
+
+    @classmethod
+    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+        """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
+        path = Path(spec.data)
+        data = load_labelled(path, split_seed=spec.split_seed, on_progress=on_progress)
+        view = None if spec.augment == "none" else training_view(spec.augment, spec.size)
+        train, val = _side(data, data.train, path, view), _side(data, data.val, path)
+        split = tuple(val.names) if "split by seed" in data.note else ()
+        task = cls(data.classes, size=spec.size, palette=data.palette)
+        files = cls.files(path, spec.split_seed).under(path, cls.name)
+        return TaskData(task, train, val, data.note, (spec.size, spec.size), files, split)
+
+    @classmethod
+    def load_arrays(
+        cls,
+        folder: Path,
+        cache: Path,
+        *,
+        size: int,
+        split_seed: int = 0,
+        record: Path | None = None,
+        on_progress: Progress | None = None,
+    ) -> Arrays:
+        """Bring the longer side of images and masks to `size` and pad them to a square, where the mask is ignored."""
+        files = cls.files(folder, split_seed)
+        masks: MaskFiles = files.reader
+        pixels = np.zeros(256, dtype=np.int64)
+
+        def row(item: Item, side: str) -> tuple[Any, Any]:
+            image = read_image(item.image)
+            classes = _mask(masks, item, image.size)
+            pixels.__iadd__(np.bincount(classes.ravel(), minlength=256))
+            return padded(image, classes, size)
+
+        def finish() -> dict[str, Any]:
+            _refuse_one_class(folder, pixels)
+            return {"classes": int(np.flatnonzero(pixels[:IGNORE]).max()) + 1}
+
+        shape = ((size, size, 3), (size, size), "uint8")
+        splits, facts = read_arrays(
+            folder, cls.name, files, cache, {"train": shape, "val": shape}, row, size=size, finish=finish,
+            record=record, on_progress=on_progress,
+        )  # fmt: skip
+        classes = files.classes or tuple(map(str, range(facts["classes"])))
+        note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
+        own = {"longer_side": True, "palette": [list(colour) for colour in masks.colours]}
+        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own)
+
+    @classmethod
+    def of_datasets(
+        cls, pair: tuple[Dataset[Any], Dataset[Any]], spec: RunSpec, classes: Sequence[str], shape: tuple[int, int]
+    ) -> TaskData:
+        target = pair[0][0][1]
+        if not isinstance(target, Tensor) or tuple(target.shape) != shape:
+            raise InputError(
+                f"{type(pair[0]).__name__}: expected classes {shape} as the target of each image; received "
+                f"{tuple(target.shape) if isinstance(target, Tensor) else type(target).__name__}"
+            )
+        data = super().of_datasets(pair, spec, classes, shape)
+        sides = [replace(side, alike=False) for side in (data.train, data.val)]
+        return replace(data, train=sides[0], val=sides[1])
+
+    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+        data = load_labelled(folder)
+        numbers = all(name.isdigit() for name in data.classes)
+        if data.classes != self.classes and not (numbers and set(data.classes) <= set(self.classes)):
+            unknown = [name for name in data.classes if name not in self.classes]
+            raise InputError(
+                f"{folder} has {len(data.classes)} classes, the network {len(self.classes)}"
+                + (f"; it does not know {listed(unknown)}" if unknown else ""),
+                f"it knows {listed(self.classes)}",
+            )
+        if "split by seed" not in data.note:
+            return _side(data, data.val, folder), f"the validation side of {data.name}"
+        every = sorted([*data.train, *data.val])
+        held, what = recorded_of({pair.image.relative_to(folder).as_posix(): pair for pair in every}, folder, recorded)
+        return _side(data, held, folder), what
+
+    @classmethod
+    def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
+        return np.bincount(_mask(files.reader, item, size).ravel(), minlength=256)
+
+    @classmethod
+    def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
+        from saccade.tasks.segmentation.pictures import blended
+
+        return blended(image, files.reader.classes(item.target), files.reader.colours)
+
+    @classmethod
+    def owns(cls, network: str) -> bool:
+        return is_segmenter(network)
+
+    @classmethod
+    def check_network(cls, spec: RunSpec) -> None:
+        if not is_segmenter(spec.network):
+            raise InputError(
+                f"{spec.data} holds masks: it is for segmentation, and {spec.network} is not a segmentation network",
+                f"put a head on it: --network fcn --backbone {spec.network}",
+            )
+
+    def network(self, spec: RunSpec) -> nn.Module:
+        return segmentation_network(
+            spec.network, len(self.classes), backbone=spec.backbone, mechanism=spec.mechanism, at=spec.at,
+            pretrained=spec.pretrained,
+        )  # fmt: skip
+
+    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+        """Segmenters have a loss of their own, which weighs several outputs."""
+        task = copy.copy(super().fitted(net, label_smoothing=label_smoothing))
+        task.own_loss = net.loss if isinstance(net, Segmenter) else None
+        return task
+
+    def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a network without a loss of its own: the cross-entropy of logits at a stride.
+
+        Each cell of the logits is held to the pixel in its middle.
+        """
+        if self.own_loss is not None:
+            found: tuple[Tensor, Tensor] = self.own_loss(outputs, targets)
+            return found
+        stride = targets.shape[-1] // outputs.shape[-1]
+        if stride > 1:
+            targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
+        total = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORE, reduction="sum")
+        return total, (targets != IGNORE).sum()
+
+    def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
+        """Classes (B, H, W) uint8 at the size of the images."""
+        if outputs.shape[-2:] != size:
+            outputs = F.interpolate(outputs.float(), size, mode="bilinear", align_corners=False)
+        classes: Tensor = outputs.argmax(dim=1).to(torch.uint8)
+        return classes
+
+    def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
+        """Per image: intersection and union of each class (K, 2), right and valid pixels; in full also its objects."""
+        k, images, valid = len(self.classes), len(targets), targets != IGNORE
+        offset = torch.arange(images, device=targets.device)[:, None, None] * (k * k)
+        pairs = (offset + targets.long() * k + predictions.long())[valid]
+        confusion = torch.bincount(pairs, minlength=images * k * k).view(images, k, k)
+        hit = confusion.diagonal(dim1=1, dim2=2)
+        union = confusion.sum(1) + confusion.sum(2) - hit
+        found: Evidence = {
+            "counts": torch.stack([hit, union], dim=2).cpu().numpy(),
+            "pixels": torch.stack([hit.sum(1), confusion.sum((1, 2))], dim=1).cpu().numpy(),
+        }
+        return found | (self._objects(predictions, targets) if full else {})
+
+    def _objects(self, predictions: Tensor, targets: Tensor) -> Evidence:
+        given, true = (part.cpu().numpy().astype(np.int64) for part in (predictions, targets))
+        one_by_one = [match_objects(a[None], b[None], len(self.classes)) for a, b in zip(given, true, strict=True)]
+        return {
+            "objects": np.concatenate([rows for rows, _ in one_by_one]),
+            "objects_per_image": np.array([len(rows) for rows, _ in one_by_one]),
+            "false": np.stack([false for _, false in one_by_one]),
+        }
+
+    def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
+        """Mean IoU over the classes that are there or predicted, and the fraction of valid pixels that are right."""
+        counts, pixels = evidence["counts"], evidence["pixels"]
+        if weights is None:
+            main, weights = score(counts), np.ones(len(counts))
+        else:
+            main = float(weighted(counts, weights[None])[0])
+        right, valid = weights @ pixels
+        return {self.metric: main, "pixel accuracy": float(right / max(1, valid))}
+
+    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
+        return weighted(evidence["counts"], weights)
+
+    def by_class(self, evidence: Evidence) -> dict[str, float | None]:
+        """IoU of each class; None for a class that is neither there nor predicted."""
+        hit, union = evidence["counts"].sum(axis=0).T
+        return {name: float(h / u) if u else None for name, h, u in zip(self.classes, hit, union, strict=True)}
+
+    def groups(self, evidence: Evidence) -> dict[str, Group]:
+        """IoU of objects by their size and by their thinness."""
+        rows, false = evidence["objects"], evidence["false"].sum(axis=0)
+        found = iou_by_object(rows, false, background=has_background(self.classes))
+        return {
+            name: Group(dict(zip(names, by.iou.values(), strict=True)), by.limits)
+            for name, names, by in zip(("size", "thinness"), (SIZES, THINNESS), found, strict=True)
+        }
+
+    def under(self, net: nn.Module, protocol: Any, *, default: str = "whole") -> tuple[nn.Module, str | None]:
+        how = protocol_for(protocol or default, self.size, longer_side=self.longer_side)
+        return Seen(net, how), str(how)
+
+    def write_predictions(self, opened: Opened, images: Sequence[tuple[Path, Path]], options: Options) -> Masks:
+        """Write a mask and an overlay per image."""
+        from saccade.tasks.segmentation.masks import write_masks
+
+        return write_masks(self, opened, images, options)
+
+    def augment(
+        self, images: Tensor, targets: Any, *, size: int, keys: Sequence[tuple[int, ...]]
+    ) -> tuple[Tensor, Any]:
+        from saccade.data.augment import scaled
+
+        return scaled(images, targets, size=size, keys=keys)
+
+    def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
+        """Choose the middle of the largest region where control and best arm disagree.
+
+        Only pixels that one of the two got right count; None, if there is no such pixel.
+        """
+        differs = (control != best) & (target != IGNORE) & ((control == target) | (best == target))
+        if not differs.any():
+            return None
+        regions = find_objects(np.where(differs, target.astype(np.int64) + 1, 0)[None])
+        sizes = np.where(regions.label > 0, regions.area, 0)
+        return middle_pixel(regions.paint(np.arange(len(sizes)) == sizes.argmax()).reshape(target.shape))
+
+    def ground_of(self, targets: Any) -> int | None:
+        from saccade.tasks.segmentation.report import ground_of
+
+        return ground_of(targets)
+
+    def draw_truth(self, case: Case, target: Any) -> None:
+        from saccade.tasks.segmentation.report import truth
+
+        case.truth = truth(self, case, target)
+
+    def draw_answer(self, case: Case, answer: Answer, target: Any, prediction: Any) -> None:
+        from saccade.tasks.segmentation.report import regions
+
+        answer.regions = regions(self, case, answer, target, prediction)
+
+    def legend(self, gallery: Gallery) -> Sequence[str]:
+        from saccade.tasks.segmentation.report import legend
+
+        return legend(gallery)
+
+
+def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None = None) -> Side:
+    """Images with masks as samples; they are scored at their own sizes."""
+    samples = LabelledSamples(data, pairs, view)
+    names = [pair.image.relative_to(folder).as_posix() for pair in pairs if pair.image.is_relative_to(folder)]
+    return Side(samples, samples.name, names, alike=False)
+
+
+def _mask(masks: MaskFiles, item: Item, expected: tuple[int, int]) -> Any:
+    """Classes (H, W) of an item's mask, which has the size (width, height) of its image."""
+    try:
+        classes = masks.classes(item.target)
+        if classes.shape[::-1] != expected:
+            height, width = classes.shape
+            raise UnreadableError(f"the mask is {width} x {height} px, its image {expected[0]} x {expected[1]} px")
+    except UnreadableError as problem:
+        problem.file = item.target
+        raise
+    return classes
+
+
+def _refuse_one_class(folder: Path, pixels: Any) -> None:
+    there = np.flatnonzero(pixels[:IGNORE])
+    if len(there) >= 2:
+        return
+    hint = "masks hold 0 for the first class, 1 for the second, and so on"
+    if pixels[IGNORE]:
+        hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
+    found = f"class {there[0]}" if len(there) else "no class at all"
+    raise InputError(f"{folder}: one class only: the masks hold {found}; segmentation needs at least two", hint)
