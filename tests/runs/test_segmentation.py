@@ -230,6 +230,22 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
         saccade.train(data, "fcn", pretrained=trained, out=tmp_path / "no", **how)
 
 
+def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path) -> None:
+    data = folders.segmentation(tmp_path / "discs", count=4)
+    how = HOW | {"steps": 4, "mechanism": "se[reduction=4]", "out": tmp_path / "run", "at": "backbone.layer3.*.bn2"}
+    run = saccade.train(data, "fcn", **how)
+    net = saccade.load(run.folder / "model.safetensors")
+    assert [place.name for place in net.saccade_report.places] == ["backbone.layer3.0.bn2"]
+    assert any(parameter.detach().any() for name, parameter in net.named_parameters() if name.endswith("saccade.g"))
+    again = saccade.evaluate(data, run.folder / "model.safetensors", device="cpu", workers=0, protocol="whole").results
+    assert again["scores"]["mIoU"] == pytest.approx(run.results["scores"]["mIoU"])
+    more = HOW | {"steps": 1, "learning_rate": 1e-12, "optimiser": "momentum", "schedule": "constant"}
+    bare = saccade.train(data, "fcn", out=tmp_path / "bare", **more).folder
+    with_one = saccade.train(data, "fcn", pretrained=bare, mechanism="eca", out=tmp_path / "more", **more).folder
+    given, own = saccade.load(bare).state_dict(), saccade.load(with_one).state_dict()
+    assert torch.allclose(own["head.classify.weight"], given["head.classify.weight"], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

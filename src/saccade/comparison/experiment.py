@@ -20,7 +20,7 @@ from saccade.data.identity import Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
-from saccade.networks.make import demo_network
+from saccade.networks.make import demo_network, places_in
 from saccade.runs.folder import OTHER_FOLDER
 from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
 from saccade.runs.options import RunSpec
@@ -139,7 +139,7 @@ class Experiment:
             load_weights(net, self.start_folder(seed) / LAST)
         if arm.spec is not None:
             torch.manual_seed(_INSERTION_SEEDS + seed)
-            insert(net, arm.spec, at=arm.at)
+            insert(net, arm.spec, at=places_in(arm.at))
         return net
 
     def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:

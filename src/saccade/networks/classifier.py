@@ -93,7 +93,7 @@ def classifier(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
     """
     if num_classes != 0:
         positive("classifier", num_classes=num_classes)
-    network = NETWORKS.get(name) or _of_any_backbone(name)
+    network = find_classifier(name)
     known = network.option_names
     for option in options:
         if option not in known:
@@ -112,6 +112,15 @@ def list_classifiers() -> tuple[str, ...]:
         True
     """
     return tuple(NETWORKS)
+
+
+def find_classifier(name: str) -> Network:
+    """Return what a name of :func:`classifier` stands for.
+
+    Raises:
+        InputError: An unknown name.
+    """
+    return NETWORKS.get(name) or _of_any_backbone(name)
 
 
 def _of_any_backbone(name: str) -> Network:

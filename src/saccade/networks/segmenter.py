@@ -15,7 +15,7 @@ from saccade.errors import InputError, near
 from saccade.insertion import insert
 from saccade.mechanisms.psa import PolarizedSelfAttention
 from saccade.mechanisms.rules import positive
-from saccade.networks.build import build_features
+from saccade.networks.backbone_files import build_features
 from saccade.networks.features import Norm, widths
 from saccade.networks.flanet import FLANet
 from saccade.networks.heads import AttentionHead, DANetHead, FCNHead, OCRHead

@@ -10,6 +10,7 @@ from pathlib import Path
 from saccade.catalog import Spec
 from saccade.comparison.results import ArmResult, Results
 from saccade.report.verdict import is_control, judged_arms
+from saccade.tasks import find_task
 
 _EPOCHS = 30
 
@@ -34,14 +35,16 @@ class Further:
 def further(results: Results) -> Further | None:
     """Return how to train the arm that gained most among those found better, or else the reference.
 
-    None for the demo, whose pictures are no task of anyone's, and where `saccade train` has no such network.
+    None for the demo, whose pictures are no task of anyone's and whose network is for them.
     """
     data, network = results.data.path, results.network
-    if data is None or results.task != "classification":
+    if data is None:
         return None
     arm = _best(results) or results.reference
     out = Path("saccade-train") / Path(data).name
-    words = ["saccade", "train", data, "--network", network.name]
+    head = find_task(results.task).head_network
+    named = ["--network", head, "--backbone", network.name] if head else ["--network", network.name]
+    words = ["saccade", "train", data, *named]
     if arm.mechanism:
         words += ["--mechanism", str(Spec(arm.mechanism, arm.options))]
         words += ["--at", arm.at] if arm.at else []

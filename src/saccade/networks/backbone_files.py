@@ -1,4 +1,4 @@
-"""Networks that `compare` trains: a timm backbone with a classifier or the plain segmentation head; the demo's."""
+"""Networks of timm with their weights: random, fetched by timm, or from a file, which must fit."""
 
 from __future__ import annotations
 
@@ -10,44 +10,31 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.catalog import is_import_path
-from saccade.errors import InputError, near, require
+from saccade.errors import InputError, require
 from saccade.networks.features import feature_network, without_values
 
-DEMO = "notes"
 
-
-def build_network(task: str, backbone: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
-    """Build a network with random weights (torch's global generator), or with pretrained ones in its backbone.
+def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
+    """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
-        task: ``"classification"`` or ``"segmentation"``.
-        backbone: A timm name; ``"notes"`` is the demo's network (segmentation only); or the import path of one's own,
-            see :mod:`saccade.networks.own`, which the user must have named.
+        name: A timm name that exists, or the import path of one's own, see :mod:`saccade.networks.own`, which the user
+            must have named.
         num_classes: Of the output.
-        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that backbone.
+        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
 
     Raises:
-        InputError: The backbone is unknown, its weights cannot be fetched, or the file does not fit.
+        InputError: Weights that cannot be had, or a file that does not fit.
     """
-    if backbone == DEMO:
-        from saccade.networks.notes import NotesNet
-
-        return NotesNet(num_classes)
-    if task == "segmentation":
-        from saccade.networks.fcn import FCN
-
-        return FCN(build_features(backbone, pretrained=pretrained), num_classes)
-    if is_import_path(backbone):
+    if is_import_path(name):
         from saccade.networks.own import own_classifier
 
-        return own_classifier(backbone, num_classes, pretrained=pretrained)
+        return own_classifier(name, num_classes, pretrained=pretrained)
     timm = require("timm", extra="train")
-    if not timm.is_model(backbone):
-        raise InputError(f"unknown backbone {backbone!r}", near(backbone, timm.list_models()))
-    with _fetching(backbone, pretrained):
-        net: nn.Module = timm.create_model(backbone, num_classes=num_classes, pretrained=pretrained is True)
+    with _fetching(name, pretrained):
+        net: nn.Module = timm.create_model(name, num_classes=num_classes, pretrained=pretrained is True)
     if isinstance(pretrained, str):
-        load_backbone_file(net, Path(pretrained), backbone)
+        load_backbone_file(net, Path(pretrained), name)
     return net
 
 
@@ -56,11 +43,11 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
     Args:
         backbone: A timm name, or an import path.
-        pretrained: As for :func:`build_network`.
+        pretrained: As for :func:`build_classifier`.
         options: Of :func:`saccade.networks.features.feature_network`.
 
     Raises:
-        InputError: See :func:`build_network`; also a backbone that does not support the options.
+        InputError: As for :func:`build_classifier`, or a backbone that cannot do what the options say.
     """
     if is_import_path(backbone):
         from saccade.networks.own import own_features
