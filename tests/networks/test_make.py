@@ -136,7 +136,7 @@ def test_a_convolutional_backbone_without_stride_8(backbone: str) -> None:
     with pytest.raises(InputError) as caught:
         plain("segmentation", backbone, 5)
     assert caught.value.message == f"{backbone} cannot be used at stride 8, which segmentation needs"
-    assert caught.value.hint == "choose a backbone that can, such as resnet18, resnet50 or regnety_008"
+    assert caught.value.hint == "choose another backbone, such as resnet18, resnet50 or regnety_008"
 
 
 @pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "mixer_s16_224", "swin_tiny_patch4_window7_224"])
@@ -147,7 +147,7 @@ def test_a_backbone_that_is_not_convolutional(backbone: str) -> None:
         caught.value.message
         == f"{backbone} cannot be used at stride 8, which segmentation needs: it is not convolutional"
     )
-    assert caught.value.hint == "choose a backbone that can, such as resnet18, resnet50 or regnety_008"
+    assert caught.value.hint == "choose another backbone, such as resnet18, resnet50 or regnety_008"
 
 
 def test_the_backbones_of_the_hint_can() -> None:

@@ -267,7 +267,7 @@ def test_products_that_are_no_shares_are_not_called_so(tmp_path):
         signed = {key: value - value.mean() for key, value in arrays.items() if key.endswith("|weights")}
         np.savez(path, **(arrays | signed))
     text = build_report(page).read_text(encoding="utf-8")
-    assert "products with the point that asks" in text
+    assert "products with the query point" in text
     assert "of the weight (if even" not in text.partition('id="live"')[0]
 
 

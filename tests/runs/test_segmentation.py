@@ -249,7 +249,7 @@ def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mechanism": "se"}, "--mechanism se: the network danet has its own"),
+        ({"mechanism": "se"}, "--mechanism se: the network danet contains its own"),
         ({"network": "head", "mechanism": "see"}, "unknown mechanism 'see'"),
         ({"at": "stage"}, "--at stage: danet has its mechanism in its head"),
         ({"label_smoothing": 0.1}, "--label-smoothing: the losses of segmentation networks know none"),

@@ -84,7 +84,7 @@ def attention_picture(
     sources: int = SOURCES,
     limits: tuple[float, float] | None = None,
 ) -> Any:
-    """A Pillow image: the map over the photograph, its strongest sources framed, the point that asks ringed.
+    """A Pillow image: the map over the photograph, its strongest sources framed, the query point ringed.
 
     Args:
         image: (H, W, 3) uint8.

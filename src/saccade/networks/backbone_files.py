@@ -62,7 +62,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
 @contextmanager
 def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
-    """Say what to do where timm's weights cannot be had."""
+    """Translate a failed download of timm's weights into an error that says what to do."""
     try:
         yield
     except (OSError, RuntimeError) as cause:
@@ -75,15 +75,15 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
 
 
 def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
-    """Load weights of `name` from a file; a classifier of another width is left out, anything else must fit.
+    """Load weights of `name` from a file; a classifier of another width is skipped, everything else must fit.
 
     Args:
-        network: timm's classification network, or its feature network, whose names differ.
-        path: Of a file with timm's names of the classification network; tensors beside them are left out.
+        network: timm's classification network or its feature network; their key names differ.
+        path: File with timm's key names of the classification network; additional tensors are ignored.
         name: timm's name of the backbone.
 
     Raises:
-        InputError: No such file, a file that is no plain weights, or tensors that do not fit.
+        InputError: The file is missing, does not hold plain weights, or has tensors that do not fit.
     """
     from saccade.official.reading import read_tensors
 
@@ -113,8 +113,8 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
         for key, tensor in expected.items()
         if (key not in given or given[key].shape != tensor.shape) and not _optional(key, plain)
     ]
-    # Of a larger network of the same family, which holds all that is expected: more of what the network has.
-    # Other things beside, such as an auxiliary classifier or an index, do no harm.
+    # A file of a larger network of the same family holds all that is expected, and more: refuse it.
+    # Additional tensors, such as an auxiliary classifier or an index, do no harm.
     heads, kinds = ({key.split(".")[place] for key in expected} for place in (0, -1))
     foreign = [
         key
@@ -134,12 +134,12 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
 
 
 def _plain_name(key: str) -> str:
-    """The same for a tensor of a classification network and of its feature network (stages_0, model.stages.0)."""
+    """Return the name shared by a classification network and its feature network (stages_0, model.stages.0)."""
     return key.removeprefix("model.").replace(".", "_")
 
 
 def _optional(key: str, plain: nn.Module) -> bool:
-    """Whether a file may lack it: a counter, or of the classifier."""
+    """Return whether a file may lack `key`: a counter, or part of the classifier."""
     config: Any = plain.pretrained_cfg
     heads = config.get("classifier") or "fc"
     prefixes = (heads,) if isinstance(heads, str) else tuple(heads)

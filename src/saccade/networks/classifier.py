@@ -21,13 +21,13 @@ _SET_BY_PLACE = ("stride", "out_channels")  # where SK takes the place of a conv
 
 @dataclass(frozen=True)
 class Network:
-    """A row of the table: what a name stands for.
+    """One row of the table: the network that a name stands for.
 
     Args:
-        mechanism: Key of the catalog.
-        backbone: Makes the plain network for a number of classes. Its named arguments are options of the network.
-        family: Puts the mechanism in; its named arguments are options of the network too.
-        defaults: Of any option, where they are not those of the functions or of the mechanism.
+        mechanism: Catalog name of the mechanism.
+        backbone: Builds the plain network for a number of classes. Its named arguments are options of the network.
+        family: Inserts the mechanism; its named arguments are options of the network too.
+        defaults: Default option values that differ from those of the functions or of the mechanism.
         hidden: Options of the mechanism that the family sets itself.
     """
 
@@ -44,7 +44,7 @@ class Network:
         return (*own, *(name for name in option_names(find(self.mechanism)) if name not in (*own, *self.hidden)))
 
     def build(self, num_classes: int, given: Mapping[str, Any]) -> nn.Module:
-        """The network, with checked options."""
+        """Build the network; `given` holds checked options."""
         options = {**self.defaults, **given}
         of_backbone = {name: options.pop(name) for name in open_options(self.backbone) if name in options}
         of_family = {name: options.pop(name) for name in open_options(self.family) if name in options}
@@ -55,16 +55,16 @@ class Network:
 def classifier(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
     """Make a classification network with attention, by name.
 
-    A backbone of torchvision or timm with the mechanism where its authors have it, in their form (``start="paper"``)
+    A backbone of torchvision or timm with the mechanism where its authors put it, in their form (``start="paper"``)
     and with their number of parameters. Weights are random; :func:`saccade.load_official` loads the authors'.
 
-    Names, for depths of 18, 34, 50, 101 and 152 unless said, and their options beside those of the mechanism:
+    Names, for depths of 18, 34, 50, 101 and 152 unless said otherwise, and options in addition to the mechanism's:
 
     * ``se_resnet50``: ``stride="caffe"``, the layout of the authors' own networks, and ``stem="cifar"``. The most
       copied PyTorch code has ``bias=False``, as have ``se_resnet20`` to ``se_resnet110``, which are for CIFAR;
     * ``se_resnext50_32x4d``, ``se_resnext101_32x4d``, ``senet154``, ``se_bn_inception``;
     * ``se_var1_resnet50``, ``se_var2_resnet50``, ``se_var3_resnet50``: the ablations in the paper of ECA;
-    * ``eca_resnet50``: ``kernels="3557"``, a digit for each stage, by default those of the released network;
+    * ``eca_resnet50``: ``kernels="3557"``, one digit per stage, by default those of the released network;
       ``eca_mobilenet_v2``;
     * ``cbam_resnet50``, ``bam_resnet50``: ``stem="cifar"``;
     * ``sknet50``, ``sknet101``: the authors'; ``skresnet18``, 34 and 50, ``skresnext50_32x4d``: timm's;
@@ -75,9 +75,9 @@ def classifier(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
     * MECHANISM_BACKBONE for any other backbone of timm: the mechanism at its natural places.
 
     Args:
-        name: Of these.
-        num_classes: Of the output; 0 gives the pooled features.
-        options: Of the network and of its mechanism, all checked.
+        name: A name listed above.
+        num_classes: Number of classes; 0 gives the pooled features.
+        options: Options of the network and of its mechanism, all checked.
 
     Shape: (B, 3, H, W) -> (B, num_classes).
 
@@ -104,7 +104,7 @@ def classifier(name: str, num_classes: int = 1000, **options: Any) -> nn.Module:
 
 
 def list_classifiers() -> tuple[str, ...]:
-    """The names of :func:`classifier`, without those of any backbone.
+    """Names of :func:`classifier`, without those of any backbone.
 
     Example:
         >>> from saccade.networks.classifier import list_classifiers
@@ -124,7 +124,7 @@ def find_classifier(name: str) -> Network:
 
 
 def _of_any_backbone(name: str) -> Network:
-    """MECHANISM_BACKBONE with a network of timm; anything else is refused with the near names."""
+    """Parse MECHANISM_BACKBONE with a network of timm; anything else is refused with the nearest names."""
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
     for mechanism in sorted(entries(), key=len, reverse=True):
