@@ -47,8 +47,9 @@ class NetworkOptions(Options):
     mechanism: Annotated[
         str | None,
         Option(
-            'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them; your own have import paths, "
+            "Attention to insert into a network of timm or the segmentation network `fcn`, such as "
+            '`"cbam[reduction=8]"`, or the attention of the network `head`; `saccade list` names them; your own have '
+            "import paths, "
             "`my_package.blocks:MyBlock`."
         ),
     ] = None
