@@ -196,7 +196,7 @@ def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
         ({"batch": 7, "accumulate": 2}, r"batch=7 cannot be divided among 1 processes x 2 parts"),
         ({"lr_factors": (("head.*", 10.0),)}, r"no parameter is called 'head.\*'"),
         ({"learning_rat": 1.0}, r"unknown option 'learning_rat'[\s\S]*learning_rate"),
-        ({"evaluate_every": 0, "patience": 3}, "patience counts looks at held-out images"),
+        ({"evaluate_every": 0, "patience": 3}, "patience counts validations"),
         ({"ema": 2.0}, "ema must lie between 0 and 1"),
         ({"clip": 0.0}, "clip must be above 0"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),

@@ -1,4 +1,4 @@
-"""What a command is told beside its own options, and what it gives back to be printed."""
+"""Settings that every command takes, and the answer it gives to be printed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Given = Annotated[Settings, Parameter(parse=False)]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command found.
+    """Result of a command.
 
     Args:
         data: The same for programs: what ``--json`` prints or writes.

@@ -128,7 +128,7 @@ def ours(tokens: list[str]) -> list[str]:
 
 
 def explain(error: Exception) -> tuple[str, str | None, int]:
-    """What is wrong, what to do about it, and the exit status."""
+    """Return what is wrong, what to do about it, and the exit status."""
     if isinstance(error, (InputError, MissingExtraError)):
         return error.message, error.hint, WRONG_INPUT
     if isinstance(error, CycloptsError):

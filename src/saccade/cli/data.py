@@ -21,7 +21,7 @@ def check(
 ) -> Answer:
     """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
 
-    The exit status is 1 if a file cannot be used, or if an image is both in training and held out.
+    The exit status is 1 if a file cannot be used, or if an image is both in training and validation.
 
     Args:
         data: Your folder, in any layout that `compare` and `train` take.
@@ -67,5 +67,5 @@ def demo(
         write_demo(folder, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
     return Answer(
         {"folder": str(folder), "train": train, "held_out": held_out},
-        f"{train} training and {held_out} held-out scenes in {folder}",
+        f"{train} training and {held_out} validation scenes in {folder}",
     )

@@ -119,7 +119,7 @@ def _query(text: str) -> tuple[int, int]:
 
 
 def _progress(quiet: bool) -> Callable[[int, int, str], None]:
-    """What is told before each image: (done, total, what)."""
+    """Print a line before each image: (done, total, what)."""
     if quiet:
         return lambda done, total, what: None
     from rich.console import Console

@@ -90,10 +90,10 @@ def translated(tokens: Sequence[str], command: str, known: Iterable[str]) -> lis
 
 
 def _stands_alone(tokens: Sequence[str], number: int) -> bool:
-    """Whether a word is not the value of the option before it."""
+    """Return True if a word is not the value of the option before it."""
     return number == 0 or not _is_flag(tokens[number - 1])
 
 
 def _is_flag(word: str) -> bool:
-    """Whether it is an option such as ``--lr`` or ``-b``, and not a number such as ``-1``."""
+    """Return True for an option such as ``--lr`` or ``-b``, and not a number such as ``-1``."""
     return word.startswith("--") or (word.startswith("-") and word[1:2].isalpha())

@@ -24,7 +24,7 @@ _BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
 
 @dataclass(frozen=True)
 class CompareOptions(Options):
-    """What :func:`saccade.compare` and ``saccade compare`` take."""
+    """Options of :func:`saccade.compare` and ``saccade compare``."""
 
     data: Annotated[
         str | os.PathLike[str] | None,
@@ -131,14 +131,14 @@ class CompareOptions(Options):
     fresh_start: Annotated[
         bool,
         Option(
-            "In the demo, train the network that all arms start from anew for each seed.",
+            "In the demo, train a new network for all arms to start from, for each seed.",
         ),
     ] = False
     scenes: Annotated[int, Option("In the demo, another number draws other scenes.")] = 0
     overwrite: Annotated[
         bool,
         Option(
-            "Delete what an earlier comparison left in the folder, and start anew.",
+            "Delete what an earlier comparison left in the folder, and start over.",
             recorded=False,
         ),
     ] = False

@@ -61,7 +61,7 @@ class DataFiles:
 
 
 class FileState(NamedTuple):
-    """What is known of a file.
+    """Content, size and time of a file.
 
     Args:
         content: Hash of its bytes, in hex digits.
@@ -76,7 +76,7 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells data from any others.
+    """Digest that tells data from any others, with the state of their files.
 
     Args:
         digest: Hex digits that change with names, sides, classes, masks and contents, and with nothing else.

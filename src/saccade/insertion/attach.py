@@ -29,17 +29,25 @@ class Attachment(nn.Module):
             as long as A(x) is finite.
         layout: ``"NCHW"``, or ``"NHWC"`` where the network keeps channels in the last axis.
         added: Whether A(x) is added to the map rather than taking its place.
+        copied: Whether A(x) is copied in training, since its backward pass needs it and the network may write to it.
 
     Attributes:
         next: The attachment that reads y, at the same place; None for the last.
     """
 
     def __init__(
-        self, mechanism: nn.Module, *, side: str, wrapped: bool, layout: str = "NCHW", added: bool = False
+        self,
+        mechanism: nn.Module,
+        *,
+        side: str,
+        wrapped: bool,
+        layout: str = "NCHW",
+        added: bool = False,
+        copied: bool = False,
     ) -> None:
         super().__init__()
         self.mechanism = mechanism
-        self.side, self.layout, self.added = side, layout, added
+        self.side, self.layout, self.added, self.copied = side, layout, added, copied
         self.g: nn.Parameter | None
         self.register_parameter("g", nn.Parameter(torch.zeros(1)) if wrapped else None)
         self.next: Attachment | None
@@ -53,7 +61,9 @@ class Attachment(nn.Module):
     def _apply_to(self, x: Tensor) -> Tensor:
         y: Tensor = self.mechanism(x)
         if self.g is None:
-            return x + y if self.added else y
+            if self.added:
+                return x + y
+            return y.clone() if self.copied and torch.is_grad_enabled() else y
         # Under autocast a mechanism may return another precision than the map has.
         y, g = y.to(x.dtype), self.g.to(x.dtype)
         return torch.addcmul(x, y, g) if self.added else torch.lerp(x, y, g)

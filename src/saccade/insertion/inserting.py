@@ -122,7 +122,12 @@ def make(network: nn.Module, step: Step) -> Attachment:
     host = network.get_submodule(step.place.name)
     mechanism = step.mechanism.entry.make(step.place.channels, **step.mechanism.options)
     attachment = Attachment(
-        mechanism, side=step.place.side, wrapped=step.wrapped, layout=step.place.layout, added=step.added
+        mechanism,
+        side=step.place.side,
+        wrapped=step.wrapped,
+        layout=step.place.layout,
+        added=step.added,
+        copied=step.copied,
     )
     like = tensor_of(network, step.place.name)
     if like is not None:

@@ -22,6 +22,7 @@ from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
 from saccade.insertion.tracing import trace
 from saccade.insertion.wrappers import unwrapped
+from saccade.insertion.writing import needs_its_output
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
@@ -153,7 +154,7 @@ def _step(place: Place, spec: Spec, options: Options | None, start: str, known: 
     if key not in known:
         known[key] = _costs(place, chosen, start)
     step = known[key]
-    return Step(place, chosen, step.wrapped, step.added, step.params, step.macs)
+    return Step(place, chosen, step.wrapped, step.added, step.params, step.macs, step.copied)
 
 
 def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], start: str) -> dict[str, Any]:
@@ -196,7 +197,8 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
     added = chosen.entry.added
     wrapped = start == "identity" and (added or getattr(mechanism, "starts_as_identity", False) is not True)
     params = sum(parameter.numel() for parameter in mechanism.parameters())
-    return Step(place, chosen, wrapped, added, params + wrapped, counter.get_total_flops() // 2)
+    copied = not wrapped and not added and needs_its_output(mechanism, x)
+    return Step(place, chosen, wrapped, added, params + wrapped, counter.get_total_flops() // 2, copied)
 
 
 def _said(cause: Exception, chosen: Spec) -> str:

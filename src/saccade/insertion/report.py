@@ -22,6 +22,7 @@ class Step:
         added: Whether it is a branch added to the map rather than a new form of the map.
         params: Learned numbers added, g included.
         macs: Multiply-adds added for one input of the traced size.
+        copied: Whether its output is copied in training: its backward pass needs it, and the network may write to it.
     """
 
     place: Place
@@ -30,6 +31,7 @@ class Step:
     added: bool
     params: int
     macs: int
+    copied: bool = False
 
 
 @dataclass(frozen=True)

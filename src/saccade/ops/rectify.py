@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def rectified(x: Tensor) -> Tensor:
-    r"""Return :math:`\max(x, 0)` with the gradient of relu, 0 at 0.
+    r"""Return :math:`\max(x, 0)`, with the gradient of relu.
 
     `relu` keeps its result for the backward pass. As the last operation of a mechanism it cannot be trained in a
     network that adds in place to the mechanism's output, as torchvision's ResNets do. A threshold keeps its input.

@@ -215,7 +215,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "所有方案都从同一个预先训练好的网络开始，插入的机制起初不改变任何输出。结论只针对这个起点。",
     ),
     "start_fresh": (
-        "For each seed a starting network is trained anew; the mechanism is inserted so that at first it changes nothing.",
+        "For each seed a new starting network is trained; the mechanism is inserted so that at first it changes nothing.",
         "每个种子都重新训练一个起始网络；插入的机制起初不改变任何输出。",
     ),
     "start_pretrained": (
@@ -262,7 +262,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "how_peak": ("Peak memory: the largest amount allocated during one training step, batch {batch}.", "峰值内存：一次训练步中占用的最大内存，批大小 {batch}。"),
     "how_train_time": ("Training time: mean over the runs of an arm; runs may have shared the machine.", "训练时间：一个方案各次运行的平均；运行之间可能共用机器。"),
     "repeat_heading": ("Repeat it", "重复实验"),
-    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything anew.",
+    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything again.",
                     "再次运行同一命令会打印已完成的表格；在空文件夹中则会重新测量。"),
     "further_heading": ("Next steps", "下一步"),
     "further_better": ("{arm} gained most. This command trains it fully, and resumes when it was interrupted:",

@@ -23,7 +23,7 @@ _RECIPES = ", ".join(f"`{name}`" for name in RECIPES)
 
 @dataclass(frozen=True)
 class NetworkOptions(Options):
-    """Which data and which network."""
+    """Options that name the data and the network."""
 
     data: Annotated[
         str | os.PathLike[str] | tuple[Any, Any],
@@ -47,8 +47,9 @@ class NetworkOptions(Options):
     mechanism: Annotated[
         str | None,
         Option(
-            'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them; your own have import paths, "
+            "Attention to insert into a network of timm or the segmentation network `fcn`, such as "
+            '`"cbam[reduction=8]"`, or the attention of the network `head`; `saccade list` names them; your own have '
+            "import paths, "
             "`my_package.blocks:MyBlock`."
         ),
     ] = None
@@ -78,7 +79,7 @@ class NetworkOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(NetworkOptions):
-    """Which data and which network, with everything decided."""
+    """Data and network of a run, with everything decided."""
 
     data: str
     """Absolute path of the folder, or what a data set is called."""
@@ -137,7 +138,7 @@ class LengthOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
-    """What :func:`saccade.train` and ``saccade train`` take."""
+    """Options of :func:`saccade.train` and ``saccade train``."""
 
     classes: Annotated[
         Sequence[str] | None,
@@ -158,7 +159,7 @@ class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
             typed=Path | None,
         ),
     ] = None
-    overwrite: Annotated[bool, Option("Delete an earlier training in the folder, and start anew.")] = False
+    overwrite: Annotated[bool, Option("Delete an earlier training in the folder, and start over.")] = False
     progress: Annotated[bool, Option("Show progress on stderr.", typed=None)] = True
     command: Annotated[str | None, Option("The command line for the record.", typed=None)] = None
 

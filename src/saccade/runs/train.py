@@ -21,7 +21,7 @@ from saccade.options import called_with
 from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
 from saccade.saving.store import header_of
-from saccade.tasks import find_task, fitting, task_for, task_of_network
+from saccade.tasks import task_for, task_for_datasets
 from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
 from saccade.training.evaluation import collect
@@ -81,10 +81,7 @@ def train_network(options: TrainOptions) -> Training:
         require(package, extra="train")
     given = options.data if isinstance(options.data, tuple) else None
     asked = RunSpec.decide(options)
-    if given is None:
-        task = task_for(asked)
-    else:
-        task = fitting(task_of_network(options.network) or find_task("classification"), asked)
+    task = task_for(asked) if given is None else task_for_datasets(asked)
     published = find_recipe(options.recipe, task.name, task.recipe)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     where = distributed(options.device)

@@ -30,8 +30,8 @@ class TrainingRun:
     Args:
         folder: Its path.
         spec: Data and network as asked.
-        recipe: How it is trained.
-        data: What was found for the spec.
+        recipe: Recipe of the training.
+        data: Data found for the spec.
     """
 
     def __init__(self, folder: Path, spec: RunSpec, recipe: Recipe, data: TaskData) -> None:
@@ -39,7 +39,7 @@ class TrainingRun:
         self.owned = Owned(folder, "training", RUN)
 
     def asked(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
+        """Return the settings that must be the same for a run to be resumed."""
         return {**self.spec.recorded(), **self.recipe.recorded()}
 
     def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
@@ -108,7 +108,7 @@ class TrainingRun:
         return f"{spec.network}{on}{inserted}{places}, {sum(p.numel() for p in net.parameters()):,} parameters"
 
     def result(self) -> dict[str, Any] | None:
-        """What a finished run found; None for any other."""
+        """Return the result of a finished run; None for any other."""
         path = self.folder / RESULT
         return read_json(path) if path.exists() else None
 

@@ -96,11 +96,15 @@ def task_for(spec: RunSpec) -> type[Task]:
     Raises:
         InputError: See there.
     """
-    task = recognise(Path(spec.data))
-    return fitting(task, spec)
+    return _fitting(recognise(Path(spec.data)), spec)
 
 
-def fitting(task: type[Task], spec: RunSpec) -> type[Task]:
+def task_for_datasets(spec: RunSpec) -> type[Task]:
+    """Find the task of two torch Datasets: that of the network; classification, for a network that serves any task."""
+    return _fitting(task_of_network(spec.network) or find_task("classification"), spec)
+
+
+def _fitting(task: type[Task], spec: RunSpec) -> type[Task]:
     """Return `task`, or refuse a network that is for another one.
 
     Raises:

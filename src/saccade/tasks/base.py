@@ -54,7 +54,7 @@ class Files:
     others: tuple[Path, ...] = ()
 
     def under(self, folder: Path, task: str) -> DataFiles:
-        """What tells these data from any others."""
+        """Return the files that tell these data from any others."""
         return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
 
 

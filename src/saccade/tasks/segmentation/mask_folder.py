@@ -77,7 +77,7 @@ def find_files(path: Path, split_seed: int) -> Files:
 
 
 class MaskFiles(NamedTuple):
-    """From the path of a mask to its values, and from those to classes; and the colours of the classes, if known."""
+    """Reading of masks: from a path to stored values, and to classes; with the colours of the classes, if known."""
 
     read: Callable[[Path], NDArray[Any]]
     reader: Reader

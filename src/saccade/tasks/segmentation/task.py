@@ -212,7 +212,7 @@ class Segmentation(Task):
         return task
 
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Of a network without a loss of its own: the cross-entropy of logits at a stride.
+        """Compute the network's own loss; of a network without one, the cross-entropy of logits at a stride.
 
         Each cell of the logits is held to the pixel in its middle.
         """
