@@ -41,7 +41,7 @@ class CovariancePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() != 4:
-            raise InputError(f"CovariancePooling: expected a map (B, C, H, W); received shape {tuple(x.shape)}")
+            raise InputError(f"CovariancePooling: expected a feature map (B, C, H, W); received shape {tuple(x.shape)}")
         return covariance(x.flatten(2))
 
 

@@ -40,7 +40,7 @@ def head_width(label: str, channels: int, inner_channels: int | None) -> int:
 def check_map(label: str, x: Tensor, channels: int) -> None:
     """Refuse any input but (B, C, H, W) with these channels."""
     if x.dim() != 4 or x.shape[1] != channels:
-        raise InputError(f"{label}: expected a map (B, {channels}, H, W); received shape {tuple(x.shape)}")
+        raise InputError(f"{label}: expected a feature map (B, {channels}, H, W); received shape {tuple(x.shape)}")
 
 
 def check_norm(label: str, norm_layer: Norm) -> None:
