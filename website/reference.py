@@ -26,6 +26,7 @@ MODULES = (
     "saccade.insertion",
     "saccade.inspection",
     "saccade.networks.heads",
+    "saccade.networks.own",
     "saccade.ops",
     "saccade.official",
     "saccade.errors",
@@ -69,8 +70,8 @@ def reference() -> Reference:
         thing = getattr(saccade, name)
         found.add("saccade", f"saccade.{name}", thing)
         waiting.append(thing)
-    for name in (*catalog.list_mechanisms(), *catalog.list_mechanisms(family="control")):
-        mechanism = catalog.find(name).load()
+    for name, entry in catalog.CATALOG.items():
+        mechanism = entry.load()
         path = _path(mechanism)
         found.mechanisms[path] = name
         found.add(MECHANISMS, path, mechanism)

@@ -87,13 +87,17 @@ def test_its_docstring_runs(entry: Entry) -> None:
     assert failed == 0
 
 
-def test_the_commands_find_it(entry: Entry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_find_it(entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
     command("list", "--table")
     assert re.search(r"spread .* channel .* residual .* 2 C ", capsys.readouterr().out)
     command("list", "--html")
     assert '<h2 id="spread">' in capsys.readouterr().out
     command("plan", "resnet18", "spread[of=square]")
     assert "layer4.1.bn2" in capsys.readouterr().out
+
+
+@pytest.mark.full
+def test_a_comparison_forecasts_it(entry: Entry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command("compare", "--mechanisms", "none,spread", "--dry-run", "--out", str(tmp_path / "out"))
     assert "spread" in capsys.readouterr().out
 
