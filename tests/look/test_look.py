@@ -158,12 +158,11 @@ def test_a_run_of_a_comparison_opens_by_run_or_arm(tmp_path, monkeypatch):
     torch.testing.assert_close(dict(network.net.state_dict()), stored)
     with pytest.raises(InputError, match="has no attention mechanism"):
         open_model(out / "runs" / "none")
-    wrong = out / "runs" / "se" / "0" / "model.safetensors"
-    wrong.write_bytes((out / "runs" / "none" / "0" / "model.safetensors").read_bytes())
-    with pytest.raises(InputError, match=r"does not fit the network of se: .*\nhint: the file is damaged, or"):
-        open_model(out / "runs" / "se")
     (out / "results.json").unlink()
-    with pytest.raises(InputError, match=r"not finished\nhint: finish it"):
+    assert open_model(out / "runs" / "se").classes == folders.TEXTURES  # each run says how it is to be read
+    damaged = out / "runs" / "se" / "0" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    with pytest.raises(InputError, match="cannot be read as safetensors"):
         open_model(out / "runs" / "se")
 
 
