@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := $(wildcard README.md README.zh.md docs)
 
-.PHONY: compare test test-full test-all check bench docs gallery
+.PHONY: compare test test-full test-all check bench docs gallery site
 
 compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
@@ -33,6 +33,10 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) \
 	  --ignore-glob='docs/adding-a-mechanism*' $(ARGS)
+
+# site/index.html opens from disk; a warning or a link that leads nowhere fails.
+site: $(VENV)/.dev
+	$(BIN)/python -m website
 
 gallery: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.gallery

@@ -18,11 +18,11 @@ from PIL import Image
 
 import saccade
 from benchmarks.gallery_page import Shown, write_pages
-from saccade.catalog import list_mechanisms
+from saccade.catalog import CATALOG, list_mechanisms
 from saccade.comparison.experiment import Experiment
 from saccade.files import read_json
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
-from saccade.inspection.schematics import schematic
+from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import Picture, read_picture
 from saccade.look.look import look
 from saccade.look.networks import open_model
@@ -40,7 +40,7 @@ README, PHOTO_QUERY = "pam", (190, 250)
 
 
 def scene(folder: Path) -> tuple[Path, list[tuple[int, int]]]:
-    """The held-out scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
+    """Return the scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
     first = read_json(folder / "pictures" / "index.json")["images"][0]
     with np.load(folder / "pictures" / "images.npz") as stored:
         pixels = stored["images"][0]
@@ -109,7 +109,7 @@ def draw(folder: Path, name: str) -> Shown:
 
 
 def dependence(folder: Path) -> dict[str, tuple[float, float]]:
-    """The mean query dependence over held-out scenes by both measures, of the mechanisms that are asked about."""
+    """The mean query dependence over validation scenes by both measures, of the mechanisms that are asked about."""
     data = Experiment.load(folder).data()
     images = to_input(torch.from_numpy(np.array(data.val.images[:SCENES])).permute(0, 3, 1, 2), torch.device("cpu"))
     found = {}
@@ -137,10 +137,11 @@ def readme(folder: Path) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    saccade.compare(mechanisms=("none", *list_mechanisms()), seeds=1, jobs=1, device="cpu", out=BUILD)
+    drawn = [name for name in list_mechanisms() if name in CATALOG and has_schematic(name)]
+    saccade.compare(mechanisms=("none", *drawn), seeds=1, jobs=1, device="cpu", out=BUILD)
     for folder in ("gallery", "schematics"):
         (IMAGES / folder).mkdir(parents=True, exist_ok=True)
-    shown = [draw(BUILD, name) for name in list_mechanisms()]
+    shown = [draw(BUILD, name) for name in drawn]
     write_pages(DOCS, shown, dependence(BUILD), SCENES)
     readme(BUILD)
 

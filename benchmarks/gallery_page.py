@@ -35,13 +35,13 @@ PAGES = (
 [中文](gallery.zh.md)
 
 One figure of each mechanism, from a network trained with it on the embedded demo (`saccade compare`, seed 0, 300 steps),
-all of the same held-out scene: notes with digits, some of which can be read only where another note shows the same digit.
+all of the same validation scene: notes with digits, some of which can be read only where another note shows the same digit.
 Below it stands the schematic of the mechanism. `make gallery` trains the networks and draws all of this; how to make such
 pictures of your own images stands in [See it](look.md).
 
 ## Does it matter who asks?
 
-Query dependence over {scenes} held-out scenes, 0 to 1: how much of its weight attention moves elsewhere when another point
+Query dependence over {scenes} validation scenes, 0 to 1: how much of its weight attention moves elsewhere when another point
 asks (in FLA, when the same channel asks in another column or row); and the measure of the GCNet paper, half of one minus
 the cosine. GCNet found that in Non-local blocks trained on ImageNet and COCO it hardly matters who asks. These small
 networks learned:
@@ -56,12 +56,12 @@ One seed each: the numbers describe these networks, not the mechanisms at large.
 
 [English](gallery.md) · **中文**
 
-每种机制一幅图,取自在内置演示上训练过的网络(`saccade compare`,种子 0,300 步),都是同一幅留出的场景:便签上写有数字,其中一些只有参照写着同一数字的另一张便签才能认出。图下是机制的结构图。
+每种机制一幅图,取自在内置演示上训练过的网络(`saccade compare`,种子 0,300 步),都是同一幅验证场景:便签上写有数字,其中一些只有参照写着同一数字的另一张便签才能认出。图下是机制的结构图。
 `make gallery` 训练这些网络并画出全部内容;如何为自己的图像作图,见[看一看](look.zh.md)。
 
 ## 由谁来查询有区别吗?
 
-在 {scenes} 幅留出场景上的查询依赖度,0 到 1:换一个点查询时(FLA 为同一通道在另一列或另一行查询时),注意力有多少权重移到别处;以及 GCNet 论文的度量,即一减余弦的一半。GCNet 发现,在 ImageNet 和
+在 {scenes} 幅验证场景上的查询依赖度,0 到 1:换一个点查询时(FLA 为同一通道在另一列或另一行查询时),注意力有多少权重移到别处;以及 GCNet 论文的度量,即一减余弦的一半。GCNet 发现,在 ImageNet 和
 COCO 上训练的 Non-local 模块几乎不依赖于由谁查询。这些小网络学到的是:
 
 | 机制 | 移位的权重 | 余弦度量 |

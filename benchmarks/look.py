@@ -23,15 +23,15 @@ import saccade
 from benchmarks.insertion import forward, paired, seconds, show
 from saccade.insertion import attachments
 from saccade.look.look import look
-from saccade.look.networks import Network
-from saccade.networks.build import build_network
+from saccade.look.networks import Inspected
+from saccade.networks.make import make_network
 
 FOUR = ["backbone.layer3.1", "backbone.layer3.3", "backbone.layer4.0", "backbone.layer4.1"]
 
 
 def recording(mechanism: str, rounds: int, *, gradients: bool) -> None:
     """The cost of recording every place of a ResNet-50; for `gradients` its maps are kept alive anyway."""
-    network = saccade.insert(build_network("classification", "resnet50", 1000), mechanism).eval()
+    network = saccade.insert(make_network("resnet50", 1000), mechanism).eval()
     image = torch.randn(1, 3, 224, 224)
 
     def plain() -> None:
@@ -57,7 +57,7 @@ def recording(mechanism: str, rounds: int, *, gradients: bool) -> None:
 
 def segmenter() -> torch.nn.Module:
     """A ResNet-50 segmenter with four non-local blocks on maps of 64 x 64."""
-    network = build_network("segmentation", "resnet50", 21)
+    network = make_network("fcn", 21, backbone="resnet50")
     return saccade.insert(network, "non_local", at=FOUR, example_input=torch.zeros(1, 3, 64, 64)).eval()
 
 
@@ -70,7 +70,7 @@ def page() -> None:
         Image.fromarray(pixels).save(image)
         alone = seconds(lambda: forward(network, torch.zeros(1, 3, 512, 512)))
         plain = peak_mib()
-        given = Network(network, "resnet50 + non_local", "none")
+        given = Inspected(network, "resnet50 + non_local", "none")
         whole = seconds(lambda: look([image], given, Path(folder), queries=[(256, 256)]))
         megabytes = (Path(folder) / "image.html").stat().st_size / 1e6
     print(f"page of a 512 x 512 image, four places: {whole:.1f} s, of which one forward pass {alone:.1f} s")

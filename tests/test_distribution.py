@@ -101,5 +101,11 @@ def test_the_files_of_a_release_have_the_version():
     )
 
 
+def test_the_workflow_runs_every_python_that_is_claimed():
+    claimed = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    assert re.findall(r'"(3\.\d+)"', text(".github/workflows/ci.yml")) == claimed
+    assert PROJECT["requires-python"] == f">={claimed[0]}"
+
+
 def text(name):
     return (ROOT / name).read_text(encoding="utf-8")

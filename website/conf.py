@@ -1,14 +1,16 @@
 """What Sphinx is told; `python -m website` calls it once for each language, with the tag ``zh`` for Chinese."""
 
 import builtins
+import inspect
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+from sphinx.util.inspect import stringify_signature
 
 from saccade.version import __version__
 from website.reference import meaning, resolve
@@ -76,7 +78,12 @@ def prepare(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 def set_signature(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Write a default that is made anew for each object as dots; Python cannot parse what dataclasses write."""
+    """Write signatures that Python can parse: a default that is made for each object as dots, types without remarks."""
+    if signature and "Annotated[" in signature:
+        hints, plain = get_type_hints(thing), inspect.signature(thing)
+        parameters = [one.replace(annotation=hints.get(one.name, one.annotation)) for one in plain.parameters.values()]
+        signature = stringify_signature(plain.replace(parameters=parameters), unqualified_typehints=True)
+        signature = signature.removesuffix(" -> None")
     return (signature.replace("<factory>", "...") if signature else signature), returns
 
 

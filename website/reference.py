@@ -19,16 +19,16 @@ from types import ModuleType
 from typing import Any
 
 import saccade
-from saccade import catalog
+from saccade import catalog, tasks
 
 MODULES = (
     "saccade.catalog",
     "saccade.insertion",
     "saccade.inspection",
     "saccade.networks.heads",
+    "saccade.networks.own",
     "saccade.ops",
     "saccade.official",
-    "saccade.saving",
     "saccade.errors",
     "saccade.tasks",
     "saccade.testing",
@@ -70,12 +70,13 @@ def reference() -> Reference:
         thing = getattr(saccade, name)
         found.add("saccade", f"saccade.{name}", thing)
         waiting.append(thing)
-    for name in (*catalog.list_mechanisms(), *catalog.list_mechanisms(family="control")):
-        mechanism = catalog.find(name).load()
+    for name, entry in catalog.CATALOG.items():
+        mechanism = entry.load()
         path = _path(mechanism)
         found.mechanisms[path] = name
         found.add(MECHANISMS, path, mechanism)
         waiting.append(mechanism)
+    waiting += tasks.every_task()
     for module in filter(importlib.util.find_spec, MODULES):
         for name, thing in _public(importlib.import_module(module)):
             found.add(module, f"{module}.{name}", thing)
@@ -168,12 +169,21 @@ def _led_to(thing: Any) -> Iterator[Any]:
         members = [getattr(thing, name) for name in vars(thing) if not name.startswith("_") or name == "__init__"]
         functions = [getattr(member, "fget", member) for member in members]
     else:
-        functions = [thing]
+        functions = [thing] if inspect.isfunction(thing) else []
     for function in filter(inspect.isfunction, functions):
-        yield from _annotated(function.__module__, function.__annotations__.values())
-        yield from _raised(function.__module__, function.__doc__ or "")
-    if inspect.isclass(thing):
-        yield from _raised(thing.__module__, thing.__doc__ or "")
+        # A decorated function has its result in its signature alone.
+        annotations = (*function.__annotations__.values(), inspect.signature(function).return_annotation)
+        yield from _annotated(function.__module__, annotations)
+    for documented in (thing, *functions):
+        if (text := documented.__doc__) and hasattr(thing, "__module__"):
+            yield from _raised(thing.__module__, text)
+            yield from _linked(thing.__module__, text)
+
+
+def _linked(module: str, text: str) -> Iterator[Any]:
+    for name in re.findall(r":class:`~?([\w.]+)`", text):
+        things = (_global(module, name), _import(name.split("."))[0])
+        yield from filter(_is_ours, things)
 
 
 def _raised(module: str, text: str) -> Iterator[Any]:
@@ -187,11 +197,12 @@ def _raised(module: str, text: str) -> Iterator[Any]:
 
 def _annotated(module: str, annotations: Iterable[Any]) -> Iterator[Any]:
     for annotation in annotations:
-        try:
-            names = [node.id for node in ast.walk(ast.parse(str(annotation))) if isinstance(node, ast.Name)]
-        except SyntaxError:  # of a class made at run time: an object's description
-            continue
-        yield from (thing for name in names if _is_ours(thing := _global(module, name)))
+        if inspect.isclass(annotation):
+            things = [annotation]
+        else:
+            things = [_global(module, name) for name in re.findall(r"(?<![\w.])[A-Za-z]\w*", str(annotation))]
+            things += [_import(name.split("."))[0] for name in re.findall(r"\bsaccade\.[\w.]+", str(annotation))]
+        yield from filter(_is_ours, things)
 
 
 def _is_ours(thing: Any) -> bool:
@@ -202,22 +213,28 @@ def _global(module: str, name: str) -> Any:
     """Return what a name means in a module, also where only type checkers import it."""
     if module in sys.modules and name in vars(sys.modules[module]):
         return vars(sys.modules[module])[name]
-    source, original = _imported_for_types(module).get(name, (None, ""))
-    return getattr(importlib.import_module(source), original, None) if source else None
+    source, original = _imported_for_types(module).get(name, ("", ""))
+    try:
+        thing = importlib.import_module(source) if source else None
+    except ImportError:
+        return None
+    return getattr(thing, original, None) if original else thing
 
 
 @cache
 def _imported_for_types(module: str) -> dict[str, tuple[str, str]]:
+    """Return from where a module imports its names, at any place in it, and what they are called there."""
     try:
         tree = ast.parse(inspect.getsource(importlib.import_module(module)))
     except (ImportError, OSError, TypeError):
         return {}
-    return {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("saccade")
-        for alias in node.names
-    }
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.asname: (alias.name, "") for alias in node.names if alias.asname}
+    return found
 
 
 def _import(words: list[str]) -> tuple[Any, list[str]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 from saccade import catalog
 from saccade.cli.app import app
@@ -80,7 +83,18 @@ def _entry(name: str) -> str:
     thing = _named(name)
     if inspect.isclass(thing):
         return f".. autoclass:: {name}\n   :members:\n   :show-inheritance:"
-    return f".. autofunction:: {name}"
+    return f".. autofunction:: {name}" if callable(thing) else f".. py:data:: {name}\n\n   {_said_of(name, thing)}"
+
+
+def _said_of(name: str, value: Any) -> str:
+    """Return the text that follows a constant where it is defined, which may not be where it is imported from."""
+    constant = name.rpartition(".")[2]
+    for module in [module for module in sys.modules if module.startswith("saccade.")]:
+        if getattr(sys.modules[module], constant, None) is value:
+            lines = ModuleAnalyzer.for_module(module).find_attr_docs().get(("", constant))
+            if lines:
+                return " ".join(lines).strip()
+    raise ValueError(f"{name} has no text after its definition to say what it is")
 
 
 def _named(name: str) -> Any:

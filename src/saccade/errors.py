@@ -1,4 +1,4 @@
-"""What saccade raises and warns with, and the two sentences every error has: what is wrong, and what to do."""
+"""Errors and warnings of saccade; every error has two sentences: what is wrong, and what to do."""
 
 from __future__ import annotations
 

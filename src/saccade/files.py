@@ -18,7 +18,7 @@ _HELD: set[Path] = set()  # by this process, which the system would not refuse a
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what was written there takes the place of `path` at the end.
+    """Give a temporary name next to `path`; what was written there takes the place of `path` at the end.
 
     Raises:
         InputError: The disk is full or the folder cannot be written; `path` is as it was.
@@ -73,7 +73,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         handle = open(folder / LOCK, "a+b")  # noqa: SIM115 (held until the end)
     except OSError as cause:
         raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder with --out") from cause
-    with handle:  # the file stays: deleting it would let a third process lock a new one beside a waiting second
+    with handle:  # the file stays: deleting it would let a third process lock a new one next to a waiting second
         try:
             _lock(handle.fileno())
         except OSError as cause:

@@ -1,4 +1,4 @@
-"""What is installed, whether it works, and how to repair it."""
+"""Check what is installed, whether it works, and how to repair it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Requirement:
 
     @property
     def module(self) -> str:
-        """What the package is imported as."""
+        """Name of the module that the package is imported as."""
         return _MODULES.get(self.package, self.package.replace("-", "_"))
 
     def state(self) -> tuple[State, str]:
-        """Whether it is installed, new enough and can be imported, and its version or what is wrong."""
+        """State of the package (installed, new enough, importable), and its version or what is wrong."""
         try:
             version = metadata.version(self.package)
         except metadata.PackageNotFoundError:
@@ -95,7 +95,7 @@ def _saccade() -> Check:
 
 
 def _requirements(extra: str | None) -> list[Requirement]:
-    """What the installed saccade asks for, without what it always needs if `extra` is given."""
+    """Requirements of the installed saccade; with `extra` only those that the extra adds."""
     found = []
     for line in requirements():
         wanted = re.search(r"extra\s*==\s*['\"](\w+)['\"]", line)

@@ -46,7 +46,7 @@ def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = No
 
 
 class _MismatchError(Exception):
-    """What does not fit, and where."""
+    """Mismatch of a value and its declared type, with its path."""
 
     def __init__(self, place: str, expected: str, value: Any) -> None:
         super().__init__(f"{place.lstrip('.') or 'the document'}: expected {expected}; received {_short(value)}")

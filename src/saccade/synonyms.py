@@ -1,4 +1,4 @@
-"""What other tools call our options: words that are taken for ours, and words that get a hint.
+"""Names that other tools give to our options: some are taken for ours, others get a hint.
 
 The words are those of timm, torchvision's references, Ultralytics, MMEngine, Keras, Lightning and Transformers.
 """
@@ -46,7 +46,7 @@ SYNONYMS: Mapping[str, str] = {
 """Our names, each with other tools' words for the same thing; a word counts where a command has that option."""
 
 _RESUME = "run the same command again: it resumes from the newest checkpoint by itself"
-_DATA = "give the folder without an option, right after the command: saccade {command} DATA"
+_DATA = "give it without an option, right after the command: saccade {command} DATA"
 _MODEL = {
     "train": "the network to train is --network NAME; weights to start from are --pretrained PATH",
     "compare": "the network to compare on is --backbone NAME; weights to start from are --pretrained PATH",
@@ -71,8 +71,8 @@ HINTS: Mapping[str, str | Mapping[str, str]] = {
     "amp precision recipe": {"compare": "all arms are trained by one recipe; saccade train takes options for it"},
     "num_classes nc n_classes nb_classes classes": "the number of classes follows from the folder of images",
     "project name experiment exp run_name": "--out names the folder for the results",
-    "exist_ok nosave": "a folder is never overwritten unasked: the same command resumes, --overwrite starts anew",
-    "overwrite_output_dir force": "--overwrite starts anew in the same folder",
+    "exist_ok nosave": "a folder is never overwritten unasked: the same command resumes, --overwrite starts over",
+    "overwrite_output_dir force": "--overwrite starts over in the same folder",
     "config c cfg cfg_options hyp params": "options are given by name; saccade list --recipes shows the recipes",
     "test_only evaluate eval e val validate do_eval": "saccade evaluate DATA --model RUN scores a trained network",
     "val_split validation_split val_dir validation_data val_data split": (

@@ -107,6 +107,7 @@ def write_code(folder: Path, package: str = "my_package") -> Path:
     (folder / package / "__init__.py").write_text("")
     (folder / package / "blocks.py").write_text(BLOCKS)
     (folder / package / "nets.py").write_text(NETS)
+    (folder / package / "light.py").write_text("class Light:\n    pass\n")
     (folder / package / "failing.py").write_text("raise RuntimeError('not today')\n")
     (folder / package / "needing.py").write_text("import a_package_that_nobody_has\n")
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from saccade.catalog import imported, is_import_path, mentioned_in, name_code, parse
+from saccade.catalog import imported, imports, is_import_path, mentioned_in, name_code, parse
 from saccade.catalog.imports import accept, hand_on, path_of
+from saccade.cli import main
 from saccade.errors import InputError
 from tests.catalog.code import own_code, write_code
 
@@ -65,10 +65,7 @@ def test_what_a_file_mentions_is_not_imported_unless_it_is_trusted(own_code: Pat
         ("my_package.blocks:Mixr", r"my_package.blocks has no 'Mixr'\nhint: did you mean Mixer"),
         ("my_package.blocks:number", "expected a class or a function; received int"),
         ("my_package.failing:Mixer", "importing my_package.failing raised RuntimeError: not today"),
-        (
-            "my_package.needing:Mixer",
-            "importing my_package.needing failed, since a_package_that_nobody_has is",
-        ),
+        ("my_package.needing:Mixer", "importing my_package.needing failed, since a_package_that_nobody_has is"),
         ("my-package.blocks:Mixer", "'my-package.blocks:Mixer' is not an import path"),
     ],
 )
@@ -84,25 +81,37 @@ def test_options_are_those_of_the_signature(own_code: Path) -> None:
 
 
 def test_another_process_finds_the_module_where_this_one_did(own_code: Path) -> None:
-    parse(MIXER)
-    handed = hand_on([MIXER])
-    assert handed == {MIXER: str(own_code)}
-    code = f"from saccade.catalog.imports import accept, imported; accept({handed!r}); print(imported({MIXER!r}))"
+    path = "my_package.light:Light"
+    name_code(path)
+    imported(path)
+    handed = hand_on([path])
+    assert handed == {path: str(own_code)}
+    code = f"from saccade.catalog.imports import accept, imported; accept({handed!r}); print(imported({path!r}))"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd="/")
-    assert re.search("class 'my_package.blocks.Mixer'", done.stdout), done.stderr
+    assert re.search(r"class 'my_package\.light\.Light'", done.stdout), done.stderr
     accept({"nowhere:Block": None})
     with pytest.raises(InputError, match="no module 'nowhere'"):
         imported("nowhere:Block")
 
 
-def test_the_command_line_finds_code_in_the_current_folder(tmp_path: Path) -> None:
+def test_the_command_line_finds_code_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First for the import itself, then last: a file of the user's may be called like one of Python's own."""
     folder = write_code(tmp_path / "here", "local_package")
-    (folder / "queue.py").write_text("raise RuntimeError('not Python\\'s own')\n")
-    command = ["plan", "local_package.nets:make[width=16]", "local_package.blocks:Mixer[kernel_size=5]"]
-    code = f"import saccade.cli.app as a; a.main({command!r})"
-    environment = os.environ | {"COLUMNS": "200"}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=folder, env=environment
-    )
-    assert "local_package.blocks:Mixer[kernel_size=5]" in done.stdout, done.stderr
-    assert "block.bn2" in done.stdout
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(imports, "_named", {})
+    monkeypatch.setattr(imports, "_searched", {"here": False})
+    words = ["plan", "local_package.nets:make[width=16]", "local_package.blocks:Mixer[kernel_size=5]"]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    out, said = capsys.readouterr()
+    assert left.value.code == 0, said
+    assert "local_package.blocks:Mixer[kernel_size=5]" in out
+    assert "block.bn2" in out
+    assert sys.path.index(str(folder)) == len(sys.path) - 1
+    with pytest.raises(SystemExit) as left:
+        main([*words[:2], "local_package.block:Mixer"])
+    assert left.value.code == 2
+    assert f"it was looked for in {folder} and among the installed packages" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 import saccade
 from saccade.catalog import CATALOG
 from saccade.cli import main
+from saccade.inspection.schematics import has_schematic
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,9 +47,10 @@ def test_the_table_holds_every_row_and_what_it_costs(capsys):
 def test_the_pages_hold_the_table_as_it_is_now(capsys):
     rows = [line for line in printed(capsys, "--markdown").splitlines() if line.startswith("| `")]
     assert len(rows) == len(saccade.list_mechanisms())
+    drawn = [row for row in rows if has_schematic(row.split("`")[1])]
     for page in ("mechanisms.md", "mechanisms.zh.md"):
-        written = (DOCS / page).read_text()
-        assert all(row in written for row in rows), f"docs/{page}: paste the output of saccade list --markdown"
+        written = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("| `")]
+        assert set(drawn) <= set(written) <= set(rows), f"docs/{page}: paste the output of saccade list --markdown"
 
 
 def test_the_html_page_has_a_schematic_of_each(capsys):
@@ -56,7 +58,7 @@ def test_the_html_page_has_a_schematic_of_each(capsys):
     ET.fromstring(re.sub(r"<(meta|link)([^>]*)>", r"<\1\2/>", page.removeprefix("<!doctype html>\n")))
     for name in saccade.list_mechanisms():
         section = page.partition(f'<h2 id="{name}">')[2].partition("<h2")[0]
-        assert section.count("<svg") == 1, name
+        assert section.count("<svg") == has_schematic(name), name
         assert CATALOG[name].paper in html.unescape(section)
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 

@@ -22,7 +22,7 @@ def _one_thread():
 def test_from_nothing_to_masks(tmp_path, run):
     notes, out = tmp_path / "notes", tmp_path / "run"
     status, said, _ = run("data", "demo", notes, "--train", "4", "--held-out", "2")
-    assert (status, said) == (0, f"4 training and 2 held-out scenes in {notes}\n")
+    assert (status, said) == (0, f"4 training and 2 validation scenes in {notes}\n")
     assert load_labelled(notes).classes[:2] == ("photograph", "0")
     status, _, errors = run("data", "demo", notes)
     assert (status, errors.splitlines()[0]) == (2, f"error: {notes} exists and is not empty")

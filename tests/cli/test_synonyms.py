@@ -33,6 +33,7 @@ def options(command):
         ("evaluate photos --weights runs/a -b 4", "evaluate photos --model runs/a --batch 4"),
         ("predict a.jpg --ckpt runs/a", "predict a.jpg --model runs/a"),
         ("plan resnet18 se --at -1", "plan resnet18 se --at -1"),
+        (f"{TRAIN} --lr-factor backbone=0.1", f"{TRAIN} --lr-factor backbone=0.1"),
         ("train -- --lr", "train -- --lr"),
         ("list --lr", "list --lr"),
     ],
@@ -66,6 +67,14 @@ def test_words_without_an_equal_say_what_to_do(typed, hint, capsys):
     assert (left.value.code, printed.out) == (2, "")
     assert printed.err.startswith(f"error: saccade {typed.split()[0]} has no option -")
     assert hint in printed.err.partition("\n\nhint: ")[2]
+
+
+def test_options_without_dashes_are_written_with_them(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["train", "photos", "imgsz=64"])
+    assert left.value.code == 2
+    expected = "error: saccade train: options begin with dashes; received 'imgsz=64'\n\nhint: write --size 64\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_the_call_in_python_understands_them_too(tmp_path):

@@ -128,8 +128,7 @@ def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_pat
     done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
     assert len(done) == 4
     assert len(list(out.glob("runs/*/*/checkpoints/*.safetensors"))) == 1
-    scores = [arm["scores"] for arm in call(InlinePool)["arms"]]
-    assert scores == [arm["scores"] for arm in finished.results["arms"]]
+    assert [arm.scores for arm in call(InlinePool).arms] == [arm.scores for arm in finished.results.arms]
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 
@@ -175,9 +174,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     assert list(tmp_path.glob("out/runs/*/*/checkpoints/*.safetensors"))
 
 
-def test_segmentation_folders_and_one_seed(tmp_path):
+def test_segmentation_folders_and_one_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     data = folders.segmentation(tmp_path / "discs")
-    how = TINY | {"seeds": 1, "steps": 40, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
+    how = TINY | {"seeds": 1, "steps": 80, "size": 64, "batch": 4}  # fewer steps: all pixels are one class in both arms
     found = saccade.compare(data, "none,se", out=tmp_path / "out", **how)
     none, se = found.results.arms
     assert found.results.task == "segmentation"
@@ -194,7 +194,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
     monkeypatch.chdir(tmp_path)
     text = saccade.compare(pictures, "none,se", dry_run=True, **TINY).table()
     assert "6 runs of 4 steps" in text
-    assert "layer1.0.bn3" in text
+    assert "layer1.0.bn2" in text
     assert not list(tmp_path.iterdir())
 
 
@@ -202,7 +202,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
     ("change", "message"),
     [
         ({"mechanisms": "none,see"}, "unknown mechanism 'see'"),
-        ({"backbone": "resnet19"}, r"unknown backbone 'resnet19'[\s\S]*resnet18"),
+        ({"backbone": "resnet19"}, r"unknown network 'resnet19'[\s\S]*resnet18"),
         ({"backbone": "vit_tiny_patch16_224", "size": 224}, "(?i)feature map|convolution"),
         ({"backbone": "vit_tiny_patch16_224", "mechanisms": "none,none"}, "cannot work on images of 32 x 32"),
         ({"mechanisms": "none,non_local", "at": "stage:-1"}, "non_local: test_resnet cannot work on images of 32 x 32"),
@@ -299,7 +299,7 @@ def test_an_arm_frozen_at_zero_equals_the_control_to_the_last_digit(tmp_path):
     data = dataset(n=8, k=3, side=96)
     trained, losses = [], []
     for arm in arms:
-        net = experiment.network(arm, 0, 3, "segmentation")
+        net = experiment.network(arm, 0, data)
         for name, parameter in net.named_parameters():
             if name.endswith("saccade.g"):
                 parameter.requires_grad_(False)

@@ -1,65 +1,123 @@
-"""The worked example of ``docs/adding-a-mechanism.md``: its file and its row, and nothing else, make a mechanism."""
+"""The worked example of ``docs/adding-a-mechanism.md``: its file is a mechanism, and with its row one of saccade."""
 
 from __future__ import annotations
 
-import os
+import doctest
+import importlib.util
+import inspect
 import re
-import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "adding-a-mechanism.md"
+import saccade
+from saccade.catalog import Cost, Entry, NaturalPlace, imports, registry
+from saccade.cli import main
+from tests import test_catalog
+from tests.mechanisms import test_contract
+from tests.mechanisms.contract import Form
+
+PAGE = Path(__file__).parents[2] / "docs" / "adding-a-mechanism.md"
+MODULE = "saccade.mechanisms.spread"
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"```\w+\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"```(\w+)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def with_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package and its tests, with the page's file and row."""
-    copy = tmp_path_factory.mktemp("copy")
-    leave = shutil.ignore_patterns("__pycache__", "data")
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copytree(ROOT / "tests" / "mechanisms", copy / "tests" / "mechanisms", ignore=leave)
-    for name in ("tests/__init__.py", "tests/conftest.py", "tests/test_catalog.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, copy / name)
-    file, row, _ = blocks(PAGE)
-    (copy / "src" / "saccade" / "mechanisms" / "spread.py").write_text(file)
-    catalog = copy / "src" / "saccade" / "catalog.py"
-    text = catalog.read_text()
-    end = text.index(")  # fmt: skip\n\nCATALOG")
-    catalog.write_text(text[:end] + row + text[end:])
-    return copy
+def block(kind: str, number: int = 0) -> str:
+    return [text for found, text in blocks(PAGE) if found == kind][number]
 
 
-def run(copy: Path, *words: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    done = subprocess.run([sys.executable, "-m", *words], cwd=copy, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(imports, "_named", {})
 
 
-def test_the_contract_holds(with_example: Path) -> None:
-    tests = ("tests/mechanisms/test_contract.py", "tests/test_catalog.py")
-    out = run(with_example, "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", "spread")
-    run(with_example, "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules", "src/saccade/mechanisms/spread.py")
-    passed = re.search(r"(\d+) passed", out)
-    assert passed
-    assert int(passed[1]) > 25
+@pytest.fixture
+def entry(nothing_kept: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Entry]:
+    """The page's file under the name it has in the package, and its row in the registry."""
+    file = tmp_path / "spread.py"
+    file.write_text(block("python"))
+    spec = importlib.util.spec_from_file_location(MODULE, file)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    monkeypatch.setitem(sys.modules, MODULE, module)
+    (row,) = eval(block("text"), {"Entry": Entry, "Cost": Cost, "_RESIDUAL": NaturalPlace("residual")})
+    return saccade.register(row)
 
 
-def test_the_commands_find_it(with_example: Path, tmp_path: Path) -> None:
-    assert re.search(r"spread .* channel .* residual .* 2 C ", run(with_example, "saccade", "list", "--table"))
-    assert "layer4.1.bn2" in run(with_example, "saccade", "plan", "resnet18", "spread[of=square]")
-    compared = run(
-        with_example, "saccade", "compare", "--mechanisms", "none,spread", "--dry-run", "--out", str(tmp_path)
-    )
-    assert "spread" in compared
+def command(*words: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert not left.value.code
+
+
+def test_the_contract_holds(entry: Entry) -> None:
+    """Every check that the rows of the table go through, in process."""
+    of_all = (test_contract.every_form.mark, test_contract.every_row.mark, test_contract.maps_only.mark)
+    checks = [
+        check
+        for name, check in vars(test_contract).items()
+        if name.startswith("test_") and any(mark in of_all for mark in getattr(check, "pytestmark", ()))
+        if list(inspect.signature(check).parameters) == ["form"]
+    ]
+    assert len(checks) > 10
+    for check in (*checks, test_contract.test_its_gates_lie_between_0_and_1):
+        check(Form(entry))
+
+
+def test_its_row_says_what_is_so(entry: Entry) -> None:
+    for size in test_catalog.SIZES:
+        test_catalog.test_has_the_parameters_it_says(entry, size)
+        test_catalog.test_makes_the_multiply_adds_it_says(entry, size)
+        test_catalog.test_has_the_map_entries_it_says(entry, size)
+    test_catalog.test_starts_as_it_says(entry)
+    test_catalog.test_takes_the_options_it_says_with_these_defaults(entry)
+    test_catalog.test_attends_to_what_it_says(entry)
+
+
+def test_its_docstring_runs(entry: Entry) -> None:
+    found = doctest.DocTestFinder(exclude_empty=True).find(entry.load(), "SpreadGate")
+    failed = sum(doctest.DocTestRunner().run(example).failed for example in found)
+    assert [example.name for example in found if example.examples] == ["SpreadGate"]
+    assert failed == 0
+
+
+def test_the_commands_find_it(entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
+    command("list", "--table")
+    assert re.search(r"spread .* channel .* residual .* 2 C ", capsys.readouterr().out)
+    command("list", "--html")
+    assert '<h2 id="spread">' in capsys.readouterr().out
+    command("plan", "resnet18", "spread[of=square]")
+    assert "layer4.1.bn2" in capsys.readouterr().out
+
+
+@pytest.mark.full
+def test_a_comparison_forecasts_it(entry: Entry, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("compare", "--mechanisms", "none,spread", "--dry-run", "--out", str(tmp_path / "out"))
+    assert "spread" in capsys.readouterr().out
+
+
+def test_the_file_alone_works_from_a_folder_of_your_own(
+    nothing_kept: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spread.py").write_text(block("python"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    used: dict[str, object] = {}
+    try:
+        exec(block("python", 1), used)
+        gates = saccade.insertion.attachments(used["net"]).values()  # type: ignore[arg-type]
+        assert {gate.mechanism.of for gate in gates} == {"square"}
+        exec(block("python", 2), used)
+        assert "spread" in saccade.list_mechanisms(family="gate")
+        command("plan", "resnet18", "spread:SpreadGate[of=square]")
+    finally:
+        sys.modules.pop("spread", None)
 
 
 def test_both_pages_have_the_same_code() -> None:

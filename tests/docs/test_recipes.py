@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from saccade.runs.options import TrainOptions
 
 from saccade.cli import main
 from saccade.options import declared
+from saccade.runs.options import TrainOptions
 from saccade.training.recipes import RECIPES
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -37,7 +37,10 @@ def pair(name, at, mechanism="cbam"):
     return plain, saccade.insert(copy.deepcopy(plain), mechanism, at=at)
 
 
-@pytest.fixture(params=FAMILIES, scope="module")
+EVERYDAY = ("resnet", "convnext, before drop path", "mambaout, channels last", "nfnet")
+
+
+@pytest.fixture(params=everyday(EVERYDAY, FAMILIES), scope="module")
 def networks(request):
     return pair(*FAMILIES[request.param])
 

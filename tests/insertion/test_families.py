@@ -28,6 +28,7 @@ def test_a_family(family):
     assert [getattr(found, kind) for kind in KINDS] == [getattr(listed, kind) for kind in KINDS]
 
 
+@pytest.mark.full
 def test_the_page_lists_every_family():
     text = PAGE.read_text(encoding="utf-8")
     written = re.search(r"with timm (\S+)", text)[1]

@@ -14,10 +14,9 @@ import saccade
 from saccade.insertion.attach import Attachment, attach
 from saccade.insertion.writing import needs_its_output
 from tests.mechanisms.contract import CHANNELS, Form, all_forms
+from tests.suites import everyday
 
 MAPS = [form for form in all_forms() if form.dims == 2]
-# Every form is asked below whether it needs its output; here they are trained, and not only those by default.
-EVERY = [pytest.param(form, marks=pytest.mark.full) if form.options else form for form in MAPS]
 PLACES = ("residual", "inner", "stage", "*.a")  # the last: before a ReLU that writes in place
 X = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -95,7 +94,7 @@ def plan() -> tuple[Host, saccade.Plan]:
 
 
 @pytest.mark.parametrize("start", ["identity", "paper"])
-@pytest.mark.parametrize("form", EVERY, ids=str)
+@pytest.mark.parametrize("form", everyday([form for form in MAPS if not form.options], MAPS), ids=str)
 def test_every_form_trains_at_every_place(plan: tuple[Host, saccade.Plan], form: Form, start: str) -> None:
     host = copy.deepcopy(plan[0])
     for place in plan[1].places:

@@ -12,6 +12,7 @@ from saccade.errors import InputError
 from saccade.insertion.places import Places
 from saccade.insertion.select import select
 from saccade.networks.notes import NotesNet
+from tests.ids import shown
 from tests.insertion import networks
 
 RESIDUAL = NaturalPlace("residual")
@@ -50,7 +51,7 @@ def resnet():
         (lambda place: place.name.endswith("layer1.2") or (place.channels == 64 and place.side == "before"),
          [*(f"before:layer1.{i}.conv3" for i in range(3)), "layer1.2"]),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 def test_words(resnet, at, expected):
     assert [str(place) for place in select(resnet, at, RESIDUAL)] == expected
@@ -81,14 +82,14 @@ def test_natural_placements(resnet):
         ("fc", r"fc \(Linear\): its output is no feature map .*\(1, 1000\)"),
         (lambda place: False, r"accepted none of the places\nhint: its places by kind: 16 residual, 16 inner, 5 stage"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_what_names_nothing(resnet, at, message):
     with pytest.raises(InputError, match=message):
         select(resnet, at, RESIDUAL)
 
 
-@pytest.mark.parametrize("at", [3, [], [3], {"a": lambda: 0}.values()], ids=str)
+@pytest.mark.parametrize("at", [3, [], [3], {"a": lambda: 0}.values()], ids=shown)
 def test_other_kinds_are_refused(resnet, at):
     with pytest.raises(TypeError, match="at= takes a word"):
         select(resnet, at, RESIDUAL)

@@ -19,6 +19,7 @@ from tests.insertion.test_inserting import lively
 SIZE = {"example_input": torch.zeros(1, 3, 32, 32)}
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_two_processes_train_in_step(tmp_path, order):
     torch.multiprocessing.spawn(two_processes.train, (str(tmp_path / "meet"), str(tmp_path), order), nprocs=2)

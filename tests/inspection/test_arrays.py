@@ -79,7 +79,7 @@ def test_the_receptive_field_of_a_place_and_of_the_middle():
     with pytest.raises(InputError, match=r"at=\(5, 0\) is outside the map of 5 x 7"):
         effective_receptive_field(model, torch.randn(1, 3, 5, 7), place="0", at=(5, 0))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
-    with pytest.raises(InputError, match=r"the output is no map \(B, C, H, W\)"):
+    with pytest.raises(InputError, match=r"the output is not a feature map \(B, C, H, W\)"):
         effective_receptive_field(flat, torch.randn(1, 3, 1, 1))
 
 

@@ -89,7 +89,7 @@ def test_what_is_no_map_is_refused():
     with pytest.raises(InputError, match=r"overlay: expected an image .* received \(40, 60, 3\), \(3,\), 1.0"):
         overlay(GREY, np.zeros(3))
     for draw in (gate_strips, gate_histograms):
-        with pytest.raises(InputError, match="there is no channel gate"):
+        with pytest.raises(InputError, match="found no channel gate"):
             draw({})
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from saccade.catalog import CATALOG
+import saccade
+from saccade.catalog import CATALOG, registry
 from saccade.errors import InputError
 from saccade.inspection.schematic_table import SCHEMATICS
-from saccade.inspection.schematics import schematic
+from saccade.inspection.schematics import has_schematic, schematic
 
 SVG = "{http://www.w3.org/2000/svg}"
 FOLDER = Path(__file__).parents[2] / "docs" / "images" / "schematics"
@@ -28,10 +29,21 @@ def meet(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def test_every_mechanism_has_one():
-    assert set(SCHEMATICS) == set(CATALOG)
+def test_each_is_of_a_mechanism():
+    assert set(SCHEMATICS) <= set(CATALOG)
+    assert len(SCHEMATICS) >= 21
     with pytest.raises(InputError, match="unknown mechanism"):
         schematic("nothing")
+
+
+def test_a_row_brings_its_own_or_none(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    saccade.register("bare", "nowhere:Bare")
+    saccade.register("drawn", "nowhere:Drawn", schematic=SCHEMATICS["se"])
+    assert (has_schematic("bare"), has_schematic("drawn"), has_schematic("")) == (False, True, False)
+    assert schematic("drawn").count("<rect") == schematic("se").count("<rect") > 0
+    with pytest.raises(InputError, match="bare: there is no schematic of it"):
+        schematic("bare")
 
 
 @pytest.mark.parametrize("name", SCHEMATICS)

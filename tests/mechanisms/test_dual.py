@@ -42,7 +42,9 @@ def test_its_branches_are_mechanisms_with_maps_of_their_own():
 def test_names_what_is_wrong():
     with pytest.raises(InputError, match=r"^Dual: unknown residual='one'"):
         DualAttention(8, residual="one")
-    with pytest.raises(InputError, match=r"^Dual: expected a map \(B, 8, H, W\); received shape \(2, 7, 3, 3\)"):
+    with pytest.raises(
+        InputError, match=r"^Dual: expected a feature map \(B, 8, H, W\); received shape \(2, 7, 3, 3\)"
+    ):
         DualAttention(8)(torch.zeros(2, 7, 3, 3))
 
 

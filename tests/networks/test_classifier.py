@@ -222,7 +222,7 @@ def test_a_real_one_trains_one_step() -> None:
         ("se_resnet50", {"stride": "cafe"}, r"ResNet-50: unknown stride='cafe'\nhint: did you mean caffe"),
         ("cbam_resnet18", {"stem": 3}, "ResNet-18: unknown stem=3"),
         ("cbam_resnet18", {"reduction": 0}, "`reduction` must be a whole number of at least 1"),
-        ("eca_resnet50", {"kernels": "355"}, "`kernels` must be four odd digits, one a stage; received kernels='355'"),
+        ("eca_resnet50", {"kernels": "355"}, "`kernels` must be four odd digits, one per stage; received"),
         ("eca_resnet50", {"kernels": "3456"}, "`kernels` must be four odd digits"),
         ("eca_resnet50", {"kernels": 3557}, "`kernels` must be four odd digits"),
         ("gc_resnet50", {"stages": "c5-c3"}, "`stages` must be like 'c3-c5', from c2 to c5; received stages='c5-c3'"),

@@ -64,7 +64,7 @@ def make_results(rng, task, seeds, arms):
             "name": "notes" if segmentation else "shapes", "demo": segmentation,
             "note": "generated scenes of sticky notes" if segmentation else "a folder of 4 classes, train/ and val/",
             "classes": list(DIGITS if segmentation else SHAPES), "train": 2000, "val": 500,
-            "path": None if segmentation else "/photos of shapes",
+            "path": None if segmentation else "/photos of shapes", "facts": {},
         },
         "network": {"name": "notes" if segmentation else "resnet18", "params": 94267, "pretrained": not segmentation},
         "environment": {

@@ -14,15 +14,20 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from saccade.comparison import statistics
+from saccade.comparison.arms import resolve_arms
+from saccade.comparison.experiment import Experiment
 from saccade.comparison.results import read_results
+from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
 from saccade.report import build_report
 from saccade.report.texts import TEXTS
 from tests.report.fixture import write_comparison
+from tests.training.tiny import dataset
 
 VOID = {"meta", "link", "img", "br", "hr", "wbr"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster"}
@@ -262,7 +267,7 @@ def test_products_that_are_no_shares_are_not_called_so(tmp_path):
         signed = {key: value - value.mean() for key, value in arrays.items() if key.endswith("|weights")}
         np.savez(path, **(arrays | signed))
     text = build_report(page).read_text(encoding="utf-8")
-    assert "products with the point that asks" in text
+    assert "products with the query point" in text
     assert "of the weight (if even" not in text.partition('id="live"')[0]
 
 
@@ -320,6 +325,35 @@ class TestGoingOn:
         assert not found.better
         assert "--mechanism" not in found.command
         assert "--at" not in found.command
+
+    @pytest.mark.parametrize("at", [None, "backbone.layer3.*.bn2, backbone.layer4.*.bn2"])
+    def test_the_command_makes_the_network_of_the_arm_again(self, tmp_path, at):
+        """For masks too: the same names, and from the same seed the same outputs."""
+        from saccade.cli.app import app
+        from saccade.networks.make import make_network
+        from saccade.report.further import further
+
+        found = read_results(write_comparison(tmp_path, arms=("none", "pam")))
+        found = replace(
+            found, data=replace(found.data, path="/scenes"), arms=tuple(replace(arm, at=at) for arm in found.arms),
+            network=replace(found.network, name="test_resnet", pretrained=False),
+        )  # fmt: skip
+        _, bound, _ = app.parse_args(shlex.split(further(found).command)[1:], exit_on_error=False, print_error=False)
+        words = {name: bound.kwargs.get(name) for name in ("network", "backbone", "mechanism", "at")}
+        assert list(words.values()) == ["fcn", "test_resnet", "pam", at]
+        settings = Settings(
+            data="/scenes", mechanisms=("none", "pam"), backbone="test_resnet", pretrained=False, at=at, seeds=3,
+            steps=None, epochs=None, size=48, batch=4, device="cpu", control_params=False, fresh_start=False,
+        )  # fmt: skip
+        arm = resolve_arms("none,pam", None, at)[1]
+        experiment = Experiment(tmp_path, settings, (arm,), 1, 4, 1e-3, 0)
+        compared = experiment.network(arm, 0, dataset(k=3)).eval()
+        torch.manual_seed(0)
+        trained = make_network(num_classes=3, **words).eval()
+        assert list(compared.state_dict()) == list(trained.state_dict())
+        assert [str(p) for p in compared.saccade_report.places] == [str(p) for p in trained.saccade_report.places]
+        x = torch.randn(1, 3, 48, 48)
+        torch.testing.assert_close(compared(x), trained(x), rtol=0, atol=0)
 
     def test_it_stands_on_the_page(self, tmp_path):
         page, _ = build(tmp_path, task="classification")

@@ -22,11 +22,11 @@ import saccade
 from saccade import InputError
 from saccade.data.demo_folder import write_demo
 from saccade.data.images import read_image, read_mask
+from saccade.runs import train as run
+from saccade.tasks.segmentation import masks
 from saccade.tasks.segmentation.crops import LabelledSamples, RandomView
 from saccade.tasks.segmentation.mask_folder import load_labelled
 from saccade.tasks.segmentation.protocols import Protocol
-from saccade.runs import train as run
-from saccade.tasks.segmentation import masks
 from saccade.training.recipes import RECIPES
 from tests.comparison import folders
 from tests.tasks.segmentation import trees
@@ -230,15 +230,34 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
         saccade.train(data, "fcn", pretrained=trained, out=tmp_path / "no", **how)
 
 
+def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path) -> None:
+    data = folders.segmentation(tmp_path / "discs", count=4)
+    how = HOW | {"steps": 4, "mechanism": "se[reduction=4]", "out": tmp_path / "run", "at": "backbone.layer3.*.bn2"}
+    run = saccade.train(data, "fcn", **how)
+    net = saccade.load(run.folder / "model.safetensors")
+    assert [place.name for place in net.saccade_report.places] == ["backbone.layer3.0.bn2"]
+    assert any(parameter.detach().any() for name, parameter in net.named_parameters() if name.endswith("saccade.g"))
+    again = saccade.evaluate(data, run.folder / "model.safetensors", device="cpu", workers=0, protocol="whole").results
+    assert again["scores"]["mIoU"] == pytest.approx(run.results["scores"]["mIoU"])
+    more = HOW | {"steps": 1, "learning_rate": 1e-12, "optimiser": "momentum", "schedule": "constant"}
+    bare = saccade.train(data, "fcn", out=tmp_path / "bare", **more).folder
+    with_one = saccade.train(data, "fcn", pretrained=bare, mechanism="eca", out=tmp_path / "more", **more).folder
+    given, own = saccade.load(bare).state_dict(), saccade.load(with_one).state_dict()
+    assert torch.allclose(own["head.classify.weight"], given["head.classify.weight"], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"mechanism": "se"}, "--mechanism se: the network danet has its own"),
+        ({"mechanism": "se"}, "--mechanism se: the network danet contains its own"),
         ({"network": "head", "mechanism": "see"}, "unknown mechanism 'see'"),
         ({"at": "stage"}, "--at stage: danet has its mechanism in its head"),
-        ({"label_smoothing": 0.1}, "--label-smoothing: the losses of segmentation networks know none"),
-        ({"recipe": "eca"}, "recipe 'eca' is for classification, the network for segmentation"),
-        ({"network": "test_resnet", "backbone": None, "recipe": "danet-cityscapes"}, "is for segmentation, the net"),
+        ({"label_smoothing": 0.1}, "--label-smoothing: the loss of segmentation has no such option"),
+        ({"recipe": "eca"}, "recipe 'eca' is for classification, the data for segmentation"),
+        (
+            {"network": "test_resnet", "backbone": None, "recipe": "danet-cityscapes"},
+            "test_resnet is not a segmentation network",
+        ),
         ({"augment": "imagenet"}, "unknown augmentation 'imagenet'"),
         ({"network": "danet[gamma=1]"}, "danet: unknown option 'gamma'"),
         ({"backbone": "resnot18"}, r"unknown backbone 'resnot18'[\s\S]*resnet18"),

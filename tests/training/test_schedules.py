@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from saccade.training.schedules import one_cycle, rate
+from tests.ids import shown
 
 from .tiny import recipe
 
@@ -46,7 +47,7 @@ SCHEDULERS = torch.optim.lr_scheduler
         ({"schedule": "step", "decay_every": 0.01, "decay": 0.98}, lambda o: SCHEDULERS.StepLR(o, 1, 0.98)),
         ({"schedule": "constant"}, lambda o: SCHEDULERS.ConstantLR(o, factor=1.0)),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_others_are_those_of_torch(changes, make):
     np.testing.assert_allclose(rates(warmup=0.0, **changes), of_torch(make), rtol=1e-9)

@@ -1,1 +1,1 @@
-"""``saccade bench``: time and memory of each mechanism beside the form its authors' code computes it in."""
+"""``saccade bench``: time and memory of each mechanism, compared with the formulation of its authors' code."""

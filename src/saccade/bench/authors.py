@@ -1,8 +1,8 @@
-"""Each mechanism as its authors' code computes it: our own writing of the same operations, in their order.
+"""Each mechanism as computed by its authors' code: our own implementation of the same operations, in their order.
 
-Functions of one of our modules, whose parameters they use, and of the map it reads. Tables over all pairs of positions
-are stored, values made that are pooled away, gates expanded: this is what `saccade bench` measures against, and
-`tests/bench/test_authors.py` holds every one to be equal to the module.
+Each function takes one of our modules, whose parameters it uses, and the feature map. Tables over all pairs of
+positions are stored, values that are pooled away are computed, gates are expanded: `saccade bench` measures against
+this, and `tests/bench/test_authors.py` checks that each is equal to the module.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 
 class AsAuthors(nn.Module):
-    """One of our modules run by its authors' formulation; the parameters are those of the module."""
+    """One of our modules run in its authors' formulation, with the module's parameters."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class AsAuthors(nn.Module):
 
 
 def _conv(layer: Any, x: Tensor) -> Tensor:
-    """A 1x1 convolution of the map, also where our module keeps a linear layer."""
+    """Apply a 1x1 convolution to the map, also if our module keeps a linear layer."""
     bias = getattr(layer, "bias", None)
     return F.conv2d(x, layer.weight[:, :, None, None] if layer.weight.dim() == 2 else layer.weight, bias)
 
@@ -44,7 +44,7 @@ def pam(m: Any, x: Tensor) -> Tensor:
 
 
 def cam(m: Any, x: Tensor) -> Tensor:
-    """junfu1115/DANet: energies turned round by their maximum, gamma last."""
+    """junfu1115/DANet: energies subtracted from their maximum, gamma last."""
     channels = x.reshape(x.shape[0], x.shape[1], -1)
     energy = torch.bmm(channels, channels.permute(0, 2, 1))
     if m.sign == "released":
@@ -61,7 +61,7 @@ def dual(m: Any, x: Tensor) -> Tensor:
 
 
 def cs(m: Any, x: Tensor) -> Tensor:
-    """One module behind the other."""
+    """One module after the other."""
     return pam(m.position, cam(m.channel, x))
 
 
@@ -79,7 +79,7 @@ def sagan(m: Any, x: Tensor) -> Tensor:
 
 
 def non_local(m: Any, x: Tensor) -> Tensor:
-    """The table of all pairs, whatever makes it."""
+    """The table of all pairs, for every kind of similarity."""
     theta = m.query(x).flatten(2)
     phi, g = ((layer(m.pool(x)) if m.pool_first else m.pool(layer(x))).flatten(2) for layer in (m.key, m.value))
     if m.pairwise == "concatenation":
@@ -96,13 +96,13 @@ def non_local(m: Any, x: Tensor) -> Tensor:
 
 
 def fla(m: Any, x: Tensor) -> Tensor:
-    """Ilareina/FullyAttentional, with the pairing put right: descriptors repeated for every strip."""
+    """Ilareina/FullyAttentional, with the pairing corrected: descriptors repeated for every strip."""
     batch, channels, height, width = x.shape
     columns = x.permute(0, 3, 1, 2).contiguous().view(batch * width, channels, height)
     rows = x.permute(0, 2, 1, 3).contiguous().view(batch * height, channels, width)
     of_rows = m.rows(x.mean(dim=3).permute(0, 2, 1)).repeat_interleave(width, 0)
     of_columns = m.columns(x.mean(dim=2).permute(0, 2, 1)).repeat_interleave(height, 0)
-    # Names, as there: what has one lives to the end of the function.
+    # Variables as there: a named tensor lives to the end of the function.
     energy_down, energy_across = torch.bmm(columns, of_rows), torch.bmm(rows, of_columns)
     attention_down, attention_across = torch.softmax(energy_down, dim=-1), torch.softmax(energy_across, dim=-1)
     down, across = torch.bmm(attention_down, columns), torch.bmm(attention_across, rows)
@@ -150,7 +150,7 @@ def gc(m: Any, x: Tensor) -> Tensor:
 
 
 def simplified_nl(m: Any, x: Tensor) -> Tensor:
-    """As `gc` with one convolution."""
+    """xvjiarui/GCNet with one convolution."""
     out: Tensor = x + m.project(_context(m, x))[:, :, None, None]
     return out
 
@@ -165,7 +165,7 @@ def a2(m: Any, x: Tensor) -> Tensor:
 
 
 def gsop(m: Any, x: Tensor) -> Tensor:
-    """ZilinGao: the covariance through an M x M centring matrix, one for each sample."""
+    """ZilinGao/GSoP: the covariance through an M x M centring matrix, one per sample."""
     c = m.channel
     h = F.relu(c.reduce_norm(c.reduce(F.relu(x)))).flatten(2)
     positions = h.shape[2]

@@ -1,6 +1,6 @@
-"""Time and memory of one mechanism in four forms: its authors', that compiled, ours, ours compiled.
+"""Time and memory of one mechanism in four forms: its authors' and ours, each eager and compiled.
 
-All forms take turns in one process, so what slows the machine slows them alike: quote the ratios.
+All forms take turns in one process, so a slow machine slows them alike: quote the ratios.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _GAMMA, _WARM_UP = 0.7, 2
 
 @dataclass(frozen=True)
 class Setting:
-    """How to measure.
+    """Settings of a measurement.
 
     Args:
         device: ``"cpu"`` or ``"cuda"``.
-        dtype: Of parameters and maps.
-        channels_last: Whether maps lie channels last in memory.
-        rounds: Of all forms, behind the warm-up.
-        compiled: Whether the compiled forms are measured.
+        dtype: Type of parameters and feature maps.
+        channels_last: If True, maps lie channels last in memory.
+        rounds: Number of rounds over all forms, after the warm-up.
+        compiled: If True, the compiled forms are measured too.
     """
 
     device: torch.device
@@ -45,20 +45,20 @@ class Setting:
 
 
 def why_not_compiled(setting: Setting) -> str | None:
-    """Why compiled forms are not measured; None if they are."""
+    """Return the reason why compiled forms are not measured; None if they are."""
     if not setting.compiled:
-        return "not asked for"
+        return "not requested"
     if setting.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         return "no compiler"
     return None
 
 
 def measure(case: Case, setting: Setting, on_progress: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """One row of results.
+    """Measure one row of results.
 
     Returns:
-        For each mode and form ``{"ms": median, "ratio": median of the authors' time over it, "spread": [low, high],
-        "peak_mib": above input, parameters and incoming gradient}``, or None for a form that was not measured.
+        For each mode and form ``{"ms": median, "ratio": median of the authors' time divided by it, "spread": [low,
+        high], "peak_mib": memory above input, parameters and incoming gradient}``, or None if it was not measured.
     """
     torch.manual_seed(0)
     module = _module(case, setting)
@@ -82,7 +82,7 @@ def measure(case: Case, setting: Setting, on_progress: Callable[[str], None] = l
 
 
 def growth(case: Case, sides: tuple[int, ...], setting: Setting) -> dict[str, list[list[float]]]:
-    """Memory of forward and backward against the number of positions, authors' and ours: [[N, MiB], ...]."""
+    """Measure memory of forward and backward against the number of positions, authors' and ours: [[N, MiB], ...]."""
     found: dict[str, list[list[float]]] = {"authors": [], "saccade": []}
     module = _module(case, setting)
     for side in sides:
@@ -94,7 +94,7 @@ def growth(case: Case, sides: tuple[int, ...], setting: Setting) -> dict[str, li
 
 
 def _module(case: Case, setting: Setting) -> nn.Module:
-    """With nothing at zero, so that the attention path counts."""
+    """Create the module with no parameter at zero, so that the attention path counts."""
     module = create(case.mechanism, case.shape[1], **case.options)
     for layer in case.without:
         setattr(module, layer, nn.Identity())
@@ -156,7 +156,7 @@ def _summary(times: Mapping[str, list[float]], peaks: Mapping[str, float], name:
 
 
 def machine_limits(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """What floors are computed with, measured now: GFLOP/s of a convolution, GB/s of a copy out of the cache."""
+    """Measure the machine's limits for floors: GFLOP/s of a convolution, GB/s of a copy out of the cache."""
     side, channels = 48, 512
     x = torch.randn(1, channels, side, side, device=device, dtype=dtype)
     weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype)
@@ -180,5 +180,5 @@ def _fastest(action: Callable[[], Any], device: torch.device) -> float:
 
 
 def stamp() -> str:
-    """The time of day, in UTC."""
+    """Return the time of day in UTC."""
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime())

@@ -26,7 +26,7 @@ _SIDES = (16, 24, 32, 48, 64)
 
 
 def described(setting: Setting, size: str) -> dict[str, Any]:
-    """The machine and how it was asked."""
+    """Describe the machine and the settings."""
     cuda = setting.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(setting.device) if cuda else _cpu(),
@@ -45,7 +45,7 @@ def described(setting: Setting, size: str) -> dict[str, Any]:
 def document(
     rows: Sequence[dict[str, Any]], machine: Mapping[str, Any], limits: Mapping[str, float], not_compiled: str | None
 ) -> dict[str, Any]:
-    """What `--json` prints: rows with entries of attention maps, the floor and the share of it that was reached."""
+    """Return what `--json` prints: rows with entries of attention maps, the floor and the fraction of it reached."""
     for row in rows:
         flops, numbers, row["map_entries"] = _work(row)
         itemsize = torch.finfo(getattr(torch, machine["dtype"])).bits // 8
@@ -65,7 +65,7 @@ def document(
 
 
 def table(found: Mapping[str, Any]) -> Table:
-    """For the terminal."""
+    """Return the table for the terminal."""
     from rich.table import Table
 
     machine = found["machine"]
@@ -79,7 +79,7 @@ def table(found: Mapping[str, Any]) -> Table:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """For a page."""
+    """Return the table for a page."""
     lines = [_HEADINGS, ["---"] * len(_HEADINGS), *(_cells(row) for row in found["rows"])]
     machine = found["machine"]
     about = (
@@ -99,7 +99,7 @@ def into_page(found: Mapping[str, Any], page: Path) -> None:
 
 
 def draw_growth(cases: Sequence[Case], setting: Setting, path: Path) -> None:
-    """Memory of forward and backward against the number of positions, on logarithmic axes (PNG)."""
+    """Plot memory of forward and backward against the number of positions, on logarithmic axes (PNG)."""
     require("matplotlib", extra="train")
     from matplotlib.figure import Figure
 
@@ -121,12 +121,12 @@ def draw_growth(cases: Sequence[Case], setting: Setting, path: Path) -> None:
 
 _HEADINGS = [
     "mechanism", "shape", "map entries", "authors ms", "saccade ms", "ratio", "compiled authors", "compiled saccade",
-    "MiB authors", "MiB saccade", "ratio of memory", "share of floor",
+    "MiB authors", "MiB saccade", "ratio of memory", "fraction of floor",
 ]  # fmt: skip
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    """Forward / forward and backward in each cell."""
+    """Format one row; each cell is forward / forward and backward."""
 
     def both(form: str, key: str, shown: str) -> str:
         values = [row[mode][form] for mode in MODES]
@@ -162,7 +162,7 @@ def _caption(found: Mapping[str, Any]) -> str:
 
 
 def _work(row: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Floating-point operations of the lean form, numbers in the map, and entries of the attention maps."""
+    """Return floating-point operations of the lean form, numbers in the map, and entries of the attention maps."""
     from torch.utils.flop_counter import FlopCounterMode
 
     shape = row["shape"]
@@ -176,7 +176,7 @@ def _work(row: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def _entries(mechanism: str, module: Any, x: torch.Tensor) -> int:
-    """Of the maps that say what is attended to, as the mechanism defines them, whether or not they are ever made."""
+    """Count the entries of the attention maps as the mechanism defines them, whether or not they are ever stored."""
     if mechanism == "a2":  # two maps over its descriptors
         return int(2 * module.gather(x).numel())
     if mechanism == "gsop":
@@ -196,7 +196,7 @@ def _cpu() -> str:
 
 
 def main() -> None:
-    """``python -m saccade.bench.results RESULTS.json ... PAGE.md ...`` writes one table of all rows into pages."""
+    """Write one table of all rows into pages: ``python -m saccade.bench.results RESULTS.json ... PAGE.md ...``."""
     import sys
 
     documents = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:] if name.endswith(".json")]

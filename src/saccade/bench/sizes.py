@@ -1,4 +1,4 @@
-"""What is measured: each mechanism at sizes its papers have, or at sizes for a laptop."""
+"""Cases to measure: each mechanism at the sizes of its papers, or at sizes for a laptop."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from saccade.errors import InputError, near
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a mechanism with options, and the shape (B, C, ...) of the map it reads."""
+    """One case: a mechanism with options, and the shape (B, C, ...) of its input."""
 
     name: str
     mechanism: str
     shape: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
-    """Layers that are left out of both forms, as they are no part of the attention."""
+    """Layers removed from both forms, as they are not part of the attention."""
 
 
 _DOT = {"pairwise": "dot_product", "sub_sample": False}
@@ -59,15 +59,15 @@ PAPER = (
 
 
 def cases(names: Sequence[str], size: str, shape: Sequence[int] | None) -> list[Case]:
-    """The rows to measure.
+    """Return the cases to measure.
 
     Args:
-        names: Of rows or of mechanisms; none: all.
+        names: Names of cases or of mechanisms; empty means all.
         size: ``"paper"``, or ``"small"``: a quarter of the channels, half of each side.
-        shape: (B, C, H, W) in place of the rows' own; rows of clips are left out.
+        shape: (B, C, H, W) that replaces the cases' own; cases of clips are skipped.
 
     Raises:
-        InputError: A name that is no row and no mechanism here.
+        InputError: A name is neither a case nor a mechanism with one.
     """
     known = [case.name for case in PAPER]
     chosen: list[Case] = []
@@ -82,14 +82,14 @@ def cases(names: Sequence[str], size: str, shape: Sequence[int] | None) -> list[
 
 
 def _key(name: str, known: Sequence[str]) -> str:
-    """The catalog's key, of a mechanism that has a formulation to compare with."""
+    """Return the catalog's name of a mechanism that has a formulation to compare with."""
     try:
         key = find(name).name
     except InputError as error:
         raise InputError(f"bench: unknown mechanism {name!r}", near(name, [*FORMULATIONS, *known])) from error
     if key not in FORMULATIONS:
         raise InputError(
-            f"bench: {key} has no other formulation to compare with", f"there are {', '.join(FORMULATIONS)}"
+            f"bench: {key} has no other formulation to compare with", f"choose from {', '.join(FORMULATIONS)}"
         )
     return key
 

@@ -113,7 +113,6 @@ def imported(path: str) -> Made:
         InputError: The user has not named or trusted the path, there is no such module or name in it, importing it
             raised an error, or what it names cannot be called.
     """
-    _check(path)
     reading = _reading.get()
     if path in _installed:
         return _called(path)
@@ -122,10 +121,13 @@ def imported(path: str) -> Made:
             raise InputError(
                 f"{reading.file} needs code that is not part of saccade, {path}, and a file is not followed on that "
                 "without your word",
-                f"if you trust that code: trust=[{path!r}] in Python, --trust {path} on the command line",
+                f"if you trust that code: trust=[{path!r}] in Python, --trust {path} on the command line"
+                if is_import_path(path)
+                else "it has no import path: give the class or function itself, trust=[...]",
             )
         given = reading.trusted[path]
         return _called(path) if given is None else given
+    _check(path)
     if path not in _named:
         raise InputError(
             f"{path}: code that is not part of saccade is imported only where you name it",
@@ -178,6 +180,7 @@ def _check(path: str) -> None:
 
 
 def _called(path: str) -> Made:
+    _check(path)
     module, _, name = path.partition(":")
     found: Any = _module(module, path)
     for part in name.split("."):

@@ -1,4 +1,4 @@
-"""``saccade bench``: time and memory of each mechanism beside its authors' formulation."""
+"""``saccade bench``: time and memory of each mechanism next to its authors' formulation."""
 
 from __future__ import annotations
 

@@ -21,19 +21,19 @@ def check(
 ) -> Answer:
     """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
 
-    The exit status is 1 if a file cannot be used, or if an image is both in training and held out.
+    The exit status is 1 if a file cannot be used, or if an image is both in training and validation.
 
     Args:
         data: Your folder, in any layout that `compare` and `train` take.
         sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks.
         split_seed: Another number splits a folder without `val/` differently, as in training.
     """
-    from saccade.comparison.progress import Progress
+    from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
     folder = Path(data)
-    with Progress(shown=not settings.quiet, steps=0) as showing:
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
             folder,
             split_seed=split_seed,
@@ -60,12 +60,12 @@ def demo(
         held_out: Number of validation scenes.
         seed: Another number draws other scenes.
     """
-    from saccade.comparison.progress import Progress
+    from saccade.comparison.progress import ComparisonProgress
     from saccade.data.demo_folder import write_demo
 
-    with Progress(shown=not settings.quiet, steps=0) as showing:
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         write_demo(folder, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
     return Answer(
         {"folder": str(folder), "train": train, "held_out": held_out},
-        f"{train} training and {held_out} held-out scenes in {folder}",
+        f"{train} training and {held_out} validation scenes in {folder}",
     )

@@ -1,4 +1,4 @@
-"""``saccade evaluate``: what a trained network is worth on held-out images."""
+"""``saccade evaluate``: score a trained network on images it was not trained on."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _row(entry: Entry) -> dict[str, str]:
 
 
 def _in_words(place: NaturalPlace) -> str:
-    """As ``block, 1 of 2, at strides 8, 16``."""
+    """Write a place as ``block, 1 of 2, at strides 8, 16``."""
     parts = [place.at]
     if place.every >= 100:
         parts.append("last of each stage")

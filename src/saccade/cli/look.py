@@ -14,7 +14,7 @@ from saccade.cli.options import PRETRAINED, default
 from saccade.errors import InputError
 
 if TYPE_CHECKING:
-    from saccade.look.networks import Network
+    from saccade.look.networks import Inspected
 
 _TIMM = "timm"
 
@@ -94,7 +94,7 @@ def _network(
     pretrained: str | None,
     at: str | None,
     trust: Sequence[str],
-) -> Network:
+) -> Inspected:
     others = (mechanism, backbone, pretrained, at)
     if model is not None and any(option is not None for option in others):
         raise InputError(
@@ -119,7 +119,7 @@ def _query(text: str) -> tuple[int, int]:
 
 
 def _progress(quiet: bool) -> Callable[[int, int, str], None]:
-    """What is told before each image: (done, total, what)."""
+    """Print a line before each image: (done, total, what)."""
     if quiet:
         return lambda done, total, what: None
     from rich.console import Console

@@ -82,10 +82,18 @@ def translated(tokens: Sequence[str], command: str, known: Iterable[str]) -> lis
                 raise InputError(f"saccade {command} has no option {flag}", hint)
             if ours is not None:
                 flag = f"--{ours.replace('_', '-')}"
+        elif equals and _stands_alone(tokens, number) and (ours := flag if flag in known else meant(flag, known)):
+            option = f"--{ours.replace('_', '-')} {value}"
+            raise InputError(f"saccade {command}: options begin with dashes; received {token!r}", f"write {option}")
         found.append(flag + equals + value)
     return found
 
 
+def _stands_alone(tokens: Sequence[str], number: int) -> bool:
+    """Return True if a word is not the value of the option before it."""
+    return number == 0 or not _is_flag(tokens[number - 1])
+
+
 def _is_flag(word: str) -> bool:
-    """Whether it is an option such as ``--lr`` or ``-b``, and not a number such as ``-1``."""
+    """Return True for an option such as ``--lr`` or ``-b``, and not a number such as ``-1``."""
     return word.startswith("--") or (word.startswith("-") and word[1:2].isalpha())

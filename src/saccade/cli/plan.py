@@ -76,7 +76,7 @@ def _network(backbone: str) -> nn.Module:
     import torch
 
     from saccade.catalog import name_code
-    from saccade.networks.build import DEMO, build_network
+    from saccade.networks.make import DEMO, classification_network, demo_network
 
     name_code(backbone)
 
@@ -86,7 +86,7 @@ def _network(backbone: str) -> nn.Module:
         name = backbone.removeprefix(_TORCHVISION)
         return build({"library": "torchvision", "name": name, "options": {}}, hollow=True)
     with torch.device("meta"):
-        return build_network("classification", backbone, num_classes=11 if backbone == DEMO else 1000)
+        return demo_network(11) if backbone == DEMO else classification_network(backbone, 1000)
 
 
 def _image(shape: str) -> Tensor:

@@ -1,1 +1,1 @@
-"""Many runs, paired by seed, and what they allow one to say."""
+"""Comparisons: many runs paired by seed, and the claims they allow."""

@@ -1,4 +1,4 @@
-"""The arms of a comparison: what was given, which folder it gets, which seeds it runs on."""
+"""The arms of a comparison: names, mechanisms, folders and seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Given = str | Mapping[str, Any] | Callable[..., Any]
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
+    """One arm of a comparison.
 
     Args:
         name: As it was given; a repeated name gets ``-2``, ``-3``.
@@ -50,7 +50,7 @@ class Arm:
 
     @property
     def spec(self) -> Spec | None:
-        """What to insert."""
+        """Mechanism to insert; None for the network as it is."""
         if self.mechanism is None:
             return None
         entry = None if self.row is None else Entry.from_json(self.mechanism, self.row)
@@ -58,7 +58,7 @@ class Arm:
 
 
 def resolve_arms(mechanisms: str | Sequence[Given] | None, preset: str | None, at: str | None) -> tuple[Arm, ...]:
-    """The arms in the order given, the first ``none`` in front; one is added when none was given.
+    """Return the arms in the order given, the first ``none`` in front; it is added when missing.
 
     Raises:
         InputError: Both or an unknown preset, an unknown mechanism or option, no mechanism at all, or one that worker
@@ -110,7 +110,7 @@ def _row(entry: Entry) -> dict[str, Any] | None:
 
 
 def _named(given: Given) -> tuple[str, Spec | None]:
-    """What an arm is called, and what it inserts."""
+    """The label of an arm, and the mechanism it inserts."""
     word = given.get("name") if isinstance(given, Mapping) and len(given) == 1 else given
     if isinstance(word, str) and word.strip().lower() == NONE:
         return NONE, None

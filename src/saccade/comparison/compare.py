@@ -24,10 +24,10 @@ from saccade.comparison.experiment import Experiment, check_unchanged, decide, l
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.pool import Pool
-from saccade.comparison.progress import Progress
+from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, clear, refuse
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.errors import InputError, require
 from saccade.files import locked, write_json
@@ -110,7 +110,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
 
 
 def finished(folder: Path) -> Comparison:
-    """A comparison done earlier; its page is made again if it is missing."""
+    """Return a comparison that was finished earlier; its report is written again if it is missing."""
     from saccade.report.build import build_report
 
     report = folder / REPORT
@@ -126,16 +126,16 @@ def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
         raise InputError(
             f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
         )
-    with Progress(shown=shown, steps=0) as speaking:
+    with ComparisonProgress(shown=shown, steps=0) as speaking:
         found = folder_identity(path, folder / DATA, on_progress=speaking.counting)
     check_unchanged(folder, settings, found, hint=f"; saccade report {shlex.quote(str(folder))} shows the finished one")
 
 
 def _prepare(
     settings: Settings, arms: tuple[Arm, ...], folder: Path, *, overwrite: bool, shown: bool
-) -> tuple[Experiment, Dataset]:
+) -> tuple[Experiment, Arrays]:
     """Load the data, make every network once, and only then make the folder this comparison's."""
-    with Progress(shown=shown, steps=0) as speaking:
+    with ComparisonProgress(shown=shown, steps=0) as speaking:
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
@@ -153,17 +153,17 @@ def _prepare(
     return experiment, data
 
 
-def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown: bool, command: str) -> Comparison:
+def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: bool, command: str) -> Comparison:
     from saccade.report.build import build_report
 
     folder = experiment.folder
     starts, runs = _starts(experiment), _runs(experiment)
     left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
-    with Pool(folder, devices, registered()) as pool, Progress(shown=shown, steps=left) as showing:
+    with Pool(folder, devices, registered()) as pool, ComparisonProgress(shown=shown, steps=left) as showing:
         pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
         pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         showing.say("measuring costs")
-        # Alone and one after the other: a run beside it would be in the latencies.
+        # One job at a time: concurrent work distorts the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
     found = collect(experiment, data, command=command, jobs=len(devices))
@@ -186,7 +186,7 @@ def _starts(experiment: Experiment) -> list[int]:
 
 
 def _runs(experiment: Experiment) -> list[tuple[int, int]]:
-    """(arm, index) of the runs still to be done, seed by seed, so that an early stop leaves whole seeds."""
+    """Runs still to be done as (arm, index), seed by seed, so that an early stop leaves complete seeds."""
     every = [(number, index) for index in range(experiment.settings.seeds) for number in range(len(experiment.arms))]
     return [(n, i) for n, i in every if not (experiment.run_folder(experiment.arms[n], i) / RESULT).exists()]
 
@@ -211,7 +211,7 @@ def _device(asked: str) -> str:
 
 
 def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
-    """The device of each worker: one a GPU, or one a core."""
+    """The device of each worker: one worker per GPU, or one per core."""
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1; received {jobs}")
     asked = torch.device(device)
@@ -224,7 +224,7 @@ def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, which pre-emptible machines send, is treated as Ctrl-C."""
+    """Treat SIGTERM, which pre-emptible machines send, as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

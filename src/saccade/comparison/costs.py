@@ -1,4 +1,4 @@
-"""What each arm costs: exact parameters, multiply-adds, latency in paired rounds, peak memory of a training step."""
+"""The costs of each arm: exact parameters, multiply-adds, latency in paired rounds, peak memory of a training step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.tasks.base import mean_loss
 from saccade.tasks.trees import moved
 from saccade.training.inputs import to_input
@@ -22,8 +22,8 @@ LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
 
 
-def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any]:
-    """Costs of all arms, by arm name. Run it alone: anything beside it shows in the latencies."""
+def measure(experiment: Experiment, data: Arrays, device: str) -> dict[str, Any]:
+    """Measure the costs of all arms, by arm name; run it alone, because concurrent work distorts the latencies."""
     place = torch.device(device)
     nets = {
         arm.name: experiment.network(arm, experiment.seed(arm, 0), data).to(place).to(memory_format=torch.channels_last)
@@ -46,7 +46,7 @@ def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any
 
 @torch.inference_mode()
 def macs(net: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-adds of one image: torch's count of convolutions and matrix products, which takes each as 2."""
+    """Count the multiply-adds of one image in convolutions and matrix products: half of the FLOPs that torch counts."""
     net.eval()
     with FlopCounterMode(display=False) as counter:
         net(image)
@@ -55,7 +55,7 @@ def macs(net: nn.Module, image: torch.Tensor) -> int:
 
 @torch.inference_mode()
 def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]:
-    """Median milliseconds of a forward pass. All networks take turns, so what slows the machine slows them alike."""
+    """Measure the median time of a forward pass in ms; all networks take turns, so a busy machine slows all alike."""
     times: dict[str, list[float]] = {name: [] for name in nets}
     for net in nets.values():
         net.eval()
@@ -67,8 +67,8 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
     return {name: statistics.median(values[_WARM_UP:]) for name, values in times.items()}
 
 
-def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
-    """A function that does one training step up to the gradients, on the batch a run begins with."""
+def step_of(net: nn.Module, data: Arrays, experiment: Experiment, device: torch.device) -> Callable[[], None]:
+    """Return a function that does one training step up to the gradients, on the first batch of a run."""
     task = experiment.task(data).fitted(net)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
@@ -82,9 +82,9 @@ def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch
 
 
 def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> float:
-    """MiB that one training step (forward, loss, backward) needs at its height, above network and images.
+    """Measure the peak memory of one training step (forward, loss, backward) in MiB, above network and images.
 
-    On a CPU from the profiler's memory events, on CUDA from the allocator.
+    On a CPU it is read from the memory events of the profiler, on CUDA from the allocator.
     """
     net.train()
     if device.type == "cuda":
@@ -94,7 +94,7 @@ def peak_mib(net: nn.Module, step: Callable[[], None], device: torch.device) -> 
 
 
 def height_of(step: Callable[[], None], device: torch.device) -> float:
-    """MiB that some work needs at its height, above what is there before it."""
+    """Measure the peak memory of a function in MiB, above what is allocated before the call."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -115,7 +115,7 @@ def _profiled_peak(step: Callable[[], None]) -> float:
 
 
 def now(device: torch.device) -> float:
-    """Seconds on a clock, once everything asked of `device` is done."""
+    """Wait for `device` to finish its work, and return the time of a clock in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

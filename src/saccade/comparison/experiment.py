@@ -1,9 +1,8 @@
-"""An experiment: the settings with everything decided, so that any process can make any of its networks again."""
+"""An experiment: settings with everything decided, from which any process can rebuild any of its networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from torch import nn
 from saccade.comparison.arms import Arm
 from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
-from saccade.data import Dataset
+from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
-from saccade.networks.make import demo_network
+from saccade.networks.make import demo_network, places_in
 from saccade.runs.folder import OTHER_FOLDER
 from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
 from saccade.runs.options import RunSpec
@@ -34,21 +33,20 @@ from saccade.training.sources import ArraySource
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Settings, decided.
+    """Settings with everything decided.
 
     Args:
-        folder: Where everything is written.
-        settings: As asked.
-        arms: The first is the control.
-        steps: Of every run.
-        batch: Images a step.
-        learning_rate: The largest of the schedule.
-        start_steps: Of the shared start (the demo only), else 0.
+        folder: Folder that everything is written to.
+        settings: Settings as asked.
+        arms: The arms, the control first.
+        steps: Training steps per run.
+        batch: Images per step.
+        learning_rate: Largest learning rate of the schedule.
+        start_steps: Training steps of the shared start; 0 without one (only the demo has one).
     """
 
     folder: Path
@@ -61,10 +59,10 @@ class Experiment:
 
     @property
     def demo(self) -> bool:
-        """Whether it runs on the embedded demo."""
+        """True if it runs on the embedded demo."""
         return self.settings.data is None
 
-    def data(self, on_progress: Progress | None = None) -> Dataset:
+    def data(self, on_progress: OnProgress | None = None) -> Arrays:
         """The data set, from the cache in the folder once it is there.
 
         Raises:
@@ -76,30 +74,30 @@ class Experiment:
         return data
 
     def seed(self, arm: Arm, index: int) -> int:
-        """The seed of an arm's run number `index`."""
+        """Return the seed of run number `index` of an arm."""
         return index + arm.seed_offset
 
     def run_folder(self, arm: Arm, index: int) -> Path:
-        """Where that run writes."""
+        """Return the folder of that run."""
         return self.folder / RUNS / arm.folder / str(index)
 
     def recipe(self, seed: int) -> Recipe:
-        """How every arm is trained."""
+        """Return the recipe that every arm is trained with."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
             device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
-    def task(self, data: Dataset) -> Task:
+    def task(self, data: Arrays) -> Task:
         """The task of the data, with their labels."""
         return find_task(data.task)(data.classes, size=self.settings.size, **data.facts)
 
-    def source(self, data: Dataset) -> ArraySource:
+    def source(self, data: Arrays) -> ArraySource:
         """Training batches, the same for every arm."""
         return ArraySource(data, augment=None if self.demo else self.task(data).augment)
 
     def start_recipe(self, seed: int) -> Recipe:
-        """How the demo's shared start is trained: the same for all arms, on clean notes."""
+        """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
         return Recipe(
             steps=self.start_steps,
             batch=self.batch,
@@ -111,15 +109,15 @@ class Experiment:
         )
 
     def start_seed(self, seed: int) -> int:
-        """Which shared start a run with `seed` begins from."""
+        """Return the number of the shared start that a run with `seed` begins from."""
         return seed if self.settings.fresh_start else 0
 
     def start_folder(self, seed: int) -> Path:
-        """Where the shared start for `seed` is kept."""
+        """Return the folder of the shared start for `seed`."""
         return self.folder / START / str(self.start_seed(seed))
 
-    def base(self, data: Dataset, seed: int) -> nn.Module:
-        """The network without attention; the same weights for the same seed in every arm."""
+    def base(self, data: Arrays, seed: int) -> nn.Module:
+        """Make the network without attention; its weights depend on the seed alone, not on the arm."""
         torch.manual_seed(seed)
         task, settings = self.task(data), self.settings
         if self.demo:
@@ -132,24 +130,24 @@ class Experiment:
             )
         )  # fmt: skip
 
-    def network(self, arm: Arm, seed: int, data: Dataset) -> nn.Module:
-        """The network of an arm as its run begins."""
+    def network(self, arm: Arm, seed: int, data: Arrays) -> nn.Module:
+        """Make the network of an arm as its run begins."""
         net = self.base(data, seed)
         if self.start_steps and (self.start_folder(seed) / LAST).exists():
             load_weights(net, self.start_folder(seed) / LAST)
         if arm.spec is not None:
             torch.manual_seed(_INSERTION_SEEDS + seed)
-            insert(net, arm.spec, at=arm.at)
+            insert(net, arm.spec, at=places_in(arm.at))
         return net
 
-    def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:
-        """The network of a finished run."""
+    def trained(self, arm: Arm, index: int, data: Arrays) -> nn.Module:
+        """Load the network of a finished run."""
         net = self.network(arm, self.seed(arm, index), data)
         load_weights(net, self.run_folder(arm, index) / LAST)
         return net
 
-    def places(self, arm: Arm, data: Dataset) -> list[str]:
-        """Names of the modules an arm's mechanism is attached to; its network has then read an image of the data.
+    def places(self, arm: Arm, data: Arrays) -> list[str]:
+        """Return the names of the modules that the mechanism of an arm is attached to, after a trial forward pass.
 
         Raises:
             InputError: The network, or the mechanism where it goes, cannot work on images of this size.
@@ -167,7 +165,7 @@ class Experiment:
         report: Any = getattr(net, "saccade_report", None)
         return [str(place) for place in report.places] if report else []
 
-    def save(self, data: Dataset) -> None:
+    def save(self, data: Arrays) -> None:
         """Write what a worker needs to take part; refuse to resume on data that are not what they were.
 
         Raises:
@@ -199,8 +197,8 @@ class Experiment:
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 
-def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's scenes, or the user's folder."""
+def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
+    """Load the demo's scenes, or the user's folder."""
     if settings.data is None:
         from saccade.data.notes import load_notes
 
@@ -212,15 +210,15 @@ def load_data(settings: Settings, folder: Path, on_progress: Progress | None = N
     )
 
 
-def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
-    """The demo's easier scenes, on which the shared start learns."""
+def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
+    """Load the demo's easier scenes, which the shared start is trained on."""
     from saccade.data.notes import load_notes
 
     return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
 
 
 def evidence_of(folder: Path) -> Evidence:
-    """The evidence that a finished run left."""
+    """Read the evidence of a finished run."""
     with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
         return dict(stored)
 
@@ -229,7 +227,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
     """Refuse data that are not those the comparison in a folder started with.
 
     Raises:
-        InputError: Naming a few files that differ.
+        InputError: The data differ; the message names a few of the files.
     """
     path = folder / EXPERIMENT
     if path.exists():
@@ -238,7 +236,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
         identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
 
 
-def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
+def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
     batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
@@ -255,7 +253,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 
-def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
+def _with_control(experiment: Experiment, data: Arrays) -> tuple[Arm, ...]:
     """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
     from saccade.mechanisms.widths import control_width
 
@@ -274,5 +272,5 @@ def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists only; mechanisms take tuples."""
+    """Turn the lists of JSON into the tuples that mechanisms take."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

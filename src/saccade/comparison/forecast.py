@@ -1,4 +1,4 @@
-"""``--dry-run``: what a comparison would do, what the networks cost, how long it would take on this machine."""
+"""``--dry-run``: the plan of a comparison, the costs of its networks, and the time it would take on this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from saccade import schema
 from saccade.comparison.arms import Arm
 from saccade.comparison.costs import macs, now, step_of
 from saccade.comparison.experiment import Experiment, decide, load_data
-from saccade.comparison.progress import Progress
+from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.settings import Settings
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.training.inputs import to_input
 from saccade.training.progress import duration
 
@@ -41,7 +41,7 @@ class ArmForecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a comparison would do, and how long it would take on this machine.
+    """The plan of a comparison, and the time it would take on this machine.
 
     Args:
         note: How the data were recognised, in a sentence.
@@ -82,8 +82,11 @@ class Forecast:
 
 
 def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
-    """Build every network, time a few steps of each."""
-    with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=0) as speaking:
+    """Build every network, time a few training steps of each, and estimate the time of the comparison."""
+    with (
+        tempfile.TemporaryDirectory(prefix="saccade-") as scratch,
+        ComparisonProgress(shown=shown, steps=0) as speaking,
+    ):
         data = load_data(settings, Path(scratch), speaking.counting)
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
@@ -93,7 +96,7 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
             image = to_input(torch.zeros(1, 3, height, width, dtype=torch.uint8), torch.device("cpu"))
             params, place = sum(p.numel() for p in net.parameters()), tuple(experiment.places(arm, data))
             found.append(ArmForecast(name=arm.name, place=place, params=params, macs=macs(net, image)))
-            seconds += _seconds_a_step(net.to(settings.device), data, experiment) * experiment.steps * settings.seeds
+            seconds += _seconds_per_step(net.to(settings.device), data, experiment) * experiment.steps * settings.seeds
         one_run = seconds / (len(experiment.arms) * settings.seeds)
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
@@ -110,8 +113,8 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
     )
 
 
-def _seconds_a_step(net: torch.nn.Module, data: Dataset, experiment: Experiment) -> float:
-    """The quicker of two training steps after a first one, on one thread as the workers have."""
+def _seconds_per_step(net: torch.nn.Module, data: Arrays, experiment: Experiment) -> float:
+    """The shorter of two training steps after a warm-up step, on one thread as in the workers."""
     device, threads = torch.device(experiment.settings.device), torch.get_num_threads()
     torch.set_num_threads(1)
     step = step_of(net.train(), data, experiment, device)

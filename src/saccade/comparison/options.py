@@ -24,7 +24,7 @@ _BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
 
 @dataclass(frozen=True)
 class CompareOptions(Options):
-    """What :func:`saccade.compare` and ``saccade compare`` take."""
+    """Options of :func:`saccade.compare` and ``saccade compare``."""
 
     data: Annotated[
         str | os.PathLike[str] | None,
@@ -41,7 +41,7 @@ class CompareOptions(Options):
         Option(
             "The arms, separated by commas (in Python also a list), with options in brackets: "
             '`"none,se,psa[variant=sequential],cbam[reduction=8]"`. `none` is the control; a name given twice is a '
-            "second arm on seeds of its own. `saccade list` names them; yours are named by an import path, "
+            "second arm on seeds of its own. `saccade list` names them; your own have import paths, "
             "`my_package.blocks:MyBlock`.",
             default=",".join(DEMO_ARMS),
             typed=str | None,
@@ -58,7 +58,8 @@ class CompareOptions(Options):
     backbone: Annotated[
         str | None,
         Option(
-            "The network of timm that your data is learned with, or the import path of your own.",
+            "The network of timm that your data is learned with, or your own, by the import path of a function that "
+            "makes it: `my_package.nets:make`.",
             default=f"{DEFAULT_BACKBONE}, the demo has its own",
         ),
     ] = None
@@ -130,14 +131,14 @@ class CompareOptions(Options):
     fresh_start: Annotated[
         bool,
         Option(
-            "In the demo, train the network that all arms start from anew for each seed.",
+            "In the demo, train a new network for all arms to start from, for each seed.",
         ),
     ] = False
     scenes: Annotated[int, Option("In the demo, another number draws other scenes.")] = 0
     overwrite: Annotated[
         bool,
         Option(
-            "Delete what an earlier comparison left in the folder, and start anew.",
+            "Delete what an earlier comparison left in the folder, and start over.",
             recorded=False,
         ),
     ] = False

@@ -1,4 +1,4 @@
-"""The same held-out images through every arm: what it predicted, and what its attention looked at."""
+"""The same validation images through every arm: its predictions, and where its attention went."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from saccade import schema
 from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.results import Role, Shown, ShownImage
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.files import replacing, write_json
 from saccade.inspection.grids import attention_grid
 from saccade.inspection.recording import record
@@ -24,11 +24,11 @@ from saccade.tasks.trees import mapped, named, taken
 from saccade.training.inputs import to_input
 
 GRID = 16
-"""Rows and columns of points whose attention a report can show, at most."""
+"""Largest number of rows, and of columns, of the query points whose attention a report can show."""
 
 
-def take(experiment: Experiment, data: Dataset, device: str) -> None:
-    """Write ``pictures/``: the images, and for each arm its predictions and attention on them."""
+def take(experiment: Experiment, data: Arrays, device: str) -> None:
+    """Write ``pictures/``: the images, and the predictions and attention of each arm on them."""
     folder, task = experiment.folder / PICTURES, experiment.task(data)
     scores = [_image_scores(experiment, task, number) for number in range(len(experiment.arms))]
     best = max(range(1, len(scores)), key=lambda number: scores[number].mean())
@@ -59,9 +59,9 @@ def take(experiment: Experiment, data: Dataset, device: str) -> None:
 
 
 def choose(gain: NDArray[np.float64]) -> list[tuple[int, Role]]:
-    """Images for the page, by rule and not by hand: the two largest gains, the middle one, the largest loss.
+    """Choose the images of the report by rule: the two largest gains, the median one, and the largest loss.
 
-    What gained nothing is no success, and what lost nothing is no failure: both are then called typical.
+    An image without a gain is not called a success, nor one without a loss a failure: both are then called typical.
     """
     order = np.argsort(-gain, kind="stable")
     picks = dict.fromkeys(int(i) for i in (order[0], order[1 % len(order)], order[len(order) // 2], order[-1]))
@@ -70,7 +70,13 @@ def choose(gain: NDArray[np.float64]) -> list[tuple[int, Role]]:
 
 
 def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -> dict[str, NDArray[Any]]:
-    """Gates and attention rows of every place on a batch; image i is asked about `queries[i]` (pixels, y first)."""
+    """Collect gates and attention of every place on a batch.
+
+    Args:
+        net: The network.
+        x: Images (n, 3, H, W), normalised.
+        queries: Query point (y, x) of each image, in pixels.
+    """
     height, width = x.shape[-2:]
     arrays: dict[str, torch.Tensor] = {}
     grids: dict[str, NDArray[Any]] = {}
@@ -95,9 +101,10 @@ def attention(net: nn.Module, x: torch.Tensor, queries: list[tuple[int, int]]) -
 
 
 def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
-    """What a grid of points attends to in each image, for a page that answers to the pointer.
+    """Attention of a grid of query points in each image, for a page that follows the pointer.
 
-    Whole numbers (images, h, w, H', W'), the factor of each row (images, h, w), and the size of the map (images, 2).
+    Returned are integers (images, h, w, H', W'), the factor of each row (images, h, w), and the size of the feature map
+    (images, 2).
     """
     grids = [attention_grid(seen, image=image, side=GRID) for image in range(images)]
     values = [grid.values.astype(np.int16).reshape(*grid.queries, *grid.sources) for grid in grids]
@@ -109,7 +116,7 @@ def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
 
 
 def _image_scores(experiment: Experiment, task: Task, number: int) -> NDArray[np.float64]:
-    """Each validation image's own score, in the first seed: the one whose pictures are shown."""
+    """The score of each validation image alone, with the first seed, whose pictures are shown."""
     return task.image_scores(evidence_of(experiment.run_folder(experiment.arms[number], 0)))
 
 

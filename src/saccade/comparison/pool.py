@@ -1,4 +1,4 @@
-"""The parent's side of the workers: start them, hand out jobs, pass events on, stop them."""
+"""A pool of worker processes, as the parent sees it: start them, send jobs, pass events on, stop them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from saccade.errors import InputError
 from saccade.runs.names import LOGS
 
 Event = dict[str, Any]
-_NOT_FROM_HERE = ("-P",)  # a file queue.py where the user happens to be must not replace Python's own
-_PATIENCE = 60.0  # seconds a worker gets to save its run
+_NOT_FROM_HERE = ("-P",)  # a file queue.py in the working directory must not replace that of Python
+_PATIENCE = 60.0  # seconds that a worker has to save its run
 
 
 class Pool:
-    """Long-lived worker processes: importing torch costs more than many a job.
+    """Worker processes that do many jobs each, because importing torch costs more than a small job.
 
     Args:
         folder: Experiment folder; logs go to ``logs/``.
-        devices: One worker for each.
+        devices: Device of each worker.
         tasks: Import paths of the tasks that this process registered.
     """
 
@@ -48,7 +48,7 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the pipes, which tells the workers to save and leave, and wait for them."""
+        """Close the pipes, which tells the workers to save and exit, and wait for them."""
         for worker in self.workers:
             with contextlib.suppress(OSError):
                 worker.stdin.close()  # type: ignore[union-attr]
@@ -63,8 +63,8 @@ class Pool:
         """Do all `jobs`, each on the next free worker; returns when the last is done.
 
         Raises:
-            InputError: A job failed on what the user gave.
-            RuntimeError: A job failed otherwise, or a worker died.
+            InputError: A job failed because of something the user gave.
+            RuntimeError: A job failed for another reason, or a worker died.
         """
         waiting = list(jobs)[::-1]
         free, busy = list(range(len(self.workers)))[::-1], 0

@@ -1,4 +1,4 @@
-"""Progress of a comparison: bars on a terminal, a plain line now and then anywhere else. Always on stderr."""
+"""Progress of a comparison on stderr: bars on a terminal, otherwise a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from saccade.comparison.pool import Event
 from saccade.training.progress import Counting, duration
 
 
-class Progress(Counting):
+class ComparisonProgress(Counting):
     """Arms, seeds, steps and the time left.
 
     Args:
-        shown: False: nothing at all.
-        steps: All steps there will be, of all runs and starts; 0 while things are prepared.
+        shown: False shows nothing.
+        steps: Training steps of all runs and starts together; 0 while data and networks are prepared.
     """
 
     def __init__(self, *, shown: bool, steps: int) -> None:
         super().__init__(shown=shown)
         self.steps = steps
         self.running: dict[int, tuple[str, int, int]] = {}
-        self.finished = 0  # steps, of runs that are done
-        self.skipped = 0  # steps that resumed runs had done before: no measure of the speed
+        self.finished = 0  # steps of finished runs
+        self.skipped = 0  # steps that resumed runs had done before, which do not count for the speed
         self.started: float | None = None
 
     def __enter__(self) -> Self:
@@ -32,10 +32,10 @@ class Progress(Counting):
         return self
 
     def on_event(self, event: Event) -> None:
-        """A worker said something."""
+        """Take note of an event of a worker."""
         number = event["worker"]
         if event["event"] == "step":
-            if self.started is None:  # the rate is that of the steps: how long workers took to start says nothing
+            if self.started is None:  # the rate counts from the first step, without the start of the workers
                 self.started = time.monotonic()
             if number not in self.running:
                 self.skipped += event["step"]

@@ -76,7 +76,7 @@ class Grouping:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmResult:
-    """What one arm reached, and what it costs.
+    """Scores and costs of one arm.
 
     Args:
         name: Name of the arm, as it was given.

@@ -1,4 +1,4 @@
-"""What was asked for, and the folder it is done in: claimed by one comparison, refused to another."""
+"""Settings of a comparison, and its folder: claimed by one comparison, refused to another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The statistics rule: when a table of scores, arms by seeds, allows a claim, and how sure it is.
 
 For arms compared with one control on the same few seeds. Few seeds give poor estimates of each arm's spread, so all
-arms share one, unless an arm's own is larger; the finite test set is a second source of chance beside the seeds; and
+arms share one, unless an arm's own is larger; the finite test set is a second source of chance next to the seeds; and
 several arms are several chances to be wrong.
 
 Sources: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979;
@@ -33,7 +33,7 @@ def bootstrap_se(
     draws: int = 200,
     seed: int = 0,
 ) -> float:
-    """How far the choice of test images moves the difference arm - control, averaged over the seeds.
+    """Estimate how far the choice of test images moves the difference arm - control, averaged over the seeds.
 
     Test images are drawn with replacement, the same draw for both arms and all seeds; the standard deviation, over the
     draws, of the mean difference is returned. The draws depend on `seed` and the number of images alone.
@@ -92,7 +92,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float 
 
 @dataclass(frozen=True)
 class Difference:
-    """What may be said of one arm beside the control.
+    """Statement about one arm, compared with the control.
 
     Args:
         mean: Mean over seeds of arm - control.
@@ -199,7 +199,7 @@ def judge(tables: Floats, test_se: ArrayLike = 0.0, level: float = 0.05) -> Judg
 
 
 def _residual_sd(tables: Floats) -> Floats:
-    """Of the two-way layout: what is left of each score beside its arm's and its seed's mean."""
+    """Standard deviation of the residuals of the two-way layout arm + seed."""
     arms, seeds = tables.shape[-2:]
     residual = tables - tables.mean(axis=-1, keepdims=True) - tables.mean(axis=-2, keepdims=True)
     residual += tables.mean(axis=(-2, -1), keepdims=True)
@@ -208,7 +208,7 @@ def _residual_sd(tables: Floats) -> Floats:
 
 
 def holm(p: ArrayLike, level: float = 0.05) -> NDArray[np.bool_]:
-    """Which of k hypotheses Holm's procedure rejects.
+    """Tell which of k hypotheses Holm's procedure rejects.
 
     The i-th smallest p (counted from 0) must be at most level / (k - i), and so must all smaller ones.
 

@@ -25,7 +25,7 @@ import torch
 
 from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
 from saccade.ops import use
@@ -49,11 +49,11 @@ class Worker:
         self.device = device
         self.events = events
         self.stop = threading.Event()
-        self._data: Dataset | None = None
+        self._data: Arrays | None = None
 
     @property
-    def data(self) -> Dataset:
-        """Loaded when first needed."""
+    def data(self) -> Arrays:
+        """The data, loaded at the first use."""
         self._data = self._data or self.experiment.data()
         return self._data
 
@@ -105,7 +105,7 @@ class Worker:
     def _train(
         self, net: torch.nn.Module, source: ArraySource, recipe: Recipe, folder: Path, name: str, index: int
     ) -> float:
-        """Train, telling the parent; returns the seconds it took."""
+        """Train, report to the parent, and return the training time in seconds."""
         task = self.experiment.task(source.data)
         validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
         done = train(
@@ -116,7 +116,7 @@ class Worker:
         return done.seconds
 
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
-        """Score a trained network on all validation images; ``result.json`` is written last and says it is done."""
+        """Score a trained network on all validation images; ``result.json``, written last, marks it as done."""
         task = self.experiment.task(self.data)
         found = self._collect(net, self.data, self.experiment.batch, full=True)
         with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
@@ -124,7 +124,7 @@ class Worker:
         groups = {name: asdict(group) for name, group in task.groups(found).items()}
         write_json(folder / RESULT, {"score": task.score(found), "train_seconds": seconds, "groups": groups})
 
-    def _collect(self, net: torch.nn.Module, data: Dataset, batch: int, *, full: bool = False) -> Evidence:
+    def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, *, full: bool = False) -> Evidence:
         task = self.experiment.task(data)
         return collect_arrays(net, task, data.val, device=torch.device(self.device), batch=batch, full=full)
 
@@ -135,7 +135,7 @@ class Worker:
         write_json(self.experiment.folder / COSTS, measure(self.experiment, self.data, self.device))
 
     def do_pictures(self) -> None:
-        """Predictions and attention of all arms on the same few images."""
+        """Write the predictions and attention of all arms on the same few images."""
         from saccade.comparison.pictures import take
 
         take(self.experiment, self.data, self.device)
@@ -154,14 +154,11 @@ class Worker:
 
 
 def main() -> None:
-    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``.
-
-    NAMED is what the user lets it import, as JSON; the tasks are import paths of those that the parent registered.
-    """
+    """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
     folder, device, named, *tasks = sys.argv[1:]
     accept(json.loads(named))
     if tasks:
-        sys.path.append("")  # where the parent, too, may have found them
+        sys.path.append("")  # where the parent, too, may have found what it registered
     for task in tasks:
         register(task)
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")

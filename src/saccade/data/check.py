@@ -150,7 +150,7 @@ def _reading(
 
 
 def _counts(files: Files, tallies: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """By the names of classes; a task that tallies all 256 values of a mask has ignored pixels at the last."""
+    """Counts by class name; a task that tallies all 256 values of a mask has ignored pixels at the last."""
     whole = np.atleast_1d(np.asarray(sum(tallies.values())))
     there = np.flatnonzero(whole[:IGNORE])
     names = files.classes or tuple(map(str, range(int(there.max(initial=-1)) + 1)))

@@ -1,4 +1,4 @@
-"""What all tasks share in reading folders: finding images, sides and splits, and saying what was seen."""
+"""Reading folders, as all tasks do it: finding images, sides and splits, and saying what was seen."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             inner.clear()
             continue
         seen.add(real)
-        # Real folders come first, so that a link beside one does not rename its images.
+        # Real folders come first, so that a link next to one does not rename its images.
         inner[:] = sorted((n for n in inner if not n.startswith(".")), key=lambda n: ((here / n).is_symlink(), n))
         for name in files:
             path = here / name

@@ -40,7 +40,7 @@ def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` items, evenly apart."""
+    """Choose `count` items at most, evenly apart."""
     places = np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int))
     return [items[place] for place in places] if items else []
 

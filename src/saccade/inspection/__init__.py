@@ -1,4 +1,4 @@
-"""Looking at attention: as arrays first, then as pictures.
+"""Inspection of attention: as arrays first, then as pictures.
 
 The names below are loaded on first use: schematics need neither torch nor numpy.
 """

@@ -1,4 +1,4 @@
-"""From records to arrays: several blocks followed back, what a position depends on, gates over depth."""
+"""Arrays from records: attention followed through several blocks, receptive fields, gates over depth."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _AT_ONCE = 256
 
 
 def channel_gates(maps: Mapping[str, Record], *, image: int = 0) -> dict[str, Tensor]:
-    """The channel gate (C,) of each place that has one, in the order in which they ran."""
+    """Return the channel gate (C,) of each place that has one, in the order in which they ran."""
     return {name: gates["channel"][image] for name, seen in maps.items() if "channel" in (gates := seen.gates)}
 
 
 def rollout(
     records: Sequence[Record], queries: Sequence[tuple[int, int]], *, image: int = 0, residual: float = 0.5
 ) -> Tensor:
-    r"""Follow attention back through several blocks: what positions of the last one draw from the map of the first.
+    r"""Follow attention back through several blocks: what positions of the last draw from the first feature map.
 
     .. math:: r_{l-1} = \rho\, r_l + (1 - \rho)\, r_l A_l, \quad r_L = e_q
 
-    with rho for the way past the block. S. Abnar, W. Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
-    arXiv:2005.00928. Between maps of two sizes, weight stays where it is in the picture; what convolutions spread on
-    the way is left out. No table of pairs is made: O(N M) time for each block, memory for a few hundred rows.
+    with rho for the path past the block. S. Abnar, W. Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
+    arXiv:2005.00928. Between maps of two sizes, weight stays at its place in the picture; the mixing by convolutions
+    between blocks is ignored. No table of pairs is built: O(N M) time per block, memory for a few hundred rows.
 
     Args:
-        records: Of blocks whose weights sum to 1, in the order in which they ran.
-        queries: Q positions (y, x) of the last one's map.
-        image: Which of the batch.
+        records: Records of blocks whose weights sum to 1, in the order in which they ran.
+        queries: Q positions (y, x) of the last map.
+        image: Index in the batch.
         residual: rho, 0 to 1.
 
     Returns:
-        (Q, H, W) on the map of the first; each sums to 1.
+        (Q, H, W) on the first map; each sums to 1.
 
     Raises:
-        InputError: No record, `residual` outside 0 to 1, or weights that are no shares.
+        InputError: There is no record, `residual` is outside 0 to 1, or weights do not sum to 1.
     """
     if not records or not 0 <= residual <= 1:
         raise InputError(
@@ -61,23 +61,23 @@ def rollout(
 def effective_receptive_field(
     model: nn.Module, images: Tensor, *, at: tuple[int, int] | None = None, place: str | None = None
 ) -> Tensor:
-    r"""How much each pixel moves one position of a map: :math:`\sum_c |\partial \sum_k y_{kij} / \partial x_c|`.
+    r"""Influence of each pixel on a position of a feature map, :math:`\sum_c |\partial \sum_k y_{kij} / \partial x_c|`.
 
-    The mean over images, scaled to sum to 1. W. Luo et al., "Understanding the Effective Receptive Field in Deep
-    Convolutional Neural Networks", NIPS 2016, arXiv:1701.04128. The network runs in the mode it is in; its gradients
-    are not touched.
+    The result is the mean over images, scaled to sum to 1. W. Luo et al., "Understanding the Effective Receptive Field
+    in Deep Convolutional Neural Networks", NIPS 2016, arXiv:1701.04128. The network runs in its present mode; its
+    gradients are not touched.
 
     Args:
         model: Any network.
         images: (B, 3, H, W).
-        at: The position (y, x) of the map; None: its middle.
-        place: The module whose output is the map; None: the network's own output.
+        at: Position (y, x) of the map; None means its centre.
+        place: Module whose output is the map; None means the network's own output.
 
     Returns:
         (H, W).
 
     Raises:
-        InputError: An unknown `place`, an output that is no map, or a position outside of it.
+        InputError: `place` is unknown, the output is not a map, or the position is outside of it.
     """
     caught: list[Any] = []
     x = images.detach().clone().requires_grad_(True)
@@ -93,7 +93,7 @@ def effective_receptive_field(
         found = caught[-1] if caught else None
         if not isinstance(found, Tensor) or found.dim() != 4:
             raise InputError(
-                "effective_receptive_field: the output is no map (B, C, H, W)",
+                "effective_receptive_field: the output is not a feature map (B, C, H, W)",
                 "name a module whose output is one: place='layer4'",
             )
         height, width = found.shape[-2:]
@@ -113,7 +113,7 @@ def _module(model: nn.Module, place: str) -> nn.Module:
 
 
 def _back(seen: Record, reached: Tensor, image: int) -> Tensor:
-    """What the positions a distribution stands on attend to, weighed by it: (Q, H, W) on the block's own map."""
+    """Average the rows of the positions a distribution covers, weighted by it: (Q, H, W) on the block's own map."""
     height, width = reached.shape[-2:]
     flat, total = reached.flatten(1), None
     positions = [(y, x) for y in range(height) for x in range(width)]
@@ -130,7 +130,7 @@ def _back(seen: Record, reached: Tensor, image: int) -> Tensor:
 
 
 def _resized(shares: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Distributions (Q, H, W) on a map of another size, their sum kept."""
+    """Resample distributions (Q, H, W) to a map of another size; their sum is kept."""
     height, width = size
     if tuple(shares.shape[-2:]) == (height, width):
         return shares

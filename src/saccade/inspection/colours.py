@@ -1,4 +1,4 @@
-"""Colours that the colour-blind tell apart and that grow lighter all the way, so that they read without colour too."""
+"""Colour scales for the colour-blind that grow lighter all the way, so that they read without colour too."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEAT = ((16, 8, 44), (96, 22, 110), (196, 56, 78), (244, 132, 30), (252, 216, 90), (255, 252, 214))
-"""From none to most: dark violet over orange to pale yellow."""
+"""Colours from least to most: dark violet over orange to pale yellow."""
 BALANCE = ((28, 92, 196), (120, 170, 232), (238, 238, 236), (238, 160, 84), (196, 84, 0))
-"""From below to above zero: blue over grey to orange."""
+"""Colours from below to above zero: blue over grey to orange."""
 _CLEAR = ((0.0, 0.12, 0.5, 1.0), (0, 80, 175, 225))
 
 
 def ramp(stops: tuple[tuple[int, int, int], ...] = HEAT, steps: int = 256, *, clear: bool = False) -> NDArray[np.uint8]:
-    """The colours of `steps` even levels, (steps, 4) uint8; `clear`: the lowest ones are transparent."""
+    """Return the colours of `steps` even levels, (steps, 4) uint8; if `clear`, the lowest ones are transparent."""
     at = np.linspace(0, 1, steps)
     where = np.linspace(0, 1, len(stops))
     columns: list[Any] = [np.interp(at, where, [stop[k] for stop in stops]) for k in range(3)]
@@ -24,7 +24,7 @@ def ramp(stops: tuple[tuple[int, int, int], ...] = HEAT, steps: int = 256, *, cl
 
 
 def levels(values: NDArray[Any], low: float, high: float, steps: int = 256) -> NDArray[np.int64]:
-    """The level of each value between `low` and `high`; what lies outside is taken as the end, a NaN as 0."""
+    """Return the level of each value between `low` and `high`; values outside are clipped, NaN counts as 0."""
     shares = (np.nan_to_num(np.asarray(values, dtype=np.float64)) - low) / (high - low or 1.0)
     found: NDArray[np.int64] = np.clip(np.rint(shares * (steps - 1)), 0, steps - 1).astype(np.int64)
     return found

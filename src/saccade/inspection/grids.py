@@ -1,6 +1,6 @@
-"""The attention of a whole map in little space: a grid of queries by a grid of sources, in 8 bits a weight.
+"""Compact attention of a whole feature map: a grid of queries by a grid of sources, 8 bits per weight.
 
-What is lost is measured while it is lost, so that a page can say how far its numbers are from the exact ones.
+The loss is measured while compressing, so that a page can state how far its numbers are from the exact ones.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from saccade.inspection.records import Record
 
 SIDE = 32
 _AT_ONCE = 256  # queries whose rows are in memory together
-_CHECKED = 48  # positions whose exact rows are compared with those that stand for them
+_CHECKED = 48  # positions whose exact rows are compared with the stored ones
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a grid of queries attends to, on a grid of sources.
+    """Attention weights from a grid of queries to a grid of sources.
 
-    Query (i, j) stands for the share [i / h, (i + 1) / h) x [j / w, (j + 1) / w) of the map, and weight k of a source
-    for the sum over its share. A weight is `values` times the `scales` of its row.
+    Query (i, j) represents the part [i / h, (i + 1) / h) x [j / w, (j + 1) / w) of the map, and weight k of a source
+    the sum over its part. A weight is `values` times the `scales` of its row.
 
     Args:
-        values: (Q, M) uint8, or int8 where weights may be negative.
+        values: (Q, M) uint8, or int8 if weights may be negative.
         scales: (Q,) float32.
-        queries: (h, w) with h w = Q; (1, 1) where all queries share one row.
+        queries: (h, w) with h w = Q; (1, 1) if all queries share one row.
         sources: (H', W') with H' W' = M.
-        size: (H, W) of the mechanism's map, the queries there are.
-        keys: (H, W) of the map of sources, which the mechanism may have pooled.
-        rounding: Largest error of the 8 bits, as a share of the largest weight of its row.
-        moved: Mean share of the weight that lies elsewhere in the exact row of a position, compared with the row that
-            stands for it; 0 where every query is stored.
+        size: (H, W) of the mechanism's map, the number of queries.
+        keys: (H, W) of the map of sources, which may be pooled.
+        rounding: Largest error of the 8 bits, as a fraction of the largest weight of its row.
+        moved: Mean fraction of the weight that lies elsewhere in the exact row of a position, compared with the row
+            that represents it; 0 if every query is stored.
     """
 
     values: NDArray[Any]
@@ -50,28 +50,28 @@ class Grid:
 
     @property
     def signed(self) -> bool:
-        """Whether weights may be negative."""
+        """True if weights may be negative."""
         return self.values.dtype == np.int8
 
     @property
     def nbytes(self) -> int:
-        """Of the stored weights and scales."""
+        """Size of the stored weights and scales, in bytes."""
         return self.values.nbytes + self.scales.nbytes
 
     def row(self, y: int, x: int) -> NDArray[np.float32]:
-        """The weights (H', W') of query (y, x) of the grid."""
+        """Return the weights (H', W') of query (y, x) of the grid."""
         number = y * self.queries[1] + x
         found: NDArray[np.float32] = self.values[number].astype(np.float32) * self.scales[number]
         return found.reshape(self.sources)
 
 
 def attention_grid(record: Record, *, image: int = 0, side: int = SIDE) -> Grid:
-    """Store what at most `side` x `side` queries attend to on at most `SIDE` x `SIDE` sources.
+    """Store the attention of at most `side` x `side` queries on at most `SIDE` x `SIDE` sources.
 
     Args:
-        record: Of a mechanism that weighs positions.
-        image: Which of the batch.
-        side: Most rows and columns of queries.
+        record: Record of a mechanism that weights positions.
+        image: Index in the batch.
+        side: Largest number of rows and of columns of queries.
     """
     height, width = (int(length) for length in record.input.shape[-2:])
     if record.has("context_map"):
@@ -86,7 +86,7 @@ def attention_grid(record: Record, *, image: int = 0, side: int = SIDE) -> Grid:
 
 
 def binned(rows: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sums of maps (Q, H, W) over a grid of `size`, (Q, h, w); no cell of the map is counted twice or left out."""
+    """Sum maps (Q, H, W) over a grid of `size`, (Q, h, w); no cell of the map is counted twice or left out."""
     for axis, count in ((1, size[0]), (2, size[1])):
         length = rows.shape[axis]
         if count < length:
@@ -98,7 +98,7 @@ def binned(rows: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def quantised(rows: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Rows (Q, M) as whole numbers and one factor a row: uint8, or int8 where a weight is negative."""
+    """Quantise rows (Q, M) to integers with one factor per row: uint8, or int8 if a weight is negative."""
     signed = bool((rows < 0).any())
     most = 127 if signed else 255
     largest = np.abs(rows).max(axis=1)
@@ -108,7 +108,7 @@ def quantised(rows: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float
 
 
 def _rows(record: Record, image: int, queries: list[tuple[int, int]]) -> tuple[Tensor, tuple[int, int]]:
-    """Binned rows of many queries, a few at a time, and the size of the map they are sums over."""
+    """Compute binned rows of many queries, a few at a time, and the size of the map they are sums over."""
     found, keys = [], (0, 0)
     for start in range(0, len(queries), _AT_ONCE):
         exact = record.weights(queries[start : start + _AT_ONCE])[image].float()
@@ -127,7 +127,7 @@ def _stored(rows: Tensor, queries: tuple[int, int], size: tuple[int, int], keys:
 
 
 def _middles(queries: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
-    """The position of the map in the middle of each cell of the grid, row by row."""
+    """Return the position of the map at the centre of each cell of the grid, row by row."""
     rows, columns = (
         [int((k + 0.5) * length / count) for k in range(count)] for count, length in zip(queries, size, strict=True)
     )
@@ -135,7 +135,7 @@ def _middles(queries: tuple[int, int], size: tuple[int, int]) -> list[tuple[int,
 
 
 def _moved(record: Record, image: int, grid: Grid) -> float:
-    """How far the exact rows of positions drawn at random are from those that stand for them."""
+    """Return the mean distance between exact rows of random positions and the stored rows that represent them."""
     random = np.random.default_rng(0)
     height, width = grid.size
     drawn = [(int(random.integers(height)), int(random.integers(width))) for _ in range(_CHECKED)]

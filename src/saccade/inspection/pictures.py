@@ -1,4 +1,4 @@
-"""From arrays to pictures: attention over a photograph, gates over depth. Needs Pillow and matplotlib."""
+"""Pictures from arrays: attention over a photograph, gates over depth. Needs Pillow and matplotlib."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from saccade.inspection.colours import BALANCE, HEAT, levels, ramp
 Array = NDArray[Any]
 
 PEAK = 3.0
-"""Weights are drawn brightest from so many times an even share, so that an even map stays dim."""
+"""Weight, in multiples of a uniform weight, from which on pictures are brightest; a uniform map stays dim."""
 SOURCES = 3
 
 
 def as_array(values: Tensor | Array) -> Array:
-    """On the CPU, as numpy's."""
+    """Return the values as a numpy array on the CPU."""
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def drawn_range(weights: Array) -> tuple[float, float]:
-    """The weights that are drawn darkest and brightest: 0 and the peak; as far below as above where any is negative."""
+    """Return the weights drawn darkest and brightest: 0 and the peak; symmetric around 0 if any is negative."""
     largest = float(np.abs(weights).max())
     if float(weights.min()) < 0:
         return -largest, largest
@@ -35,11 +35,11 @@ def drawn_range(weights: Array) -> tuple[float, float]:
 def overlay(
     image: Array, weights: Tensor | Array, *, opacity: float = 1.0, limits: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """A map laid as light over a darkened photograph; negative weights blue, positive ones orange.
+    """Lay a map as light over a darkened photograph; negative weights are blue, positive ones orange.
 
     Args:
         image: (H, W, 3) uint8.
-        weights: (h, w), of any size; enlarged smoothly.
+        weights: (h, w) of any size; enlarged smoothly.
         opacity: 0 to 1.
         limits: The values drawn darkest and brightest; None: see :func:`drawn_range`.
 
@@ -69,7 +69,7 @@ def overlay(
 
 
 def strongest(weights: Tensor | Array, count: int = SOURCES) -> list[tuple[int, int, float]]:
-    """The `count` strongest sources of a map (h, w) as (y, x, weight), the strongest first."""
+    """Return the `count` strongest sources of a map (h, w) as (y, x, weight), the strongest first."""
     values = as_array(weights)
     order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
     return [(int(k // values.shape[1]), int(k % values.shape[1]), float(values.flat[k])) for k in order]
@@ -84,14 +84,14 @@ def attention_picture(
     sources: int = SOURCES,
     limits: tuple[float, float] | None = None,
 ) -> Any:
-    """A Pillow image: the map over the photograph, its strongest sources framed, the point that asks ringed.
+    """Draw the map over the photograph, its strongest sources framed and the query point ringed, as a Pillow image.
 
     Args:
         image: (H, W, 3) uint8.
         weights: (h, w).
-        query: The point as shares (down, across) of the picture.
-        side: Of the picture's longer side, in pixels.
-        sources: How many are framed.
+        query: Query point as fractions (down, across) of the picture.
+        side: Longer side of the picture in pixels.
+        sources: Number of sources to frame.
         limits: See :func:`overlay`.
     """
     Image, ImageDraw = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
@@ -114,14 +114,14 @@ def attention_picture(
 
 
 def gate_picture(image: Array, gate: Tensor | Array, *, side: int = 384) -> Any:
-    """A Pillow image: a spatial gate (h, w) over the photograph; its largest value is brightest, its least clear."""
+    """Draw a spatial gate (h, w) over the photograph, largest value brightest, least clear, as a Pillow image."""
     values = as_array(gate)
     limits = float(values.min()), float(values.max())
     return attention_picture(image, values, side=side, sources=0, limits=limits)
 
 
 def matrix_picture(matrix: Tensor | Array, *, side: int = 384) -> Any:
-    """A Pillow image: a matrix (R, C), one even square a value, from its least (dark) to its largest value (bright)."""
+    """Draw a matrix (R, C) as a Pillow image, one square per value, from its least (dark) to its largest (bright)."""
     Image = require("PIL.Image", extra="train")
     values = as_array(matrix)
     colours = ramp(HEAT)[levels(values, float(values.min()), float(values.max()))][..., :3]
@@ -130,7 +130,7 @@ def matrix_picture(matrix: Tensor | Array, *, side: int = 384) -> Any:
 
 
 def gate_strips(gates: Mapping[str, Tensor | Array]) -> Any:
-    """A matplotlib figure: the channel gates of every place as a strip, sorted, from the first place to the last.
+    """Draw the channel gates of every place as a sorted strip, from the first place to the last (matplotlib figure).
 
     Args:
         gates: Place to (C,), as :func:`saccade.inspection.arrays.channel_gates` gives them.
@@ -148,7 +148,7 @@ def gate_strips(gates: Mapping[str, Tensor | Array]) -> Any:
 
 
 def gate_histograms(gates: Mapping[str, Sequence[float] | Tensor | Array]) -> Any:
-    """A matplotlib figure: how many channels of each place have which gate, from the first place to the last."""
+    """Draw a histogram of the channel gates of each place, from the first place to the last (matplotlib figure)."""
     rows = {name: as_array(np.asarray(gate) if isinstance(gate, Sequence) else gate) for name, gate in gates.items()}
     figure, axes = _figure(len(rows), "gate_histograms", 0.7)
     low, high = min(float(row.min()) for row in rows.values()), max(float(row.max()) for row in rows.values())
@@ -165,7 +165,7 @@ def gate_histograms(gates: Mapping[str, Sequence[float] | Tensor | Array]) -> An
 
 def _figure(rows: int, who: str, height: float) -> tuple[Any, list[Any]]:
     if not rows:
-        raise InputError(f"{who}: there is no channel gate", "record a network with gates, such as se, eca or cbam")
+        raise InputError(f"{who}: found no channel gate", "record a network with gates, such as se, eca or cbam")
     Figure = require("matplotlib.figure", extra="train").Figure
     figure = Figure(figsize=(7, 0.6 + height * rows), dpi=110, layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False)

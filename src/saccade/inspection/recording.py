@@ -1,4 +1,4 @@
-"""Recording what the mechanisms of a network attend to, without editing the network."""
+"""Record what the mechanisms of a network attend to, without editing the network."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from saccade.mechanisms.base import Mechanism
 
 @contextmanager
 def record(model: nn.Module, *, copy: bool = False) -> Iterator[Records]:
-    """Record what every mechanism of a network reads, inserted or built in, until the with block ends.
+    """Record the input of every mechanism of a network, inserted or built in, until the with block ends.
 
-    The records stay usable behind the block. A mechanism called several times keeps its last input. Forwards of other
-    threads are not recorded. Nothing is left in the network, even after an exception.
+    The records stay usable after the block. A mechanism called several times keeps its last input. Forward passes of
+    other threads are not recorded. The network is left as it was, even after an exception.
 
     Args:
         model: A network with mechanisms.
-        copy: Keep copies of the maps. Needed where the network writes into a map after its mechanism has read it;
+        copy: Keep copies of the feature maps. Needed if the network writes into a map after its mechanism has read it;
             reading such a record without a copy is an error.
 
     Yields:
-        Records by place: the module a mechanism is attached to (``"layer4.1.bn2"``), that and the part's name for
-        parts of a mechanism (``"layer4.1.position"``), its own path for one that was built into the network.
+        Records by place: the module a mechanism is attached to (``"layer4.1.bn2"``); for parts of a mechanism, that
+            name and the part's (``"layer4.1.position"``); for a mechanism built into the network, its own path.
 
     Raises:
-        InputError: A network without mechanisms, or a compiled one.
+        InputError: The network has no mechanism, or is compiled.
 
     Example:
         >>> import torch, saccade, torchvision
@@ -71,10 +71,10 @@ def record(model: nn.Module, *, copy: bool = False) -> Iterator[Records]:
 
 
 def _watched(model: nn.Module, copy: bool) -> dict[nn.Module, Record]:
-    """A record for every mechanism and every mechanism inside one."""
+    """Create a record for every mechanism and every mechanism inside one."""
     inserted = {id(attachment): key for key, attachment in attachments(model).items()}
     watched: dict[nn.Module, Record] = {}
-    bases: list[tuple[str, str]] = []  # path of an attachment's mechanism, and the place it stands for
+    bases: list[tuple[str, str]] = []  # path of an attachment's mechanism, and the place it is attached to
     for path, module in model.named_modules():
         if isinstance(module, Attachment):
             bases.append((f"{path}.mechanism" if path else "mechanism", inserted[id(module)]))

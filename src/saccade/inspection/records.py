@@ -1,7 +1,7 @@
-"""What one mechanism read, and everything it can say about it.
+"""The input of one mechanism, and every view the mechanism can compute from it.
 
-A record keeps a reference to the map; gates, weights and whatever else there is are computed from it when asked for, by
-the mechanism itself, and only for the positions and channels asked about.
+A record keeps a reference to the feature map; gates, weights and other views are computed from it on access, by the
+mechanism itself, and only for the requested positions and channels.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _OFFERS = {
     "shares": ".branch_weights",
     "covariances": ".covariances",
 }
-"""What a mechanism has, and how a record is asked for it."""
+"""View of a mechanism to the expression that reads it from a record."""
 
 
 class Record:
-    """What one mechanism read in the last forward, and what it computes from that.
+    """The input of one mechanism in the last forward pass, and the views computed from it.
 
-    Views are computed when asked for, with the weights of that moment and in the mode (training or not, autocast) of
-    the recorded forward; they leave no trace in the mechanism. Each refuses a mechanism that does not have it, with
-    what it has instead.
+    Views are computed on access, with the present weights and in the mode (training or not, autocast) of the recorded
+    forward pass; they leave no trace in the mechanism. A view that the mechanism does not have is an error that lists
+    the views it has.
 
     Attributes:
-        name: The place.
-        mechanism: The module; one that is no :class:`saccade.mechanisms.base.Mechanism` has its input and no views.
-        attachment: What holds it, or None for a part of a mechanism or one that was built into the network.
+        name: Name of the place.
+        mechanism: The module; for one that is not a :class:`saccade.mechanisms.base.Mechanism` only its input is known.
+        attachment: The module that attaches it; None for a part of a mechanism or one built into the network.
     """
 
     def __init__(self, name: str, mechanism: nn.Module, attachment: Attachment | None, *, copy: bool) -> None:
@@ -60,7 +60,7 @@ class Record:
         return f"Record({self.name!r}, {type(self.mechanism).__name__}, {shape})"
 
     def keep(self, x: Tensor) -> None:
-        """Remember the map the mechanism is about to read."""
+        """Remember the feature map that the mechanism is about to read."""
         self._input = x.detach().clone() if self._copy else x.detach()
         self._version = None if self._input.is_inference() else self._input._version
         self._training = self.mechanism.training
@@ -71,12 +71,12 @@ class Record:
 
     @property
     def ran(self) -> bool:
-        """Whether the mechanism was called while it was recorded."""
+        """True if the mechanism was called while it was recorded."""
         return self._input is not None
 
     @property
     def input(self) -> Tensor:
-        """The map it read last, (B, C, H, W): no copy, detached.
+        """The feature map it read last, (B, C, H, W): detached, not copied.
 
         Raises:
             InputError: It was not called, or the network wrote into the map afterwards.
@@ -91,18 +91,18 @@ class Record:
         return self._input
 
     def has(self, view: str) -> bool:
-        """Whether the mechanism has a view: ``"gates"``, ``"weights"``, ``"channel_weights"``, ``"row_weights"``..."""
+        """True if the mechanism has a view: ``"gates"``, ``"weights"``, ``"channel_weights"``, ``"row_weights"``..."""
         asked = {"branch_weights": "shares"}.get(view, view)
         return isinstance(self.mechanism, Mechanism) and hasattr(self.mechanism, asked)
 
     @property
     def label(self) -> str:
-        """What the mechanism is called in errors."""
+        """Name of the mechanism in errors."""
         return str(self.mechanism.label) if isinstance(self.mechanism, Mechanism) else type(self.mechanism).__name__
 
     @property
     def gates(self) -> dict[str, Tensor]:
-        """The factors it multiplied by, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``; empty without gates."""
+        """Factors of the multiplication, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``; empty without gates."""
         found: dict[str, Tensor] = self._ask("gates", "") if self.has("gates") else {}
         return found
 
@@ -111,7 +111,7 @@ class Record:
         """The only gate.
 
         Raises:
-            InputError: It has none, or two.
+            InputError: It has no gate, or two.
         """
         found = self.gates
         if len(found) != 1:
@@ -122,30 +122,30 @@ class Record:
         return next(iter(found.values()))
 
     def weights(self, queries: Sequence[tuple[int, ...]]) -> Tensor:
-        """What chosen positions attend to, computed for these only, in O(Q N).
+        """Return the attention weights of chosen positions, computed for these only, in O(Q N).
 
         Args:
-            queries: Q positions (y, x) of the recorded map (not pixels of the image), from 0.
+            queries: Q positions (y, x) of the recorded feature map (not pixels of the image), from 0.
 
         Returns:
-            (B, Q, H', W'); H' and W' are smaller than H and W where the mechanism pools.
+            (B, Q, H', W'); H' and W' are smaller than H and W if the mechanism pools.
 
         Raises:
-            InputError: A position outside the map, or a mechanism that does not weigh positions.
+            InputError: A position is outside the map, or the mechanism does not weigh positions.
         """
         found: Tensor = self._ask("weights", "does not weigh positions", list(queries))
         return found
 
     def channel_weights(self, channels: Sequence[int] | None = None) -> Tensor:
-        """What chosen channels take from each channel, (B, Q, C); rows sum to 1.
+        """Return the weights of chosen channels over all channels, (B, Q, C); rows sum to 1.
 
         FLA has such a map for every column and every row: (B, W + H, Q, C), columns first.
 
         Args:
-            channels: Q channels, from 0; None: all.
+            channels: Q channels, from 0; None means all.
 
         Raises:
-            InputError: A channel that is not there, or a mechanism that does not weigh channels.
+            InputError: A channel does not exist, or the mechanism does not weigh channels.
         """
         if self.has("column_weights"):
             return torch.cat([self.column_weights(None, channels), self.row_weights(None, channels)], dim=1)
@@ -153,65 +153,65 @@ class Record:
         return found
 
     def column_weights(self, columns: Sequence[int] | None = None, channels: Sequence[int] | None = None) -> Tensor:
-        """FLA's weights between channels in chosen columns (None: all), (B, S, Q, C), for chosen channels."""
+        """Return FLA's weights between channels in chosen columns (None: all), (B, S, Q, C), for chosen channels."""
         return self._strips("column_weights", 3, columns, channels)
 
     def row_weights(self, rows: Sequence[int] | None = None, channels: Sequence[int] | None = None) -> Tensor:
-        """FLA's weights between channels in chosen rows (None: all), (B, S, Q, C), for chosen channels."""
+        """Return FLA's weights between channels in chosen rows (None: all), (B, S, Q, C), for chosen channels."""
         return self._strips("row_weights", 2, rows, channels)
 
     @property
     def context_map(self) -> Tensor:
-        """The one map that all positions share in GC and the simplified non-local block, (B, H, W); it sums to 1."""
+        """The map that all positions share in GC and the simplified non-local block, (B, H, W); it sums to 1."""
         found: Tensor = self._ask("context_map", "has no map that all positions share")
         return found
 
     @property
     def descriptors(self) -> Tensor:
-        """What A2 gathered, (B, m, n), a column for each descriptor."""
+        """The descriptors that A2 gathered, (B, m, n), one column for each."""
         found: Tensor = self._ask("descriptors", "gathers no descriptors")
         return found
 
     @property
     def gathered_from(self) -> Tensor:
-        """How much each of A2's descriptors takes from each position, (B, n, H, W); each map sums to 1."""
+        """Weights of A2's descriptors over positions, (B, n, H, W); each map sums to 1."""
         found: Tensor = self._ask("gathered_from", "gathers no descriptors")
         return found
 
     @property
     def distribution(self) -> Tensor:
-        """How much each position takes of each of A2's descriptors, (B, n, H, W); they sum to 1 at each position."""
+        """Weights of each position over A2's descriptors, (B, n, H, W); they sum to 1 at each position."""
         found: Tensor = self._ask("distribution", "gathers no descriptors")
         return found
 
     @property
     def branch_weights(self) -> Tensor:
-        """How much each channel of SK takes from each branch, (B, branches, C); the branches sum to 1."""
+        """Weights of each channel of SK over the branches, (B, branches, C); the branches sum to 1."""
         found: Tensor = self._ask("shares", "has no branches to select from")
         return found
 
     @property
     def covariances(self) -> dict[str, Tensor]:
-        """GSoP's matrices, ``{"channel": (B, dim, dim), "spatial": (B, P, P)}``, those that its variant has."""
+        """GSoP's covariance matrices, ``{"channel": (B, dim, dim), "spatial": (B, P, P)}``, as its variant has."""
         found: dict[str, Tensor] = self._ask("covariances", "computes no covariance")
         return found
 
     def query_dependence(self, samples: int = 64, measure: str = "moved") -> float:
-        """How much the attention depends on who asks: the mean distance between the rows of sampled queries.
+        """Return the query dependence of the attention: the mean distance between the rows of sampled queries.
 
-        Queries are positions, evenly spread; where channels are weighed they are channels, and in FLA the same channel
-        in different columns or rows. See :func:`saccade.inspection.dependence.mean_distance`.
+        Queries are positions, evenly spaced; if channels are weighed they are channels, and in FLA the same channel in
+        different columns or rows. See :func:`saccade.inspection.dependence.mean_distance`.
 
         Args:
-            samples: How many queries; cost and memory are O(samples N).
-            measure: ``"moved"``: the share of the weight that lies elsewhere for another query. ``"cosine"``: half of
-                1 - cos, GCNet's.
+            samples: Number of queries; cost and memory are O(samples N).
+            measure: ``"moved"``: the fraction of the weight that lies elsewhere for another query. ``"cosine"``: half
+                of 1 - cos, as in GCNet.
 
         Returns:
-            0 (every query sees the same) to 1, the mean over the batch.
+            0 (every query has the same row) to 1, the mean over the batch.
 
         Raises:
-            InputError: A mechanism without queries.
+            InputError: The mechanism has no queries.
         """
         x = self.input
         if self.has("weights"):
@@ -229,7 +229,7 @@ class Record:
 
     @property
     def g(self) -> float | None:
-        """How much of the mechanism is mixed in; None where it is not wrapped (see :func:`saccade.insert`)."""
+        """Mixing factor of the mechanism; None if it is not wrapped (see :func:`saccade.insert`)."""
         attachment = self.attachment
         return None if attachment is None or attachment.g is None else float(attachment.g.detach())
 
@@ -248,7 +248,7 @@ class Record:
         return list(range(self.input.shape[1]) if channels is None else channels)
 
     def _ask(self, view: str, otherwise: str, *args: Any) -> Any:
-        """A view of the recorded map."""
+        """Compute a view of the recorded map."""
         self._require(view, otherwise)
         with self._as_recorded():
             return getattr(self.mechanism, view)(self.input, *args)
@@ -267,9 +267,9 @@ class Record:
 
     @contextmanager
     def _as_recorded(self) -> Iterator[None]:
-        """The mode of the recorded forward inside; flags and running statistics as they were afterwards."""
+        """Enter the mode of the recorded forward pass; on exit flags and running statistics are as before."""
         flags = [(module, module.training) for module in self.mechanism.modules()]
-        # In training mode a batch norm would follow this second look at the same map.
+        # In training mode a batch norm would update its statistics from the same map twice.
         buffers = [(buffer, buffer.clone()) for buffer in self.mechanism.buffers()] if self._training else []
         autocast = torch.autocast(**self._autocast) if self._autocast else torch.no_grad()
         try:
@@ -285,7 +285,7 @@ class Record:
 
 
 class Records(dict[str, Record]):
-    """Records by place; only of mechanisms that were called. Look-ups of others say which there are."""
+    """Records by place, only of mechanisms that were called. Looking up another place lists the known ones."""
 
     def __missing__(self, name: str) -> Record:
         known = near(name, self) if self else "no mechanism was called: run the network inside the with block"

@@ -1,7 +1,7 @@
-"""What the schematic of each mechanism shows, in its default form; :mod:`saccade.inspection.schematics` draws it.
+"""Descriptions of each mechanism in its default form, which :mod:`saccade.inspection.schematics` draws.
 
-A line ``name row text`` is a box (``|`` breaks its text), or a sign where the text is one of x . +; ``a > b label`` is
-an arrow with the shape of what flows along it. N = H W, M keys after pooling, the batch left out.
+A line ``name row text`` is a box (``|`` breaks its text), or a sign if the text is one of x . +; ``a > b label`` is an
+arrow with the shape of the tensor along it. N = H W, M keys after pooling; the batch axis is omitted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _MAP = "C×H×W"
 
 
 def _gate(*steps: tuple[str, str]) -> str:
-    """A chain of (text, shape behind it) beside the map, which it multiplies at the end."""
+    """Chain of (text, shape after it) parallel to the feature map, which it multiplies at the end."""
     return _chain(steps, "×")
 
 
@@ -23,7 +23,7 @@ def _chain(steps: tuple[tuple[str, str], ...], sign: str) -> str:
 
 
 def _pairs(query: str, key: str, value: str, keys: str, width: str, last: str) -> str:
-    """Queries, keys and values; `last`: what the average goes through before the sum."""
+    """Queries, keys and values; `last` names the layers between the average and the sum."""
     return f"""
         q 1 {query}
         k 2 {key}

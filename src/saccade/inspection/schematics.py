@@ -1,4 +1,4 @@
-"""A schematic of each mechanism, drawn from a short description: shapes on the arrows, the gate or sum at the end.
+"""Draw a schematic of each mechanism from a short description: shapes on the arrows, the gate or sum at the end.
 
 The drawing takes the colour of the text around it, so it serves light and dark pages alike.
 """
@@ -15,7 +15,7 @@ from saccade.inspection.schematic_table import SCHEMATICS
 
 _LINE, _LEFT, _TOP, _RADIUS = 62, 24, 34, 12
 _TEXT, _SMALL = 11.5, 10.0  # sizes of letters in boxes and on arrows
-_WIDE = 0.6  # of a letter, as a share of its size
+_WIDE = 0.6  # width of a letter, as a fraction of its size
 _BOX_HEIGHT = 38
 _SIGNS, _ENDS = {"×", "+"}, {"x", "y"}
 _STYLE = "svg{color:#1b1d22;background:none}@media(prefers-color-scheme:dark){svg{color:#eceae4}}"
@@ -23,7 +23,7 @@ _STYLE = "svg{color:#1b1d22;background:none}@media(prefers-color-scheme:dark){sv
 
 @dataclass(frozen=True)
 class _Node:
-    """Something drawn: a box with text, a sign in a circle, or the map at either end."""
+    """A drawn element: a box with text, a sign in a circle, or the feature map at either end."""
 
     text: str
     x: float
@@ -40,24 +40,24 @@ class _Node:
 
 
 def has_schematic(name: str) -> bool:
-    """Whether there is a drawing of a mechanism."""
+    """Return whether there is a drawing of a mechanism."""
     entry = entries().get(name)
     return entry is not None and bool(_description(entry))
 
 
 def schematic(name: str, *, standalone: bool = False) -> str:
-    """The drawing of a mechanism as SVG.
+    """Return the drawing of a mechanism as SVG.
 
     Args:
-        name: In the catalog.
-        standalone: For a file of its own: with colours for light and dark.
+        name: Name in the catalog.
+        standalone: If True, return a file of its own, with colours for light and dark.
 
     Raises:
-        InputError: An unknown mechanism.
+        InputError: The mechanism is unknown.
     """
     entry = find(name)
     if not _description(entry):
-        raise InputError(f"{entry.name}: there is no schematic of it", f"there are {', '.join(SCHEMATICS)}")
+        raise InputError(f"{entry.name}: it has no schematic", f"schematics exist of {', '.join(SCHEMATICS)}")
     nodes, edges = _placed(_description(entry))
     width = max(node.x + node.half for node in nodes.values()) + 14
     height = max(node.y + node.half_height for node in nodes.values()) + 14
@@ -78,10 +78,10 @@ def _description(entry: Entry) -> str:
 
 
 def _placed(description: str) -> tuple[Mapping[str, _Node], list[tuple[str, str, str]]]:
-    """Nodes with their places and edges with their labels, from the lines of a description.
+    """Parse a description into nodes with their positions and edges with their labels.
 
-    ``name row text`` is a node, ``a > b label`` an arrow. A node stands behind all that lead to it, with room for the
-    labels between; x and y stand in row 0.
+    ``name row text`` is a node, ``a > b label`` an arrow. A node stands to the right of all that lead to it, with room
+    for the labels between; x and y stand in row 0.
     """
     texts, rows, edges = {"x": "x", "y": "y"}, {"x": 0.0, "y": 0.0}, []
     for line in filter(None, map(str.strip, description.splitlines())):
@@ -92,7 +92,7 @@ def _placed(description: str) -> tuple[Mapping[str, _Node], list[tuple[str, str,
         else:
             rows[first], texts[first] = float(second), rest[0]
     across = dict.fromkeys(texts, float(_LEFT))
-    for _ in texts:  # the longest way has fewer steps than there are nodes
+    for _ in texts:  # the longest path has fewer steps than nodes
         for start, end, label in edges:
             apart = _half(texts[start]) + _half(texts[end]) + max(26, len(label) * _SMALL * _WIDE + 30)
             across[end] = max(across[end], across[start] + apart)
@@ -101,7 +101,7 @@ def _placed(description: str) -> tuple[Mapping[str, _Node], list[tuple[str, str,
 
 
 def _half(text: str) -> float:
-    """Half of the width of what is drawn."""
+    """Return half of the width of the drawn element."""
     if text in _SIGNS or text in _ENDS:
         return _RADIUS
     return max(len(line) for line in text.split("|")) * _TEXT * _WIDE / 2 + 8
@@ -125,7 +125,7 @@ def _drawn(node: _Node) -> str:
 
 
 def _arrow(start: _Node, end: _Node, label: str) -> str:
-    """A line from the right of one to the left of the other, or into its bottom or top where it is a sign."""
+    """Draw a line from the right of one to the left of the other, or into its bottom or top if it is a sign."""
     x0, y0 = start.x + start.half, start.y
     other_row = end.y != start.y
     down = 1 if end.y < start.y else -1
@@ -151,7 +151,7 @@ def _arrow(start: _Node, end: _Node, label: str) -> str:
 
 
 def _head(before: tuple[float, float], at: tuple[float, float]) -> str:
-    """The tip of an arrow along the last piece of its line."""
+    """Draw the tip of an arrow along the last piece of its line."""
     length = max(abs(at[0] - before[0]), abs(at[1] - before[1])) or 1.0
     dx, dy = (at[0] - before[0]) / length, (at[1] - before[1]) / length
     back = (at[0] - 7 * dx, at[1] - 7 * dy)

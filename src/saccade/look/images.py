@@ -1,4 +1,4 @@
-"""The image to look at: read, turned, reduced to what the network takes, and as it is shown."""
+"""The image to look at: as the network reads it, and as the page shows it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from saccade.errors import InputError, require
 from saccade.training.inputs import to_input
 
 SHOWN = 640
-"""The longer side of the picture in the page, in pixels, at most."""
+"""Largest length of the longer side of the picture in the page, in pixels."""
 LARGEST = 512
-"""The longer side of what a network reads, where nothing else is known."""
+"""Longer side of what a network reads, in pixels, where nothing else is known."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image on its way into a network and into a page.
+    """An image, as a network reads it and as a page shows it.
 
     Args:
-        name: Of the file.
-        size: (height, width) of the file, in pixels, after turning it as its EXIF data says.
-        shown: (h, w, 3) uint8, for the page.
-        read: (h, w, 3) uint8, as the network sees it.
-        frames: How many the file has; the first is taken.
+        name: Name of the file.
+        size: Height and width of the file in pixels, after the rotation that its EXIF data asks for.
+        shown: Image for the page, (h, w, 3) uint8.
+        read: Image that the network reads, (h, w, 3) uint8.
+        frames: Number of frames in the file, of which the first is taken.
     """
 
     name: str
@@ -42,22 +42,22 @@ class Picture:
 
     @property
     def input(self) -> Tensor:
-        """(1, 3, h, w), normalised."""
+        """Input of the network, (1, 3, h, w), normalised."""
         return to_input(torch.from_numpy(self.read.copy()).permute(2, 0, 1)[None], torch.device("cpu"))
 
     def cell(self, query: tuple[int, int], size: Sequence[int]) -> tuple[int, int]:
-        """The position (y, x) on a map of `size` that a pixel of the file lies in."""
+        """Return the position (y, x) on a feature map of `size` that covers a pixel of the file."""
         y, x = (at * length // side for at, length, side in zip(query, size, self.size, strict=True))
         return int(y), int(x)
 
 
 def read_picture(path: Path, size: int | None) -> Picture:
-    """Read an image; its longer side is reduced to `size` (None: 512) pixels where it is longer.
+    """Read an image, and reduce its longer side to at most `size` pixels (None: 512).
 
-    16-bit grey, CMYK, transparent and EXIF-turned images are converted; of an animation the first frame is taken.
+    16-bit grey, CMYK, transparent and EXIF-rotated images are converted; the first frame of an animation is taken.
 
     Raises:
-        InputError: No such file, or one that cannot be read, and why.
+        InputError: There is no such file, or it cannot be read.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such image")
@@ -74,7 +74,7 @@ def check_queries(queries: Sequence[tuple[int, int]], picture: Picture) -> None:
     """Refuse a query outside the image.
 
     Raises:
-        InputError: Which, and the size of the image.
+        InputError: A query lies outside; the message names it and the size of the image.
     """
     height, width = picture.size
     for y, x in queries:

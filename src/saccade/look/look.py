@@ -1,4 +1,4 @@
-"""``saccade.look``: from images and a network to pages."""
+"""Pages that show what a network attends to in images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from saccade.files import replacing
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
 from saccade.look.images import Picture, check_queries, read_picture
-from saccade.look.networks import Network
+from saccade.look.networks import Inspected
 from saccade.look.page import render
 from saccade.look.views import Look, choose_place, look_into
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What was written for one image.
+    """The files written for one image.
 
     Args:
-        image: The file.
-        page: The HTML file.
-        pictures: PNG files.
+        image: Path of the image.
+        page: Path of the HTML file.
+        pictures: Paths of PNG files.
         places: Name, mechanism and query dependence of each place.
     """
 
@@ -35,7 +35,7 @@ class Looked:
 
 def look(
     images: Sequence[Path],
-    network: Network,
+    network: Inspected,
     out: Path,
     *,
     queries: Sequence[tuple[int, int]] = (),
@@ -47,17 +47,17 @@ def look(
     """Write one self-contained page per image; all are read before the first is written.
 
     Args:
-        images: Files.
-        network: To look into.
+        images: Paths of the images.
+        network: Network to look into.
         out: Folder for the pages.
-        queries: Points (y, x) in pixels of the images, whose weights are exact in the page.
-        place: The place shown large at first.
-        size: Longer side, in pixels, that images are reduced to; None: what the network was trained on.
+        queries: Query points (y, x) in pixels of the images, whose weights are exact in the page.
+        place: Name of the place shown large at first.
+        size: Longer side, in pixels, that images are reduced to; None takes that of training.
         png: Also write pictures: the weights of each query at each place, and the gates over depth.
         on_progress: Called with (done, total, what).
 
     Raises:
-        InputError: An image that cannot be read, a query outside one, an unknown place.
+        InputError: An image cannot be read, a query point lies outside, or a place is unknown.
     """
     pictures = [read_picture(path, size or network.size) for path in images]
     for picture in pictures:
@@ -81,7 +81,7 @@ def look(
 
 
 def _names(images: Sequence[Path]) -> list[str]:
-    """A name for each page: the image's own, numbered where two files share it."""
+    """Names of the pages: those of the images, numbered where two files share one."""
     names: list[str] = []
     for path in images:
         stem, number = path.stem, 2
@@ -92,7 +92,7 @@ def _names(images: Sequence[Path]) -> list[str]:
 
 
 def _pictures(out: Path, name: str, picture: Picture, seen: Look) -> tuple[Path, ...]:
-    """The weights of each exact point and the gates or matrices at each place, and the channel gates of all places."""
+    """Write the weights of each query point, the gates or matrices of each place, and all channel gates together."""
     written = []
     for view in seen.places:
         label = re.sub(r"[^\w.-]", "_", view.name) or "network"

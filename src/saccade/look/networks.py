@@ -1,4 +1,4 @@
-"""The network to look into: a trained run, or a given backbone with a mechanism put in."""
+"""The network to look into: that of a trained run, or a backbone with a mechanism inserted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from saccade.catalog import name_code
 from saccade.catalog.imports import Trust
 from saccade.errors import InputError, require
 from saccade.insertion import Attachment, insert, plan
@@ -19,15 +18,15 @@ from saccade.runs.open import open_run
 
 
 @dataclass(frozen=True)
-class Network:
-    """A network with what must be known to look into it.
+class Inspected:
+    """A network to look into.
 
     Args:
-        net: In evaluation mode.
-        name: Of the run or the backbone, for people.
-        trained: ``"run"``: all weights are; ``"backbone"``: those of the mechanisms are not; ``"none"``.
-        classes: Names of what it tells apart, where they are known.
-        size: The longer side of the images it is used on, in pixels.
+        net: The network, in evaluation mode.
+        name: Name of the run or the backbone.
+        trained: Weights that are trained: all (``"run"``), all but the mechanism's (``"backbone"``), or ``"none"``.
+        classes: Names of the classes; empty if unknown.
+        size: Longer side of the images it was trained on, in pixels; None if unknown.
     """
 
     net: nn.Module
@@ -37,7 +36,7 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path, trust: Trust = ()) -> Network:
+def open_model(path: Path, trust: Trust = ()) -> Inspected:
     """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
 
     Args:
@@ -45,18 +44,18 @@ def open_model(path: Path, trust: Trust = ()) -> Network:
         trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
-        InputError: No such run, a damaged file, one that does not fit its network, or a network without mechanisms.
+        InputError: There is no such run, its file is damaged or does not fit its network, or it has no mechanisms.
     """
     opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
-    return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
+    return Inspected(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
 
 
 def make_network(
     mechanism: str, backbone: str, *, at: str | None = None, pretrained: str | bool = False, seed: int = 0
-) -> Network:
-    """A backbone with a mechanism in it, whose own weights are those of a new one.
+) -> Inspected:
+    """Insert a mechanism with random weights into a backbone.
 
     Args:
         mechanism: As for :func:`saccade.insert`.
@@ -66,27 +65,26 @@ def make_network(
         seed: Of the random weights.
 
     Raises:
-        InputError: Unknown names, weights that cannot be had or do not fit, or no place.
+        InputError: A name is unknown, weights are missing or do not fit, or there is no place for the mechanism.
     """
-    name_code(backbone)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained)
-        insert(net, mechanism, at=at)  # the network's own answer stays what it was
-    return Network(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
+        insert(net, mechanism, at=at)  # the output of the network stays the same
+    return Inspected(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
 
 
 def check_has_mechanisms(net: nn.Module, who: str) -> None:
-    """Refuse a network without mechanisms, and say where one could go.
+    """Refuse a network without mechanisms, and name places where one could be inserted.
 
     Raises:
-        InputError: There is none.
+        InputError: The network has no mechanism.
     """
     if any(isinstance(module, (Attachment, Mechanism)) for module in net.modules()):
         return
     try:
         places = [place.name for place in plan(net, "se").places]
-    except InputError:  # nor is there a place for one
+    except InputError:  # it has no place for one either
         places = []
     shown = ", ".join(places[:6]) + (f" and {len(places) - 6} more" if len(places) > 6 else "")
     hint = (
@@ -101,7 +99,9 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
         from saccade.data.scenes import SIZE
 
         if pretrained:
-            raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "give --model RUN")
+            raise InputError(
+                "--pretrained: notes, the demo's network, has no trained weights", "give a trained run: --model RUN"
+            )
         return demo_network(len(CLASSES)), (), SIZE
     if name.startswith("torchvision/"):
         from saccade.saving.recipes import build
@@ -118,7 +118,7 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
 
 
 def _imagenet() -> tuple[str, ...]:
-    """The names of ImageNet's thousand classes, from timm."""
+    """The names of the 1,000 classes of ImageNet, from timm."""
     data: Any = require("timm.data", extra="train")
     info = data.ImageNetInfo()
     return tuple(info.index_to_description(k).split(",")[0] for k in range(info.num_classes()))

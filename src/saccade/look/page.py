@@ -1,4 +1,4 @@
-"""The page of ``saccade look``: everything computed for one image, in one file that opens from disk."""
+"""The page of ``saccade look``: everything computed for one image, in one HTML file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saccade.inspection.grids import Grid
 from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import SHOWN, Picture
-from saccade.look.networks import Network
+from saccade.look.networks import Inspected
 from saccade.look.texts import SPOKEN, TEXTS, WORDS
 from saccade.look.views import Look, PlaceView
 from saccade.report import attention, numbers, pictures
@@ -26,15 +26,15 @@ _GUESSES = 5
 _CLASSES = 24
 
 
-def render(picture: Picture, network: Network, look: Look, place: int, queries: Sequence[tuple[int, int]]) -> str:
-    """The page as text.
+def render(picture: Picture, network: Inspected, look: Look, place: int, queries: Sequence[tuple[int, int]]) -> str:
+    """Return the page as text.
 
     Args:
         picture: The image.
-        network: What was looked into.
-        look: What it computed.
-        place: The number of the place shown large at first.
-        queries: Points (y, x) that were asked for, in pixels of the file.
+        network: The network.
+        look: What the network computed for the image.
+        place: Index of the place shown large at first.
+        queries: Query points (y, x) that were asked for, in pixels of the file.
     """
     environment = WORDS.environment(_file)
     safe = environment.filters["html"]
@@ -50,7 +50,7 @@ def _file(name: str) -> str:
 
 
 def _context(
-    picture: Picture, network: Network, look: Look, place: int, queries: Sequence[tuple[int, int]]
+    picture: Picture, network: Inspected, look: Look, place: int, queries: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
     height, width = picture.shown.shape[:2]
     middle = (picture.size[0] // 2, picture.size[1] // 2)
@@ -76,7 +76,7 @@ def _context(
 
 
 def _data(picture: Picture, look: Look, place: int, points: Sequence[tuple[int, int]]) -> str:
-    """What the script reads."""
+    """The data that the script reads, as JSON."""
     content = {
         "settings": attention.settings(),
         "words": {key: TEXTS[key] for key in SPOKEN},
@@ -111,7 +111,7 @@ def _place(view: PlaceView) -> dict[str, Any]:
 
 
 def _sums(grid: Grid) -> bool:
-    """Whether rows sum to 1, so that a weight is a share."""
+    """True if rows sum to 1, so that a weight is a fraction."""
     sums = grid.values.astype(np.float32).sum(axis=1) * grid.scales
     return not grid.signed and bool(np.abs(sums - 1).max() < 0.05)
 
@@ -131,7 +131,7 @@ def _strips(places: Sequence[PlaceView]) -> dict[str, Any] | None:
 
 
 def _channels(view: PlaceView, picture: Picture) -> dict[str, Any] | None:
-    """The details of one place about channels; None where it has none."""
+    """The details of one place on its channels; None if it has none."""
     most = len(view.open) // 2
     features = [
         {"channel": channel, "gate": f"{gate:.3f}", "most": number < most, "uri": _feature(shown)}
@@ -148,12 +148,12 @@ def _channels(view: PlaceView, picture: Picture) -> dict[str, Any] | None:
 
 
 def _feature(shown: Array) -> str:
-    """A feature map, no larger than it is drawn."""
+    """A feature map, reduced to about the size it is drawn at."""
     step = max(1, max(shown.shape) // _FEATURE_SIDE)
     return pictures.heat_square(shown[::step, ::step])
 
 
-def _regions(picture: Picture, network: Network, output: Array | None) -> dict[str, Any] | None:
+def _regions(picture: Picture, network: Inspected, output: Array | None) -> dict[str, Any] | None:
     if output is None or output.ndim != 3:
         return None
     classes = output.argmax(axis=0)
@@ -171,7 +171,7 @@ def _regions(picture: Picture, network: Network, output: Array | None) -> dict[s
     return {"uri": uri, "classes": listed}
 
 
-def _guesses(network: Network, output: Array | None) -> list[dict[str, Any]]:
+def _guesses(network: Inspected, output: Array | None) -> list[dict[str, Any]]:
     if output is None or output.ndim != 1:
         return []
     shares = np.exp(output - output.max())
@@ -180,7 +180,7 @@ def _guesses(network: Network, output: Array | None) -> list[dict[str, Any]]:
     return [{"name": _class(network, int(k)), "probability": float(shares[k])} for k in best]
 
 
-def _class(network: Network, number: int) -> str:
+def _class(network: Inspected, number: int) -> str:
     from html import escape
 
     if number < len(network.classes):
@@ -194,7 +194,7 @@ def _factors(view: PlaceView) -> str:
 
 
 def _exactness(picture: Picture, look: Look, queries: Sequence[tuple[int, int]]) -> list[str]:
-    """What is approximate in the page, with the errors that were measured (HTML)."""
+    """Sentences on what is approximate in the page, with the measured errors (HTML)."""
     height, width = picture.size
     read_height, read_width = picture.read.shape[:2]
     told = [WORDS.both("exact_image", height=height, width=width, read_height=read_height, read_width=read_width)]

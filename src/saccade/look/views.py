@@ -1,4 +1,4 @@
-"""What every mechanism of a network computed for one image, reduced to what a page can hold."""
+"""Everything that the mechanisms of a network computed for one image, reduced to what a page can hold."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ from saccade.look.images import Picture
 Array = NDArray[Any]
 
 BUDGET = 7_000_000
-"""Bytes of stored attention in a page, at most; base64 adds a third, so that the page stays below 10 MB."""
+"""Largest size of the attention stored in a page, in bytes; base64 adds a third, so a page stays below 10 MB."""
 _LEAST_SIDE = 8
-_EXTREMES = 4  # channels shown as most and as least open
+_EXTREMES = 4  # number of channels shown as the most open, and as the least open
 _DESCRIPTORS = 8
 
 
 @dataclass(frozen=True)
 class Exact:
-    """The exact row of one position of a map: (y, x), and the weights (H', W')."""
+    """The exact attention weights of one query position.
+
+    Args:
+        at: Position (y, x) on the feature map.
+        row: Its weights (H', W').
+    """
 
     at: tuple[int, int]
     row: Array
@@ -37,25 +42,25 @@ class Exact:
 
 @dataclass
 class PlaceView:
-    """One place: what its mechanism is, and what it computed.
+    """One place with its mechanism, and what the mechanism computed.
 
     Args:
-        name: The module path.
-        key: In the catalog; empty for one of your own.
-        title: Of the mechanism.
-        size: (C, H, W) of the map it read.
-        params: Its parameters.
-        g: How much of it is mixed in; None where it is not wrapped.
-        gammas: Its own factors that start at 0.
-        dependence: See :meth:`saccade.inspection.Record.query_dependence`; None without queries.
-        grid: Weights of positions.
-        exact: Exact rows of the points asked for.
-        gates: ``"channel"`` (C,) and ``"spatial"`` (H, W).
-        open: The channels most open, then those least open, as (channel, gate, map).
-        matrices: Kind to a matrix: ``"channels"`` (CAM), ``"covariance channel"``, ``"covariance spatial"``.
-        strips: FLA's weights between channels, ``"columns"`` and ``"rows"``, (S, c, c), reduced.
-        branches: SK's mean share of each branch.
-        gathered: A2's maps of the first descriptors, (n, H, W).
+        name: Module path of the place.
+        key: Name in the catalog; empty for a mechanism of your own.
+        title: Title of the mechanism.
+        size: Size (C, H, W) of the feature map that the mechanism read.
+        params: Number of its parameters.
+        g: Factor that mixes its output in; None if it is not wrapped.
+        gammas: Factors of its own that start at 0, by name.
+        dependence: Query dependence, see :meth:`saccade.inspection.Record.query_dependence`; None without queries.
+        grid: Attention weights of a grid of query positions; None without such weights.
+        exact: Exact weights of the query points that were asked for.
+        gates: Gates: ``"channel"`` (C,) and ``"spatial"`` (H, W).
+        open: The most open channels, then the least open ones, as (channel, gate, feature map).
+        matrices: Matrices by kind: ``"channels"`` (CAM), ``"covariance channel"``, ``"covariance spatial"``.
+        strips: Weights between channels (FLA) in ``"columns"`` and ``"rows"``, (S, c, c), reduced.
+        branches: Mean weight of each branch (SK).
+        gathered: Attention maps of the first descriptors (A2), (n, H, W).
     """
 
     name: str
@@ -81,9 +86,9 @@ class Look:
     """Everything computed for one image.
 
     Args:
-        places: In the order in which they ran; parts of a mechanism are places of their own.
-        output: What the network returned: (K,) logits, (K, h, w) logits of a map, or None for anything else.
-        side: Rows and columns of stored queries, at most.
+        places: The places in the order in which they ran; parts of a mechanism are places of their own.
+        output: Logits (K,) or (K, h, w) that the network returned; None for any other output.
+        side: Largest number of rows, and of columns, of stored query positions.
     """
 
     places: list[PlaceView]
@@ -95,9 +100,9 @@ def look_into(net: nn.Module, picture: Picture, queries: Sequence[tuple[int, int
     """Run a network on an image and collect what its mechanisms attend to.
 
     Args:
-        net: In evaluation mode.
+        net: The network, in evaluation mode.
         picture: The image.
-        queries: Pixels (y, x) of the file whose exact rows are wanted.
+        queries: Query points (y, x) in pixels of the file, whose exact weights are wanted.
 
     Raises:
         InputError: The network cannot work on an image of this size.
@@ -114,10 +119,10 @@ def look_into(net: nn.Module, picture: Picture, queries: Sequence[tuple[int, int
 
 
 def choose_place(places: Sequence[PlaceView], wanted: str | None) -> int:
-    """The number of the place to begin with: the one asked for, else the last that weighs positions, else the last.
+    """Return the index of the place to show first: the one asked for, else the last that weighs positions, or the last.
 
     Raises:
-        InputError: No such place.
+        InputError: There is no such place.
     """
     if wanted is not None:
         names = [place.name for place in places]
@@ -154,7 +159,7 @@ def _shows(seen: Record) -> bool:
 
 
 def _side(seen: list[Record], queries: int) -> int:
-    """How many rows and columns of queries fit the budget, beside the exact rows of float32."""
+    """The number of rows and columns of queries that fit the budget, after the exact rows of float32."""
     sizes = [(one.input.shape[-2:], 1 if one.has("context_map") else SIDE) for one in seen]
     exact = sum(4 * queries * height * width for (height, width), _ in sizes)
 
@@ -229,14 +234,14 @@ def _strips(seen: Record, which: str) -> Array:
 
 
 def _reduced(matrix: Tensor, *, mean: bool = False) -> Array:
-    """A matrix of channels by at most 32 x 32 groups: rows are means, columns sums (or means too)."""
+    """A matrix of channels, reduced to at most 32 x 32 groups: the mean of rows, the sum (or mean) of columns."""
     rows, columns = (min(int(length), SIDE) for length in matrix.shape)
     found: Array = binned(matrix.float()[None], (rows, columns))[0].cpu().numpy() / (matrix.shape[0] / rows)
     return found / (matrix.shape[1] / columns) if mean else found
 
 
 def _named(seen: Record) -> tuple[str, str]:
-    """The catalog's name of a mechanism, and its title."""
+    """The name of a mechanism in the catalog, and its title."""
     kind = type(seen.mechanism)
     for entry in entries().values():
         if entry.source is kind or entry.path == f"{kind.__module__}:{kind.__name__}":

@@ -1,1 +1,1 @@
-"""The mechanisms, one paper a file. Make them with :func:`saccade.create`; the table is :mod:`saccade.catalog`."""
+"""The mechanisms, one paper per file. Make them with :func:`saccade.create`; the table is :mod:`saccade.catalog`."""

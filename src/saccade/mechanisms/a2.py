@@ -24,7 +24,7 @@ _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class DoubleAttention(Mechanism):
-    r"""Add to each position its own mixture of descriptors that were gathered from the whole map.
+    r"""Add to each position its own mixture of descriptors that were gathered from the whole feature map.
 
     .. math:: A = W_\phi x, \quad B = \mathrm{softmax}_\mathrm{positions}(W_\theta x), \quad
               V = \mathrm{softmax}_\mathrm{descriptors}(W_\rho x), \quad y = x + W_z\,(A B^\top) V
@@ -36,21 +36,21 @@ class DoubleAttention(Mechanism):
         channels: C, of the input and of the output.
         value_channels: m; None: max(1, C // 2).
         key_channels: n; None: max(1, C // 2).
-        reconstruct: Whether a last convolution brings m channels back to C. Without it the output has m channels.
-        residual: Whether x is added.
+        reconstruct: If True, a last convolution brings m channels back to C; otherwise the output has m channels.
+        residual: If True, x is added.
         dims: 1 for sequences, 2 for maps, 3 for clips.
 
     Shape: (B, C, H, W) -> (B, C, H, W), or (B, m, H, W) without `reconstruct`; (B, C, T) and (B, C, T, H, W) for
     `dims` 1 and 3.
 
     Raises:
-        InputError: A width below 1, `residual` without `reconstruct` where m is not C, an option that is not true or
+        InputError: A width below 1, `residual` without `reconstruct` although m is not C, an option that is not true or
             false, unknown `dims`, or a map of another shape.
 
-    Start: the identity, exactly, with both `reconstruct` and `residual`: `project` is 0. All else starts as PyTorch
-    does it.
+    Start: the identity, exactly, with both `reconstruct` and `residual`: `project` is 0. The rest starts as in
+    PyTorch.
 
-    Cost: for N positions N (C m + 3 C n + m n) + C m n multiply-adds, since the last convolution is put to the
+    Cost: for N positions N (C m + 3 C n + m n) + C m n multiply-adds, since the last convolution is applied to the
     descriptors, and 2 n N map entries; never N x N.
     2 m C + 2 n C + m + 2 n + C parameters. Keeps the full resolution; the two softmaxes are its only non-linearities.
 
@@ -125,27 +125,27 @@ class DoubleAttention(Mechanism):
         return branch.to(x.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def attention(self, x: Tensor) -> Tensor:
-        """What each position takes from each in all, (B, N, N); rows sum to 1. The forward never makes it."""
+        """Return the weights between all positions, (B, N, N); rows sum to 1. The forward pass never computes them."""
         return pair_weights(*self._maps(x))
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
-        """The rows of :meth:`attention` for `queries`, positions (y, x) on the map: (B, Q, H, W), in O(Q n N)."""
+        """Return the rows of :meth:`attention` for `queries`, positions (y, x): (B, Q, H, W), in O(Q n N)."""
         gather, distribute = self._maps(x)
         rows = rows_of(self.label, queries, x.shape[2:])
         return torch.unflatten(pair_weights(gather, distribute[:, :, rows]), 2, x.shape[2:])
 
     def descriptors(self, x: Tensor) -> Tensor:
-        """What is gathered, (B, m, n): a column for each descriptor."""
+        """Return the gathered descriptors, (B, m, n), one column for each."""
         gather, _ = self._maps(x)
         value: Tensor = self.value(x).flatten(2)
         return value @ gather.to(value.dtype).mT
 
     def gathered_from(self, x: Tensor) -> Tensor:
-        """How much each descriptor takes from each position, (B, n, H, W); each map sums to 1."""
+        """Return the weights of descriptors over positions, (B, n, H, W); each map sums to 1."""
         return torch.unflatten(self._maps(x)[0], 2, x.shape[2:])
 
     def distribution(self, x: Tensor) -> Tensor:
-        """How much each position takes of each descriptor, (B, n, H, W); the descriptors of a position sum to 1."""
+        """Return the weights of positions over descriptors, (B, n, H, W); they sum to 1 at each position."""
         return torch.unflatten(self._maps(x)[1], 2, x.shape[2:])
 
     def extra_repr(self) -> str:
@@ -168,7 +168,7 @@ class DoubleAttention(Mechanism):
         }
 
     def _folded(self, x: Tensor) -> Tensor:
-        """With the last convolution put to the few descriptors, not to the map made of them; the map is read once."""
+        """Apply the last convolution to the few descriptors, not to the map made of them; the map is read once."""
         self.check(x)
         layers = (self.value, self.gather, self.distribute)
         weights = torch.cat([layer.weight for layer in layers])
@@ -182,6 +182,6 @@ class DoubleAttention(Mechanism):
         return x + torch.unflatten(descriptors @ distribute.to(value.dtype), 2, x.shape[2:]).to(x.dtype)
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """How much each descriptor takes from each position, and each position of each descriptor: (B, n, N)."""
+        """Return the weights of descriptors over positions, and of positions over descriptors: (B, n, N) each."""
         self.check(x)
         return gathering(self.gather(x).flatten(2)), distributing(self.distribute(x).flatten(2))

@@ -20,11 +20,11 @@ from saccade.mechanisms.widths import hidden_width
 from saccade.ops.gates import scale_by
 from saccade.ops.reading import Reading
 
-_MOST_LAYERS = 10  # of a branch, that the key names are written out for; the authors have 1 and 2
+_MOST_LAYERS = 10  # largest number of layers of a branch in the table of key names; the authors have 1 and 2
 
 
 class BAM(Mechanism):
-    r"""Enlarge a map by a gate of what a channel branch and a spatial branch say of it.
+    r"""Scale a feature map by 1 plus a gate computed from a channel branch and a spatial branch.
 
     .. math:: \tilde x = x\,(1 + \sigma(M_c(x) \cdot M_s(x))), \quad
               M_c(x) = W_1\,\mathrm{relu}(\mathrm{BN}(W_0 \bar x + b_0)) + b_1
@@ -37,14 +37,14 @@ class BAM(Mechanism):
     Args:
         channels: C, of the input and of the output.
         combine: ``"product"`` of the branches' logits, as released, or ``"sum"``, as printed.
-        window: What the channel branch takes the mean of: the ``"whole"`` map, or, as ``"released"``, the left H x H
-            square of it.
+        window: Region that the channel branch averages: the ``"whole"`` map, or, as ``"released"``, its left H x H
+            square.
         reduction: Both branches have max(1, C // reduction) hidden channels.
-        dilation: Of the 3x3 convolutions, which are padded by as much.
-        parts: ``"both"``, or one branch alone: ``"channel"``, ``"spatial"``; its own logits make the gate then.
+        dilation: Dilation of the 3x3 convolutions, which are padded by as much.
+        parts: ``"both"``, or one branch alone: ``"channel"``, ``"spatial"``; then its logits alone make the gate.
         num_layers: Hidden layers of the channel branch.
         num_convs: Dilated convolutions of the spatial branch.
-        final_norm: Whether each branch ends in a batch norm, as printed. The released code has none.
+        final_norm: If True, each branch ends in a batch norm, as printed. The released code has none.
         inner_channels: The hidden width itself, in place of `reduction`.
 
     Shape: (B, C, H, W) -> (B, C, H, W); ``window="released"`` only for H <= W < 2 H.
@@ -128,7 +128,7 @@ class BAM(Mechanism):
         return scale_by(f"gated {self.combine}", reading.x, channel.to(x.dtype), spatial.to(x.dtype))
 
     def gate(self, x: Tensor) -> Tensor:
-        """The gate that scales by 1 + itself, of both branches together: (B, C, H, W), or broadcast to it."""
+        """Return the gate of both branches together, which scales by 1 + itself: (B, C, H, W), or broadcast to it."""
         channel, spatial = self._logits(Reading(x))
         if channel is None or spatial is None:
             logits = spatial if channel is None else channel
@@ -138,7 +138,7 @@ class BAM(Mechanism):
         return logits.sigmoid()
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The gate each branch would make alone, (B, C) and (B, 1, H, W); :meth:`gate` is the one of both."""
+        """Return the gate that each branch would make alone, (B, C) and (B, 1, H, W); :meth:`gate` combines both."""
         channel, spatial = self._logits(Reading(x))
         gates = {} if channel is None else {"channel": channel.flatten(1).sigmoid()}
         return gates if spatial is None else gates | {"spatial": spatial.sigmoid()}
@@ -198,7 +198,7 @@ class BAM(Mechanism):
 
 
 class ChannelBranch(nn.Module):
-    """One logit a channel, from the channel means: (B, C) to (B, C)."""
+    """Compute one logit per channel from the channel means: (B, C) to (B, C)."""
 
     def __init__(self, channels: int, inner_channels: int, num_layers: int, final_norm: bool) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class ChannelBranch(nn.Module):
 
 
 class SpatialBranch(nn.Module):
-    """One logit a position, from a wide neighbourhood: (B, C, H, W) to (B, 1, H, W)."""
+    """Compute one logit per position from a wide neighbourhood: (B, C, H, W) to (B, 1, H, W)."""
 
     def __init__(self, channels: int, inner_channels: int, num_convs: int, dilation: int, final_norm: bool) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class SpatialBranch(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading) -> Tensor:
-        """The logits of a map that others read too."""
+        """Return the logits of a map that has other readers too."""
         size, bias = reading.x.shape[2:], self.reduce.bias
         assert bias is not None
         reduced = reading.over_channels(self.reduce.weight.flatten(1)[None].to(reading.x.dtype))

@@ -1,4 +1,4 @@
-"""What every mechanism is: a function of a feature map that can also say what it attended to."""
+"""Base of every mechanism: a function of a feature map that can also report its attention."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from saccade.errors import InputError
 
 @dataclass(frozen=True)
 class Layout:
-    """The key names one published code gives to the tensors of a mechanism.
+    """Key names that one published code gives to the tensors of a mechanism.
 
     Args:
-        source: Repository or listing the names come from.
+        source: Repository or listing that the names come from.
         names: Authors' key, or prefix of keys ending in a dot, to ours.
         options: Constructor options a module needs to hold this layout; named when a checkpoint does not fit.
-        convert: Changes a tensor on its way in (our key, their tensor), where a rename and a reshape do not do. Linear,
-            so that it takes their gradients to ours as well.
-        needs: Attributes a module must have for these numbers to mean the same, where shapes cannot tell:
+        convert: Converts a tensor on loading (our key, their tensor), if a rename and a reshape are not enough. Linear,
+            so that it converts their gradients as well.
+        needs: Attributes a module must have for these numbers to mean the same, if shapes cannot tell:
             ``{"variant": "timm"}``. A module without them is refused.
     """
 
@@ -32,7 +32,7 @@ class Layout:
     needs: Mapping[str, Any] = field(default_factory=dict)
 
     def rename(self, key: str) -> str | None:
-        """Our name of the authors' `key`; None if it is none of theirs."""
+        """Return our name of the authors' `key`; None if it is not one of theirs."""
         if key in self.names:
             return self.names[key]
         for theirs in sorted(self.names, key=len, reverse=True):
@@ -42,10 +42,10 @@ class Layout:
 
 
 class Published(nn.Module):
-    """A module that somebody published, which can therefore read their key names.
+    """A published module, which can therefore load checkpoints with its authors' key names.
 
     Attributes:
-        label: What its errors begin with.
+        label: Prefix of its error messages.
         layouts: The key names of each published code.
     """
 
@@ -54,16 +54,16 @@ class Published(nn.Module):
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """The options of a module that would hold `tensors` (by our names), as far as names and shapes tell."""
+        """Return the options of a module that would hold `tensors` (by our names), as far as names and shapes tell."""
         return {}
 
 
 class Mechanism(Published):
     """A feature map in, a feature map of the same shape out.
 
-    Subclasses write `forward`, and those of these views that mean something for them:
+    Subclasses implement `forward`, and those of these views that apply to them:
 
-    * ``gates(x)``: the factors they multiply by, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``;
+    * ``gates(x)``: the factors of the multiplication, ``{"channel": (B, C), "spatial": (B, 1, H, W)}``;
     * ``attention(x)``: the whole map, rows are queries and sum to 1: (B, N, M) over positions, (B, C, C) over channels;
     * ``weights(x, queries)``: the rows of ``attention`` for chosen positions only, (B, Q, H', W');
     * ``channel_weights(x, channels)``: the same for chosen channels, (B, Q, C).
@@ -78,7 +78,7 @@ class Mechanism(Published):
 
     @property
     def starts_as_identity(self) -> bool:
-        """Whether a newly made module returns its input exactly (a branch that starts at zero)."""
+        """True if a newly made module returns its input exactly (a branch that starts at zero)."""
         return False
 
     def check(self, x: Tensor) -> None:
@@ -86,6 +86,6 @@ class Mechanism(Published):
         if x.dim() != 2 + self.dims or x.shape[1] != self.channels:
             axes = {1: "T", 2: "H, W", 3: "T, H, W"}[self.dims]
             raise InputError(
-                f"{self.label}: expected a map (B, {self.channels}, {axes}); received shape {tuple(x.shape)}",
+                f"{self.label}: expected a feature map (B, {self.channels}, {axes}); received shape {tuple(x.shape)}",
                 "make the mechanism with the channels of the map it is to read" if x.dim() == 2 + self.dims else None,
             )

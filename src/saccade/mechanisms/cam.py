@@ -21,7 +21,7 @@ from saccade.ops.precision import full_precision
 
 
 class ChannelAttention(Mechanism):
-    r"""Add to each channel an average of all channels, weighted by how unlike it they are (or like, as printed).
+    r"""Add to each channel an average of all channels, weighted by dissimilarity (or similarity, as printed).
 
     .. math:: y_c = \gamma \sum_d \mathrm{softmax}_d(s\, x_c \cdot x_d)\, x_d + x_c, \quad s = -1
 
@@ -30,7 +30,7 @@ class ChannelAttention(Mechanism):
     Args:
         channels: C, of the input and of the output.
         sign: ``"released"``: s = -1, as in the authors' code, which subtracts the products from the largest of
-            their row; each channel looks at those *least* like it. All published numbers come from this.
+            their row; each channel attends to those *least* like it. All published numbers come from this.
             ``"printed"``: s = +1, as in the paper's equation.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
@@ -79,7 +79,7 @@ class ChannelAttention(Mechanism):
         return torch.unflatten(y, 2, x.shape[2:])
 
     def attention(self, x: Tensor) -> Tensor:
-        """The map, (B, C, C): row c says what channel c takes from each; rows sum to 1."""
+        """Return the attention map, (B, C, C): row c holds the weights of channel c; rows sum to 1."""
         self.check(x)
         scale = -1.0 if self.sign == "released" else 1.0
         channels = x.flatten(2)
@@ -89,7 +89,7 @@ class ChannelAttention(Mechanism):
             return torch.softmax(scale * gram(channels), dim=-1)
 
     def channel_weights(self, x: Tensor, channels: Sequence[int]) -> Tensor:
-        """The rows of :meth:`attention` for chosen `channels`, (B, Q, C), in O(Q C N)."""
+        """Return the rows of :meth:`attention` for chosen `channels`, (B, Q, C), in O(Q C N)."""
         self.check(x)
         rows = rows_of(self.label, [(channel,) for channel in channels], (self.channels,))
         flat = x.flatten(2)

@@ -28,11 +28,11 @@ POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "lp": lambda x: torch.linalg.vector_norm(wide(x), dim=-1),
     "lse": lambda x: torch.logsumexp(wide(x), dim=-1),
 }
-"""What summarises a channel: (B, C, N) to (B, C), over the N positions."""
+"""Summaries of a channel by name: functions of (B, C, N) that return (B, C)."""
 
 
 def _swap_planes(key: str, tensor: Tensor) -> Tensor:
-    """From the [mean, max] of most copies to the [max, mean] of the authors."""
+    """Reorder the [mean, max] of most copies to the [max, mean] of the authors."""
     return tensor.flip(1) if key == "spatial.conv.weight" and tensor.dim() == 4 else tensor
 
 
@@ -47,15 +47,15 @@ class CBAM(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        variant: ``"official"``; ``"popular"``: no biases in the MLP and no norm behind the convolution, as in the
+        variant: ``"official"``; ``"popular"``: no biases in the MLP and no norm after the convolution, as in the
             listings that circulate; ``"timm"``: no biases, and a norm of momentum 0.1 in place of 0.01.
         reduction: The MLP has max(1, C // reduction) hidden channels; timm rounds C / reduction, halves up.
-        pools: What the MLP reads of each channel: any of ``"avg"``, ``"max"``, ``"lp"`` (root of the sum of squares),
-            ``"lse"`` (logarithm of the sum of exponentials).
+        pools: Summaries of each channel that the MLP reads: any of ``"avg"``, ``"max"``, ``"lp"`` (root of the sum of
+            squares), ``"lse"`` (logarithm of the sum of exponentials).
         kernel_size: Side of the spatial convolution, odd; the authors have 7, copies also 3.
         parts: ``"both"``, or one gate alone: ``"channel"``, ``"spatial"``.
-        spatial: False is the authors' ``no_spatial``: the same as ``parts="channel"``.
-        bias: Whether the MLP has biases; None: what the variant has.
+        spatial: False is the authors' ``no_spatial``, the same as ``parts="channel"``.
+        bias: If True, the MLP has biases; None means as in the variant.
         inner_channels: The hidden width itself, in place of `reduction` and of any rounding.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
@@ -164,7 +164,7 @@ class CBAM(Mechanism):
         return scale_by("product", reading.x, channel, spatial)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The gates there are: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map the first one scaled."""
+        """Return the gates: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map scaled by the first one."""
         self._check(x)
         gates = {}
         if self.channel is not None:
@@ -199,7 +199,7 @@ class CBAM(Mechanism):
             )
 
     def _start_as_authors(self) -> None:
-        """What the authors' network does to its CBAM modules: all biases 0, and the spatial norm's weight too."""
+        """Initialise as the authors' network does its CBAM modules: all biases 0, and the spatial norm's weight too."""
         for name, parameter in self.named_parameters():
             if name.endswith(".bias") or name == "spatial.norm.weight":
                 nn.init.zeros_(parameter)
@@ -208,7 +208,7 @@ class CBAM(Mechanism):
 
 
 class ChannelGate(nn.Module):
-    """The first stage: one factor a channel, from an MLP that all pools share."""
+    """First stage: one factor per channel, from an MLP that all pools share."""
 
     def __init__(self, channels: int, inner_channels: int, pools: tuple[str, ...], bias: bool) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class ChannelGate(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading) -> Tensor:
-        """The gate of a map that others read too: (B, C, 1, 1)."""
+        """Return the gate of a map that has other readers too: (B, C, 1, 1)."""
         if self.pools == ("avg", "max"):
             pooled = reading.mean_and_largest_position()
         else:
@@ -231,7 +231,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """The second stage: one factor a position, from the largest and the mean of its channels."""
+    """Second stage: one factor per position, from the maximum and the mean of its channels."""
 
     def __init__(self, kernel_size: int, momentum: float | None) -> None:
         super().__init__()
@@ -242,7 +242,7 @@ class SpatialGate(nn.Module):
         return self.of_planes(torch.cat([x.max(dim=1, keepdim=True).values, x.mean(dim=1, keepdim=True)], dim=1))
 
     def of_planes(self, planes: Tensor) -> Tensor:
-        """The gate from the two planes, the largest and the mean channel: (B, 2, H, W) to (B, 1, H, W)."""
+        """Compute the gate from two planes, the maximum and the mean over channels: (B, 2, H, W) to (B, 1, H, W)."""
         logits: Tensor = self.conv(planes)
         if self.norm is not None:
             logits = self.norm(logits)

@@ -1,4 +1,4 @@
-"""A zero-started 3x3 convolution: the control that has a mechanism's parameters and no attention."""
+"""A zero-started 3x3 convolution: the control with a mechanism's number of parameters and no attention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from saccade.mechanisms.rules import positive
 
 
 class Conv3x3(Mechanism):
-    r"""Add a 3x3 convolution of the map, normalised, from a zero start.
+    r"""Add a normalised 3x3 convolution of the feature map, started at zero.
 
     .. math:: y = x + \mathrm{BN}_0(W x), \qquad \text{or with a width:} \quad
               y = x + \mathrm{BN}_0(W_2\,\mathrm{relu}(\mathrm{BN}(W_1 x)))
@@ -38,7 +38,7 @@ class Conv3x3(Mechanism):
         >>> saccade.create("conv3x3", channels=64)(torch.randn(2, 64, 7, 9)).shape
         torch.Size([2, 64, 7, 9])
 
-    Differences: none to name; it is ours.
+    Differences: none, as the block is ours.
     """
 
     label = "Conv3x3"

@@ -1,4 +1,4 @@
-"""Channel, then position attention: DANet's two branches one behind the other, as one block.
+"""Channel, then position attention: DANet's two branches in sequence, as one block.
 
 The CS-NL that Q. Song, J. Li, C. Li, H. Guo, R. Huang, "Fully Attentional Network for Semantic Segmentation", AAAI
 2022, arXiv:2112.04108, compares with; its parts are those of J. Fu, J. Liu, H. Tian, Y. Li, Y. Bao, Z. Fang, H. Lu,

@@ -1,4 +1,4 @@
-"""Dual attention: DANet's position and channel branches side by side, as one block.
+"""Dual attention: DANet's position and channel branches in parallel, as one block.
 
 J. Fu, J. Liu, H. Tian, Y. Li, Y. Bao, Z. Fang, H. Lu, "Dual Attention Network for Scene Segmentation", CVPR 2019,
 arXiv:1809.02983. As a block without convolutions it is the Dual-NL that Q. Song, J. Li, C. Li, H. Guo, R. Huang,
@@ -19,7 +19,7 @@ from saccade.mechanisms.rules import choose
 
 
 class DualAttention(Mechanism):
-    r"""Sum of what the positions and what the channels gather.
+    r"""Return the sum of what the positions and what the channels gather.
 
     .. math:: y = \mathrm{PAM}(x) + \mathrm{CAM}(x)
 
@@ -33,7 +33,7 @@ class DualAttention(Mechanism):
     Raises:
         InputError: `channels` below 1, an unknown `residual`, or a map of another shape.
 
-    Start: with ``residual="once"`` the identity, exactly; with ``"twice"`` it doubles its input. Insertion takes
+    Start: with ``residual="once"`` the identity, exactly; with ``"twice"`` it doubles its input. Insertion uses
     ``"once"``.
 
     Cost: that of :class:`~saccade.mechanisms.pam.PositionAttention` and
@@ -49,7 +49,7 @@ class DualAttention(Mechanism):
         >>> dual.channel.attention(torch.randn(2, 64, 7, 9)).shape
         torch.Size([2, 64, 64])
 
-    Differences: DANet's head has two 3x3 convolutions round each branch and this block none; nobody released code
+    Differences: DANet's head has two 3x3 convolutions around each branch and this block none; nobody released code
     for it, so the sum of the released modules is its definition.
     """
 

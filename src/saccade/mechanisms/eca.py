@@ -1,4 +1,4 @@
-"""Efficient channel attention: one gate a channel, from the means of its neighbours in channel order.
+"""Efficient channel attention: one gate per channel, from the means of its neighbours in channel order.
 
 Q. Wang, B. Wu, P. Zhu, P. Li, W. Zuo, Q. Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
 Networks", CVPR 2020, arXiv:1910.03151.
@@ -30,10 +30,10 @@ class EfficientChannelAttention(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        k: How many neighbours a gate reads, an odd number. None: the paper's rule,
+        k: Number of neighbours a gate reads, odd. None means the paper's rule,
             :func:`saccade.mechanisms.widths.adaptive_kernel`.
-        shared: One filter for all channels; False: one for each, the paper's unshared ablation.
-        circular: The channels close to a ring in place of the zeros at both ends; timm's ``ceca``.
+        shared: If True, one filter for all channels; if False, one for each, the paper's unshared ablation.
+        circular: If True, the channels close to a ring instead of zeros at both ends, as in timm's ``ceca``.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
 
@@ -54,10 +54,10 @@ class EfficientChannelAttention(Mechanism):
         >>> eca(torch.randn(2, 256, 7, 9)).shape
         torch.Size([2, 256, 7, 9])
 
-    Differences: the authors' networks do not follow their rule, each carries kernels of its own for the four stages
-    (3, 5, 5, 7 in ResNet-50), so a checkpoint of theirs needs `k` given. Many retellings add a bias; neither text nor
+    Differences: the authors' networks do not follow their rule: each has its own kernels for the four stages
+    (3, 5, 5, 7 in ResNet-50), so their checkpoints require `k`. Many retellings add a bias; neither text nor
     code has one. timm takes at least k = 3, where the rule gives 1 below 8 channels. A gate depends on the *order* of
-    the channels, so nothing round it may reorder them.
+    the channels, so nothing around it may reorder them.
     """
 
     label = "ECA"
@@ -84,7 +84,7 @@ class EfficientChannelAttention(Mechanism):
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The channel gate, (B, C)."""
+        """Return the channel gate, (B, C)."""
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Fully attentional block: channels gather from channels, in every column and every row on its own.
+"""Fully attentional block: channels gather from channels, in every column and every row separately.
 
 Q. Song, J. Li, C. Li, H. Guo, R. Huang, "Fully Attentional Network for Semantic Segmentation", AAAI 2022,
 arXiv:2112.04108.
@@ -22,7 +22,7 @@ from saccade.ops.strips import add_strips, strip_attention, strip_weights, strip
 
 
 class FullyAttentional(Mechanism):
-    r"""In each column and each row, give every channel an average of all channels; then convolve.
+    r"""Give every channel an average of all channels, in each column and each row; then convolve.
 
     .. math:: e^H_{hd} &= L_1(\overline{x}_{h\cdot})_d, \quad e^W_{wd} = L_2(\overline{x}_{\cdot w})_d \\
               u_{chw} &= \sum_d \mathrm{softmax}_d\Big(\sum_{h'} x_{ch'w}\, e^H_{h'd}\Big)\, x_{dhw}
@@ -35,11 +35,11 @@ class FullyAttentional(Mechanism):
     Args:
         channels: C, of the input and of the output.
         pairing: ``"sample"``: a strip is compared with the descriptors of its own sample. ``"released"``: strip s of
-            sample b with those of sample (b S + s) mod B for S strips, as the released code has it: above one sample
-            in a batch images leak into each other. The two are equal for a batch of one.
-        norm_layer: Function from a width to the norm after the convolution; None: a batch normalisation.
-        lean: A few strips at a time, made again in the backward pass: the least memory, some time.
-
+            pairing: ``"sample"``: a strip is compared with the descriptors of its own sample. ``"released"``: strip s
+                of sample b is compared with those of sample (b S + s) mod B for S strips, as in the released code: with
+                more than one sample in a batch, images leak into each other. The two are equal for a batch of one.
+        norm_layer: Constructor of the norm after the convolution, called with its width; None means batch norm.
+        lean: If True, compute a few strips at a time, and again in the backward pass: least memory, some time.
     Shape: (B, C, H, W) -> (B, C, H, W).
 
     Raises:
@@ -61,8 +61,8 @@ class FullyAttentional(Mechanism):
         torch.Size([2, 11, 32, 32])
 
     Differences: the released code pairs images with each other's descriptors (`pairing`); its published test numbers
-    are of single images and do not depend on that. Its block takes a `norm_layer` and builds a synchronised batch
-    norm all the same. The paper merges columns and rows into one tensor, which needs H = W; two branches need not.
+    are from single images and do not depend on it. Its block takes a `norm_layer` and builds a synchronised batch
+    norm anyway. The paper merges columns and rows into one tensor, which needs H = W; two branches need not.
     Logits are not scaled.
     """
 
@@ -111,17 +111,17 @@ class FullyAttentional(Mechanism):
         return rectified(self.norm(self.conv(attended))).to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
-        """The maps of all strips, (B, W + H, C, C), columns first: row c says what channel c takes; rows sum to 1."""
+        """Return the maps of all strips, (B, W + H, C, C), columns first: row c holds the weights of channel c."""
         self.check(x)
         return torch.cat([strip_weights(*strips) for strips in self._strips(x)], dim=1)
 
     def column_weights(self, x: Tensor, columns: Sequence[int], channels: Sequence[int]) -> Tensor:
-        """What `channels` take from each channel in each of `columns`, (B, S, Q, C); rows sum to 1."""
+        """Return the weights of `channels` over all channels in each of `columns`, (B, S, Q, C); rows sum to 1."""
         self.check(x)
         return self._some(self._strips(x)[0], columns, channels)
 
     def row_weights(self, x: Tensor, rows: Sequence[int], channels: Sequence[int]) -> Tensor:
-        """What `channels` take from each channel in each of `rows`, (B, S, Q, C); rows of the result sum to 1."""
+        """Return the weights of `channels` over all channels in each of `rows`, (B, S, Q, C); they sum to 1."""
         self.check(x)
         return self._some(self._strips(x)[1], rows, channels)
 
@@ -142,14 +142,14 @@ class FullyAttentional(Mechanism):
             )
 
     def _strips(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
+        """Return columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
         of_rows = self.rows(x.mean(dim=3).mT)  # (B, H, C): one for each position along a column
         of_columns = self.columns(x.mean(dim=2).mT)  # (B, W, C)
         down, across = strips_down(x), strips_across(x)
         return (down, self._paired(of_rows, down.shape[1])), (across, self._paired(of_columns, across.shape[1]))
 
     def _some(self, pair: tuple[Tensor, Tensor], chosen: Sequence[int], channels: Sequence[int]) -> Tensor:
-        """The weights of some strips and some channels of them."""
+        """Return the weights of some strips for some of their channels."""
         strips, descriptors = pair
         at = rows_of(self.label, [(strip,) for strip in chosen], (strips.shape[1],))
         who = rows_of(self.label, [(channel,) for channel in channels], (self.channels,))
@@ -157,9 +157,9 @@ class FullyAttentional(Mechanism):
         return strip_weights(strips[:, at][:, :, who], seen)
 
     def _paired(self, descriptors: Tensor, strips: int) -> Tensor:
-        """Descriptors (B, L, C) as :func:`strip_weights` takes them."""
+        """Return descriptors (B, L, C) in the form that :func:`strip_weights` takes."""
         if self.pairing == "sample":
             return descriptors[:, None]
-        # Counting all strips of the batch through, sample by sample, while the descriptors are tiled in turn.
+        # Strips of the batch are counted sample by sample, while the descriptors are tiled in turn.
         tiled = descriptors.repeat(strips, 1, 1)
         return tiled.view(descriptors.shape[0], strips, *descriptors.shape[1:])

@@ -1,4 +1,4 @@
-"""Global context block: one summary of the whole map, given to every position alike.
+"""Global context block: one summary of the whole feature map, given to every position alike.
 
 Y. Cao, J. Xu, S. Lin, F. Wei, H. Hu, "GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond", ICCVW
 2019, arXiv:1904.11492.
@@ -26,7 +26,7 @@ from saccade.ops.reading import Reading
 
 
 class GlobalContext(Mechanism):
-    r"""Gather one context vector with a map that all positions share; scale by it, add it, or both.
+    r"""Gather one context vector with an attention map that all positions share; scale by it, add it, or both.
 
     .. math:: g = \sum_j \mathrm{softmax}_j(w_k \cdot x_j + b_k)\, x_j, \quad
               T(g) = W_2\,\mathrm{relu}(\mathrm{LN}(W_1 g + b_1)) + b_2, \quad
@@ -40,9 +40,9 @@ class GlobalContext(Mechanism):
         ratio: The transforms have max(1, int(C * ratio)) hidden channels: a fraction, not a divisor. None: 1/16, or
             timm's 1/8.
         pooling: ``"att"``: the softmax; ``"avg"``: the mean, the same map with equal weights.
-        fusion: ``"add"``, ``"mul"`` or both, each with weights of its own; "mul" comes first in whatever order. None:
+        fusion: ``"add"``, ``"mul"`` or both, each with weights of its own; "mul" is always applied first. None:
             the paper's ("add",), or timm's ("mul",).
-        variant: ``"official"``, or ``"timm"``: LayerNorm eps 1e-6 in place of 1e-5, hidden width rounded halves up,
+        variant: ``"official"``, or ``"timm"``: LayerNorm eps 1e-6 in place of 1e-5, hidden width rounded half up,
             timm's defaults and start.
         inner_channels: The hidden width itself, in place of `ratio`.
 
@@ -72,7 +72,7 @@ class GlobalContext(Mechanism):
         torch.Size([2, 1, 63])
 
     Differences: where int(C * ratio) is 0 the authors' code fails; ours keeps 1 hidden channel. Their detector
-    initialises again without a checkpoint and so loses the zero start; ours is the start of the other path. b_k cannot
+    initialises again without a checkpoint and so loses the zero start; ours is that of the other path. b_k cannot
     change the output (a softmax ignores what all its entries share) and stays for the sake of the checkpoints. Logits
     grow with the features, so map and sum are float32 or better whatever the input.
     """
@@ -150,11 +150,11 @@ class GlobalContext(Mechanism):
         return y if self.add is None else y + self.add(context)[:, :, None, None]
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The channel gate, (B, C), where the block multiplies; nothing where it only adds."""
+        """Return the channel gate, (B, C), if the block multiplies; nothing if it only adds."""
         return {} if self.mul is None else {"channel": self.mul(self._context(Reading(x))).sigmoid()}
 
     def attention(self, x: Tensor) -> Tensor:
-        """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
+        """Return the attention map, (B, 1, N): the one row that all positions share; it sums to 1."""
         self.check(x)
         if self.mask is None:
             row = wide(x[:, :1]).flatten(2)
@@ -162,12 +162,12 @@ class GlobalContext(Mechanism):
         return context_weights(Reading(x), self.mask)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
-        """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
+        """Return the row of :meth:`attention` once for each of `queries`, positions (y, x): (B, Q, H, W)."""
         count = len(rows_of(self.label, queries, x.shape[2:]))
         return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
 
     def context_map(self, x: Tensor) -> Tensor:
-        """The one map that all positions share, (B, H, W); it sums to 1."""
+        """Return the map that all positions share, (B, H, W); it sums to 1."""
         return self.attention(x).view(-1, *x.shape[2:])
 
     def extra_repr(self) -> str:
@@ -185,7 +185,7 @@ class GlobalContext(Mechanism):
         return {"channels": channels, **width, "pooling": pooling, "fusion": fusion}
 
     def _context(self, reading: Reading) -> Tensor:
-        """The summary of the map, (B, C), in its precision."""
+        """Return the summary of the map, (B, C), in its precision."""
         if self.mask is None:
             return reading.mean().flatten(1)
         return reading.over_positions(context_weights(reading, self.mask))
@@ -206,7 +206,7 @@ class GlobalContext(Mechanism):
 
 
 class Transform(nn.Module):
-    """From the context to one number a channel, through a narrow normalised layer."""
+    """Compute one number per channel from the context, through a narrow normalised layer."""
 
     def __init__(self, channels: int, inner_channels: int, eps: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Global second-order pooling: gates from how channels, or positions, vary together.
+"""Global second-order pooling: gates from the covariance of channels, or of positions.
 
 Z. Gao, J. Xie, Q. Wang, P. Li, "Global Second-order Pooling Convolutional Networks", CVPR 2019, arXiv:1811.12006.
 """
@@ -44,10 +44,10 @@ class GSoP(Mechanism):
             of the sum of a vertical convolution of each.
         dim: Channels after the reductions, the side of S.
         grid: Side of the fixed map whose P positions K compares.
-        stride: Of the reduction before S. The authors' network has 2 where C <= 256, else 1.
-        covariance: ``"released"``: K as above; ``"true"``: divided by `dim` in place of P, as a covariance is.
+        stride: Stride of the reduction before S. The authors' network has 2 for C <= 256, else 1.
+        covariance: ``"released"``: K as above; ``"true"``: divided by `dim` instead of P, as in a covariance.
         fusion_kernel: Height of the convolutions of "concat", odd; None: 2 int(log2(32 / groups)) + 5.
-        fusion_groups: Their groups; None: C / 64.
+        fusion_groups: Number of their groups; None means C / 64.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
 
@@ -70,9 +70,9 @@ class GSoP(Mechanism):
         >>> {name: tuple(gate.shape) for name, gate in gsop.gates(torch.randn(2, 64, 7, 9)).items()}
         {'channel': (2, 64), 'spatial': (2, 1, 7, 9)}
 
-    Differences: the released K has the divisors of another matrix, so it is no covariance and may have negative
-    eigenvalues; the released networks have it. The paper has a non-linearity behind the row-wise layer of the channel
-    gate, the code has none. "sum" is called average there and halves nothing. Covariances are float32 or better
+    Differences: the released K has the divisors of another matrix, so it is not a covariance and may have negative
+    eigenvalues; the released networks use it. The paper has a non-linearity after the row-wise layer of the channel
+    gate, the code has none. "sum" is called average there, without division by 2. Covariances are float32 or better
     whatever the input, and means are taken off first, where the authors subtract two large products. A 1 x 1 map has
     no covariance: its channel gate is a constant.
     """
@@ -137,13 +137,13 @@ class GSoP(Mechanism):
         return of_channels + of_positions if self.variant == "sum" else torch.maximum(of_channels, of_positions)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The gates there are, ``"channel"`` (B, C) and ``"spatial"`` (B, 1, H, W), both of `x` itself."""
+        """Return the gates, ``"channel"`` (B, C) and ``"spatial"`` (B, 1, H, W), both of `x` itself."""
         self._check(x)
         gates = {} if self.channel is None else {"channel": self.channel(x).flatten(1)}
         return gates if self.spatial is None else gates | {"spatial": self.spatial(x)}
 
     def covariances(self, x: Tensor) -> dict[str, Tensor]:
-        """S of the reduced channels, ``"channel"`` (B, dim, dim), and K of the grid, ``"spatial"`` (B, P, P)."""
+        """Return S of the reduced channels, ``"channel"`` (B, dim, dim), and K of the grid, ``"spatial"`` (B, P, P)."""
         self._check(x)
         found = {} if self.channel is None else {"channel": self.channel.matrix(x)}
         return found if self.spatial is None else found | {"spatial": self.spatial.matrix(x)}
@@ -182,7 +182,7 @@ class GSoP(Mechanism):
 
 
 class ChannelGate(nn.Module):
-    """One factor a channel, from the covariance of the reduced channels: (B, C, 1, 1)."""
+    """Compute one factor per channel from the covariance of the reduced channels: (B, C, 1, 1)."""
 
     def __init__(self, channels: int, dim: int, stride: int) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class ChannelGate(nn.Module):
         self.expand = nn.Conv2d(4 * dim, channels, kernel_size=1)
 
     def matrix(self, x: Tensor) -> Tensor:
-        """How the reduced channels vary together, (B, dim, dim)."""
+        """Return the covariance of the reduced channels, (B, dim, dim)."""
         return covariance(F.relu(self.reduce_norm(self.reduce(F.relu(x)))).flatten(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -203,7 +203,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """One factor a position, from how the positions of a fixed grid vary together: (B, 1, H, W)."""
+    """Compute one factor per position from the covariance of the positions of a fixed grid: (B, 1, H, W)."""
 
     def __init__(self, channels: int, dim: int, grid: int, true_covariance: bool) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class SpatialGate(nn.Module):
         self.expand = nn.Conv2d(4 * positions, positions, kernel_size=1)
 
     def matrix(self, x: Tensor) -> Tensor:
-        """How the positions of the grid vary together, (B, P, P)."""
+        """Return the covariance of the positions of the grid, (B, P, P)."""
         reduced = self.reduce_norm(self.reduce(F.relu(x)))
         k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).mT  # (B, P, dim)
         return covariance(k) if self.true_covariance else _released(k)
@@ -224,12 +224,12 @@ class SpatialGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = F.relu(self.rows(self.row_norm(self.matrix(x).to(x.dtype)[..., None])))
         gate = self.expand(rows).sigmoid().view(-1, 1, self.grid, self.grid)
-        # To a larger map too: bins overlap there, as in the authors' code.
+        # Also to a larger map: bins then overlap, as in the authors' code.
         return F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))
 
 
 class Fusion(nn.Module):
-    """What "concat" makes of both gated maps."""
+    """Combine both gated maps for the variant "concat"."""
 
     def __init__(self, channels: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -244,7 +244,7 @@ class Fusion(nn.Module):
 
 
 def _released(rows: Tensor) -> Tensor:
-    """The authors' matrix of (B, P, d): divided by P and P^2, where a covariance has d and d^2."""
+    """Return the authors' matrix of (B, P, d): divided by P and P^2, where a covariance has d and d^2."""
     with full_precision(rows):
         rows, count = wide(rows), rows.shape[1]
         sums = rows.sum(dim=-1, keepdim=True)
@@ -252,7 +252,7 @@ def _released(rows: Tensor) -> Tensor:
 
 
 def _the_one(first: Tensor | None, second: Tensor | None) -> Tensor:
-    """The one that is there; a variant has one gate at least."""
+    """Return the one that is given; a variant has at least one gate."""
     found = second if first is None else first
     assert found is not None
     return found

@@ -1,4 +1,4 @@
-"""Non-local block: every position gathers from every other, with any of four measures of likeness.
+"""Non-local block: every position gathers from every other, with any of four measures of similarity.
 
 X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, arXiv:1711.07971.
 """
@@ -30,7 +30,7 @@ _NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class _SequencePool(nn.Module):
-    """Maxima of neighbours in a sequence; `MaxPool1d` does not export with a free length."""
+    """Maximum over neighbours in a sequence; `MaxPool1d` does not export with a free length."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.max_pool2d(x.unsqueeze(2), (1, 2)).squeeze(2)
@@ -45,7 +45,7 @@ _POOL: Mapping[int, Callable[[], nn.Module]] = {
 
 
 def _exactly(names: Mapping[str, str], weight: str, bias: str) -> dict[str, str]:
-    """Whole keys: the prefix ``phi.`` would take the ``phi.0.`` of another layout as well."""
+    """Return whole keys: the prefix ``phi.`` would match the ``phi.0.`` of another layout as well."""
     weights = {f"{theirs}{weight}": f"{ours}.weight" for theirs, ours in names.items()}
     return weights | {f"{theirs}{bias}": f"{ours}.bias" for theirs, ours in names.items()}
 
@@ -87,7 +87,7 @@ def _layouts() -> tuple[Layout, ...]:
 
 
 class NonLocal(Mechanism):
-    r"""Add to each position a sum over all positions, weighted by a measure of likeness f.
+    r"""Add to each position a sum over all positions, weighted by a measure of similarity f.
 
     .. math:: y_i = \frac{1}{Z_i} \sum_j f(x_i, x_j)\, g(x_j), \quad z_i = \mathrm{BN}_0(W_z y_i) + x_i
 
@@ -100,14 +100,14 @@ class NonLocal(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        pairwise: f.
-        variant: Whose code; they give different numbers for the same weights. ``"official"`` (Caffe2): pools before
-            the projections, s = d^-0.5. ``"popular"`` (AlexHex7): pools after them, s = 1. ``"mmcv"``: no pooling,
-            no norm, s = d^-0.5. ``"gcnet"``: as mmcv, but s = d^+0.5, a mistake its checkpoints depend on.
+        pairwise: The measure f.
+        variant: Published code to follow; the numbers differ for the same weights. ``"official"`` (Caffe2): pools
+            before the projections, s = d^-0.5. ``"popular"`` (AlexHex7): pools after them, s = 1. ``"mmcv"``: no
+            pooling, no norm, s = d^-0.5. ``"gcnet"``: as mmcv, but s = d^+0.5, a mistake its checkpoints depend on.
             ``"timm"``: no pooling, C/8 rounded to a multiple of 8, s = C^-0.5.
-        sub_sample: Whether keys and values are pooled by 2 (not over frames); None: as in the variant.
-        scaled: Whether embedded-Gaussian logits are scaled by the variant's s (popular: d^-0.5); None: as there.
-        norm: Whether a batch normalisation ends the branch; None: as in the variant.
+        sub_sample: If True, keys and values are pooled by 2 (not over frames); None means as in the variant.
+        scaled: If True, embedded-Gaussian logits are scaled by the variant's s (popular: d^-0.5); None means as there.
+        norm: If True, a batch normalisation ends the branch; None means as in the variant.
         reduction: d = max(1, C // reduction); timm's rounds C / reduction. None: 2, for timm 8.
         inner_channels: d itself, instead of `reduction`.
         dims: 1 for sequences, 2 for maps, 3 for clips.
@@ -162,7 +162,7 @@ class NonLocal(Mechanism):
             choose(self.label, option, value, (None, True, False))
         if scaled and pairwise != "embedded_gaussian":
             raise InputError(
-                f"{self.label}: `scaled` is of embedded_gaussian; received {scaled=}, {pairwise=}", "leave `scaled` out"
+                f"{self.label}: `scaled` needs embedded_gaussian; received {scaled=}, {pairwise=}", "leave `scaled` out"
             )
         source = PAIRWISE_SOURCES[variant]
         width = pairwise_width(self.label, channels, variant, reduction, inner_channels)
@@ -228,7 +228,7 @@ class NonLocal(Mechanism):
         return x + branch
 
     def attention(self, x: Tensor) -> Tensor:
-        """The whole map, (B, N, M): row i weighs the (pooled) keys for position i.
+        """Return the attention map, (B, N, M): row i holds the weights of position i over the (pooled) keys.
 
         Rows sum to 1 for both Gaussian forms. Those of the dot product (any sign) and of concatenation (not negative)
         are f / M, as the block applies them, and sum to anything.
@@ -237,7 +237,7 @@ class NonLocal(Mechanism):
         return self._map(self.query(x).flatten(2).mT, self._keys(x).flatten(2).mT)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
-        """The rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
+        """Return the rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
 
         Returns:
             (B, Q, H', W'), the size of the pooled map when keys are sub-sampled.
@@ -271,7 +271,7 @@ class NonLocal(Mechanism):
         return options | {"dims": len(kernel)}
 
     def _linear(self, x: Tensor) -> Tensor:
-        """The branch of the dot product, before its norm: one matrix over channels put to the map, (B, C, N).
+        """Compute the branch of the dot product, before its norm: one matrix over channels applied to x, (B, C, N).
 
         Nothing in it but the pooling is non-linear, so all factors associate to one matrix for each sample.
         """
@@ -283,7 +283,7 @@ class NonLocal(Mechanism):
         return multiply(matrix[:, :, :-1].to(x.dtype), x.flatten(2)) + bias.to(x.dtype)
 
     def _values_by_keys(self, x: Tensor) -> Tensor:
-        """The products of values and keys summed over their positions, (B, d, d)."""
+        """Sum the products of values and keys over their positions, (B, d, d)."""
         if self.sub_sample and not self.pool_first:  # a maximum stands between the products and x
             values, keys = self._pooled(self.value, x), self._keys(x)
             return wide(values).flatten(2) @ wide(keys).flatten(2).mT
@@ -320,6 +320,6 @@ class NonLocal(Mechanism):
 
 
 def _matrix(layer: nn.Module) -> Tensor:
-    """Weight and bias of a 1x1 convolution side by side, (out, in + 1)."""
+    """Concatenate weight and bias of a 1x1 convolution, (out, in + 1)."""
     weight, bias = (wide(parameter) for parameter in layer.parameters())
     return torch.cat([weight.flatten(1), bias[:, None]], dim=1)

@@ -22,7 +22,7 @@ DANET_KEYS = {"query_conv.": "query.", "key_conv.": "key.", "value_conv.": "valu
 
 
 class PositionAttention(Mechanism):
-    r"""Add to each position an average of all positions, weighted by likeness of their projections.
+    r"""Add to each position an average of all positions, weighted by similarity of their projections.
 
     .. math:: y_i = \gamma \sum_j \mathrm{softmax}_j(q_i \cdot k_j)\, v_j + x_i,
               \quad q = W_q x + b_q, \; k = W_k x + b_k, \; v = W_v x + b_v
@@ -89,12 +89,12 @@ class PositionAttention(Mechanism):
         return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
 
     def attention(self, x: Tensor) -> Tensor:
-        """The whole map, (B, N, N): row i says what position i takes from each; rows sum to 1."""
+        """Return the attention map, (B, N, N): row i holds the weights of position i; rows sum to 1."""
         self.check(x)
         return softmax_weights(self.query(x).flatten(2).mT, self.key(x).flatten(2).mT)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
-        """The rows of :meth:`attention` for `queries`, positions (y, x) on the map: (B, Q, H, W), in O(Q N)."""
+        """Return the rows of :meth:`attention` for `queries`, positions (y, x): (B, Q, H, W), in O(Q N)."""
         self.check(x)
         rows = rows_of(self.label, queries, x.shape[2:])
         weights = softmax_weights(self.query(x).flatten(2)[:, :, rows].mT, self.key(x).flatten(2).mT)

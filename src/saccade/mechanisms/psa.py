@@ -48,12 +48,12 @@ class PolarizedSelfAttention(Mechanism):
     ================  ====================================================  ==================================
 
     The first two are the authors' code, without biases but for those of U in ``sequential``; the last two are the
-    paper's equations, with biases. The paper's letters here: W_z and the layers round it are `up`. The authors' code
+    paper's equations, with biases. The paper's letters here: W_z and the layers around it are `up`. The authors' code
     calls the channel branch "right" and `spatial_pool`, the spatial one "left" and `channel_pool`.
 
     Args:
         channels: C, of the input and of the output.
-        variant: One of the table; they are different networks, and weights do not carry over.
+        variant: A name in the table; the variants are different networks, and weights do not carry over.
         parts: ``"both"``, or one branch alone: ``"channel"``, ``"spatial"``.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
@@ -69,7 +69,7 @@ class PolarizedSelfAttention(Mechanism):
     Insertion wraps it. The query and value layers of the authors' forms start Kaiming normal, all else as PyTorch's.
 
     Cost: 3 C N + 2 C^2 multiply-adds for ``parallel`` and, but for C / 2, the paper forms, where the equations as
-    written take 3 C^2 N / 2; ``sequential``, which has to make its spatial values, C^2 N / 2 more. N map entries a
+    written take 3 C^2 N / 2; ``sequential``, which has to make its spatial values, C^2 N / 2 more. N map entries per
     softmax, C N / 2 for that of ``sequential``. Parameters 2 C^2 + C for ``parallel``. The channel branch keeps C / 2
     channels and no resolution, the spatial branch the full resolution and no channels.
 
@@ -84,7 +84,7 @@ class PolarizedSelfAttention(Mechanism):
     Differences: the softmax over positions inside the released spatial gates leaves them almost constant, about
     1/2 + 1/(4 N) in ``parallel``; that is how the published numbers were made, and the paper's equation does not have
     it. Both softmaxes and gates are float32 or better whatever the input: in half precision such a gate has one value.
-    The authors' segmentation network draws all convolutions again at deviation 0.001, which is the network's affair.
+    The authors' segmentation network redraws all convolutions at deviation 0.001, which is left to the network.
     Below 2 channels (8 for ``sequential``) the authors' code fails; here widths keep 1.
     """
 
@@ -138,7 +138,7 @@ class PolarizedSelfAttention(Mechanism):
             return self._scaled(wide(x)).to(x.dtype)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The gates there are: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map it is applied to."""
+        """Return the gates: ``"channel"`` (B, C), and ``"spatial"`` (B, 1, H, W) of the map it is applied to."""
         self.check(x)
         gates = {}
         with full_precision(x):
@@ -173,12 +173,12 @@ class PolarizedSelfAttention(Mechanism):
         if not self.in_sequence:
             spatial = self.spatial.of(reading)
             return scale_by("sum", reading.x, channel, spatial)
-        spatial = self.spatial.of(reading, channel)  # of the scaled map, and on top of it
+        spatial = self.spatial.of(reading, channel)  # computed from the scaled map and applied to it
         return scale_by("product", reading.x, channel, spatial)
 
 
 class ChannelBranch(nn.Module):
-    """One factor a channel, from a softmax-weighted mean of the positions."""
+    """Compute one factor per channel from a softmax-weighted mean of the positions."""
 
     def __init__(self, channels: int, variant: str) -> None:
         super().__init__()
@@ -200,14 +200,14 @@ class ChannelBranch(nn.Module):
 
     @property
     def is_constant(self) -> bool:
-        """Whether a LayerNorm over a single number makes this branch ignore its input."""
+        """True if a LayerNorm over a single number makes this branch ignore its input."""
         return any(isinstance(layer, nn.LayerNorm) and layer.weight.numel() == 1 for layer in self.up)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.of(Reading(x))
 
     def of(self, reading: Reading) -> Tensor:
-        """The gate of a map that others read too: (B, C, 1, 1)."""
+        """Return the gate of a map that has other readers too: (B, C, 1, 1)."""
         logits = reading.over_channels(self.query.weight.flatten(1)[None].to(reading.x.dtype))
         if self.query.bias is not None:
             logits = logits + self.query.bias.to(logits.dtype)
@@ -219,7 +219,7 @@ class ChannelBranch(nn.Module):
 
 
 class SpatialBranch(nn.Module):
-    """One factor a position, from its likeness to a query made of the mean of all."""
+    """Compute one factor per position from its similarity to a query made of the mean of all."""
 
     def __init__(self, channels: int, variant: str) -> None:
         super().__init__()
@@ -235,9 +235,9 @@ class SpatialBranch(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading, scale: Tensor | None = None) -> Tensor:
-        """The gate, (B, 1, H, W), of a map that others read too; of the map times `scale`, (B, C, 1, 1), if given.
+        """Return the gate, (B, 1, H, W), of a map with other readers; if given, of the map times `scale`, (B, C, 1, 1).
 
-        The scale goes into the matrices that are put to the map, so no scaled map is made.
+        The scale goes into the matrices that are applied to the map, so no scaled map is stored.
         """
         dtype, size = reading.x.dtype, reading.x.shape[2:]
         mean = reading.mean() if scale is None else reading.mean() * scale
@@ -249,7 +249,7 @@ class SpatialBranch(nn.Module):
             logits = query @ reading.over_channels(weight).softmax(dim=-1)
         else:
             query = query if self.variant == "parallel" else query.softmax(dim=-1)
-            logits = reading.over_channels(query @ weight)  # through W_v^T q: no value is ever made
+            logits = reading.over_channels(query @ weight)  # through W_v^T q: no value is ever computed
             if self.value.bias is not None:
                 logits = logits + query @ self.value.bias.to(dtype)[:, None]
             logits = logits.softmax(dim=-1) if self.variant == "parallel" else logits

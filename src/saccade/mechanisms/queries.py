@@ -1,4 +1,4 @@
-"""Map positions as a caller names them, checked and turned into rows of an attention map."""
+"""Check positions of a feature map and convert them to rows of an attention map."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from saccade.errors import InputError
 
 
 def rows_of(label: str, queries: Sequence[Sequence[int]], size: Sequence[int]) -> list[int]:
-    """The row of each position in the row-major order of a map of `size`.
+    """Return the row of each position in the row-major order of a map of `size`.
 
     Args:
-        label: Who is asking, for the error.
-        queries: Positions, (y, x) on an image's map: one whole number an axis, counted from 0.
+        label: Name of the mechanism, for the error.
+        queries: Positions, (y, x) on an image's map: one integer per axis, counted from 0.
         size: (H, W) of the map, or its one or three axes.
 
     Raises:

@@ -25,14 +25,14 @@ from saccade.ops.precision import full_precision, wide
 
 
 def _from_tensorflow(name: str, tensor: Tensor) -> Tensor:
-    """Kernels (1, 1, in, out) to (out, in, 1, 1); vectors (1, out) to (out,)."""
+    """Transpose kernels (1, 1, in, out) to (out, in, 1, 1) and vectors (1, out) to (out,)."""
     if name.endswith(".weight"):
         return tensor.permute(3, 2, 0, 1)
     return tensor.flatten() if name.endswith(".u") else tensor
 
 
 class SelfAttention(Mechanism):
-    r"""Add to each position an average of pooled positions, weighted by likeness of their projections.
+    r"""Add to each position an average of pooled positions, weighted by similarity of their projections.
 
     .. math:: y_i = x_i + \gamma\, W_o \sum_j \mathrm{softmax}_j(q_i \cdot k_j)\, v_j,
               \quad q = W_q x,\; k = \mathrm{pool}(W_k x),\; v = \mathrm{pool}(W_v x)
@@ -46,8 +46,8 @@ class SelfAttention(Mechanism):
         variant: ``"official"``: as above, without biases. ``"popular"``: the most copied PyTorch code, which is
             :class:`~saccade.mechanisms.pam.PositionAttention`: no pooling, no norm bound, no `project`, with biases,
             `value` of full width.
-        update_u: Whether a forward in training keeps the new u, as the authors' passes that update do; False for
-            those that do not (a second pass in one step). Evaluation never changes it. Of the official variant.
+        update_u: If True, a forward pass in training stores the new u, as the authors' updating passes do; False for
+            the others (a second pass in one step). Evaluation never changes it. Official variant only.
 
     Shape: (B, C, H, W) -> (B, C, H, W).
 
@@ -55,8 +55,8 @@ class SelfAttention(Mechanism):
         InputError: `channels` below 1, an unknown `variant` or `update_u`, a map of another shape, or one with fewer
             than 2 positions on an axis, which cannot be pooled.
 
-    Start: the identity, exactly: gamma is 0. Kernels start Xavier uniform, u normal cut at two deviations; the popular
-    variant as PyTorch does it.
+    Start: the identity, exactly: gamma is 0. Kernels start Xavier uniform, u normal within two deviations; the popular
+    variant starts as in PyTorch.
 
     Cost: with d = max(1, C // 8), e = max(1, C // 2), N = H W and M about N / 4: N C (2 d + 2 e) + N M (d + e)
     multiply-adds and 4 C (d + e) for the norms, N M map entries, 2 C (d + e) + 1 parameters. Queries keep the full
@@ -73,7 +73,7 @@ class SelfAttention(Mechanism):
     Differences: the gradient flows through the power iteration, as in the authors' code; the spectral norms of
     PyTorch hold u and its partner constant, which gives other gradients until u has converged. Below 8 channels the
     authors' code makes a layer of no channels; ours keeps 1. Odd sizes fail there; here the last row or column of keys
-    is dropped. The circulating listing whose gamma is no parameter never learns; here it is one.
+    is dropped. In the circulating listing gamma is not a parameter and never learns; here it is one.
     """
 
     label = "SAGAN"
@@ -138,13 +138,13 @@ class SelfAttention(Mechanism):
         return x + self.gamma.to(x.dtype) * branch.to(x.dtype)
 
     def attention(self, x: Tensor) -> Tensor:
-        """The whole map, (B, N, M): row i says what position i takes from each (pooled) key; rows sum to 1."""
+        """Return the attention map, (B, N, M): row i holds the weights of position i over the (pooled) keys."""
         self.check(x)
         query, key = self._of(self.query, x), self._pooled(self.key, x)
         return softmax_weights(query.flatten(2).mT, key.flatten(2).mT)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
-        """The rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
+        """Return the rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
 
         Returns:
             (B, Q, H', W'), half the size of the map, rounded down, in the official variant.
@@ -191,7 +191,7 @@ class BoundedConv(nn.Module):
     u: Tensor
 
     def forward(self, x: Tensor, keep: bool) -> Tensor:
-        """Applied to `x`; `keep` stores the new u."""
+        """Apply the convolution to `x`; `keep` stores the new u."""
         with full_precision(x):
             matrix = wide(self.weight).flatten(1)
             # A copy: storing the new one must not change what the backward pass reads.

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: one gate a channel, from the mean of every channel.
+"""Squeeze-and-excitation: one gate per channel, from the mean of every channel.
 
 J. Hu, L. Shen, G. Sun, "Squeeze-and-Excitation Networks", CVPR 2018, arXiv:1709.01507.
 """
@@ -28,8 +28,8 @@ class SqueezeExcitation(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        reduction: The hidden layer has max(1, C // reduction) channels; the paper takes 16.
-        bias: Whether both layers have biases. The authors' networks have them, the most copied PyTorch code has not.
+        reduction: The hidden layer has max(1, C // reduction) channels; the paper uses 16.
+        bias: If True, both layers have biases, as in the authors' networks; the most copied PyTorch code has none.
         variant: ``"official"``, or ``"timm"``: the hidden width is rounded to a multiple of 8, at least 8.
         inner_channels: The hidden width itself, in place of `reduction` and of any rounding.
 
@@ -85,7 +85,7 @@ class SqueezeExcitation(Mechanism):
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The channel gate, (B, C)."""
+        """Return the channel gate, (B, C)."""
         return {"channel": self._gate(Reading(x)).flatten(1)}
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""What is left of squeeze-and-excitation without its hidden layer: three gates on the channel means.
+"""Squeeze-and-excitation without its hidden layer: three gates on the channel means.
 
 Q. Wang, B. Wu, P. Zhu, P. Li, W. Zuo, Q. Hu, "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural
 Networks", CVPR 2020, arXiv:1910.03151: the ablations before ECA itself.
@@ -20,7 +20,7 @@ from saccade.ops.reading import Reading
 
 
 class _MeanGate(Mechanism):
-    """One factor a channel: the sigmoid of some function of the channel means."""
+    """Base of gates with one factor per channel: the sigmoid of some function of the channel means."""
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
@@ -28,7 +28,7 @@ class _MeanGate(Mechanism):
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """The channel gate, (B, C)."""
+        """Return the channel gate, (B, C)."""
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
@@ -43,7 +43,7 @@ class _MeanGate(Mechanism):
         return self._logits(reading.mean().flatten(1)).sigmoid()
 
     def _logits(self, mean: Tensor) -> Tensor:
-        """From the means to the logits, both (B, C)."""
+        """Compute the logits from the means, both (B, C)."""
         raise NotImplementedError
 
 
@@ -62,7 +62,7 @@ class SEVar1(_MeanGate):
 
     Start: not the identity; channels of mean 0 are halved. Insertion wraps it.
 
-    Cost: no parameters and no multiply-adds but for the means and the scaling. No channel sees another.
+    Cost: no parameters and no multiply-adds but for the means and the scaling. No channel depends on another.
 
     Example:
         >>> import torch, saccade
@@ -97,7 +97,7 @@ class SEVar2(_MeanGate):
 
     Start: not the identity. The weights start at 1, where it is SE-Var1. Insertion wraps it.
 
-    Cost: C parameters, C multiply-adds. No channel sees another.
+    Cost: C parameters, C multiply-adds. No channel depends on another.
 
     Example:
         >>> import torch, saccade

@@ -18,7 +18,7 @@ from saccade.ops.reading import Reading
 
 
 class SimplifiedNonLocal(Mechanism):
-    r"""Add one projected summary of the map to every position.
+    r"""Add one projected summary of the feature map to every position.
 
     .. math:: y_i = x_i + W_v \sum_j \mathrm{softmax}_j(w_k \cdot x_j + b_k)\, x_j + b_v
 
@@ -77,17 +77,17 @@ class SimplifiedNonLocal(Mechanism):
         return reading.to_add() + summary[:, :, None, None]
 
     def attention(self, x: Tensor) -> Tensor:
-        """The map, (B, 1, N): the one row that all positions share; it sums to 1."""
+        """Return the attention map, (B, 1, N): the one row that all positions share; it sums to 1."""
         self.check(x)
         return context_weights(Reading(x), self.mask)
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
-        """The row of :meth:`attention` once for each of `queries`, positions (y, x) on the map: (B, Q, H, W)."""
+        """Return the row of :meth:`attention` once for each of `queries`, positions (y, x): (B, Q, H, W)."""
         count = len(rows_of(self.label, queries, x.shape[2:]))
         return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
 
     def context_map(self, x: Tensor) -> Tensor:
-        """The one map that all positions share, (B, H, W); it sums to 1."""
+        """Return the map that all positions share, (B, H, W); it sums to 1."""
         return self.attention(x).view(-1, *x.shape[2:])
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Selective kernels: convolutions of several reaches, and for each channel a softmax over which of them it takes.
+"""Selective kernels: convolutions of several receptive fields, and a softmax over them for each channel.
 
 X. Li, W. Wang, X. Hu, J. Yang, "Selective Kernel Networks", CVPR 2019, arXiv:1903.06586.
 """
@@ -18,11 +18,11 @@ from saccade.mechanisms.rules import choose, positive
 from saccade.mechanisms.widths import kernels
 
 VARIANTS = ("official", "popular", "timm")
-_MOST_BRANCHES = 8  # that the key names are written out for; the paper has up to 3
+_MOST_BRANCHES = 8  # largest number in the table of key names; the paper has up to 3
 
 
 class SelectiveKernel(Mechanism):
-    r"""Replace a 3x3 convolution by several of different reach, mixed channel by channel.
+    r"""Replace a 3x3 convolution by several of different receptive field, mixed channel by channel.
 
     .. math:: U_i = \mathrm{relu}(\mathrm{BN}(f_i * x)), \quad
               z = \mathrm{relu}(\mathrm{BN}(W_z\,\overline{\textstyle\sum_i U_i})), \quad
@@ -33,16 +33,16 @@ class SelectiveKernel(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
-        groups: Of each convolution; None: 32, timm's 1.
-        branches: M, how many convolutions; at least 2.
-        stride: Of each convolution. Above 1 the output map is smaller: ceil(H / stride) x ceil(W / stride).
-        second: What the branches behind the plain 3x3 are: ``"dilated"`` 3x3 (dilation 2, 3, ...), as released, true
-            ``"5x5"`` (7x7, ...) convolutions, or plain 3x3 too that alone are ``"grouped"``, beside a dense first one,
-            the first author's later SK-ResNet*. None: ``"dilated"``, popular ``"5x5"``.
+        groups: Groups of each convolution; None means 32, for timm 1.
+        branches: M, the number of convolutions; at least 2.
+        stride: Stride of each convolution. Above 1 the output is smaller: ceil(H / stride) x ceil(W / stride).
+        second: Kind of the branches after the plain 3x3: ``"dilated"`` 3x3 (dilation 2, 3, ...), as released, true
+            ``"5x5"`` (7x7, ...) convolutions, or plain 3x3 that alone are ``"grouped"``, next to a dense first one, as
+            in the first author's later SK-ResNet*. None means ``"dilated"``, for popular ``"5x5"``.
         variant: ``"official"``; ``"popular"``, the most copied PyTorch code: biases everywhere, neither norm nor relu
-            on z, a layer of its own to select each branch; ``"timm"``: each branch reads its share of the channels.
-        split: Whether each branch reads 1 / M of the channels in place of all; None: for timm only.
-        out_channels: Of the output; None: C.
+            on z, a layer of its own to select each branch; ``"timm"``: each branch reads its part of the channels.
+        split: If True, each branch reads 1 / M of the channels instead of all; None means for timm only.
+        out_channels: Channels of the output; None means C.
         inner_channels: d; None: max(C // 16, 32), with grouped branches max(C // 16, 1), timm's C / 16 rounded to a
             multiple of 8.
 
@@ -51,10 +51,10 @@ class SelectiveKernel(Mechanism):
     Raises:
         InputError: A size below 1, fewer than 2 branches, an unknown `second` or `variant`, `groups` (or a split) that
             do not divide the channels, a map of another shape, or training on what a batch norm cannot normalise: a
-            single sample, of which z is one number a channel (popular: a single value).
+            single sample, of which z is one number per channel (popular: a single value).
 
     Start: not the identity: it is a convolution. In a trained network insert adds it as a branch that starts at 0. As
-    in the authors' definition, the layers round z start with deviation 0.01, so that branches count alike; all else as
+    in the authors' definition, the layers around z start with deviation 0.01, so that branches count alike; all else as
     PyTorch's.
 
     Cost: M (9 C^2 / G) N + (M + 1) C d multiply-adds for N = H W, and M (9 C^2 / G + 2 C) + (M + 1) C d + 2 d
@@ -70,7 +70,7 @@ class SelectiveKernel(Mechanism):
         torch.Size([2, 2, 64])
 
     Differences: the text draws a 5x5 branch; the released networks have a 3x3 of dilation 2. Released as Caffe
-    definitions only, whose layers round z have no biases. timm's own small networks split the channels, which is
+    definitions only, whose layers around z have no biases. timm's own small networks split the channels, which is
     another network; with ``split=False`` and 32 groups its layers are the authors'.
     """
 
@@ -165,11 +165,11 @@ class SelectiveKernel(Mechanism):
         return mixed.to(x.dtype)  # type: ignore[union-attr]
 
     def shares(self, x: Tensor) -> Tensor:
-        """How much of each branch each channel takes, (B, branches, C); the branches sum to 1."""
+        """Return the weights of each channel over the branches, (B, branches, C); they sum to 1."""
         return self._shares(self._maps(x))
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
-        """How much of each channel comes from the wider branches, not from the plain 3x3: (B, C)."""
+        """Return the fraction of each channel that comes from the wider branches, not from the plain 3x3: (B, C)."""
         return {"channel": self.shares(x)[:, 1:].sum(dim=1).clamp(max=1)}
 
     def extra_repr(self) -> str:
@@ -192,7 +192,7 @@ class SelectiveKernel(Mechanism):
         return options
 
     def _width_of_a_branch(self) -> int:
-        """The channels each branch reads; refuses what does not divide them."""
+        """Return the number of channels each branch reads; refuse a width that cannot be divided so."""
         if self.branches < 2:
             raise InputError(f"{self.label}: `branches` must be at least 2, to select from; received {self.branches}")
         if self.split and self.channels % self.branches:

@@ -1,1 +1,1 @@
-"""Whole networks."""
+"""Whole networks: named classifiers, named segmenters, and the heads they are built with."""

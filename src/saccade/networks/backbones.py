@@ -1,8 +1,8 @@
-"""The plain networks that the named classifiers put their attention into: torchvision's and timm's, in known layouts.
+"""The plain networks that the named classifiers put attention into: torchvision's and timm's, in known layouts.
 
-Every one is made by torchvision or timm; what an author's network has differently (where a stage's stride is, how the
-stem pools) is changed afterwards. Only the small ResNets for 32 x 32 images, which neither has, are assembled here,
-from torchvision's blocks.
+Each is built by torchvision or timm and then changed where the authors' network differs (position of a stage's stride,
+pooling of the stem). Only the small ResNets for 32 x 32 images, which neither library has, are assembled here from
+torchvision's blocks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 def resnet(
     depth: int, groups: int, num_classes: int, *, stem: str = "imagenet", stride: str = "torchvision"
 ) -> nn.Module:
-    """Torchvision's ResNet, or ResNeXt for 32 groups of 4 d.
+    """Return torchvision's ResNet, or ResNeXt for 32 groups of 4 d.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        groups: 1, or 32.
-        num_classes: Of the output; 0 gives the pooled features.
+        groups: 1 for ResNet, 32 for ResNeXt.
+        num_classes: Number of classes; 0 gives the pooled features.
         stem: ``"imagenet"``, or ``"cifar"`` for 32 x 32 images: a 3x3 convolution at stride 1 and no pooling.
-        stride: Where a stage's stride is and how the stem pools. ``"torchvision"``: on the 3x3 convolution, padded;
-            ``"caffe"``, as in the networks of Caffe: on the first 1x1 convolution (ResNeXt: on the 3x3 as well), and
-            not padded but rounded up.
+        stride: Position of a stage's stride, and pooling of the stem. ``"torchvision"``: stride on the 3x3
+            convolution, pooling padded; ``"caffe"``, as in the networks of Caffe: stride on the first 1x1 convolution
+            (ResNeXt: on the 3x3 as well), pooling not padded but rounded up.
     """
     choose(f"ResNet-{depth}", "stem", stem, ("imagenet", "cifar"))
     choose(f"ResNet-{depth}", "stride", stride, ("torchvision", "caffe"))
@@ -50,7 +50,7 @@ def resnet(
 
 
 def senet154(num_classes: int) -> nn.Module:
-    """Timm's ResNeXt-152 64x4d of the SENet-154 kind, as the authors' in Caffe: stem pooling not padded, dropout 0.2.
+    """Return timm's ResNeXt-152 64x4d changed to the authors' SENet-154 in Caffe: stem pooling not padded, dropout 0.2.
 
     Three 3x3 convolutions in the stem, 3x3 projections, first convolutions of half the width.
     """
@@ -65,20 +65,20 @@ def senet154(num_classes: int) -> nn.Module:
 
 
 def mobilenet_v2(num_classes: int) -> nn.Module:
-    """Torchvision's MobileNetV2, with the dropout of the ECA authors'."""
+    """Return torchvision's MobileNetV2, with the dropout of ECA's authors."""
     models: Any = require("torchvision.models", extra="train")
     net: Any = models.mobilenet_v2(num_classes=num_classes or 1, dropout=0.25)
     return _headed(net, "classifier", num_classes)
 
 
 def of_timm(name: str, num_classes: int) -> nn.Module:
-    """Any of timm's."""
+    """Return any network of timm."""
     made: nn.Module = require("timm", extra="train").create_model(name, num_classes=num_classes)
     return made
 
 
 class CifarResNet(nn.Module):
-    """A ResNet for 32 x 32 images, of 6 n + 2 layers: three stages of n basic blocks, with 16, 32 and 64 channels.
+    """ResNet for 32 x 32 images, of 6 n + 2 layers: three stages of n basic blocks, with 16, 32 and 64 channels.
 
     K. He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, arXiv:1512.03385, section 4.2; projections
     where the width changes.
@@ -117,7 +117,7 @@ def _cifar_stage(block: Any, inside: int, out: int, blocks: int) -> nn.Sequentia
 
 
 def _headed(net: nn.Module, head: str, num_classes: int) -> nn.Module:
-    """Without its classifier where no classes are asked for."""
+    """Remove the classifier of `net` if no classes are asked for."""
     if num_classes == 0:
         setattr(net, head, nn.Identity())
     return net

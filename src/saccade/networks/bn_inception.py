@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# Of each module: the channels of its 1x1 branch, of its 3x3 branch (reduced, out), of its double 3x3 branch (reduced,
-# out) and of its pooling branch. A module without the first and the last halves the map, and pools as it is.
+# One row per module: the channels of its 1x1 branch, of its 3x3 branch (reduced, out), of its double 3x3 branch
+# (reduced, out) and of its pooling branch. A module without the first and the last halves the map, and pools as it is.
 _MODULES = {
     "3a": (64, (64, 64), (64, 96), 32),
     "3b": (64, (64, 96), (64, 96), 64),
@@ -23,14 +23,14 @@ _MODULES = {
     "5a": (352, (192, 320), (160, 224), 128),
     "5b": (352, (192, 320), (192, 224), 128),
 }
-_MAXIMUM = "5b"  # of the modules at stride 1, the one that pools by the maximum
+_MAXIMUM = "5b"  # the only module of stride 1 that pools by the maximum
 
 
 class BNInception(nn.Module):
-    """Ten inception modules behind a stem of stride 8.
+    """Ten inception modules after a stem of stride 8.
 
     Args:
-        num_classes: Of the output; 0 gives the pooled features.
+        num_classes: Number of classes; 0 gives the pooled features.
 
     Shape: (B, 3, H, W) -> (B, num_classes), (B, 1024) without classes.
     """
@@ -63,7 +63,7 @@ class BNInception(nn.Module):
 
 
 class Inception(nn.Module):
-    """Branches of several reaches, their channels side by side: (B, C, H, W) to (B, out_channels, H, W).
+    """Branches of several receptive fields, concatenated: (B, C, H, W) to (B, out_channels, H, W).
 
     With `single` = 0 it has stride 2, no 1x1 branch, and a pooling branch that keeps all channels.
     """
@@ -95,7 +95,7 @@ class Inception(nn.Module):
 
 
 def _conv(inside: int, out: int, kernel: int, *, stride: int = 1) -> nn.Sequential:
-    """A convolution, its batch norm and a ReLU."""
+    """Return a convolution, its batch norm and a ReLU."""
     return nn.Sequential(
         nn.Conv2d(inside, out, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out),

@@ -1,4 +1,4 @@
-"""How each family of named classifiers puts its attention into a backbone: the places and sizes of its authors."""
+"""Insertion of attention into a backbone for each family of named classifiers: the places and sizes of its authors."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from saccade.networks.heads import MetaLayer
 
 Options = Mapping[str, Any]
 
-# The kernels of the released ECA networks, one digit a stage; they carry them in their names.
+# The kernel sizes of the released ECA networks, one digit per stage, as in their names.
 ECA_KERNELS = {18: "3577", 34: "3357", 50: "3557", 101: "3357", 152: "3357"}
 _WIDTH = 2048  # of the last stage of bottlenecks
 _NARROW = 96  # ECA-MobileNetV2 has a kernel of 1 in blocks narrower than this, else of 3
 
 
 def gate(net: nn.Module, mechanism: str, options: Options) -> nn.Module:
-    """At the end of every residual branch, before the addition."""
+    """Insert the mechanism at the end of every residual branch, before the addition."""
     return _insert(net, mechanism, _branch_ends(net), options)
 
 
 def natural(net: nn.Module, mechanism: str, options: Options) -> nn.Module:
-    """At the mechanism's natural places."""
+    """Insert the mechanism at its natural places."""
     return _insert(net, mechanism, None, options)
 
 
 def eca(net: nn.Module, mechanism: str, options: Options, *, kernels: str = "3333") -> nn.Module:
-    """At the end of every residual branch, with one kernel a stage.
+    """Insert ECA at the end of every residual branch, with one kernel size per stage.
 
     Args:
         net: The backbone.
         mechanism: ``"eca"``.
-        options: Of the mechanism.
-        kernels: A digit for each of the four stages.
+        options: Options of the mechanism.
+        kernels: One digit for each of the four stages.
     """
     if not (isinstance(kernels, str) and re.fullmatch(r"[13579]{4}", kernels)):
         raise InputError(
-            f"ECA-ResNet: `kernels` must be four odd digits, one a stage; received {kernels=}",
+            f"ECA-ResNet: `kernels` must be four odd digits, one per stage; received {kernels=}",
             "the released networks have 3577 (ResNet-18), 3557 (50), 3357 (34, 101, 152)",
         )
     return _insert(net, mechanism, _branch_ends(net), lambda place: {"k": int(kernels[_stage(place) - 1]), **options})
 
 
 def eca_mobilenet(net: nn.Module, mechanism: str, options: Options) -> nn.Module:
-    """Behind the projection of every inverted residual block, whether it has a shortcut or not."""
+    """Insert ECA after the projection of every inverted residual block, with or without a shortcut."""
     ends = [
         f"{name}.{len(list(module.children())) - 1}"
         for name, module in net.named_modules()
@@ -59,17 +59,17 @@ def eca_mobilenet(net: nn.Module, mechanism: str, options: Options) -> nn.Module
 
 
 def bam(net: nn.Module, mechanism: str, options: Options) -> nn.Module:
-    """Behind each stage but the last."""
+    """Insert the mechanism after each stage but the last."""
     return _insert(net, mechanism, ["layer1", "layer2", "layer3"], options)
 
 
 def gc(net: nn.Module, mechanism: str, options: Options, *, stages: str = "c3-c5") -> nn.Module:
-    """At the end of every residual branch of some stages.
+    """Insert GC at the end of every residual branch of some stages.
 
     Args:
         net: The backbone.
         mechanism: ``"gc"``.
-        options: Of the mechanism.
+        options: Options of the mechanism.
         stages: ``"c3-c5"`` or ``"c4"``: c2 is the first stage.
     """
     found = re.fullmatch(r"c([2-5])(?:-c([2-5]))?", stages) if isinstance(stages, str) else None
@@ -81,13 +81,13 @@ def gc(net: nn.Module, mechanism: str, options: Options, *, stages: str = "c3-c5
 
 
 def gsop(net: Any, mechanism: str, options: Options, tail: str = "average") -> nn.Module:
-    """At the end of the last residual branch of each stage, of which the last keeps its size.
+    """Insert GSoP at the end of the last residual branch of each stage; the last stage keeps the size of its maps.
 
     Args:
         net: The backbone.
         mechanism: ``"gsop"``.
-        options: Of the mechanism.
-        tail: ``"average"``, of GSoP-Net1; ``"covariance"``, of GSoP-Net2, which has no gate in the last stage.
+        options: Options of the mechanism.
+        tail: ``"average"`` for GSoP-Net1; ``"covariance"`` for GSoP-Net2, which has no gate in the last stage.
     """
     net.layer4[0].conv2.stride = net.layer4[0].downsample[0].stride = (1, 1)
     stages = [net.layer1, net.layer2, net.layer3, *([net.layer4] if tail == "average" else [])]
@@ -102,7 +102,7 @@ def gsop(net: Any, mechanism: str, options: Options, tail: str = "average") -> n
 
 
 def blocks(net: Any, mechanism: str, options: Options) -> nn.Module:
-    """Behind every second block of the stages of stride 8 and 16; every seventh where a stage has 23 or more."""
+    """Insert after every second block of the stages of stride 8 and 16; every seventh in a stage of 23 or more."""
     places = [
         f"layer{stage}.{i}"
         for stage, found in ((2, net.layer2), (3, net.layer3))
@@ -115,14 +115,14 @@ def blocks(net: Any, mechanism: str, options: Options) -> nn.Module:
 def selective_kernels(
     net: nn.Module, mechanism: str, options: Options, reduction: int = 16, least: int | None = None
 ) -> nn.Module:
-    """In place of the 3x3 convolution of every bottleneck, of the first one of basic blocks, with norm and ReLU.
+    """Replace the 3x3 convolution of every bottleneck (the first one of basic blocks), with its norm and ReLU.
 
     Args:
         net: The backbone.
         mechanism: ``"sk"``.
-        options: Of the mechanism.
-        reduction: Hidden channels are C // reduction,
-        least: but no fewer than this; None: the mechanism's own rule.
+        options: Options of the mechanism.
+        reduction: Divisor of the hidden channels, which are C // reduction.
+        least: Lower bound of the hidden channels; None means the mechanism's own rule.
     """
     for block in _blocks(net):
         index = 2 if hasattr(block, "conv3") else 1
@@ -134,17 +134,17 @@ def selective_kernels(
         for layer in kernels.convs:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         setattr(block, f"conv{index}", kernels)
-        setattr(block, f"bn{index}", nn.Identity())  # the ReLU behind it passes what is not negative
+        setattr(block, f"bn{index}", nn.Identity())  # the ReLU after it passes values that are not negative
     return net
 
 
 def inception(net: nn.Module, mechanism: str, options: Options) -> nn.Module:
-    """Behind every inception module."""
+    """Insert the mechanism after every inception module."""
     return _insert(net, mechanism, "inception_*", options)
 
 
 def _branch_ends(net: nn.Module) -> list[str]:
-    """The last norm of every residual block, by name: what a block computes is known here and need not be found out."""
+    """Names of the last norm of every residual block; the layouts are known here, so no tracing is needed."""
     ends = {
         name: "bn3" if hasattr(module, "bn3") else "bn2"
         for name, module in net.named_modules()

@@ -1,4 +1,4 @@
-"""timm's networks as sources of maps for segmentation: their stride, their dilations, their norm."""
+"""timm's networks as sources of feature maps for segmentation: their stride, dilations and norm."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def feature_network(
     norm_layer: Norm = nn.BatchNorm2d,
     pretrained: bool = False,
 ) -> nn.Module:
-    """A network of timm that returns its last maps, with random weights or timm's.
+    """Build a network of timm that returns its last feature maps, with random weights or timm's.
 
-    A ResNet keeps timm's names. An HRNet returns its four maps, which `high_resolution.joined` makes one of stride 4.
+    A ResNet keeps timm's names. An HRNet returns its four maps, which `high_resolution.joined` joins at stride 4.
 
     Args:
         backbone: A timm name.
-        output_stride: Side of the image over side of the last map: 8, 16 or 32. Where a stage loses its stride, it and
-            those behind it are dilated instead. HRNets have 4, and none to choose.
-        last: How many maps.
+        output_stride: Side of the image over side of the last map: 8, 16 or 32. A stage that loses its stride, and all
+            stages after it, are dilated instead. HRNets have the fixed stride 4.
+        last: Number of maps to return.
         multi_grid: Dilations of the blocks of the last stage, such as (4, 8, 16); ResNets only.
         first_block: ``"half"``: the first block of a dilated stage has the dilation of the stage before, as in timm
-            and in DANet's code; ``"full"``: that of its own stage, as in FLANet's. ResNets only.
-        norm_layer: From a width to a norm; put in place of every batch norm.
-        pretrained: timm's weights, which need a network connection once.
+            and in DANet's code; ``"full"``: it has the dilation of its own stage, as in FLANet's code. ResNets only.
+        norm_layer: Constructor of a norm, called with its width; replaces every batch norm.
+        pretrained: If True, load timm's weights (downloaded once).
 
     Raises:
-        InputError: An unknown backbone or stride, or a backbone that cannot do it.
+        InputError: The backbone or stride is unknown, or the backbone does not support the options.
     """
     timm: Any = require("timm", extra="train")
     if not timm.is_model(backbone):
@@ -64,13 +64,13 @@ def feature_network(
 
 
 def widths(backbone: Any) -> list[int]:
-    """Channels of the maps that a segmentation network gets from a feature network."""
+    """Return the channels of the maps that a segmentation network gets from a feature network."""
     channels: list[int] = backbone.feature_info.channels()
     return [sum(channels)] if is_high_resolution(backbone) else channels
 
 
 def without_values(timm: Any, backbone: str) -> nn.Module:
-    """The classification network's names and shapes; takes no memory and no random numbers."""
+    """Return the classification network with names and shapes only; uses no memory and no random numbers."""
     with torch.device("meta"):
         made: nn.Module = timm.create_model(backbone)
     return made
@@ -87,7 +87,7 @@ def _at_stride(timm: Any, backbone: str, stride: int, indices: tuple[int, ...], 
         reason = ": it is not convolutional" if convolutions < 2 else ""
         raise InputError(
             f"{backbone} cannot be used at stride {stride}, which segmentation needs{reason}",
-            "choose a backbone that can, such as resnet18, resnet50 or regnety_008",
+            "choose another backbone, such as resnet18, resnet50 or regnety_008",
         ) from cause
     network: nn.Module = made
     return network
@@ -118,7 +118,7 @@ def _set_grid(blocks: list[nn.Module], grid: Sequence[int], backbone: str) -> No
     whole = all(isinstance(d, int) and d > 0 for d in grid)
     if len(grid) != len(blocks) or not whole:
         raise InputError(
-            f"{backbone}: `multi_grid` must be {len(blocks)} dilations, one for each block of the last stage; "
+            f"{backbone}: `multi_grid` must be {len(blocks)} dilations, one per block of the last stage; "
             f"received multi_grid={grid!r}"
         )
     _dilate(blocks, grid)

@@ -18,11 +18,11 @@ from saccade.networks.heads.flanet import FLANetHead
 from saccade.networks.heads.layers import ConvNormReLU, check_norm, head_width
 from saccade.networks.segmentation import Segmenter
 
-_AUXILIARY = 0.4  # the authors' code has no training in it; this is the weight most networks of the kind have
+_AUXILIARY = 0.4  # the authors published no training code; most networks of this kind use this weight
 
 
 class FLANet(Segmenter):
-    r"""Classify from the last map beside what the block makes of it; from the two maps before, in training.
+    r"""Classify from the last feature map concatenated with the block's output; in training also from two earlier maps.
 
     .. math:: a = \mathrm{FLA}(B_2(B_1(x_4))), \quad y = (H([x_4; a]),\; H_1(x_2),\; H_2(x_3))
 
@@ -33,9 +33,9 @@ class FLANet(Segmenter):
         backbone: Returns three maps.
         num_classes: K.
         inner_channels: Width of the block; None: max(1, C // 4) for the C channels of the last map.
-        norm_layer: From a width to a norm.
-        dropout: Of the heads.
-        options: Of the block.
+        norm_layer: Constructor of a norm, called with its width.
+        dropout: Fraction of channels dropped in training.
+        options: Options of the block.
 
     Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training three of these.
     """

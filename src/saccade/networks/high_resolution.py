@@ -1,4 +1,4 @@
-"""HRNet for segmentation: the branches are fused by bilinear interpolation, and their last maps put on each other.
+"""HRNet for segmentation: the branches are fused by bilinear interpolation, and their last maps are concatenated.
 
 K. Sun et al., "High-Resolution Representations for Labeling Pixels and Regions", arXiv:1904.04514 (HRNetV2). The
 branches are timm's, which fuses by repeating pixels, as classifiers may.
@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 
 def is_high_resolution(net: nn.Module) -> bool:
-    """Whether it is timm's HRNet, whose maps are to be joined."""
+    """Return whether `net` is timm's HRNet, whose maps are to be joined."""
     return any(isinstance(module, BilinearFusion) for module in net.modules())
 
 
 def fuse_bilinearly(net: nn.Module) -> nn.Module:
-    """Let every module of branches of timm's HRNet fuse them bilinearly, in place; no name changes."""
+    """Make timm's HRNet fuse its branches bilinearly, in place; no name changes."""
     for path, module in list(net.named_modules()):
         if hasattr(module, "branches") and hasattr(module, "fuse_layers"):
             parent, _, name = path.rpartition(".")
@@ -28,15 +28,15 @@ def fuse_bilinearly(net: nn.Module) -> nn.Module:
 
 
 class BilinearFusion(nn.Module):
-    r"""Branches of residual blocks, each then given what the others found.
+    r"""Fuse parallel branches of residual blocks: each receives the features of all others.
 
     .. math:: y_i = \mathrm{relu}\Big(\sum_j \mathrm{to}_i(F_{ij}(x_j))\Big)
 
     with F a 1x1 convolution from coarser branches, strided 3x3 ones from finer, and to_i the bilinear resizing to the
-    size of branch i, whatever that is: the image need not be a multiple of 32.
+    size of branch i, which may be any size: the image need not be a multiple of 32.
 
     Args:
-        module: timm's, whose layers are taken over.
+        module: timm's module, whose layers are reused.
 
     Shape: a list of maps -> a list of maps of the same shapes.
     """
@@ -63,12 +63,12 @@ class BilinearFusion(nn.Module):
 
 
 def joined(maps: list[Tensor]) -> Tensor:
-    """All maps at the size of the first, one on top of the other."""
+    """Concatenate all maps at the size of the first."""
     return torch.cat([resized(x, maps[0].shape[2:]) for x in maps], dim=1)
 
 
 def resized(x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Bilinearly, corners not aligned; as it is if it has that size."""
+    """Resize bilinearly, corners not aligned; a map that has the size already is returned unchanged."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)

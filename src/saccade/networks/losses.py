@@ -17,17 +17,17 @@ from saccade.ops.precision import wide
 
 @dataclass(frozen=True)
 class HardPixels:
-    """Learn from the pixels that are hard: online hard example mining.
+    """Train on the pixels that are hard: online hard example mining.
 
     A. Shrivastava, A. Gupta, R. Girshick, "Training Region-based Object Detectors with Online Hard Example Mining",
-    CVPR 2016, arXiv:1604.03540; over pixels, as the codes of HRNet and OCR have it.
+    CVPR 2016, arXiv:1604.03540; over pixels, as in the code of HRNet and OCR.
 
     Args:
         probability: A pixel is hard if its class has at most this probability.
-        pixels: For each image in a batch; if fewer are hard, the hardest are taken. More than there are: all.
+        pixels: Minimum number of hard pixels per image; if fewer are hard, the hardest are taken.
 
     Raises:
-        InputError: A probability outside (0, 1], or no pixels.
+        InputError: A probability outside (0, 1], or `pixels` below 1.
     """
 
     probability: float
@@ -40,11 +40,11 @@ class HardPixels:
         positive("segmenter", ohem_pixels=self.pixels)
 
     def among(self, losses: Tensor, valid: Tensor) -> Tensor:
-        """Which of the valid pixels are learned from.
+        """Return the mask of valid pixels to train on.
 
         Args:
             losses: (B, H, W) cross-entropies.
-            valid: (B, H, W) whether a pixel has a class.
+            valid: (B, H, W), True where a pixel has a class.
         """
         ranked = losses.detach().masked_fill(~valid, -1.0)
         wanted = min(self.pixels * len(losses), losses.numel())
@@ -53,17 +53,17 @@ class HardPixels:
 
 
 def pixel_loss(logits: Tensor, targets: Tensor, *, hard: HardPixels | None = None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy summed over the pixels that have a class, and how many these are.
+    """Return the cross-entropy summed over the pixels that have a class, and the number of these pixels.
 
     With `hard` the sum is scaled so that, over the number of all valid pixels, it is the mean over the hard ones.
 
     Args:
         logits: (B, K, H, W); half precision is widened.
         targets: (B, H, W) classes of any integer dtype, 255 = ignored.
-        hard: Which pixels are learned from; None: all.
+        hard: Selects the pixels to train on; None means all.
 
     Raises:
-        InputError: Shapes that do not fit.
+        InputError: The shapes do not fit.
     """
     if logits.dim() != 4 or targets.shape != (logits.shape[0], *logits.shape[2:]):
         raise InputError(

@@ -1,30 +1,270 @@
-"""Shim until the network door lands."""
+"""Networks by the names typed on the command line: a segmenter, a named classifier, one of timm, your own, the demo's.
+
+Whatever trains, compares or shows a network makes it here, so that one line means one network everywhere.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from saccade.networks.build import DEMO as DEMO
-from saccade.networks.named import _is_classifier
-from saccade.networks.named import classification_network as classification_network
-from saccade.networks.named import is_segmenter as is_segmenter
-from saccade.networks.named import segmentation_network as _seg
+from saccade.catalog import is_import_path, name_and_options, name_code
+from saccade.catalog.imports import named_code
+from saccade.errors import InputError, near, require
+from saccade.insertion import insert
+from saccade.networks.backbone_files import build_classifier
+from saccade.networks.classifier import NETWORKS, classifier, find_classifier, list_classifiers
+from saccade.networks.segmentation import Segmenter
+from saccade.networks.segmenter import list_segmenters, segmenter
+
+DEMO = "notes"
+"""The network of the embedded demo."""
+
+PLAIN_SEGMENTER = "fcn"
+"""The segmentation network without attention, into which mechanisms are inserted."""
 
 
-def is_classifier(name: str) -> bool:
-    try:
-        return _is_classifier(name.partition("[")[0])
-    except Exception:
-        return False
+def make_network(
+    network: str,
+    num_classes: int,
+    *,
+    backbone: str | None = None,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+) -> nn.Module:
+    """Make any network by name; random weights are drawn by torch's global generator.
+
+    Args:
+        network: A name of :func:`classification_network` or of :func:`segmentation_network`, or ``"notes"``, the
+            network of the demo.
+        num_classes: Number of classes.
+        backbone: A timm name or an import path, for segmentation networks.
+        mechanism: Inserted as the identity, where the network is one without attention.
+        at: Where the mechanism goes, see :func:`places_in`; by default at its natural places.
+        pretrained: True: timm's weights; a path: a file of weights.
+
+    Raises:
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
+    """
+    if is_segmenter(network):
+        return segmentation_network(
+            network, num_classes, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained
+        )
+    if backbone is not None:
+        raise InputError(
+            f"--backbone {backbone}: the network {network} has no head to be put on one",
+            f"give it as the network: --network {backbone}",
+        )
+    if network != DEMO:
+        return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
+    if pretrained:
+        raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "leave it out")
+    net = demo_network(num_classes)
+    _insert(net, mechanism, at)
+    return net
 
 
 def demo_network(num_classes: int) -> nn.Module:
+    """Make the small segmentation network of the embedded demo, with random weights."""
     from saccade.networks.notes import NotesNet
 
     return NotesNet(num_classes)
 
 
-def segmentation_network(*args: Any, at: Any = None, **kwargs: Any) -> nn.Module:
-    return _seg(*args, **kwargs)
+def places_in(at: str | None) -> str | list[str] | None:
+    """Split places that were typed with commas between them, for :func:`saccade.insert`."""
+    return [word.strip() for word in at.split(",")] if at and "," in at else at
+
+
+def _insert(net: nn.Module, mechanism: str | None, at: str | None) -> None:
+    if mechanism is not None:
+        insert(net, mechanism, at=places_in(at))
+    elif at is not None:
+        raise InputError("--at gives the places of a mechanism, but none was given", "add --mechanism NAME")
+
+
+def classification_network(
+    name: str,
+    num_classes: int,
+    *,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+) -> nn.Module:
+    """Make a network for images of some classes; random weights are drawn by torch's global generator.
+
+    Args:
+        name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
+            timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). Names that both have
+            are those of :func:`saccade.classifier`.
+        num_classes: Number of classes.
+        mechanism: Inserted into a network of timm, as the identity.
+        at: Where it goes; by default at its natural places.
+        pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
+            wrote. An output layer for another number of classes is skipped, everything else must fit.
+
+    Raises:
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
+    """
+    plain, options = name_and_options(name)
+    name_code(plain)
+    if not is_import_path(plain) and is_classifier(plain):
+        if mechanism is not None or at is not None:
+            raise InputError(
+                f"--{f'mechanism {mechanism}' if mechanism else f'at {at}'}: the network {plain} contains its own",
+                "name a timm network instead",
+            )
+        net = classifier(plain, num_classes, **options)
+        if pretrained is True:
+            raise InputError(
+                f"--pretrained: timm offers no weights of {plain}", "give its authors' file: --pretrained PATH"
+            )
+        if pretrained:
+            _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
+        return net
+    if is_import_path(plain):
+        plain = name
+    else:
+        _check_timm(plain, options)
+    ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    net = build_classifier(plain, num_classes, pretrained=False if ours else pretrained)
+    _insert(net, mechanism, at)
+    if ours:
+        _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
+    return net
+
+
+def _check_timm(name: str, options: Mapping[str, Any]) -> None:
+    timm: Any = require("timm", extra="train")
+    if not timm.is_model(name):
+        known = (*list_segmenters(), *list_classifiers(), *timm.list_models())
+        raise InputError(f"unknown network {name!r}", near(name, known))
+    if options:
+        raise InputError(f"{name}: networks of timm take no options here", "those of saccade.classifier do")
+
+
+def is_segmenter(name: str) -> bool:
+    """Return whether `name` is a name of :func:`saccade.segmenter`, with or without options."""
+    return name_and_options(name)[0] in list_segmenters()
+
+
+def segmentation_network(
+    name: str,
+    num_classes: int,
+    *,
+    backbone: str | None = None,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+) -> Segmenter:
+    """Make a network that classifies pixels; random weights are drawn by torch's global generator.
+
+    Args:
+        name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
+        num_classes: Number of classes.
+        backbone: A timm name, or an import path; by default the one of the paper.
+        mechanism: Inserted into the network ``fcn``, in backbone and head, as the identity; or between the convolutions
+            of the network ``head``.
+        at: Where it goes in ``fcn``; by default at its natural places.
+        pretrained: True: timm's weights of the backbone; a path: a file of those, or what a training run or
+            :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
+
+    Raises:
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
+    """
+    plain, options = name_and_options(name)
+    inserts = plain == PLAIN_SEGMENTER
+    if not inserts and at is not None:
+        raise InputError(
+            f"--at {at}: {plain} has its mechanism in its head",
+            f"--network {PLAIN_SEGMENTER} takes a mechanism at any place",
+        )
+    if not inserts and mechanism is not None:
+        if plain != "head":
+            raise InputError(
+                f"--mechanism {mechanism}: the network {plain} contains its own",
+                f"--network head --mechanism {mechanism} puts it into a head, "
+                f"--network {PLAIN_SEGMENTER} --mechanism {mechanism} where it goes in a backbone",
+            )
+        options["mechanism"] = mechanism
+    ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    if not ours:
+        options["pretrained"] = pretrained
+    net = segmenter(plain, num_classes, backbone=backbone, **options)
+    if inserts:
+        _insert(net, mechanism, at)
+    if ours:
+        path = Path(str(pretrained))
+        _copy(net, _state_of(path), path, partial=mechanism is not None and inserts, outputs=len(net.weights))
+    return net
+
+
+def is_classifier(name: str) -> bool:
+    """Return whether `name` is a name of :func:`saccade.classifier`, with or without options; timm's are not."""
+    plain = name_and_options(name)[0]
+    timm: Any = require("timm", extra="train")
+    if plain not in NETWORKS and timm.is_model(plain):
+        return False
+    try:
+        find_classifier(plain)
+    except InputError:
+        return False
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    from saccade.saving.store import is_saved
+
+    return is_saved(path)
+
+
+def _state_of(path: Path) -> Mapping[str, Tensor]:
+    from saccade.saving import load
+
+    return load(path, trust=named_code()).state_dict()
+
+
+def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
+    """Load weights of a named classifier, under our names or its authors', whatever the number of their classes."""
+    if _is_ours(path):
+        _copy(net, _state_of(path), path)
+        return
+    from saccade.official import load_official
+    from saccade.official.reading import read_tensors
+
+    tensors = read_tensors(path)
+    widths = [len(tensor) for name, tensor in tensors.items() if name.endswith("bias")]
+    own = len(list(net.parameters())[-1])
+    complaint = None
+    for width in dict.fromkeys([own, *widths[-1:]]):
+        given = of_width(width)
+        try:
+            load_official(given, tensors)
+        except InputError as cause:
+            complaint = complaint or cause
+            continue
+        _copy(net, given.state_dict(), path)
+        return
+    raise complaint or InputError(f"{path} contains no weights")
+
+
+def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False, outputs: int = 1) -> None:
+    """Copy what fits; the rest must be an output layer or, if `partial`, a newly inserted mechanism."""
+    own = net.state_dict()
+    head = [name for name in own if name in given and own[name].shape[1:] == given[name].shape[1:]]
+    new = [name for name in own if name not in given and not (partial and ".saccade" in name)]
+    foreign = [name for name in given if name not in own]
+    other = [name for name in own if name in given and name not in head]
+    differing = [name for name in head if own[name].shape != given[name].shape]
+    if new or foreign or other or len(differing) > 2 * outputs:
+        wrong = [*new, *foreign, *other, *differing]
+        raise InputError(
+            f"{path} was saved from another network: {len(wrong)} tensors do not fit, the first are "
+            f"{', '.join(wrong[:3])}",
+            "give the file of the same network with the same mechanism",
+        )
+    net.load_state_dict({name: given[name] for name in head if name not in differing}, strict=False)

@@ -1,6 +1,6 @@
-"""The network of the embedded demo: small enough to be trained in seconds on one core, and of residual blocks.
+"""The network of the demo: residual blocks, small enough to be trained in seconds on one core.
 
-It sees at most 55 pixels of the 96, so that what lies farther away can reach a pixel through attention only.
+Its receptive field is at most 55 of the 96 pixels, so information from farther away reaches a pixel by attention only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from saccade.mechanisms.rules import positive
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution and batch normalisation, with a ReLU behind them unless `activated` is false."""
+    """Convolution and batch normalisation, followed by a ReLU unless `activated` is false."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, activated: bool = True
@@ -47,10 +47,10 @@ class Block(nn.Module):
 
 
 class NotesNet(nn.Module):
-    """Segments small images: two strided convolutions, two residual blocks and a top-down step.
+    """Segment small images: two strided convolutions, two residual blocks and a top-down step.
 
     Args:
-        num_classes: Of the output.
+        num_classes: Number of classes.
 
     Shape: (B, 3, H, W) -> (B, num_classes, H / 4, W / 4), rounded up: logits at stride 4.
 

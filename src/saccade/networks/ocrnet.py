@@ -1,4 +1,4 @@
-"""OCR's networks: class logits from the context of classes, at one scale or at several that are weighed pixel by pixel.
+"""OCR's networks: class logits from the context of classes, at one scale or at several weighted pixel by pixel.
 
 Y. Yuan, X. Chen, J. Wang, "Object-Contextual Representations for Semantic Segmentation", ECCV 2020, arXiv:1909.11065;
 A. Tao, K. Sapra, B. Catanzaro, "Hierarchical Multi-Scale Attention for Semantic Segmentation", arXiv:2005.10821.
@@ -24,7 +24,7 @@ _COARSE = 0.4  # weight of the coarse logits' loss, as the authors have it
 
 
 class OCRNet(Segmenter):
-    """A backbone with :class:`~saccade.networks.heads.OCRHead`: the prediction, and in training the coarse logits."""
+    """A backbone with :class:`~saccade.networks.heads.OCRHead`; in training it returns the coarse logits too."""
 
     def __init__(self, backbone: nn.Module, head: OCRHead) -> None:
         super().__init__(backbone, head, weights=(1.0, _COARSE), align_corners=False)
@@ -35,7 +35,7 @@ class OCRNet(Segmenter):
 
 
 class ScaleWeights(Published):
-    r"""How much each pixel of one scale counts against those of the next larger one, from 0 to 1.
+    r"""Compute the weight of each pixel of one scale against those of the next larger one, from 0 to 1.
 
     .. math:: a = \sigma(W\,B_2(B_1(z)))
 
@@ -43,8 +43,8 @@ class ScaleWeights(Published):
 
     Args:
         channels: C of the features z.
-        inner_channels: Of the convolutions.
-        norm_layer: From a width to a norm.
+        inner_channels: Width of the convolutions.
+        norm_layer: Constructor of a norm, called with its width.
 
     Shape: (B, C, H, W) -> (B, 1, H, W).
     """
@@ -77,24 +77,24 @@ class ScaleWeights(Published):
 
 
 class MultiScaleOCRNet(OCRNet):
-    r"""OCR at several scales of the image, from the largest to the smallest, each weighed against those before.
+    r"""OCR at several scales of the image, from the largest to the smallest, each weighted against those before.
 
     .. math:: y \leftarrow a_s\,y_s + (1 - a_s)\,y \quad\text{or, for } s < 1, \quad
               y \leftarrow \mathrm{up}(a_s\,y_s) + (1 - \mathrm{up}(a_s))\,y
 
-    where the logits y so far are brought to the size of a scale of 1 or more, and a smaller one to theirs (bilinear).
+    The logits y so far are brought to the size of a scale of 1 or more, and a smaller scale to theirs (bilinear).
 
     Args:
-        backbone: Returns the maps of one scale.
-        head: Of one scale.
-        scales: With 1 among them. The papers train with (0.5, 1) and evaluate with (0.5, 1, 2).
-        norm_layer: From a width to a norm.
+        backbone: Returns the feature maps of one scale.
+        head: Head applied at each scale.
+        scales: Distinct factors, 1 among them. The papers train with (0.5, 1) and evaluate with (0.5, 1, 2).
+        norm_layer: Constructor of a norm, called with its width.
 
     Attributes:
-        scales: May be changed.
+        scales: Factors in use; may be changed.
 
     Raises:
-        InputError: Scales that are no positive numbers, there twice, or without 1.
+        InputError: A scale is not a positive number or occurs twice, or 1 is missing.
 
     Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training (prediction, coarse logits) of that shape.
     """
@@ -115,7 +115,7 @@ class MultiScaleOCRNet(OCRNet):
         return found if every else found[:1]
 
     def at_scale(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Prediction, coarse logits and weights of one scale, at its size."""
+        """Return prediction, coarse logits and weights of one scale, at its size."""
         size = (max(1, int(x.shape[2] * scale)), max(1, int(x.shape[3] * scale)))
         scaled = resized(x, size)
         prediction, coarse, features = self.head(self.maps(scaled)[-1])

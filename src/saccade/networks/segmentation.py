@@ -1,4 +1,4 @@
-"""What every segmentation network is: a backbone, a head, logits at the size of the image, and their loss."""
+"""Base of every segmentation network: a backbone, a head, logits at the size of the image, and their loss."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Segmenter(nn.Module):
         backbone: Returns a list of maps.
         head: From the last map to class logits, or to a tuple of logits, the prediction first.
         weights: Of the losses, one for each output in training.
-        align_corners: Whether the corners of map and image are aligned when logits are enlarged (bilinear).
+        align_corners: Align the corners of feature map and image when logits are enlarged (bilinear). DANet's and
+            FLANet's authors do; HRNetV2's and OCR's do not, so neither do ``ocr`` and ``psa`` on an HRNet.
 
     Attributes:
-        weights: Of the losses; may be changed.
-        hard: Which pixels are learned from; None: all.
+        weights: Weights of the losses; may be changed.
+        hard: Selects the pixels to train on; None means all.
 
     Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training a tuple of such, the prediction first.
     """
@@ -43,37 +44,37 @@ class Segmenter(nn.Module):
         return found if self.training else found[0]
 
     def logits(self, x: Tensor, *, every: bool = True) -> tuple[Tensor, ...]:
-        """What training gets, in any mode: every output at the size of the image; or the prediction alone, first."""
+        """Return all outputs of training at the size of the image, in any mode, or the prediction (the first) alone."""
         return tuple(self.enlarged(y, x) for y in self.classified(self.maps(x), every=every))
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Those of the backbone; an HRNet's are one."""
+        """Return the backbone's feature maps; those of an HRNet joined into one."""
         maps: list[Tensor] = self.backbone(x)
         return [joined(maps)] if self.joins else maps
 
     def classified(self, maps: list[Tensor], *, every: bool) -> tuple[Tensor, ...]:
-        """Class logits at the sizes they are computed at, those of the prediction first."""
+        """Return class logits at the sizes they are computed at, those of the prediction first."""
         found = self.head(maps[-1])
         outputs: tuple[Tensor, ...] = found if isinstance(found, tuple) else (found,)
         return outputs if every else outputs[:1]
 
     def enlarged(self, logits: Tensor, x: Tensor) -> Tensor:
-        """Logits at the size of the image."""
+        """Enlarge logits to the size of the image."""
         return F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=self.align_corners)
 
     def loss(self, outputs: Tensor | Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
-        r"""The papers' loss, as a sum over pixels and their number: its mean is the one over the other.
+        r"""Return the papers' loss as a sum over pixels, and the number of pixels: the mean is their quotient.
 
         .. math:: \frac{1}{n} \sum_k \lambda_k \sum_i \mathrm{CE}(y_{ki}, t_i)
 
         over the n pixels whose target is not 255. Over several processes, add up sums and numbers first.
 
         Args:
-            outputs: What the network returned; of a network in evaluation, that is the prediction alone.
+            outputs: Output of the network in training, or of a network in evaluation, that is the prediction alone.
             targets: (B, H, W) classes, 255 = ignored.
 
         Raises:
-            InputError: More or fewer outputs than in training, or shapes that do not fit.
+            InputError: The number of outputs differs from that in training, or shapes do not fit.
         """
         given = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
         weights = self.weights[:1] if isinstance(outputs, Tensor) else self.weights

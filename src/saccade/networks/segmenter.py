@@ -15,7 +15,7 @@ from saccade.errors import InputError, near
 from saccade.insertion import insert
 from saccade.mechanisms.psa import PolarizedSelfAttention
 from saccade.mechanisms.rules import positive
-from saccade.networks.build import build_features
+from saccade.networks.backbone_files import build_features
 from saccade.networks.features import Norm, widths
 from saccade.networks.flanet import FLANet
 from saccade.networks.heads import AttentionHead, DANetHead, FCNHead, OCRHead
@@ -43,23 +43,23 @@ def segmenter(
     """Make a segmentation network by name.
 
     A backbone of timm with the head of a paper. In evaluation it returns class logits (B, K, H, W) at the size of the
-    image; in training a tuple of them, the prediction first, which ``net.loss(outputs, targets)`` weighs as the paper
-    does, as a sum over pixels and their number. Weights are random unless `pretrained`; :func:`saccade.load_official`
-    loads the authors' of DANet, FLANet, FCN and the OCR networks.
+    image; in training a tuple of them, the prediction first. ``net.loss(outputs, targets)`` weights them as in the
+    paper and returns a sum over pixels and their number. Weights are random unless `pretrained`;
+    :func:`saccade.load_official` loads the authors' weights of DANet, FLANet, FCN and the OCR networks.
 
     Names, and their own options:
 
     * ``fcn``: one convolution; the control. ``dropout``, ``inner_channels``;
-    * ``head``: ``mechanism=``, any of the catalog or ``"none"``, between two convolutions; more options are its;
+    * ``head``: ``mechanism=``, any of the catalog or ``"none"``, between two convolutions; it takes its options too;
     * ``pam``, ``cam``, ``cs_nl``, ``non_local``, ``gcnet``, ``a2``: that head with this mechanism and its options;
-    * ``danet``: PAM and CAM side by side, three outputs; ``dual_nl``: the same with the first output only;
+    * ``danet``: PAM and CAM in parallel, three outputs; ``dual_nl``: the same with the first output only;
     * ``flanet``: FLA on the last of three maps, three outputs; options of ``fla``;
     * ``psa``: PSA inside the blocks of the backbone; its options;
     * ``ocr``, ``psa_ocr``: ``inner_channels``, ``key_channels``; with ``scales=(0.5, 1)`` several scales of the image
-      are weighed pixel by pixel.
+      are weighted pixel by pixel.
 
     Args:
-        name: Of these.
+        name: A name listed above.
         num_classes: K.
         backbone: A timm name, or the import path of your own (:mod:`saccade.networks.own`); by default resnet50,
             resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and ``psa_ocr``.
@@ -98,13 +98,13 @@ def segmenter(
     net.hard = hard
     given = {"num_classes": num_classes, "backbone": backbone or network.backbone, **options, "pretrained": False}
     given |= {"ohem": ohem, "ohem_pixels": ohem_pixels}
-    if norm_layer is nn.BatchNorm2d:  # another is no plain value that a file could hold
+    if norm_layer is nn.BatchNorm2d:  # any other constructor is not a plain value that a file could hold
         net.saccade_network = {"name": name, "options": given}  # type: ignore[assignment]
     return net
 
 
 def list_segmenters() -> tuple[str, ...]:
-    """The names of :func:`segmenter`.
+    """Names of :func:`segmenter`.
 
     Example:
         >>> import saccade
@@ -115,15 +115,15 @@ def list_segmenters() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Network:
-    """A row of the table.
+class NamedSegmenter:
+    """One row of the table: the network that a name stands for.
 
     Args:
-        build: From a feature network and a number of classes; its named arguments are options of the network.
-        backbone: By default.
-        mechanism: Whose options are options of the network too.
-        defaults: Of any option.
-        on_backbone: What the feature network is made with.
+        build: Builds the network from a feature network and a number of classes; its named arguments are options.
+        backbone: Default backbone, a timm name.
+        mechanism: Catalog name of the mechanism whose options the network takes too.
+        defaults: Default option values.
+        on_backbone: Options of the feature network.
     """
 
     build: Callable[..., Segmenter]
@@ -141,7 +141,7 @@ class Network:
         return (*own, *(name for name in option_names(parse(mechanism).entry) if name != "norm_layer"))
 
 
-def _find(name: str) -> Network:
+def _find(name: str) -> NamedSegmenter:
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
     if name not in NETWORKS:
@@ -231,7 +231,7 @@ def _ocr(
 
 
 def _insert_psa(features: nn.Module, options: Mapping[str, Any]) -> None:
-    """Before the last convolution of every residual branch; of an HRNet, of those behind its stem."""
+    """Insert before the last convolution of every residual branch; in an HRNet only after the stem."""
     inside: Any = "inner"
     if is_high_resolution(features):
         inside = [f"before:{path}.conv2" for path, _ in features.named_modules() if re.fullmatch(_BASIC_BLOCK, path)]
@@ -239,30 +239,30 @@ def _insert_psa(features: nn.Module, options: Mapping[str, Any]) -> None:
     for module in features.modules():
         if isinstance(module, PolarizedSelfAttention):
             for weight in module.parameters():
-                if weight.dim() > 1:  # as all convolutions of the authors' segmentation networks
+                if weight.dim() > 1:  # as in all convolutions of the authors' segmentation networks
                     nn.init.normal_(weight, std=0.001)
 
 
 _BASIC_BLOCK = r"stage\d\.\d+\.branches\.\d+\.\d+"
 
 
-def _with(mechanism: str) -> Network:
-    return Network(partial(_head, mechanism=mechanism), mechanism=mechanism)
+def _with(mechanism: str) -> NamedSegmenter:
+    return NamedSegmenter(partial(_head, mechanism=mechanism), mechanism=mechanism)
 
 
-NETWORKS: Mapping[str, Network] = {
-    "fcn": Network(_fcn),
-    "head": Network(_head),
+NETWORKS: Mapping[str, NamedSegmenter] = {
+    "fcn": NamedSegmenter(_fcn),
+    "head": NamedSegmenter(_head),
     "pam": _with("pam"),
     "cam": _with("cam"),
     "cs_nl": _with("cs"),
-    "dual_nl": Network(partial(_danet, auxiliary=False)),
+    "dual_nl": NamedSegmenter(partial(_danet, auxiliary=False)),
     "non_local": _with("non_local"),
     "gcnet": _with("gc"),
     "a2": _with("a2"),
-    "danet": Network(_danet),
-    "flanet": Network(FLANet, "resnet101s", "fla", on_backbone={"last": 3, "first_block": "full"}),
-    "psa": Network(_psa, "hrnet_w48", "psa"),
-    "ocr": Network(_ocr, "hrnet_w48"),
-    "psa_ocr": Network(partial(_ocr, psa=True), "hrnet_w48", "psa"),
+    "danet": NamedSegmenter(_danet),
+    "flanet": NamedSegmenter(FLANet, "resnet101s", "fla", on_backbone={"last": 3, "first_block": "full"}),
+    "psa": NamedSegmenter(_psa, "hrnet_w48", "psa"),
+    "ocr": NamedSegmenter(_ocr, "hrnet_w48"),
+    "psa_ocr": NamedSegmenter(partial(_ocr, psa=True), "hrnet_w48", "psa"),
 }

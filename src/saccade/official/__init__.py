@@ -1,4 +1,4 @@
-"""Authors' checkpoints: whose key names they carry, how they fit our modules, and what is wrong where they do not."""
+"""Authors' checkpoints: recognise their key names, load them into our modules, and report what does not fit."""
 
 from saccade.official.modules import LoadReport, load_official
 

@@ -1,4 +1,4 @@
-"""The key names that published codes give to whole networks: where each has its attention, and what the rest is called.
+"""Key names that published codes give to whole networks: the names of attention and of the backbone.
 
 Our networks are backbones of torchvision or timm with mechanisms inserted. A published code has its own names for the
 backbone, and one name under which a block holds its attention; below that name the keys are those of the mechanism
@@ -25,9 +25,9 @@ class Part:
     """A mechanism in a network.
 
     Args:
-        path: Its module's name; empty for a mechanism by itself.
+        path: Name of its module; empty for a mechanism by itself.
         mechanism: The mechanism.
-        block: The module that holds the place it is at: a residual block, or a stage.
+        block: The module that holds its place: a residual block, or a stage.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Part:
 
     @property
     def prefix(self) -> str:
-        """What stands before its own names."""
+        """Prefix of its own key names."""
         return f"{self.path}." if self.path else ""
 
 
@@ -45,12 +45,11 @@ class NetworkLayout:
     """The names one published code gives to the tensors of its networks.
 
     Args:
-        source: Repository.
-        attention: Patterns of the keys of attention and of heads, with the groups ``rest``, the part's own key, and
-            what else the template beside it names; that is the block it is in, or its path.
-        backbone: Patterns of other keys, and what they become; all others are as ours.
-        inside: What stands before the network's keys where a larger one, a detector, holds it. Its other keys are
-            left out.
+        source: Repository of the code.
+        attention: Patterns of the keys of attention and of heads. Each has the group ``rest``, the part's own key, and
+            the groups that its template uses to name the part's block or path.
+        backbone: Patterns of other keys and their replacements; all other keys are as ours.
+        inside: Prefix of the network's keys in a larger network, a detector. The other keys of the latter are left out.
     """
 
     source: str
@@ -59,7 +58,7 @@ class NetworkLayout:
     inside: str = ""
 
     def attended(self, key: str) -> tuple[str, str] | None:
-        """The block and the mechanism's own key, of a key of attention."""
+        """Return the block and the mechanism's own key, if `key` belongs to attention."""
         for pattern, block in self.attention:
             found = re.fullmatch(pattern, key)
             if found:
@@ -67,7 +66,7 @@ class NetworkLayout:
         return None
 
     def renamed(self, key: str) -> str:
-        """Ours for a key of the backbone."""
+        """Return our name for a key of the backbone."""
         for pattern, ours in self.backbone:
             key, count = re.subn(f"^(?:{pattern})$", ours, key)
             if count:
@@ -76,12 +75,12 @@ class NetworkLayout:
 
 
 def _child(name: str) -> tuple[str, str]:
-    """A block's child of that name."""
+    """Return the pattern for attention in a block's child of that name."""
     return rf"(?P<block>(?:.+\.)?){name}\.(?P<rest>.+)", "{block}"
 
 
 def _members(*names: str) -> tuple[str, str]:
-    """Layers that lie in the block itself, beside the convolutions."""
+    """Return the pattern for layers that lie in the block itself, next to the convolutions."""
     return rf"(?P<block>(?:.+\.)?)(?P<rest>(?:{'|'.join(names)})\.[^.]+)", "{block}"
 
 
@@ -149,7 +148,7 @@ LAYOUTS = (
 
 
 def parts_of(module: nn.Module) -> tuple[Part, ...]:
-    """The mechanisms of a network, outermost only; a mechanism is its own."""
+    """Return the mechanisms of a network, outermost only; a mechanism is its own part."""
     found: list[Part] = []
     for path, child in module.named_modules():
         inside = any(not part.path or path.startswith(part.prefix) for part in found)
@@ -162,9 +161,9 @@ def parts_of(module: nn.Module) -> tuple[Part, ...]:
 def expanded(
     published: NetworkLayout, network: nn.Module, parts: Iterable[Part], given: Mapping[str, Tensor]
 ) -> Layout:
-    """The names of a published code written out for one network: every key of `given` to ours.
+    """Write out the names of a published code for one network: every key of `given` to ours.
 
-    Keys of attention that the network does not have where they belong keep their names, and so come to nothing.
+    Keys of attention without a counterpart in the network keep their names, and so match nothing.
     """
     parts = list(parts)
     by_block = {part.block: part for part in parts} | {part.path: part for part in parts}  # a head is its own block
@@ -199,7 +198,7 @@ def expanded(
 
 
 def _mechanism_layout(mechanism: Published, keys: frozenset[str]) -> Layout:
-    """The mechanism's layout that most of the keys belong to; of several, one whose needs it meets."""
+    """Return the mechanism's layout with most of the keys; of several, one whose requirements it meets."""
     own = Layout(OWN, {name: name for name in mechanism.state_dict()})
 
     def badness(layout: Layout) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""Softmax attention a block of queries at a time: the whole map is never there, neither forward nor backward.
+"""Softmax attention for a block of queries at a time: the whole attention map is never stored, forward or backward.
 
-A block holds whole rows, so the backward pass makes its weights again from queries and keys alone.
+A block holds whole rows, so the backward pass recomputes its weights from queries and keys alone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch.library import custom_op
 from saccade.ops.precision import full_precision, wide
 
 CPU_BYTES = 4 << 20
-"""Of one block of weights, of which there are two or three at a time: about what fits into a cache."""
+"""Bytes of one block of weights, of which two or three exist at a time: about what fits into a cache."""
 CUDA_BYTES = 64 << 20
 softmax_backward = torch.ops.aten._softmax_backward_data.default
 _FEWEST_ROWS = 256  # thinner products lose more time than they save memory
 
 
 def blocks(batch: int, queries: int, keys: int, budget: int, itemsize: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of samples and of queries whose weights stay within a budget, but for rows that are long themselves.
+    """Yield slices of samples and of queries whose weights stay within a budget, unless single rows exceed it.
 
     Args:
         batch: B.
@@ -42,7 +42,7 @@ def blocks(batch: int, queries: int, keys: int, budget: int, itemsize: int) -> I
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """As :func:`saccade.ops.pairwise.softmax_attention`, in memory (B, N, E) and one block of weights.
+    """Compute :func:`saccade.ops.pairwise.softmax_attention` in memory (B, N, E) and one block of weights.
 
     The result lies in memory channel first, as (B, E, N).
     """
@@ -53,7 +53,7 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, scale: float, log_sums: Tensor | None = None) -> Tensor:
-    """The averages (B, N, E), channel first in memory; if given, the logarithms of the sums go to `log_sums` (B, N)."""
+    """Return the averages (B, N, E), channel first in memory; logarithms of the sums go to `log_sums` (B, N)."""
     out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
     query, key = wide(query), wide(key)
     for samples, rows in _blocks_of(query, key):
@@ -70,10 +70,10 @@ def forward(query: Tensor, key: Tensor, value: Tensor, scale: float, log_sums: T
 def backward(
     query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor, *, of_values: bool = True
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The gradients of queries, keys and, if wanted, values; each block's weights made again."""
+    """Return the gradients of queries, keys and, if wanted, values; the weights of each block are recomputed."""
     narrow, query, key = query, wide(query), wide(key)
     of_query = torch.empty_like(query)
-    of_key = _zeros_like(key.mT)  # (B, D, M), as it lies in memory where it comes from a convolution
+    of_key = _zeros_like(key.mT)  # (B, D, M), its layout in memory if it comes from a convolution
     of_value = _zeros_like(wide(value).mT) if of_values else None
     for samples, rows in _blocks_of(query, key):
         scaled, towards = query[samples, rows] * scale, grad[samples, rows]
@@ -105,13 +105,13 @@ class _SoftmaxAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
+        if torch.is_grad_enabled():  # a second derivative is requested
             return (*gradients_by_definition(query, key, value, ctx.scale, grad), None)
         with full_precision(query):
             return (*backward(query, key, value, ctx.scale, grad, of_values=ctx.needs_input_grad[2]), None)
 
 
-# A compiler would write out the loop, and keep the weights of many blocks at a time. As one operator it stays closed.
+# A compiler would unroll the loop and keep the weights of many blocks at once. One operator stays opaque to it.
 
 
 @custom_op("saccade::attention_in_blocks", mutates_args=())
@@ -153,7 +153,7 @@ _whole.register_autograd(_differentiate, setup_context=_keep)
 
 
 def gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:
-    """The same as functions that can be differentiated again, with the whole map."""
+    """Compute the same gradients, with the whole map, by functions that can be differentiated again."""
     with full_precision(query):
         out = torch.softmax(wide(query) @ wide(key).mT * scale, dim=-1).to(value.dtype) @ value
     inputs = [tensor for tensor in (query, key, value) if tensor.requires_grad]

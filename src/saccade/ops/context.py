@@ -1,6 +1,6 @@
-"""One summary of a whole map: the step the global context block and the simplified non-local block share.
+"""One summary of a whole feature map: the step that the global context block and the simplified non-local block share.
 
-B batch, N positions. One map, (B, 1, N), weighs the positions for all queries alike.
+B batch, N positions. One attention map, (B, 1, N), weights the positions for all queries alike.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from saccade.ops.reading import Reading
 
 
 def context_weights(reading: Reading, mask: nn.Conv2d | nn.Linear) -> Tensor:
-    r"""The one row of weights, :math:`a_j = \mathrm{softmax}_j(w \cdot x_j + b)`.
+    r"""Return the one row of attention weights, :math:`a_j = \mathrm{softmax}_j(w \cdot x_j + b)`.
 
     Args:
-        reading: Of x, (B, C, H, W).
-        mask: w, C numbers in any shape, and b, if there is one: a softmax ignores what all its entries share.
+        reading: Reading of x, (B, C, H, W).
+        mask: w, C numbers in any shape, and optionally b, which a softmax ignores as it is common to all entries.
 
     Returns:
         (B, 1, N) in float32 or float64; sums to 1. Logits grow with the features, hence the precision.

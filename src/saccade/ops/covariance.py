@@ -1,6 +1,6 @@
-"""Second-order statistics: how rows vary together, the square root of that matrix, and its half as a vector.
+"""Second-order statistics: the covariance of rows, the square root of that matrix, and its lower triangle as a vector.
 
-B batch, R rows (channels, or positions), M numbers in each. Everything here is in float32 or better whatever the input:
+B batch, R rows (channels, or positions), M numbers in each. All results are in float32 or better whatever the input:
 a covariance subtracts large numbers, and the root divides by its trace.
 """
 
@@ -15,10 +15,10 @@ from saccade.ops.precision import full_precision, wide
 
 
 def covariance(rows: Tensor) -> Tensor:
-    r"""How rows vary together over their columns, :math:`S = \frac1M (x - \bar x)(x - \bar x)^\top`.
+    r"""Return the covariance of rows over their columns, :math:`S = \frac1M (x - \bar x)(x - \bar x)^\top`.
 
-    Takes (B, R, M), returns (B, R, R) in float32 or float64. Means come off first, which loses fewer digits than the
-    difference of two products.
+    Takes (B, R, M), returns (B, R, R) in float32 or float64. Means are subtracted first, which loses fewer digits than
+    the difference of two products.
     """
     with full_precision(rows):
         centred = wide(rows) - wide(rows).mean(dim=-1, keepdim=True)
@@ -28,7 +28,7 @@ def covariance(rows: Tensor) -> Tensor:
 
 
 def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:
-    r"""Square roots of symmetric positive semi-definite matrices, by coupled Newton-Schulz iterations.
+    r"""Return square roots of symmetric positive semi-definite matrices, by coupled Newton-Schulz iterations.
 
     .. math:: A = S / \mathrm{tr} S, \quad T = \tfrac12(3 I - Z Y), \quad Y \leftarrow Y T, \quad Z \leftarrow T Z,
               \quad \sqrt S \approx \sqrt{\mathrm{tr} S}\; Y
@@ -37,12 +37,12 @@ def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:
 
     Args:
         matrix: S, (B, R, R).
-        iterations: How many multiplications of Y; the last leaves Z alone.
+        iterations: Number of multiplications of Y; the last leaves Z unchanged.
 
     Returns:
-        (B, R, R) in float32 or float64. A matrix of trace 0, as of a constant map, has the root 0 with gradient 0,
-        where the formula divides by 0; so has one whose trace is below the smallest normal number, where the quotient
-        of its gradient overflows.
+        (B, R, R) in float32 or float64. A matrix of trace 0, as of a constant feature map, has the root 0 with gradient
+        0, where the formula divides by 0. So does a matrix whose trace is below the smallest normal number, where the
+        quotient of its gradient overflows.
     """
     with full_precision(matrix):
         matrix = wide(matrix)
@@ -51,7 +51,7 @@ def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:
         trace = torch.where(empty, 1.0, trace)
         three = 3 * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
         y = matrix / trace
-        z = (three - y) / 2  # T of the first step, where Z is I
+        z = (three - y) / 2  # T of the first step, in which Z is I
         y = y @ z
         for _ in range(iterations - 2):
             t = (three - z @ y) / 2
@@ -62,6 +62,6 @@ def matrix_sqrt(matrix: Tensor, iterations: int) -> Tensor:
 
 
 def lower_triangle(matrix: Tensor) -> Tensor:
-    """The lower triangle with its diagonal, row by row: (B, R, R) to (B, R (R + 1) / 2)."""
+    """Return the lower triangle with its diagonal, row by row: (B, R, R) to (B, R (R + 1) / 2)."""
     rows, columns = torch.tril_indices(matrix.shape[-2], matrix.shape[-1], device=matrix.device)
     return matrix[:, rows, columns]

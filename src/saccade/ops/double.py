@@ -1,7 +1,7 @@
-"""Gather, then distribute: attention over positions through a few descriptors, A2-Net's step.
+"""Gather, then distribute: attention over positions through a few descriptors, the step of A2-Net.
 
-B batch, N positions, m numbers gathered, n descriptors. No map over pairs of positions is needed: the product of
-three matrices is taken from the left.
+B batch, N positions, m numbers gathered, n descriptors. No attention map over pairs of positions is needed: the
+product of three matrices is computed from the left.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from saccade.ops.precision import full_precision, wide
 
 
 def gathering(logits: Tensor) -> Tensor:
-    """How much each descriptor takes from each position: (B, n, N) logits to weights that sum to 1 over positions."""
+    """Return the weights of descriptors over positions: (B, n, N) logits to weights that sum to 1 over positions."""
     with full_precision(logits):
         return torch.softmax(wide(logits), dim=2)
 
 
 def distributing(logits: Tensor) -> Tensor:
-    """How much each position takes of each descriptor: (B, n, N) logits to weights that sum to 1 over descriptors."""
+    """Return the weights of positions over descriptors: (B, n, N) logits to weights that sum to 1 over descriptors."""
     with full_precision(logits):
         return torch.softmax(wide(logits), dim=1)
 
@@ -29,18 +29,18 @@ def double_attention(value: Tensor, gather: Tensor, distribute: Tensor) -> Tenso
 
     Args:
         value: A, (B, m, N).
-        gather: B, (B, n, N), of :func:`gathering`.
-        distribute: V, (B, n, N), of :func:`distributing`.
+        gather: B, (B, n, N), from :func:`gathering`.
+        distribute: V, (B, n, N), from :func:`distributing`.
 
     Returns:
-        (B, m, N) in the precision of `value`. 2 N m n multiply-adds, m n entries beside the maps.
+        (B, m, N) in the precision of `value`. 2 N m n multiply-adds, m n entries in addition to the maps.
     """
     descriptors = value @ gather.to(value.dtype).mT
     return descriptors @ distribute.to(value.dtype)
 
 
 def pair_weights(gather: Tensor, distribute: Tensor) -> Tensor:
-    r"""How much position i takes from position j in all, :math:`\sum_k v_{ki} b_{kj}`; rows sum to 1.
+    r"""Return the total weight of position j for position i, :math:`\sum_k v_{ki} b_{kj}`; rows sum to 1.
 
     Takes (B, n, M) and (B, n, Q), the columns of V for Q chosen positions or all; returns (B, Q, M).
     """

@@ -1,4 +1,4 @@
-"""Fused attention kernels of a GPU, where they take the widths at hand."""
+"""Fused attention kernels of a GPU, for the widths that they support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from saccade.ops.tuning import chosen
 
 
 def on_gpu(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | None:
-    """As `pairwise.softmax_attention`, by the kernel chosen; None where that does not take the input."""
+    """Compute `pairwise.softmax_attention` by the chosen kernel; None if that does not support the input."""
     way = chosen().attention
     if way == "fused":
         return fused_attention(query, key, value, scale)
@@ -25,7 +25,7 @@ def on_gpu(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | 
 
 
 def fused_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor | None:
-    """By PyTorch's memory-efficient kernel: it takes values of another width than queries. Logits are float32 inside.
+    """Run PyTorch's memory-efficient kernel, which supports values of another width than queries; logits are float32.
 
     The result lies channel first in memory.
     """

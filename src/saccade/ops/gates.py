@@ -1,8 +1,8 @@
-"""Scaling a map by gates, without keeping what was scaled.
+"""Scaling of a feature map by gates, without keeping the scaled map.
 
-x is (B, C, H, W), a channel gate c (B, C, 1, 1), a spatial gate s (B, 1, H, W). Each function keeps x and the gates for
-its backward pass, nothing of the size of x besides; autograd of the same formula keeps one to three maps. Compiled, the
-formula is what the compiler fuses.
+x is (B, C, H, W), a channel gate c (B, C, 1, 1), a spatial gate s (B, 1, H, W). Each function keeps only x and the
+gates for its backward pass; autograd of the same formula keeps one to three maps in addition. When compiled, the
+formula itself is run, and the compiler fuses it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FACTORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gated sum": lambda c, s: (c + s).sigmoid_().add_(1),
     "gated product": lambda c, s: (c * s).sigmoid_().add_(1),
 }
-"""What multiplies each number of the map."""
+"""Name of a kind of gating to the factor of each number of the map."""
 
 
 def scale(x: Tensor, channel: Tensor) -> Tensor:
-    """X c."""
+    """Return x c, the map times the channel gate."""
     if as_formula():
         return x * channel
     y: Tensor = _Scale.apply(x, channel)
@@ -36,7 +36,7 @@ def scale(x: Tensor, channel: Tensor) -> Tensor:
 
 
 def scale_by(kind: str, x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """X (c + s) for "sum", X c s for "product", X (1 + sigmoid(c + s)) or X (1 + sigmoid(c s)) for "gated" ones."""
+    """Return x (c + s) for "sum", x c s for "product", x (1 + sigmoid(c + s)) or x (1 + sigmoid(c s)) if "gated"."""
     if as_formula():
         joint = channel + spatial if kind.endswith("sum") else channel * spatial
         return x * (1 + joint.sigmoid() if kind.startswith("gated") else joint)
@@ -49,7 +49,7 @@ def scale_by(kind: str, x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
 
 
 def by_kernels(x: Tensor) -> bool:
-    """Whether :func:`saccade.ops.tune` has chosen them; they compute in float32 at most."""
+    """Return whether to use kernels: :func:`saccade.ops.tune` chose them; they compute in float32 at most."""
     return x.is_cuda and chosen().gates == "triton" and x.dtype != torch.float64 and x.numel() > 0
 
 
@@ -65,7 +65,7 @@ class _Scale(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, channel = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
+        if torch.is_grad_enabled():  # a second derivative is requested
             return grad * channel, (grad * x).sum(dim=(2, 3), keepdim=True)
         of_channel = torch.zeros_like(wide(channel))
         values, towards, sums = x.flatten(2), grad.flatten(2), of_channel.flatten(2)
@@ -106,7 +106,7 @@ class _ScaleBy(torch.autograd.Function):
             torch.mul(towards[b, c, n], factor, out=made[b, c, n])
             slopes = towards[b, c, n] * values[b, c, n]
             if ctx.kind.startswith("gated"):
-                slopes.mul_(factor - 1).mul_(2 - factor)  # of a sigmoid g: g (1 - g)
+                slopes.mul_(factor - 1).mul_(2 - factor)  # derivative of a sigmoid g: g (1 - g)
             if ctx.kind.endswith("sum"):
                 c_sums[b, c] += slopes.sum(dim=2, keepdim=True)
                 s_sums[b, :, n] += slopes.sum(dim=1, keepdim=True)
@@ -117,7 +117,7 @@ class _ScaleBy(torch.autograd.Function):
 
 
 def _again(kind: str, x: Tensor, channel: Tensor, spatial: Tensor, grad: Tensor) -> list[Tensor]:
-    """The gradients as functions that can be differentiated again."""
+    """Compute the gradients by functions that can be differentiated again."""
     joint = channel + spatial if kind.endswith("sum") else channel * spatial
     slopes = grad * x
     factor = joint

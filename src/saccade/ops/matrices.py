@@ -1,4 +1,4 @@
-"""Matrices over channels made from a map, and put to a map: (B, C, C), however large the map.
+"""Matrices over channels computed from a feature map, and applied to one: (B, C, C), however large the map.
 
 B batch, C channels, N positions.
 """
@@ -16,7 +16,7 @@ from saccade.ops.tuning import chosen
 
 
 def gram(x: Tensor) -> Tensor:
-    """All products of channels, :math:`X X^T`: (B, C, N) to (B, C, C) in float32 or float64.
+    """Return all products of channels, :math:`X X^T`: (B, C, N) to (B, C, C) in float32 or float64.
 
     They are sums over all positions and reach thousands, where half precision has no fractions left.
     """
@@ -26,7 +26,7 @@ def gram(x: Tensor) -> Tensor:
 
 
 class _Gram(torch.autograd.Function):
-    """Its gradient is one product, :math:`(G + G^T) X`, where the product rule would make two."""
+    """Gram matrix whose gradient is one product, :math:`(G + G^T) X`, instead of two by the product rule."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
@@ -44,9 +44,9 @@ class _Gram(torch.autograd.Function):
 
 
 def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
-    """The matrices (B, D, C) times the map (B, C, N), plus `add`, in the layout of `add`, else of `x`.
+    """Return the matrices (B, D, C) times the map (B, C, N), plus `add`, in the layout of `add`, else of `x`.
 
-    `add` is the residual: as part of the product it costs no pass of its own.
+    `add` is the residual: as part of the product it needs no pass of its own.
     """
     if add is not None and autocast_is_on(x):
         return add + multiply(matrix, x).to(add.dtype)  # as one product it would round the residual as well
@@ -60,17 +60,17 @@ def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
 
 
 def _convolve(matrix: Tensor, x: Tensor) -> Tensor:
-    """The same as a 1x1 convolution, one group a sample."""
+    """Compute the same as a 1x1 convolution, one group per sample."""
     batch, (channels, positions) = len(x), x.shape[1:]
     made = F.conv2d(x.reshape(1, -1, positions, 1), matrix.reshape(-1, channels, 1, 1), groups=batch)
     return made.view(batch, -1, positions)
 
 
 def _by_convolution(x: Tensor) -> bool:
-    """Whether :func:`saccade.ops.tune` has chosen convolutions; channels last they are what a product is already."""
+    """Return whether :func:`saccade.ops.tune` chose convolutions; channels last, they are a product already."""
     return x.device.type == "cpu" and chosen().products == "convolution" and not channels_last(x)
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether a flattened map (B, C, N) has its channels side by side in memory."""
+    """Return whether the channels of a flattened map (B, C, N) are adjacent in memory."""
     return x.stride(1) == 1 and x.stride(2) == x.shape[1] and x.shape[1] > 1

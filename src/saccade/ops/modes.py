@@ -1,4 +1,4 @@
-"""Whether operations run as they are defined or in their lean form."""
+"""Switch between the definition of each operation and its lean form."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 import torch
 
-_definitions = 0  # how many `definitions()` blocks are open, in the whole process
+_definitions = 0  # number of open `definitions()` blocks in the whole process
 
 
 @contextmanager
 def definitions() -> Iterator[None]:
     """Run every mechanism by the plain definition of its equation while the block is open, in the whole process.
 
-    For tests, for counting multiply-adds, and for derivatives of derivatives of what has a fused kernel. The numbers
-    are the same but for rounding; maps over pairs of positions are stored.
+    Use it in tests, to count multiply-adds, and for second derivatives of operations with a fused kernel. Results are
+    equal up to rounding; maps over pairs of positions are stored.
 
     Example:
         >>> import torch, saccade, saccade.ops
@@ -34,13 +34,13 @@ def definitions() -> Iterator[None]:
 
 
 def by_definition() -> bool:
-    """Whether to run the definition: asked for, or a program is exported.
+    """Return whether to run the definition: it was requested, or a program is exported.
 
-    An exported program has to take any height and width, and a loop over blocks is written out for one.
+    An exported program must accept any height and width, and a loop over blocks would be unrolled for one size.
     """
     return _definitions > 0 or torch.compiler.is_exporting()
 
 
 def as_formula() -> bool:
-    """Whether to leave passes over a map to autograd: by definition, or where a compiler fuses them better."""
+    """Return whether to leave passes over a map to autograd: by definition, or when a compiler fuses them better."""
     return by_definition() or torch.compiler.is_compiling()

@@ -1,10 +1,10 @@
-"""Averages over all pairs of positions: the step PAM, Non-local and SAGAN share; over pairs of channels, CAM's.
+"""Averages over all pairs of positions, as in PAM, Non-local and SAGAN, and over pairs of channels, as in CAM.
 
-B batch, N queries, M keys, D numbers compared, E numbers carried. Every map is (B, N, M): row i says how much query i
-takes from each key. The ``..._weights`` make it; no ``..._attention`` does, unless
-:func:`saccade.ops.definitions` asks for the definition, which is the sum of the values with those weights.
+B batch, N queries, M keys, D numbers compared, E numbers carried. Every attention map is (B, N, M): row i holds the
+weights of query i over keys. The ``..._weights`` functions compute it; no ``..._attention`` does, unless
+:func:`saccade.ops.definitions` requests the definition, which is the sum of the values with those weights.
 
-Logits are sums of products, often unscaled: in half precision CAM's overflow, and everyone's lose the digits that
+Logits are sums of products, often unscaled: in half precision CAM's overflow, and all of them lose the digits that
 decide the softmax. So maps are computed in float32 at least, also under autocast, and only the sum over values is in
 the precision of the values.
 """
@@ -22,7 +22,7 @@ from saccade.ops.precision import full_precision, wide
 
 
 def softmax_weights(query: Tensor, key: Tensor, *, scale: float = 1.0) -> Tensor:
-    r"""Rows of softmax weights, :math:`a_{ij} = \mathrm{softmax}_j(s\,q_i \cdot k_j)`.
+    r"""Return rows of softmax weights, :math:`a_{ij} = \mathrm{softmax}_j(s\,q_i \cdot k_j)`.
 
     Args:
         query: (B, N, D).
@@ -49,10 +49,10 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float
 
 
 def add_attention(x: Tensor, query: Tensor, key: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    r"""Add to a map the softmax averages of its own projection, :math:`x_i + \sum_j a_{ij} (W x_j + b)`.
+    r"""Add to a feature map the softmax averages of its own projection, :math:`x_i + \sum_j a_{ij} (W x_j + b)`.
 
-    Rows of weights sum to 1, so the map itself is averaged and W and b are put to the averages: no projection of the
-    map is kept, and nothing of what scales W.
+    Rows of weights sum to 1, so the map itself is averaged and W and b are applied to the averages: no projection of
+    the map is kept.
 
     Args:
         x: (B, C, H, W).
@@ -70,7 +70,7 @@ def add_attention(x: Tensor, query: Tensor, key: Tensor, weight: Tensor, bias: T
 
 
 def dot_product_weights(query: Tensor, key: Tensor) -> Tensor:
-    r"""Rows of dot products over the number of keys, :math:`a_{ij} = q_i \cdot k_j / M`: any sign, any sum.
+    r"""Return rows of dot products over the number of keys, :math:`a_{ij} = q_i \cdot k_j / M`: any sign, any sum.
 
     Takes (B, N, D), (B, M, D); returns (B, N, M) in float32 or float64.
     """
@@ -92,7 +92,7 @@ def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def concatenation_weights(query: Tensor, key: Tensor, score: Tensor) -> Tensor:
-    r"""Rows of rectified scores over the number of keys, :math:`a_{ij} = \mathrm{relu}(w \cdot [q_i; k_j]) / M`.
+    r"""Return rows of rectified scores over the number of keys, :math:`a_{ij} = \mathrm{relu}(w \cdot [q_i; k_j]) / M`.
 
     The score of a pair is a number for the query plus a number for the key, so no pair is ever concatenated.
 
@@ -117,8 +117,8 @@ def concatenation_attention(query: Tensor, key: Tensor, value: Tensor, score: Te
 
     With :math:`a_i` the query's number and :math:`b_j` the key's, the pairs that count for a query are those with
     :math:`b_j > -a_i`: the first ones, once keys are sorted. So two running sums over the sorted keys, of
-    :math:`v_j` and of :math:`b_j v_j`, hold every query's answer, :math:`y_i = (a_i V_i + U_i) / M`, in time
-    M log M + (N + M) E. Running sums lose digits, so they are float64, where the device has it.
+    :math:`v_j` and of :math:`b_j v_j`, contain every query's result, :math:`y_i = (a_i V_i + U_i) / M`, in time
+    M log M + (N + M) E. Running sums lose digits, so they are float64 if the device supports it.
     """
     if by_definition():
         return weighted_sum(concatenation_weights(query, key, score), value)

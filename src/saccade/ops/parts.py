@@ -1,4 +1,4 @@
-"""A map in parts that stay in a cache, so that several passes over it cost about one."""
+"""Parts of a feature map that stay in a cache, so that several passes over it cost about one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 CPU_BYTES = 1 << 20
-"""Of a part: two or three of them are in a core's cache at a time."""
+"""Bytes of a part: two or three of them are in a core's cache at a time."""
 
 Part = tuple[slice, slice, slice]
-"""Samples, channels, positions."""
+"""Slices of samples, channels and positions."""
 
 
 def columns(x: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Samples and positions of a map (B, C, N), that cover it once with all channels of each."""
+    """Yield samples and positions that cover a map (B, C, N) once, with all channels of each."""
     batch, channels, positions = x.shape
-    if x.device.type != "cpu":  # there the start of a kernel for each part would cost more than it saves
+    if x.device.type != "cpu":  # launching a kernel per part would cost more than it saves
         yield slice(None), slice(None)
         return
     width = max(1, CPU_BYTES // x.element_size() // max(1, channels))
@@ -27,13 +27,13 @@ def columns(x: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def new_like(x: Tensor) -> Tensor:
-    """An empty map (B, C, H, W) in the layout of `x`, or channels first: flattened to (B, C, N) it is still itself."""
+    """Return an empty map (B, C, H, W) in the layout of `x`, or channels first: flattening it makes no copy."""
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 def parts(x: Tensor) -> Iterator[Part]:
-    """Indices into a map (B, C, N) that cover it once, each of numbers that lie side by side in memory."""
+    """Yield indices that cover a map (B, C, N) once, each of numbers that are adjacent in memory."""
     batch, channels, positions = x.shape
     if x.device.type != "cpu" or x.stride(1) < x.stride(2):  # the latter is channels last
         for b, n in columns(x):

@@ -1,4 +1,4 @@
-"""Working in float32 where half precision would lose what matters, whatever the precision of maps and weights."""
+"""Computation in float32 where half precision would lose digits, whatever the precision of maps and weights."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch.nn import functional as F
 
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
-    """Switch autocast off where it is on, so that products of float32 stay float32."""
+    """Switch autocast off if it is on, so that products of float32 stay float32."""
     return torch.autocast(tensor.device.type, enabled=False) if autocast_is_on(tensor) else contextlib.nullcontext()
 
 
 def autocast_is_on(tensor: Tensor) -> bool:
-    """Whether products of this tensor would be made in half precision."""
+    """Return whether products of this tensor would be computed in half precision."""
     device = tensor.device.type
-    return device != "meta" and torch.is_autocast_enabled(device)  # meta has no autocast, not even to ask for
+    return device != "meta" and torch.is_autocast_enabled(device)  # meta raises when asked about autocast
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """The tensor in float32, or as it is where it has that precision already."""
+    """Return the tensor in float32, or unchanged if its precision is at least that."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def apply(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer(x)`` in the precision of `x`, where the layer's parameters may be narrower.
+    """Return ``layer(x)`` in the precision of `x`, also if the layer's parameters are narrower.
 
     Args:
         layer: A 1x1 `Conv2d`, a `Linear`, a `LayerNorm`, or a layer without parameters.
-        x: What it reads.
+        x: Input of the layer.
     """
     if not isinstance(layer, (nn.Conv2d, nn.Linear, nn.LayerNorm)):
         return layer(x)  # type: ignore[no-any-return]

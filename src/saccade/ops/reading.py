@@ -1,8 +1,8 @@
-"""Sums of a map that several readers take before it is scaled, their gradients collected in one buffer.
+"""Sums of a feature map that several readers take before it is scaled, their gradients collected in one buffer.
 
 Autograd makes a map for the gradient of each reader and adds them up. Here the map passes through every reader, so its
-gradient comes back through them one by one, and each adds what is its own to the buffer that came. The first buffer is
-made by the scaling behind the last reader (:mod:`saccade.ops.gates`), which nobody else holds.
+gradient comes back through them one by one, and each adds its own part to the buffer. The first buffer is created by
+the scaling after the last reader (:mod:`saccade.ops.gates`), and nothing else refers to it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from saccade.ops.precision import full_precision, wide
 
 
 class Reading:
-    """A map (B, C, H, W) on its way through readers; behind the last of them `x` is what may be scaled."""
+    """A feature map (B, C, H, W) on its way through readers; after the last of them `x` may be scaled."""
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
 
     def to_add(self) -> Tensor:
-        """The map for a sum, behind which its gradient is the sum's: the readers get a copy to write to."""
+        """Return the map for a sum whose gradient is the sum's own: the readers get a copy to write to."""
         if as_formula():
             return self.x
         found: Tensor = _Lend.apply(self.x)
         return found
 
     def mean(self) -> Tensor:
-        """Of each channel: (B, C, 1, 1)."""
+        """Return the mean of each channel: (B, C, 1, 1)."""
         if as_formula():
             return self.x.mean(dim=(2, 3), keepdim=True)
         mean: Tensor
@@ -40,7 +40,7 @@ class Reading:
         return mean
 
     def over_positions(self, weights: Tensor) -> Tensor:
-        """Sums over positions, weighted by (B, 1, N) in float32 or better: (B, C), in the precision of the map."""
+        """Sum over positions, weighted by (B, 1, N) in float32 or better: (B, C), in the precision of the map."""
         with full_precision(self.x):
             if as_formula():
                 return (wide(self.x).flatten(2) @ weights.mT)[:, :, 0].to(self.x.dtype)
@@ -49,7 +49,7 @@ class Reading:
         return sums
 
     def over_channels(self, weights: Tensor) -> Tensor:
-        """Sums over channels, weighted by (B or 1, K, C): (B, K, N), in the precision of the map or of the weights."""
+        """Sum over channels, weighted by (B or 1, K, C): (B, K, N), in the precision of the map or of the weights."""
         with full_precision(self.x):
             if as_formula():
                 return _product(weights, self.x)
@@ -58,7 +58,7 @@ class Reading:
         return sums
 
     def mean_and_largest_position(self) -> Tensor:
-        """The mean and the largest of each channel, (B, 2, C); of equal ones the first has the gradient."""
+        """Return the mean and the maximum of each channel, (B, 2, C); of equal values the first has the gradient."""
         positions = self.x.flatten(2)
         if as_formula():
             return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
@@ -66,14 +66,14 @@ class Reading:
             from saccade.ops.kernels import operators
 
             return operators.mean_and_largest_position(positions)
-        if not torch.is_grad_enabled():  # nobody asks where: ten times as fast
+        if not torch.is_grad_enabled():  # the position is not needed: ten times as fast
             return torch.stack([positions.mean(dim=2), positions.amax(dim=2)], dim=1)
         found: Tensor
         found, _, self.x = _MeanAndLargest.apply(self.x)
         return found
 
     def largest_and_mean_channel(self, gate: Tensor) -> Tensor:
-        """The largest and the mean channel of the map times (B, C, 1, 1), (B, 2, H, W); equal ones as above."""
+        """Return maximum and mean over channels of the map times (B, C, 1, 1), (B, 2, H, W); equal values as above."""
         if as_formula():
             scaled = self.x * gate
             return torch.cat([scaled.max(dim=1, keepdim=True).values, scaled.mean(dim=1, keepdim=True)], dim=1)
@@ -89,12 +89,12 @@ class Reading:
 
 
 def _product(weights: Tensor, x: Tensor) -> Tensor:
-    """Of (B or 1, K, C) and a map: one for each sample, as `matmul` would turn a shared one round and copy the map."""
+    """Multiply (B or 1, K, C) with a map, sample by sample: for shared weights `matmul` would copy the map."""
     return torch.bmm(weights.expand(len(x), -1, -1), x.to(weights.dtype).flatten(2))
 
 
 def _largest_and_mean(x: Tensor, gate: Tensor, index: Tensor | None) -> Tensor:
-    """Both planes; where `index` is given, it gets which channel is the largest, the first of equal ones."""
+    """Compute both planes; `index`, if given, receives the channel of the maximum, the first of equal ones."""
     planes = x.new_empty(len(x), 2, *x.shape[2:])
     values, factors, found = x.flatten(2), gate.flatten(2), planes.flatten(2)
     for b, n in columns(values):
@@ -108,7 +108,7 @@ def _largest_and_mean(x: Tensor, gate: Tensor, index: Tensor | None) -> Tensor:
 
 
 def _own(buffer: Tensor) -> Tensor:
-    """The buffer to add to: what came, or a copy where somebody wants the derivative of this derivative."""
+    """Return the buffer to add to: the one received, or a copy if a second derivative is requested."""
     return new_like(buffer).copy_(buffer) if torch.is_grad_enabled() else buffer
 
 
@@ -127,7 +127,7 @@ class _Lend(torch.autograd.Function):
 
 
 class _Reader(torch.autograd.Function):
-    """Returns what was read, and the map itself."""
+    """Base of readers: returns the values read, and the map itself."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -1,7 +1,7 @@
-"""Attention between channels, strip by strip: FLA's step.
+"""Attention between channels, strip by strip: the step of FLA.
 
-B batch, S strips (the columns or the rows of a map), C channels, L positions in a strip. In every strip channels are
-compared with descriptors that belong to the whole map, (B, L, C): one for each position along the strip.
+B batch, S strips (the columns or the rows of a feature map), C channels, L positions in a strip. In every strip,
+channels are compared with descriptors of the whole map, (B, L, C): one for each position along the strip.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GROUP = 8  # strips
 
 
 def strip_weights(strips: Tensor, descriptors: Tensor) -> Tensor:
-    r"""Rows of softmax weights, :math:`a_{scd} = \mathrm{softmax}_d(\sum_l x_{scl}\,e_{ld})`.
+    r"""Return rows of softmax weights, :math:`a_{scd} = \mathrm{softmax}_d(\sum_l x_{scl}\,e_{ld})`.
 
     Args:
         strips: (B, S, C, L).
@@ -38,7 +38,7 @@ def strip_weights(strips: Tensor, descriptors: Tensor) -> Tensor:
 
 
 def strip_attention(strips: Tensor, descriptors: Tensor) -> Tensor:
-    """Each channel's average of the channels of its strip: (B, S, C, L) in the precision of `strips`.
+    """Return each channel's average of the channels of its strip: (B, S, C, L) in the precision of `strips`.
 
     PyTorch's fused attention, with channels as the sequence, strips as heads, and the descriptors as keys that all
     heads share; memory S C L.
@@ -52,14 +52,14 @@ def strip_attention(strips: Tensor, descriptors: Tensor) -> Tensor:
 
 
 def add_strips(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) -> Tensor:
-    """The map plus gamma times the averages of its columns and of its rows, a few strips at a time.
+    """Return the feature map plus gamma times the averages of its columns and of its rows, a few strips at a time.
 
-    Weights are made again in the backward pass, and nothing of the size of the map is kept but the map itself.
+    Weights are recomputed in the backward pass; of all tensors of the map's size only the map itself is kept.
 
     Args:
         x: (B, C, H, W).
-        of_rows: What columns are compared with, (B, 1 or W, H, C).
-        of_columns: What rows are compared with, (B, 1 or H, W, C).
+        of_rows: Descriptors for columns, (B, 1 or W, H, C).
+        of_columns: Descriptors for rows, (B, 1 or H, W, C).
         gamma: One number.
     """
     if by_definition():
@@ -71,12 +71,12 @@ def add_strips(x: Tensor, of_rows: Tensor, of_columns: Tensor, gamma: Tensor) ->
 
 
 def strips_down(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, W, C, H)."""
+    """Transpose (B, C, H, W) to (B, W, C, H)."""
     return x.permute(0, 3, 1, 2)
 
 
 def strips_across(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H, C, W)."""
+    """Transpose (B, C, H, W) to (B, H, C, W)."""
     return x.permute(0, 2, 1, 3)
 
 
@@ -128,8 +128,8 @@ class _AddStrips(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
-            # As views: descriptors are made of the map, and what goes through them is not to be counted twice.
+        if torch.is_grad_enabled():  # a second derivative is requested
+            # As views: descriptors come from the map, and the gradient through them must not be counted twice.
             views = [tensor.view_as(tensor) for tensor in ctx.saved_tensors]
             return torch.autograd.grad(_by_definition(*views), views, grad, create_graph=True)
         x, of_rows, of_columns, gamma = ctx.saved_tensors
@@ -170,7 +170,7 @@ _whole.register_autograd(
 
 
 def _groups(strips: Tensor, descriptors: Tensor) -> Iterator[tuple[slice, slice]]:
-    """A few strips, and which descriptors they see: their own, or those all share."""
+    """Yield a few strips and the descriptors they are compared with: their own, or the shared ones."""
     for start in range(0, strips.shape[1], _GROUP):
         group = slice(start, start + _GROUP)
         yield group, slice(None) if descriptors.shape[1] == 1 else group

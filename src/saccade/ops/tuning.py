@@ -1,7 +1,7 @@
-"""Which of several equal ways an operation takes: one fixed way, unless somebody had them timed here.
+"""Choose between equivalent implementations of an operation: the default ones, unless they were timed on this machine.
 
-A choice made by the clock at every start would break bit-identical resuming. So nothing is timed unless :func:`tune` is
-called, and what it found can be written down and taken up again with :func:`use`.
+A choice timed at every start would break bit-identical resuming. So nothing is timed unless :func:`tune` is
+called, and its result can be saved and restored with :func:`use`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "attention": ("fused", "triton", "blocks"),
     "gates": ("functions", "triton"),
 }
-"""For each kind of operation its ways; the first is taken unless another is chosen."""
+"""Kind of operation to its implementations; the first is the default."""
 _ROUNDS = 5
-_CLEARLY = 0.95  # of the usual way's time: what is less is noise
+_CLEARLY = 0.95  # fraction of the default's time; smaller gains are noise
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way for each kind of operation; all ways give the same numbers but for rounding.
+    """One implementation for each kind of operation; all give the same numbers up to rounding.
 
     Args:
         products: A matrix over channels times a map, on a CPU: a matrix product, or a 1x1 convolution, which some
-            CPUs' libraries do faster.
+            CPUs' libraries compute faster.
         attention: Softmax attention over positions, on a GPU: PyTorch's memory-efficient kernel, our Triton kernel, or
-            blocks of queries. Where the first two do not take an input, blocks do.
+            blocks of queries. Blocks are used if the first two do not support an input.
         gates: CBAM's passes, on a GPU: PyTorch's operations, or our Triton kernels.
     """
 
@@ -48,7 +48,7 @@ class Choice:
                 raise InputError(f"ops: `{kind}` must be one of {', '.join(WAYS[kind])}; received {way!r}")
 
     def to_json(self) -> dict[str, str]:
-        """For a run's configuration."""
+        """Return plain values for a run's configuration."""
         return asdict(self)
 
 
@@ -56,15 +56,15 @@ _choice = Choice()
 
 
 def chosen() -> Choice:
-    """The ways taken now, in the whole process."""
+    """Return the implementations used now, in the whole process."""
     return _choice
 
 
 def use(choice: Choice | Mapping[str, str]) -> Choice:
-    """Take these ways from now on, in the whole process; returns those taken before.
+    """Use these implementations from now on, in the whole process; return those used before.
 
     Raises:
-        InputError: An unknown kind of operation, or an unknown way.
+        InputError: An unknown kind of operation, or an unknown implementation.
 
     Example:
         >>> import saccade.ops
@@ -77,7 +77,7 @@ def use(choice: Choice | Mapping[str, str]) -> Choice:
     if not isinstance(choice, Choice):
         unknown = [kind for kind in choice if kind not in WAYS]
         if unknown:
-            raise InputError(f"ops: there is no choice about {unknown[0]!r}", near(unknown[0], list(WAYS)))
+            raise InputError(f"ops: unknown kind of operation {unknown[0]!r}", near(unknown[0], list(WAYS)))
         choice = Choice(**choice)
     before, _choice = _choice, choice
     return before
@@ -85,7 +85,7 @@ def use(choice: Choice | Mapping[str, str]) -> Choice:
 
 @contextmanager
 def using(choice: Choice | Mapping[str, str]) -> Iterator[None]:
-    """Take these ways inside the block."""
+    """Use these implementations inside the block."""
     before = use(choice)
     try:
         yield
@@ -94,14 +94,14 @@ def using(choice: Choice | Mapping[str, str]) -> Iterator[None]:
 
 
 def tune(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Choice:
-    """Time the ways here, take the fastest from now on in the whole process, and return them.
+    """Time the implementations here, use the fastest from now on in the whole process, and return them.
 
-    Takes a few seconds; with forward and backward, at the size of a segmentation network's last map. Write
-    ``choice.to_json()`` into the configuration of a run: resumed with another choice it would end in other bits.
+    Takes a few seconds, with forward and backward at the size of a segmentation network's last map. Write
+    ``choice.to_json()`` into the configuration of a run: resuming with another choice would give other bits.
 
     Args:
-        device: Where to time: on a CPU the ways of products, on a GPU those of attention and gates.
-        dtype: Of maps and parameters.
+        device: Device to time on: products on a CPU, attention and gates on a GPU.
+        dtype: Type of feature maps and parameters.
     """
     device = torch.device(device)
     trials = _trials(device, dtype)
@@ -111,7 +111,7 @@ def tune(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32)
 
 
 def _trials(device: torch.device, dtype: torch.dtype) -> dict[str, Callable[[], None]]:
-    """What is timed for each kind: a mechanism that does little else."""
+    """Return, for each kind of operation, a mechanism that does little else, to be timed."""
     from saccade.catalog import create
 
     cpu = device.type == "cpu"
@@ -135,7 +135,7 @@ def _step(module: torch.nn.Module, x: Tensor, grad: Tensor) -> Callable[[], None
 
 
 def _fastest(kind: str, trial: Callable[[], None], device: torch.device) -> str:
-    """Ways take turns; the smallest time wins, if clearly. A way that fails here is out."""
+    """Return the fastest way, if clearly faster; ways take turns, and one that fails here is excluded."""
     best: dict[str, float] = {}
     failed: set[str] = set()
     for _ in range(_ROUNDS):
@@ -148,7 +148,7 @@ def _fastest(kind: str, trial: Callable[[], None], device: torch.device) -> str:
             except Exception:
                 if way == WAYS[kind][0]:
                     raise
-                failed.add(way)  # no compiler, an old card, too little memory on the chip: another way does it
+                failed.add(way)  # no compiler, an old card, too little memory on the chip: another way is used
                 best.pop(way, None)
     fastest, usual = min(best, key=lambda way: best[way]), WAYS[kind][0]
     return fastest if best[fastest] < _CLEARLY * best[usual] else usual

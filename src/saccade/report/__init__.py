@@ -1,4 +1,4 @@
-"""The page a comparison ends in: one HTML file that needs neither network nor server."""
+"""The report of a comparison: one HTML file that needs neither network nor server."""
 
 from __future__ import annotations
 

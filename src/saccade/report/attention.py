@@ -1,4 +1,4 @@
-"""Attention as the pages' script reads it: JSON, with the numbers as base64. The script is ``attention.js``."""
+"""Attention as JSON for the script of the pages, ``attention.js``, with numbers in base64."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Exact = Sequence[tuple[tuple[int, int], Array]]
 
 
 def settings() -> dict[str, Any]:
-    """What the script must know beside the numbers: the colours (256 x RGBA), and how weights are drawn."""
+    """Return what the script needs to draw weights: the colours (256 x RGBA), the peak and the number of sources."""
     return {
         "heat": _text(ramp(HEAT)), "clear": _text(ramp(HEAT, clear=True)), "balance": _text(ramp(BALANCE)),
         "peak": PEAK, "sources": SOURCES,
@@ -27,13 +27,13 @@ def settings() -> dict[str, Any]:
 
 
 def weights(grid: Grid, exact: Exact = ()) -> dict[str, Any]:
-    """Rows of weights, with the exact ones of some positions: ((y, x), (H', W'))."""
+    """Return the rows of a grid, with the exact rows of some positions: ((y, x), (H', W'))."""
     whole = grid.values.reshape(*grid.queries, *grid.sources)
     return stored_weights(whole, grid.scales.reshape(grid.queries), grid.size, exact)
 
 
 def stored_weights(whole: Array, scales: Array, size: Sequence[int], exact: Exact = ()) -> dict[str, Any]:
-    """The same from whole numbers (h, w, H', W') with factors (h, w), of a map of `size` (H, W)."""
+    """Return the same from integers (h, w, H', W') with factors (h, w), of a feature map of `size` (H, W)."""
     found = _rows(whole.astype(np.int8 if (whole < 0).any() else np.uint8), scales)
     found |= {"queries": whole.shape[:2], "sources": whole.shape[2:], "size": size}
     found["exact"] = [
@@ -43,19 +43,19 @@ def stored_weights(whole: Array, scales: Array, size: Sequence[int], exact: Exac
 
 
 def values(array: Array) -> dict[str, Any]:
-    """One map or matrix (h, w), in 8 bits with one scale."""
+    """Return one map or matrix (h, w) in 8 bits with one scale."""
     whole, scales = quantised(np.asarray(array, dtype=np.float32).reshape(1, -1))
     return _rows(whole, scales) | {"shape": array.shape, "low": float(array.min()), "high": float(array.max())}
 
 
 def stack(arrays: Array) -> dict[str, Any]:
-    """Several matrices (S, h, w), in 8 bits with one scale each."""
+    """Return several matrices (S, h, w) in 8 bits with one scale each."""
     whole, scales = quantised(np.asarray(arrays, dtype=np.float32).reshape(len(arrays), -1))
     return _rows(whole, scales) | {"shape": arrays.shape[1:], "count": len(arrays)}
 
 
 def to_json(content: Any) -> str:
-    """JSON in which `<` is written so that nothing can end the script element it stands in."""
+    """Return JSON in which `<` is escaped, so that no content can end the script element around it."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -1,4 +1,4 @@
-"""`build_report`: what a comparison wrote, read and made into one page."""
+"""The HTML report: the results, pictures and logs of a comparison on one page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COSTS = ("macs", "params", "latency_ms", "peak_mib", "train_seconds")
 def build_report(directory: Path) -> Path:
     """Write ``report.html`` into the folder of a comparison.
 
-    Reads ``results.json``, and where they exist ``runs/ARM/SEED/log.csv`` and ``pictures/``; what is missing is left
-    out of the page. A reader never meets half a page: it takes its place when it is whole.
+    Reads ``results.json``, and ``runs/ARM/SEED/log.csv`` and ``pictures/`` where they exist; sections without data are
+    left out. The page replaces an earlier one only when it is complete.
 
     Args:
         directory: The folder given to ``saccade compare --out``.
@@ -32,7 +32,7 @@ def build_report(directory: Path) -> Path:
         The path of the page.
 
     Raises:
-        InputError: No ``results.json`` in `directory`, or one this version does not read; a full disk.
+        InputError: There is no ``results.json`` in `directory`, this version does not read it, or the disk is full.
     """
     directory = Path(directory)
     page = render(read_results(directory), directory)
@@ -96,13 +96,13 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
 
 
 def _attends(arm: ArmResult) -> str | None:
-    """The text for what an arm's mechanism weighs; None for arms without one, and for controls."""
+    """The key of the text on what the mechanism of an arm weighs; None without a mechanism, and for controls."""
     entry = CATALOG.get(arm.mechanism or "")
     return None if entry is None or verdict.is_control(arm) else f"attends_{entry.attends}"
 
 
 def _seed_charts(arms: Sequence[ArmResult], seeds: Sequence[int]) -> dict[str, str]:
-    """Scores of all seeds; and with several seeds, what one seed does to all arms."""
+    """Charts of the scores of all seeds, and with several seeds of the shift that a seed gives to all arms."""
     if len(arms) < 2:
         return {}
     shown = {"scores": charts.seed_chart(arms, seeds)}
@@ -110,7 +110,7 @@ def _seed_charts(arms: Sequence[ArmResult], seeds: Sequence[int]) -> dict[str, s
 
 
 def _credits(data: DataSummary) -> str:
-    """Whose pictures the demo shows; of a user's own nothing is known."""
+    """The sources of the demo's pictures; empty for other data."""
     if data.demo:
         from saccade.data.notes import CREDITS
 
@@ -169,5 +169,5 @@ def how_measured(results: Results, compared: int) -> list[str]:
 
 
 def _environment(results: Results) -> dict[str, str]:
-    """Name to value, in the order they were recorded, without what is unknown."""
+    """Values by name, in the order in which they were recorded, without unknown ones."""
     return {name: str(value) for name, value in results.environment.items() if value is not None}

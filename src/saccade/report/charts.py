@@ -1,7 +1,7 @@
 """Charts as HTML and inline SVG that follow the width of the page.
 
-Positions across are per cent, positions down are pixels, words are HTML: nothing is squeezed on a telephone; colours
-are CSS variables, so the page's light and dark themes reach into the charts.
+Horizontal positions are per cent, vertical ones pixels, and labels HTML, so nothing is squeezed on a phone. Colours are
+CSS variables, so charts follow the light and dark themes of the page.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from saccade.report.texts import both, breakable, known, shown
 Scale = Callable[[float], float]
 
 ROW = 34
-"""Height of a row of arms, in pixels; the style sheet has the same number."""
+"""Height of the row of an arm in pixels; the style sheet has the same number."""
 COLOURS = 6
 LONG = 14
-"""A name of more letters does not fit beside a plot on a telephone."""
+"""Longest name, in letters, that fits next to a plot on a phone."""
 SHAPES = ("circle", "square", "diamond", "triangle")
 
 
 def domain(values: Sequence[float], *, pad: float = 0.05) -> tuple[float, float]:
-    """The least and largest value with some room beside them; never empty."""
+    """Return the range of the values with some room on both sides; it is never empty."""
     low, high = min(values), max(values)
     room = (high - low) * pad if high > low else abs(high) * 0.05 or 1.0
     return low - room, high + room
 
 
 def scale(limits: tuple[float, float], *, start: float = 0.0, end: float = 100.0) -> Scale:
-    """A linear map from `limits` to `start` ... `end`."""
+    """Return a linear function that maps `limits` to `start` ... `end`."""
     low, high = limits
     return lambda value: start + (end - start) * (value - low) / (high - low)
 
 
 def ticks(limits: tuple[float, float], about: int = 4) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) inside `limits`, around `about` of them."""
+    """Return about `about` round numbers (1, 2 or 5 times a power of ten) inside `limits`."""
     low, high = limits
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -50,7 +50,7 @@ def ticks(limits: tuple[float, float], about: int = 4) -> list[float]:
 
 
 def tick_text(value: float, values: Sequence[float], *, sign: bool = False) -> str:
-    """A tick with as many decimals as the step between `values` needs."""
+    """Return the label of a tick, with as many decimals as the step between `values` needs."""
     step = min((b - a for a, b in pairwise(values)), default=abs(value) or 1.0)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
     if abs(value) < step / 2:
@@ -59,7 +59,7 @@ def tick_text(value: float, values: Sequence[float], *, sign: bool = False) -> s
 
 
 def percent(value: float) -> str:
-    """A length or position as CSS and SVG write it."""
+    """Return a length or position in per cent, as CSS and SVG write it."""
     return f"{value:.2f}%"
 
 
@@ -110,7 +110,7 @@ def verdict_chip(difference: Difference | None) -> str:
 
 
 def css_class(verdict: str) -> str:
-    """The class that gives a verdict its colour."""
+    """Return the CSS class that gives a verdict its colour."""
     return verdict if verdict in ("better", "worse") else "unclear"
 
 
@@ -119,7 +119,7 @@ def _name(arm: ArmResult) -> str:
 
 
 def _name_width(arms: Sequence[ArmResult]) -> str:
-    """The longest name, for the style sheet to give the column of names its width."""
+    """The length of the longest name, from which the style sheet takes the width of the column of names."""
     return f'style="--name: {max(len(arm.name) for arm in arms) + 1}ch"'
 
 
@@ -130,7 +130,7 @@ def _axis(limits: tuple[float, float], *, sign: bool = False) -> str:
 
 
 def _tick(across: float, text: str) -> str:
-    """A label under its place; near an end it moves inwards, lest it leave the page."""
+    """A label under its position; near an end it moves inwards, so that it stays on the page."""
     side = ' class="right"' if across > 92 else ' class="left"' if across < 4 else ""
     return f'<span{side} style="left:{percent(across)}">{text}</span>'
 
@@ -171,7 +171,7 @@ def _one_seed(scores: Sequence[Sequence[float]], number: int, seed: int, x: Scal
 
 
 def mark(index: int, left: str, top: float) -> str:
-    """The sign of an arm, the same in every chart: a colour, and a shape that changes when the colours are used up."""
+    """Return the mark of an arm, the same in every chart: a colour, and another shape when the colours are used up."""
     shape = SHAPES[0] if index == 0 else SHAPES[(index - 1) // COLOURS % len(SHAPES)]
     outline = {
         "circle": '<circle r="6"/>',
@@ -183,12 +183,12 @@ def mark(index: int, left: str, top: float) -> str:
 
 
 def arm_class(index: int) -> str:
-    """The colour of an arm; the first, without attention, is grey."""
+    """Return the CSS class with the colour of an arm; the first, without attention, is grey."""
     return f"arm{(index - 1) % COLOURS + 1 if index else 0}"
 
 
 def spread(wanted: Sequence[float], gap: float, high: float) -> list[float]:
-    """Positions near `wanted`, in the same order, at least `gap` apart and not beyond `high`."""
+    """Return positions near `wanted`, in the same order, at least `gap` apart and at most `high`."""
     order = sorted(range(len(wanted)), key=lambda k: wanted[k])
     placed = [wanted[k] for k in order]
     for k in range(1, len(placed)):
@@ -211,14 +211,14 @@ def frame(
     *,
     x_text: Callable[[float], str],
 ) -> str:
-    """A plot with axes, and the arms' names in a column at its right.
+    """Return a plot with axes, and the names of the arms in a column to the right.
 
     Args:
-        x_limits: What stands at the left and at the right end.
-        y_limits: What stands at the bottom and at the top.
-        marks: SVG of the plot, across in per cent, down in pixels of `height_for`.
-        ends: For each arm its index, name, y in pixels, and x in per cent where the line to its name starts (or None).
-        x_text: How a tick of the lower axis is written.
+        x_limits: Values at the left and at the right end.
+        y_limits: Values at the bottom and at the top.
+        marks: SVG of the plot; horizontal positions in per cent, vertical ones in pixels of `height_for`.
+        ends: Index, name, y in pixels of each arm, and x in per cent where the line to its name starts (None: no line).
+        x_text: Function that writes a tick of the horizontal axis.
     """
     height = height_for(len(ends))
     x, y = scale(x_limits), scale(y_limits, start=height, end=0)
@@ -242,7 +242,7 @@ def frame(
 
 
 def height_for(arms: int) -> float:
-    """Height of a plot whose names stand in one column."""
+    """Return the height in pixels of a plot whose names stand in one column."""
     return max(240.0, 20.0 * arms)
 
 
@@ -270,11 +270,11 @@ def _cost_tick(value: float) -> str:
 
 
 Curve = tuple[list[float], list[float], list[float], list[float]]
-"""Steps, mean, lowest and highest value over the seeds."""
+"""Steps, and the mean, lowest and highest value over the seeds."""
 
 
 def curve_chart(arms: Sequence[ArmResult], curves: Mapping[int, Curve]) -> str:
-    """Lines with bands over the training steps; `curves` by the index of the arm."""
+    """Return a line with a band per arm over the training steps; `curves` are given by the index of the arm."""
     if not curves:
         return ""
     x_limits = domain([step for steps, *_ in curves.values() for step in steps], pad=0.0)

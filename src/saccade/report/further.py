@@ -1,4 +1,4 @@
-"""What comes after a comparison: the command that trains its best arm fully, and the lines that load the result."""
+"""The end of the report: the command that trains the best arm fully, and the code that loads the result."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 from saccade.catalog import Spec
 from saccade.comparison.results import ArmResult, Results
 from saccade.report.verdict import is_control, judged_arms
+from saccade.tasks import find_task
 
 _EPOCHS = 30
 
 
 @dataclass(frozen=True)
 class Further:
-    """How to go on.
+    """The next steps after a comparison.
 
     Args:
-        arm: The best arm.
-        better: Whether it was found better than the reference; else it is the reference itself.
-        command: Trains it.
-        code: Loads it, in Python.
+        arm: The arm to train.
+        better: True if it was found better than the reference; otherwise it is the reference itself.
+        command: Command line that trains it.
+        code: Python code that loads it.
     """
 
     arm: ArmResult
@@ -32,16 +33,18 @@ class Further:
 
 
 def further(results: Results) -> Further | None:
-    """How to train the arm that gained most of those found better, else the reference.
+    """Return how to train the arm that gained most among those found better, or else the reference.
 
-    None for the demo, whose pictures are no task of anyone's, and where `saccade train` has no such network.
+    None for the demo, whose pictures are no task of anyone's and whose network is for them.
     """
     data, network = results.data.path, results.network
-    if data is None or results.task != "classification":
+    if data is None:
         return None
     arm = _best(results) or results.reference
     out = Path("saccade-train") / Path(data).name
-    words = ["saccade", "train", data, "--network", network.name]
+    head = find_task(results.task).head_network
+    named = ["--network", head, "--backbone", network.name] if head else ["--network", network.name]
+    words = ["saccade", "train", data, *named]
     if arm.mechanism:
         words += ["--mechanism", str(Spec(arm.mechanism, arm.options))]
         words += ["--at", arm.at] if arm.at else []

@@ -30,10 +30,10 @@ _NOTE = (
 
 
 def listing(rows: Sequence[Mapping[str, str]]) -> str:
-    """The page as text, one file that loads nothing.
+    """Return the page as text: one file that loads nothing.
 
     Args:
-        rows: As ``saccade list --json`` prints them.
+        rows: Rows as ``saccade list --json`` prints them.
     """
     sections = "".join(map(_section, rows))
     return (

@@ -10,11 +10,11 @@ from saccade.comparison.results import Results
 from saccade.report.charts import Curve
 
 POINTS = 60
-"""A curve has at most so many points; the values between two of them are averaged."""
+"""Largest number of points of a curve; the values between two of them are averaged."""
 
 
 def read_curves(directory: Path, results: Results, column: str) -> dict[int, Curve]:
-    """Curves of ``score`` or ``loss`` by the index of the arm; arms with fewer than two points are left out."""
+    """Return the curves of ``score`` or ``loss`` by the index of the arm, without arms of fewer than two points."""
     curves = {}
     for index, arm in enumerate(results.arms):
         paths = [directory / "runs" / arm.folder / str(seed) / "log.csv" for seed in results.seeds]
@@ -26,13 +26,13 @@ def read_curves(directory: Path, results: Results, column: str) -> dict[int, Cur
 
 
 def _column(path: Path, column: str) -> dict[int, float]:
-    """Step to value, where there is one."""
+    """Values of a column by their step."""
     with path.open(newline="", encoding="utf-8") as lines:
         return {int(row["step"]): float(row[column]) for row in csv.DictReader(lines) if row.get(column)}
 
 
 def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:
-    """Mean, least and largest at the steps that all runs have."""
+    """Mean, smallest and largest value at the steps that all runs have."""
     if not runs:
         return [], [], [], []
     steps = sorted(set(runs[0]).intersection(*runs[1:]))

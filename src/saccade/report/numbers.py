@@ -1,20 +1,20 @@
-"""How numbers are written on the page: no more digits than they deserve, and a dash where there is none."""
+"""Numbers as the page writes them: with few digits, and a dash where there is none."""
 
 from __future__ import annotations
 
 import math
 
 NONE = "–"
-"""Stands where a number is missing."""
+"""Text for a missing number."""
 
 
 def score(value: float | None) -> str:
-    """A score such as mIoU or accuracy: 0.766."""
+    """Return a score such as mIoU or accuracy: 0.766."""
     return NONE if value is None else f"{value:.3f}".replace("-", "−")
 
 
 def signed(value: float | None) -> str:
-    """A difference of scores: +0.100, −0.012, and 0.000 without a sign."""
+    """Return a difference of scores: +0.100, −0.012, and 0.000 without a sign."""
     if value is None:
         return NONE
     text = f"{value:+.3f}"
@@ -30,7 +30,7 @@ def between(interval: tuple[float, float] | None, *, sign: bool = False) -> str:
 
 
 def figures(value: float | None, digits: int = 3) -> str:
-    """`digits` significant figures, and never an exponent: 7.42, 182, 0.0312."""
+    """Return a number with `digits` significant figures and without exponent: 7.42, 182, 0.0312."""
     if value is None:
         return NONE
     if value == 0:
@@ -40,7 +40,7 @@ def figures(value: float | None, digits: int = 3) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A count in thousands (k), millions (M) or billions (G): 94.3 k, 14.1 M."""
+    """Return a count in thousands (k), millions (M) or billions (G): 94.3 k, 14.1 M."""
     if value is None:
         return NONE
     for factor, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -50,12 +50,12 @@ def amount(value: float | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """An exact count with its thousands apart: 94,267."""
+    """Return an exact count with separated thousands: 94,267."""
     return NONE if value is None else f"{value:,}"
 
 
 def seconds(value: float | None) -> str:
-    """A duration: 8.8 s, 2 min 5 s, 1 h 12 min."""
+    """Return a duration: 8.8 s, 2 min 5 s, 1 h 12 min."""
     if value is None:
         return NONE
     if value < 60:
@@ -67,7 +67,7 @@ def seconds(value: float | None) -> str:
 
 
 def relative(value: float | None, reference: float | None) -> str:
-    """How much more than `reference`, in per cent: +9%, +0.3%; empty when it cannot be said."""
+    """Return the difference from `reference` in per cent: +9%, +0.3%; empty if it cannot be computed."""
     if value is None or not reference:
         return ""
     percent = 100 * (value / reference - 1)
@@ -77,12 +77,12 @@ def relative(value: float | None, reference: float | None) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p value: 0.034, <0.001; empty when there is none."""
+    """Return a p value: 0.034, <0.001; empty if there is none."""
     if value is None:
         return ""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def percent(value: float) -> str:
-    """A share: 41%, 0.7%."""
+    """Return a fraction in per cent: 41%, 0.7%."""
     return f"{100 * value:.0f}%" if value >= 0.0995 or value == 0 else f"{100 * value:.1f}%"

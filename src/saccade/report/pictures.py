@@ -1,6 +1,6 @@
 """Arrays as pictures inside the page: PNG (JPEG for large photographs) written as data URIs.
 
-A photograph is stored once; what an arm made of it lies above it as a picture that is mostly transparent.
+A photograph is stored once; predictions and attention are mostly transparent pictures that lie over it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from saccade.tasks.segmentation.objects import find_objects
 Array = NDArray[Any]
 
 TARGET = 384
-"""Pictures are enlarged by a whole factor, or photographs reduced, to about this many pixels on the longer side."""
+"""Approximate length of the longer side in pixels: pictures are enlarged to it by an integer, photographs reduced."""
 TINTS = (
     (0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (240, 228, 66), (213, 94, 0),
     (120, 94, 240), (150, 200, 60), (165, 118, 75), (250, 170, 190), (60, 200, 200),
 )  # fmt: skip
-"""Colours of classes: first those that the colour-blind tell apart, then more; names stand on the regions as well."""
+"""Colours of classes: first those that colour-blind people can tell apart, then more; regions carry names as well."""
 _LEVELS = 32
 _CLEAR, _STRIPE, _EDGE = 0, len(TINTS) + 1, len(TINTS) + 2
 
 
 def data_uri(image: Any, form: str = "PNG", **options: Any) -> str:
-    """A Pillow image as ``data:image/png;base64,...``."""
+    """Return a Pillow image as ``data:image/png;base64,...``."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def photo(pixels: Array, side: int = TARGET) -> str:
-    """A photograph (H, W, 3) uint8; a large one is reduced to `side` pixels and written as JPEG."""
+    """Return a photograph (H, W, 3) uint8; a large one is reduced to `side` pixels and written as JPEG."""
     Image = require("PIL.Image", extra="train")
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if max(image.size) <= TARGET // 2:
@@ -48,7 +48,7 @@ def photo(pixels: Array, side: int = TARGET) -> str:
 
 
 def region_overlay(classes: Array, wrong: Array, ground: int | None) -> str:
-    """Classes (H, W) as colours over a photograph; pixels that are `wrong` striped; the class `ground` left clear."""
+    """Draw classes (H, W) as colours over a photograph, with `wrong` pixels striped and the class `ground` clear."""
     factor = max(1, TARGET // max(classes.shape))
     large, errors = (np.kron(part, np.ones((factor, factor), part.dtype)) for part in (classes, wrong.astype(np.uint8)))
     indices = 1 + large.astype(np.int64) % len(TINTS)
@@ -70,7 +70,7 @@ def _edges(values: Array) -> Array:
 
 
 def heat_overlay(values: Array, low: float, high: float) -> str:
-    """A map (h, w) as light over a darkened photograph, from `low` (clear) to `high` (bright)."""
+    """Draw a map (h, w) as light over a darkened photograph, from `low` (clear) to `high` (bright)."""
     Image = require("PIL.Image", extra="train")
     factor = max(1, 96 // max(values.shape))
     size = (values.shape[1] * factor, values.shape[0] * factor)
@@ -79,19 +79,19 @@ def heat_overlay(values: Array, low: float, high: float) -> str:
 
 
 def heat_strip(rows: list[Array], low: float, high: float) -> str:
-    """Vectors under each other, one cell a value, from `low` (dark) to `high` (bright)."""
+    """Draw vectors one below the other, one cell per value, from `low` (dark) to `high` (bright)."""
     width = max(len(row) for row in rows)
     cells = [np.asarray(row)[np.arange(width) * len(row) // width] for row in rows]
     return _with_palette(levels(np.stack(cells), low, high, _LEVELS), heat_palette(clear=False))
 
 
 def heat_square(matrix: Array) -> str:
-    """A matrix (C, C), from its least (dark) to its largest value (bright)."""
+    """Draw a matrix (C, C), from its smallest (dark) to its largest value (bright)."""
     return _with_palette(levels(matrix, float(matrix.min()), float(matrix.max()), _LEVELS), heat_palette(clear=False))
 
 
 def heat_palette(*, clear: bool) -> list[tuple[int, int, int, int]]:
-    """32 colours: fewer than the eye tells apart in such a small picture, and a third of the bytes of 256."""
+    """Return 32 colours, which small pictures do not need more of; 256 would take three times the bytes."""
     return [(int(r), int(g), int(b), int(a)) for r, g, b, a in ramp(HEAT, _LEVELS, clear=clear)]
 
 
@@ -103,7 +103,7 @@ def _with_palette(indices: Array, palette: list[tuple[int, int, int, int]]) -> s
 
 
 def components(classes: Array, ground: int | None) -> list[tuple[int, Array]]:
-    """Connected regions of one class as (class, (H, W) bool), largest first; `ground` and ignored pixels left out."""
+    """Return connected regions as (class, (H, W) bool), largest first, without class `ground` and ignored pixels."""
     found = find_objects(classes[None].astype(np.int64))
     number = found.paint(np.arange(len(found.label))).reshape(classes.shape)
     left_out = {IGNORE} if ground is None else {IGNORE, ground}
@@ -112,7 +112,7 @@ def components(classes: Array, ground: int | None) -> list[tuple[int, Array]]:
 
 
 def centre(mask: Array) -> tuple[float, float]:
-    """The pixel of a region nearest to its centre of mass, as shares (down, across) of the picture."""
+    """Return the pixel of a region nearest to its centre of mass, as fractions (down, across) of the picture."""
     rows, columns = np.nonzero(mask)
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     return (float(rows[nearest]) + 0.5) / mask.shape[0], (float(columns[nearest]) + 0.5) / mask.shape[1]

@@ -1,4 +1,4 @@
-"""The forms that results are given out in. A new one is a function in a file of its own, and a row here."""
+"""The forms in which results are rendered. To add one, write a function in a file of its own and add a row here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from saccade.comparison.results import Results
 from saccade.report import build, table
 
 Renderer = Callable[[Results, Path], str]
-"""Returns results as text; reads the pictures and logs of the comparison from its folder if it shows them."""
+"""A function that returns results as text; it reads the pictures and logs in the folder if it shows them."""
 
 
 def as_json(results: Results, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The same held-out images through every arm: what each predicted, where it was wrong, and what attention looked at."""
+"""The same validation images through every arm: its predictions, its errors, and where its attention went."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ ROLES = {"failure": 1, "typical": 2}
 
 @dataclass(frozen=True)
 class Box:
-    """Something drawn at a place of a picture; positions are per cent of it."""
+    """A mark on a picture; positions and sizes are per cent of the picture.
+
+    Args:
+        top: Distance from the top.
+        left: Distance from the left.
+        text: Text of the mark.
+        wrong: True for a region that is mostly wrong.
+        height: Height of the mark.
+        width: Width of the mark.
+    """
 
     top: float
     left: float
@@ -38,9 +47,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture, alone or above the photograph, with its alternative text (an attribute) and its caption (HTML).
+    """A picture, alone or over the photograph.
 
-    `live`: JSON for the script, with what other points attend to.
+    Args:
+        uri: The picture as a data URI.
+        alt: Its alternative text, an attribute in HTML.
+        caption: Its caption in HTML.
+        kind: Kind of picture, which the style sheet knows.
+        boxes: Marks on it.
+        live: Attention of other query points, as JSON for the script.
     """
 
     uri: str
@@ -53,7 +68,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Guess:
-    """A class with its probability."""
+    """A class with its probability.
+
+    Args:
+        name: Name of the class.
+        probability: Its probability.
+        true: True if it is the true class.
+    """
 
     name: str
     probability: float
@@ -62,7 +83,7 @@ class Guess:
 
 @dataclass
 class Answer:
-    """What one arm made of one image.
+    """The prediction and the attention of one arm for one image.
 
     Args:
         index: Number of the arm.
@@ -118,9 +139,17 @@ class Case:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cases; width over height of an image; the class without colour; the arm whose gains chose the images.
+    """Everything that the report shows of a few images.
 
-    `live`: JSON for the script where maps answer to the pointer.
+    Args:
+        cases: The images.
+        aspect: Width of an image over its height.
+        ground: Name of the class without colour; None if all have one.
+        best: Name of the arm whose gains chose the images.
+        has_attention: True if any arm shows attention.
+        has_queries: True if any arm shows the weights of a query point.
+        live: JSON for the script; empty where no map follows the pointer.
+        legend: Lines of the legend (HTML).
     """
 
     cases: Sequence[Case]
@@ -134,7 +163,7 @@ class Gallery:
 
 
 def load_gallery(directory: Path, results: Results) -> Gallery | None:
-    """Read ``directory/pictures``; None when it is missing or holds no image."""
+    """Read ``directory/pictures``; return None if it is missing or holds no image."""
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
@@ -182,7 +211,7 @@ def _arrays(path: Path) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class _Reader:
-    """One image on its way from arrays to a :class:`Case`."""
+    """Turns the arrays of one image into a :class:`Case`."""
 
     number: int
     entry: ShownImage
@@ -217,13 +246,13 @@ class _Reader:
         return answer
 
     def _query(self) -> Box:
-        """The pixel that attention was asked about; the middle, where none was singled out."""
+        """The query point; the middle of the image if none was chosen."""
         height, width = self.image.shape[:2]
         query = self.entry.query or (height // 2, width // 2)
         return Box(100 * (query[0] + 0.5) / height, 100 * (query[1] + 0.5) / width)
 
     def _attention(self, arm: ArmResult, stored: Mapping[str, Array]) -> list[Layer]:
-        """At most one picture of each kind: of the deepest place, but channel gates of all places."""
+        """One picture of each kind at most: that of the deepest place, but channel gates of all places."""
         order = {place: k for k, place in enumerate(arm.place)}
         by_kind: dict[str, list[tuple[str, Array]]] = {}
         for key in stored:
@@ -260,7 +289,9 @@ class _Reader:
             )
             for k in best.tolist()
         ]
-        if weights.min() < 0 or abs(float(weights.sum()) - 1) > 0.01:  # no shares: dot products may have any sign
+        if (
+            weights.min() < 0 or abs(float(weights.sum()) - 1) > 0.01
+        ):  # not fractions of 1: dot products may have any sign
             low, high = float(weights.min()), float(weights.max())
             caption = both("signed_weights", low=f"{low:.2g}", high=f"{high:.2g}")
             shown = pictures.heat_overlay(weights, low, high)
@@ -274,7 +305,7 @@ class _Reader:
         )
 
     def _live(self, place: str, weights: Array, stored: Mapping[str, Array]) -> str:
-        """What other points attend to, for the script; empty where a comparison was made before they were stored."""
+        """Attention of other query points, for the script; empty if it was not stored."""
         if f"{place}|grid" not in stored:
             return ""
         whole, scales = stored[f"{place}|grid"][self.number], stored[f"{place}|grid_scales"][self.number]

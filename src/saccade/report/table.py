@@ -1,4 +1,4 @@
-"""The results as a table: lines of text for a terminal, or Markdown for a page."""
+"""The results as tables: aligned text for a terminal, or Markdown."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _groups(results: Results) -> Rows:
 
 
 def _aligned(rows: Rows, words: int) -> list[str]:
-    """Rows as lines: the first `words` columns to the left, numbers to the right."""
+    """Rows as lines: the first `words` columns aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,7 +1,7 @@
 """Every word of the report, in English and Chinese.
 
-Texts are written in one line each, however long: they read better so than in pieces.
-A text may hold simple markup and ``{names}``; what is put in is escaped, so a folder called ``<b>`` stays one.
+Each text is one line, however long, because a text in pieces is hard to read.
+A text may contain simple markup and ``{names}``, whose values are escaped: a folder called ``<b>`` stays a folder.
 """
 
 # ruff: noqa: E501
@@ -29,19 +29,19 @@ TEXTS: dict[str, tuple[str, str]] = {
                     "无法判断：数据没有显示 {names} 带来差别。"),
     "too_few_seeds": ("Can't tell yet: {seeds} of the 3 seeds that a verdict needs.",
                       "暂时无法判断：下结论至少需要 3 个种子，现在只有 {seeds} 个。"),
-    "nothing_compared": ("Nothing to compare: there is no difference to an arm without attention.",
+    "nothing_compared": ("Nothing to compare: no arm was compared with one without attention.",
                          "没有可比较的内容：缺少与无注意力方案的差值。"),
     "lead": (
         "Gain in {metric} over the same network without attention ({reference}: {score}), after {steps} steps: "
-        "mean of {seeds} paired seeds on {images} held-out images.",
+        "mean of {seeds} paired seeds on {images} validation images.",
         "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
-        "{seeds} 个配对种子、{images} 张留出图像上的平均值。",
+        "{seeds} 个配对种子、{images} 张验证图像上的平均值。",
     ),
     "lead_one": (
         "Gain in {metric} over the same network without attention ({reference}: {score}), after {steps} steps: "
-        "one seed, {images} held-out images.",
+        "one seed, {images} validation images.",
         "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
-        "1 个种子，{images} 张留出图像。",
+        "1 个种子，{images} 张验证图像。",
     ),
     "control_same": (
         "The control {name} has {params} more parameters and no attention, and gained {gain} (can't tell): "
@@ -82,31 +82,31 @@ TEXTS: dict[str, tuple[str, str]] = {
     # sections
     "differences_heading": ("How much, and how sure", "差多少，有多确定"),
     "differences_note": (
-        "Difference in {metric} to {reference}. Upright mark: mean. Bar: simultaneous 95% interval. Small dots: single seeds.",
+        "Difference in {metric} from {reference}. Vertical mark: mean. Bar: simultaneous 95% interval. Small dots: single seeds.",
         "与 {reference} 的 {metric} 之差。竖标：平均值；横条：联合 95% 区间；小点：各个种子。",
     ),
     "differences_note_plain": (
-        "Difference in {metric} to {reference}. Upright mark: mean. Small dots: single seeds. From one seed there is no interval.",
+        "Difference in {metric} from {reference}. Vertical mark: mean. Small dots: single seeds. One seed gives no interval.",
         "与 {reference} 的 {metric} 之差。竖标：平均值；小点：各个种子。只有一个种子时没有区间。",
     ),
     "pictures_heading": ("Look at it", "看图"),
     "pictures_note": (
-        "Held-out images, the same for every arm, from its first run (seed {seed}). Select a picture to enlarge it.",
-        "留出图像，各方案相同，取其第一次运行（种子 {seed}）的结果。点按图片可放大。",
+        "Validation images, the same for every arm, from its first run (seed {seed}). Select a picture to enlarge it.",
+        "验证图像，各方案相同，取其第一次运行（种子 {seed}）的结果。点按图片可放大。",
     ),
     "chosen_note": (
         "They were chosen by rule: the two largest gains of {best} over {reference}, the median one, and the smallest.",
         "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和最小的一张。",
     ),
-    "attention_note": ("Under each arm stands what its mechanism computed for that image.", "每个方案下方是其机制对该图像的计算结果。"),
-    "live_note": ("Move over a picture with a marked point, or press arrow keys on it, to ask about another point: the nearest of at most 16 × 16 stored ones answers.",
-                  "在带标记点的图上移动指针或按方向键，可查询另一点：由最近的已存点代答（至多 16 × 16 个）。"),
+    "attention_note": ("Below each arm is what its mechanism computed for the image.", "每个方案下方是其机制对该图像的计算结果。"),
+    "live_note": ("Move over a picture with a marked point, or press arrow keys on it, to choose another query point; the nearest of at most 16 × 16 stored points is shown.",
+                  "在带标记点的图上移动指针或按方向键，可选择另一查询点；显示的是最近的已存点（至多 16 × 16 个）。"),
     "legend_wrong": ("wrong pixels", "错误的像素"),
     "legend_name": ("the class of a region", "区域的类别"),
     "legend_wrong_name": ("a region mostly wrong", "大部分错误的区域"),
-    "legend_heat": ("little to much weight", "权重由小到大"),
-    "legend_query": ("the point that asks", "发出查询的点"),
-    "legend_source": ("where it takes most from", "它取得信息最多的位置"),
+    "legend_heat": ("low to high weight", "权重由小到大"),
+    "legend_query": ("query point", "查询点"),
+    "legend_source": ("its strongest sources", "权重最大的来源"),
     "success": ("Success", "成功"),
     "failure": ("Failure", "失败"),
     "typical": ("In between", "居中"),
@@ -118,7 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "spatial_gate": ("spatial gate {low} to {high}", "空间门 {low} 至 {high}"),
     "weights": ("3 brightest of {cells} cells: {top} of the weight (if even: {even})",
                 "{cells} 格中最亮 3 格占权重 {top}（均匀时 {even}）"),
-    "signed_weights": ("products with the point that asks, {low} to {high}", "与查询点的乘积，{low} 至 {high}"),
+    "signed_weights": ("products with the query point, {low} to {high}", "与查询点的乘积，{low} 至 {high}"),
     "channel_gates": ("channel gates, {low} to {high}", "通道门，{low} 至 {high}"),
     "channel_gates_rows": ("channel gates of {places} places, first on top, {low} to {high}",
                            "{places} 处的通道门，首处在上，{low} 至 {high}"),
@@ -136,7 +136,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "alt_prediction": ("{name}, arm {arm}: predicted regions, {share} of the pixels wrong",
                        "{name}，方案 {arm}：预测区域，{share} 的像素错误"),
     "alt_map": ("{name}, arm {arm}: {kind} at {place}", "{name}，方案 {arm}：{place} 处的{kind}"),
-    "kind_weights": ("attention weights of the marked point", "标记点的注意力权重"),
+    "kind_weights": ("attention weights of the query point", "查询点的注意力权重"),
     "kind_spatial": ("spatial gate", "空间门"),
     "kind_channel": ("channel gates", "通道门"),
     "kind_channel_weights": ("channel attention weights", "通道注意力权重"),
@@ -156,17 +156,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     "latency_ms": ("Latency, ms", "延迟（毫秒）"),
     "peak_mib": ("Peak memory, MiB", "峰值内存（MiB）"),
     "train_seconds": ("Training time, s", "训练时间（秒）"),
-    "alt_cost": ("{metric} of every arm against {cost}; the same numbers stand in the table.",
+    "alt_cost": ("{metric} of every arm against {cost}; the table has the same numbers.",
                  "每个方案的 {metric} 与{cost}；相同的数字见表格。"),
     "seeds_heading": ("Seed by seed", "逐个种子"),
     "seeds_note": (
-        "A dot is one run, an upright mark the mean of an arm. With one seed every arm sees the same data in the same order: where a "
-        "line runs straight down, that seed moved all arms alike, and the paired difference does not feel it.",
+        "A dot is one run, a vertical mark the mean of an arm. For a given seed all arms see the same data in the same order: where a "
+        "line runs straight down, that seed shifted all arms alike, which leaves paired differences unchanged.",
         "每个点是一次运行，竖标是该方案的平均值。同一种子下各方案以相同的顺序看到相同的数据：线条竖直之处，该种子对各方案影响相同，配对差值不受其影响。",
     ),
     "seeds_scores": ("{metric} of every run", "每次运行的 {metric}"),
     "seeds_shifts": ("Above or below the arm's own mean; a line joins the runs of one seed", "高于或低于该方案平均值的量；同一种子的结果用线相连"),
-    "alt_seeds_scores": ("{metric} of every run, one row an arm", "每次运行的 {metric}，每行一个方案"),
+    "alt_seeds_scores": ("{metric} of every run, one row per arm", "每次运行的 {metric}，每行一个方案"),
     "alt_seeds_shifts": ("{metric} of every run minus the mean of its arm; lines join the runs of one seed",
                          "每次运行的 {metric} 减去该方案平均值；同一种子的结果用线相连"),
     "seed": ("seed {seed}", "种子 {seed}"),
@@ -174,9 +174,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "curves_note": ("Line: mean over the seeds. Band: from the lowest to the highest seed.",
                     "线：各种子的平均值；带：从最低到最高的种子。"),
     "curves_note_one": ("One seed.", "一个种子。"),
-    "curve_score": ("{metric} on held-out images, by training step", "留出图像上的 {metric}，按训练步数"),
+    "curve_score": ("{metric} on validation images, by training step", "验证图像上的 {metric}，按训练步数"),
     "curve_loss": ("Training loss, by step", "训练损失，按步数"),
-    "alt_curve": ("{what}, one line an arm", "{what}，每条线一个方案"),
+    "alt_curve": ("{what}, one line per arm", "{what}，每条线一个方案"),
     "table_heading": ("All arms", "全部结果"),
     "arm": ("Arm", "方案"),
     "interval": ("95% interval", "95% 区间"),
@@ -190,7 +190,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "train_short": ("Training", "训练"),
     "table_note": ("Small figures under the costs: relative to {reference}. p: before the correction for {arms} arms.",
                    "代价下方的小字：相对 {reference} 的增减。p 为对 {arms} 个方案校正之前的值。"),
-    "places": ("Where each mechanism sits", "各机制的插入位置"),
+    "places": ("Where each mechanism is inserted", "各机制的插入位置"),
     "by_heading": ("Where the gain is", "增益在哪里"),
     "by_note": ("{metric} of each part, and the difference from {reference}.", "各部分的 {metric}，以及与 {reference} 之差。"),
     "limits": ("limits {limits}", "界限 {limits}"),
@@ -207,7 +207,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "how_heading": ("How it was measured", "如何测量"),
     "how_pairs": (
         "<b>Paired.</b> Seeds {seeds}. For each seed every arm gets the same images, the same batch order and the same starting weights "
-        "of the shared part; the difference to {reference} is taken seed by seed.",
+        "of the shared part; the difference from {reference} is taken seed by seed.",
         "<b>配对。</b>种子 {seeds}。对每个种子，各方案使用相同的图像、相同的批次顺序，共享部分的初始权重也相同；与 {reference} 的差值逐个种子计算。",
     ),
     "start_shared": (
@@ -215,7 +215,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "所有方案都从同一个预先训练好的网络开始，插入的机制起初不改变任何输出。结论只针对这个起点。",
     ),
     "start_fresh": (
-        "For each seed a starting network is trained anew; the mechanism is inserted so that at first it changes nothing.",
+        "For each seed a new starting network is trained; the mechanism is inserted so that at first it changes nothing.",
         "每个种子都重新训练一个起始网络；插入的机制起初不改变任何输出。",
     ),
     "start_pretrained": (
@@ -224,9 +224,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "start_random": ("The shared part starts from random weights that change with the seed.", "共享部分从随种子变化的随机权重开始。"),
     "how_spread": (
-        "<b>Two sources of doubt.</b> The spread over seeds: the one pooled over all arms or the arm's own, whichever is larger. "
-        "The choice of held-out images: 200 bootstrap draws of the {images} images. Both are added.",
-        "<b>两种不确定性。</b>种子之间的离散：取所有方案合并的标准差与该方案自身的标准差中较大者；留出图像的选择：对 {images} 张图像做 200 次自助抽样。两者相加。",
+        "<b>Two sources of uncertainty.</b> The spread over seeds: that pooled over all arms or that of the arm itself, whichever is larger. "
+        "The choice of validation images: 200 bootstrap draws of the {images} images. Both are added.",
+        "<b>两种不确定性。</b>种子之间的离散：取所有方案合并的标准差与该方案自身的标准差中较大者；验证图像的选择：对 {images} 张图像做 200 次自助抽样。两者相加。",
     ),
     "how_test": (
         "<b>The verdict.</b> Student's t for each arm, corrected by Holm's method so that all {arms} verdicts together are wrong in at most 5% of "
@@ -235,16 +235,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "how_intervals": (
         "<b>The intervals</b> of the differences are simultaneous: all of them together hold with 95%. Holm's method is a little sharper, "
-        "so a verdict may stand where an interval just touches zero.",
+        "so there can be a verdict where an interval just touches zero.",
         "<b>差值的区间</b>是联合区间：全部区间同时成立的把握为 95%。Holm 方法略为灵敏，因此区间刚好触到零时仍可能有结论。",
     ),
     "how_metric_mIoU": (
         "<b>mIoU</b>: for each class, the pixels where prediction and truth agree divided by those where either has it, counted over all "
-        "held-out images; then the mean over the {classes} classes.",
-        "<b>mIoU</b>：对每个类别，用预测与真值一致的像素数除以两者任一标为该类的像素数，在全部留出图像上统计，再对 {classes} 个类别取平均。",
+        "validation images; then the mean over the {classes} classes.",
+        "<b>mIoU</b>：对每个类别，用预测与真值一致的像素数除以两者任一标为该类的像素数，在全部验证图像上统计，再对 {classes} 个类别取平均。",
     ),
-    "how_metric_accuracy": ("<b>Accuracy</b>: the share of held-out images whose most probable class is the true one ({classes} classes).",
-                            "<b>准确率</b>：概率最高的类别等于真实类别的留出图像所占比例（{classes} 个类别）。"),
+    "how_metric_accuracy": ("<b>Accuracy</b>: the fraction of validation images whose most probable class is the true one ({classes} classes).",
+                            "<b>准确率</b>：概率最高的类别等于真实类别的验证图像所占比例（{classes} 个类别）。"),
     "how_training": (
         "<b>Training.</b> {steps} steps, batches of {batch}, images of {size} pixels, {train} training images.",
         "<b>训练。</b>{steps} 步，批大小 {batch}，图像 {size} 像素，{train} 张训练图像。",
@@ -259,17 +259,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "one_thread": ("1 thread", "1 个线程"),
     "threads": ("{count} threads", "{count} 个线程"),
-    "how_peak": ("Peak memory: the largest amount held during one training step, batch {batch}.", "峰值内存：一次训练步中占用的最大内存，批大小 {batch}。"),
+    "how_peak": ("Peak memory: the largest amount allocated during one training step, batch {batch}.", "峰值内存：一次训练步中占用的最大内存，批大小 {batch}。"),
     "how_train_time": ("Training time: mean over the runs of an arm; runs may have shared the machine.", "训练时间：一个方案各次运行的平均；运行之间可能共用机器。"),
     "repeat_heading": ("Repeat it", "重复实验"),
-    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything anew.",
+    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything again.",
                     "再次运行同一命令会打印已完成的表格；在空文件夹中则会重新测量。"),
-    "further_heading": ("Go on", "接下来"),
-    "further_better": ("{arm} gained most. This trains it fully, in a folder that can be gone on with at any time:",
-                       "{arm} 的增益最大。下面的命令对它进行完整训练，可随时中断并继续："),
-    "further_reference": ("No mechanism was found better, so this trains the network as it is ({arm}); name a mechanism to train it with one:",
-                          "没有发现更好的机制，因此下面训练原来的网络（{arm}）；如需加入机制，请在命令中写明："),
-    "further_load": ("And this loads the result in Python:", "下面的 Python 代码加载训练结果："),
+    "further_heading": ("Next steps", "下一步"),
+    "further_better": ("{arm} gained most. This command trains it fully, and resumes when it was interrupted:",
+                       "{arm} 的增益最大。下面的命令对它进行完整训练，中断后可继续："),
+    "further_reference": ("No mechanism was found better, so this command trains the network as it is ({arm}); add --mechanism to train it with one:",
+                          "没有发现更好的机制，因此下面训练原来的网络（{arm}）；如需加入机制，请加上 --mechanism："),
+    "further_load": ("This code loads the result in Python:", "下面的 Python 代码加载训练结果："),
     "copy": ("Copy", "复制"),
     "copied": ("Copied", "已复制"),
     "environment_heading": ("Environment", "环境"),

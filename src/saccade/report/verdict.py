@@ -14,13 +14,13 @@ Judged = tuple[ArmResult, Difference]
 """An arm with its difference from the reference."""
 
 NAMED = 4
-"""A sentence names at most so many arms of one verdict, and counts the others."""
+"""Largest number of arms of one verdict that a sentence names; the others are counted."""
 LETTERS = 80
-"""And no more of them than fit into so many letters."""
+"""Largest length of these names together, in letters."""
 
 
 def is_control(arm: ArmResult) -> bool:
-    """Whether an arm adds parameters without attention: reported next to the verdict, not counted in it."""
+    """Return True for an arm that adds parameters without attention, which is reported but not counted."""
     entry = CATALOG.get(arm.mechanism or "")
     return entry is not None and entry.family == "control"
 
@@ -31,7 +31,7 @@ def judged_arms(arms: Sequence[ArmResult]) -> list[Judged]:
 
 
 def headline(arms: Sequence[ArmResult], seeds: int) -> str:
-    """Which mechanisms helped, which hurt, and for which one can't tell (HTML)."""
+    """Return the sentence that says which mechanisms helped, which hurt, and for which one can't tell (HTML)."""
     return shown(*map(breakable, headline_texts(arms, seeds)))
 
 
@@ -61,7 +61,7 @@ def _largest_first(judged: Sequence[Judged], verdict: str) -> list[Judged]:
 
 
 def _joined(names: list[str], key: str = "joined") -> tuple[str, str]:
-    """``a, b and c`` in both languages; when that grows long, ``a, b and 5 more``."""
+    """``a, b and c`` in both languages, or ``a, b and 5 more`` if that is too long."""
     kept = names[:1]
     while len(kept) < min(len(names), NAMED) and sum(map(len, names[: len(kept) + 1])) <= LETTERS:
         kept = names[: len(kept) + 1]

@@ -25,7 +25,7 @@ class Evaluation:
     """Scores of a network on validation images.
 
     Args:
-        results: By name, with ``by_class`` and the task's groups.
+        results: Scores by name, and those of classes and groups as ``by_class``, ``by_size`` and the like.
         writes: True in the process that prints.
     """
 
@@ -38,8 +38,8 @@ class Evaluation:
         lines = [f"{found['file']} on {found['images']} images: {found['what']}{how}", ""]
         lines += [f"{name:<16} {value:.4f}" for name, value in found["scores"].items()]
         metric = next(iter(found["scores"]))
-        for kind, values in found["groups"].items():
-            each = "  ".join(f"{name} {_number(value)}" for name, value in values.items())
+        for kind in found["limits"]:
+            each = "  ".join(f"{name} {_number(value)}" for name, value in found[f"by_{kind}"].items())
             lines.append(f"{f'{metric} by {kind}':<16} {each}")
         rows, title = list(found["by_class"].items()), "classes"
         if len(rows) > 4 * _SHOWN and None not in found["by_class"].values():
@@ -95,7 +95,7 @@ def evaluate_network(
         "file": str(opened.file), "data": str(path), "what": what, "images": images_in(evidence),
         **({} if how is None else {"protocol": how}),
         "scores": task.scores(evidence), "by_class": task.by_class(evidence),
-        "groups": {name: group.values for name, group in groups.items()},
+        **{f"by_{name}": group.values for name, group in groups.items()},
         "limits": {name: group.limits for name, group in groups.items()},
     }  # fmt: skip
     return Evaluation(results, where.index == 0)

@@ -65,10 +65,11 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
         model: Folder of a training run, which gives its best network; folder of an arm of a comparison
             (``saccade-compare/NAME/runs/ARM``), which gives that of its first seed; or a file in one of them, or any
             that :func:`saccade.save` wrote.
-        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
+        trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
-        InputError: There is no such file, it is damaged, or it is a whole comparison.
+        InputError: There is no such file, it is damaged, it is a whole comparison, or it needs code that is not
+            trusted.
     """
     path = Path(model)
     if (path / EXPERIMENT).exists():

@@ -23,7 +23,7 @@ _RECIPES = ", ".join(f"`{name}`" for name in RECIPES)
 
 @dataclass(frozen=True)
 class NetworkOptions(Options):
-    """Which data and which network."""
+    """Options that name the data and the network."""
 
     data: Annotated[
         str | os.PathLike[str] | tuple[Any, Any],
@@ -38,17 +38,19 @@ class NetworkOptions(Options):
         str,
         Option(
             'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
-            '(`danet`, `"flanet[output_stride=16]"`) a network of timm, or the import path of your own.'
+            '(`danet`, `"flanet[output_stride=16]"`), a network of timm, or your own, by the import path of a function '
+            "that makes it: `my_package.nets:make`."
         ),
     ]
     _: KW_ONLY
-    backbone: Annotated[str | None, Option("The network of timm that a segmentation head is put on.")] = None
+    backbone: Annotated[str | None, Option("The network, of timm or your own, under a segmentation head.")] = None
     mechanism: Annotated[
         str | None,
         Option(
-            'Attention to insert into a network of timm, such as `"cbam[reduction=8]"`, or the attention of the '
-            "segmentation network `head`; `saccade list` names them, and an import path (`my_package.blocks:MyBlock`) "
-            "names yours."
+            "Attention to insert into a network of timm or the segmentation network `fcn`, such as "
+            '`"cbam[reduction=8]"`, or the attention of the network `head`; `saccade list` names them; your own have '
+            "import paths, "
+            "`my_package.blocks:MyBlock`."
         ),
     ] = None
     at: Annotated[
@@ -77,7 +79,7 @@ class NetworkOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(NetworkOptions):
-    """Which data and which network, with everything decided."""
+    """Data and network of a run, with everything decided."""
 
     data: str
     """Absolute path of the folder, or what a data set is called."""
@@ -136,7 +138,7 @@ class LengthOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
-    """What :func:`saccade.train` and ``saccade train`` take."""
+    """Options of :func:`saccade.train` and ``saccade train``."""
 
     classes: Annotated[
         Sequence[str] | None,
@@ -157,7 +159,7 @@ class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
             typed=Path | None,
         ),
     ] = None
-    overwrite: Annotated[bool, Option("Delete an earlier training in the folder, and start anew.")] = False
+    overwrite: Annotated[bool, Option("Delete an earlier training in the folder, and start over.")] = False
     progress: Annotated[bool, Option("Show progress on stderr.", typed=None)] = True
     command: Annotated[str | None, Option("The command line for the record.", typed=None)] = None
 

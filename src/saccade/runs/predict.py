@@ -20,7 +20,7 @@ from saccade.training.distributed import distributed
 
 @dataclass(frozen=True)
 class Options:
-    """How images are predicted, for a task that writes its predictions.
+    """Options of a prediction, for a task that writes its predictions.
 
     Args:
         out: Folder for what is written, if one was given.

@@ -30,7 +30,7 @@ TABLE = "predictions.csv"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network predicts of images.
+    """Predictions of a network on images.
 
     Args:
         rows: One per image: ``image``, ``problem`` (empty, or why it could not be read), and the prediction in the

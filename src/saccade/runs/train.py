@@ -21,14 +21,14 @@ from saccade.options import called_with
 from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
 from saccade.saving.store import header_of
-from saccade.tasks import find_task, fitting, task_for, task_of_network
+from saccade.tasks import task_for, task_for_datasets
 from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
-from saccade.training.progress import Counting, Progress, duration
+from saccade.training.progress import Counting, TrainingProgress, duration
 from saccade.training.recipe import Recipe
-from saccade.training.recipes import PRETRAINED_RATE, Published, find_recipe
+from saccade.training.recipes import PRETRAINED_RATE, NamedRecipe, find_recipe
 from saccade.training.signals import stop_on_signals
 from saccade.training.sources import LoaderSource, cores
 
@@ -81,10 +81,7 @@ def train_network(options: TrainOptions) -> Training:
         require(package, extra="train")
     given = options.data if isinstance(options.data, tuple) else None
     asked = RunSpec.decide(options)
-    if given is None:
-        task = task_for(asked)
-    else:
-        task = fitting(task_of_network(options.network) or find_task("classification"), asked)
+    task = task_for(asked) if given is None else task_for_datasets(asked)
     published = find_recipe(options.recipe, task.name, task.recipe)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     where = distributed(options.device)
@@ -134,7 +131,7 @@ def data_of(
     return task.of_datasets(pair, spec, tuple(map(str, names)), (int(image.shape[1]), int(image.shape[2])))
 
 
-def decide(published: Published, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
+def decide(published: NamedRecipe, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
     """Return the recipe decided: what was asked for, else what was published, else what suits the data."""
     steps, epochs, batch = options.steps, options.epochs, options.batch
     if steps is not None and epochs is not None:
@@ -170,7 +167,7 @@ def _carry_out(
     source = LoaderSource(data.train.samples, workers=workers, name=data.train.name, device=where.device)
     with (
         stop_on_signals() as should_stop,
-        Progress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
+        TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
         for line in (data.note, *said, f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images"):
             showing.say(line)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from saccade.data import Progress
+from saccade.data import OnProgress
 from saccade.environment import environment, git_state
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
@@ -30,8 +30,8 @@ class TrainingRun:
     Args:
         folder: Its path.
         spec: Data and network as asked.
-        recipe: How it is trained.
-        data: What was found for the spec.
+        recipe: Recipe of the training.
+        data: Data found for the spec.
     """
 
     def __init__(self, folder: Path, spec: RunSpec, recipe: Recipe, data: TaskData) -> None:
@@ -39,10 +39,10 @@ class TrainingRun:
         self.owned = Owned(folder, "training", RUN)
 
     def asked(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
+        """Return the settings that must be the same for a run to be resumed."""
         return {**self.spec.recorded(), **self.recipe.recorded()}
 
-    def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
+    def claim(self, *, overwrite: bool, command: str | None, on_progress: OnProgress | None = None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.
 
         Raises:
@@ -108,7 +108,7 @@ class TrainingRun:
         return f"{spec.network}{on}{inserted}{places}, {sum(p.numel() for p in net.parameters()):,} parameters"
 
     def result(self) -> dict[str, Any] | None:
-        """What a finished run found; None for any other."""
+        """Return the result of a finished run; None for any other."""
         path = self.folder / RESULT
         return read_json(path) if path.exists() else None
 

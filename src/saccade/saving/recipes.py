@@ -53,9 +53,9 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
                 options["weights_backbone"] = None
             made = models.get_model(name, weights=None, **options)
         elif library == "saccade" and name == "notes":
-            from saccade.networks.notes import NotesNet
+            from saccade.networks.make import demo_network
 
-            made = NotesNet(**options)
+            made = demo_network(**options)
         elif library == "saccade":
             made = _named_network(name, options)
         elif library == "code":

@@ -80,8 +80,8 @@ def recognise(folder: Path) -> type[Task]:
         InputError: There is no such folder, or no task recognises it.
     """
     if not folder.is_dir():
-        what = "a file, not a folder" if folder.exists() else "not there"
-        raise InputError(f"{folder} is {what}", "give a folder of images")
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}", "give a folder of images")
     for task in every_task():
         if task.recognises(folder):
             return task
@@ -96,11 +96,15 @@ def task_for(spec: RunSpec) -> type[Task]:
     Raises:
         InputError: See there.
     """
-    task = recognise(Path(spec.data))
-    return fitting(task, spec)
+    return _fitting(recognise(Path(spec.data)), spec)
 
 
-def fitting(task: type[Task], spec: RunSpec) -> type[Task]:
+def task_for_datasets(spec: RunSpec) -> type[Task]:
+    """Find the task of two torch Datasets: that of the network; classification, for a network that serves any task."""
+    return _fitting(task_of_network(spec.network) or find_task("classification"), spec)
+
+
+def _fitting(task: type[Task], spec: RunSpec) -> type[Task]:
     """Return `task`, or refuse a network that is for another one.
 
     Raises:

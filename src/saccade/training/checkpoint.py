@@ -30,7 +30,7 @@ _MODEL, _AVERAGE, _OPTIMIZER = "model/", "average/", "optimizer/"
 
 @dataclass
 class TrainState:
-    """What changes while a network is trained.
+    """Everything that changes while a network is trained.
 
     Args:
         model: The network, without wrappers.

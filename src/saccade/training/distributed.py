@@ -1,4 +1,4 @@
-"""Where a network is trained: one device, or several processes that Accelerate finds, places and joins.
+"""Devices and processes of a training: one, or several that Accelerate finds, places and joins.
 
 Accelerate reads what torchrun (or SLURM through it) sets, starts the process group, chooses each process's device and
 wraps the network for parallel training. Mixed precision and accumulation are left to torch and the loop: Accelerate's
@@ -24,7 +24,7 @@ _BEAT = 5.0  # seconds between two signs of life
 
 
 class Distributed(Protocol):
-    """What the loop must know of the processes it runs in."""
+    """Processes that the loop runs in."""
 
     device: torch.device
     processes: int

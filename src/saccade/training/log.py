@@ -1,4 +1,4 @@
-"""What a run writes while it goes: ``log.csv``, ``gates.csv`` and, if wanted, files for TensorBoard."""
+"""Files that a run writes while it trains: ``log.csv``, ``gates.csv`` and, if wanted, files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = ("step", "loss", "learning_rate", "score", "seconds", "waiting")
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of a step.
+    """Record of a step.
 
     Args:
         step: From 1.
@@ -42,7 +42,7 @@ class Row:
         return replace(self, loss=loss)
 
     def cells(self) -> dict[str, str]:
-        """As they stand in ``log.csv``."""
+        """Return the values as ``log.csv`` has them."""
         score = next((f"{value:.6f}" for value in self.scores.values()), "")
         values = (
             str(self.step), f"{self.loss:.6g}", f"{self.rate:.4g}", score, f"{self.seconds:.3f}", f"{self.waiting:.3f}",
@@ -51,11 +51,11 @@ class Row:
 
 
 class Log:
-    """The files of a run; rows of a run that went on past its checkpoint are dropped before it is resumed.
+    """Log files of a run; rows later than the checkpoint it is resumed from are dropped.
 
     Args:
-        folder: Of the run.
-        done: Steps done before.
+        folder: Folder of the run.
+        done: Number of steps done before.
         tensorboard: Also write files for TensorBoard.
     """
 

@@ -1,4 +1,4 @@
-"""Which samples a step sees: a function of seed and step alone, so that resuming skips nothing and loads nothing."""
+"""Order of the samples: a function of seed and step alone, so that resuming skips nothing and loads nothing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _PLAIN_EVERY = 15.0  # seconds
 
 
 class Lines:
-    """Where progress is told: a console with bars, or plain lines.
+    """Output of progress: a console with bars, or plain lines.
 
     Args:
         shown: False: nothing at all.
@@ -40,7 +40,7 @@ class Lines:
             print(text, file=sys.stderr, flush=True)
 
     def _is_time(self) -> bool:
-        """Whether the last plain line is long enough ago."""
+        """Return True if the last plain line is old enough for another."""
         late = time.monotonic() - self.spoken > _PLAIN_EVERY
         if late:
             self.spoken = time.monotonic()
@@ -77,8 +77,8 @@ class Counting(Lines):
             self.say(f"{what}: {done}/{total}")
 
 
-class Progress(Lines):
-    """Loss, score, images a second, the share of time spent waiting for data, memory, and the time left.
+class TrainingProgress(Lines):
+    """Loss, score, images per second, the fraction of time spent waiting for data, memory, and the time left.
 
     Args:
         shown: False: nothing at all.
@@ -96,7 +96,7 @@ class Progress(Lines):
         self.loss: float | None = None
         self.bar: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TrainingProgress:
         if self.shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn

@@ -74,7 +74,7 @@ class RecipeOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(RecipeOptions):
-    """How a network is trained: everything a run depends on besides network and data.
+    """Recipe of a training: everything a run depends on besides network and data.
 
     Raises:
         InputError: A value out of range, or two that make no sense together.
@@ -112,7 +112,7 @@ class Recipe(RecipeOptions):
         if self.clip is not None and not self.clip > 0:
             raise InputError(f"clip must be above 0; received {self.clip!r}")
         if self.patience and not self.evaluate_every:
-            raise InputError("patience counts looks at held-out images, and evaluate_every=0 takes none")
+            raise InputError("patience counts validations, and evaluate_every=0 makes none")
         if self.schedule == "step" and not self.decay_every:
             raise InputError("schedule 'step' needs decay_every above 0")
 

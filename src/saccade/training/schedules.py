@@ -40,7 +40,7 @@ def stairs(step: int, steps: int, every: float, factor: float) -> float:
 
 
 def rising(step: int, steps: int, warmup: float) -> float:
-    """From 1 / n to 1 along a line over the first n = `warmup` x steps; 1 afterwards."""
+    """Rise from 1 / n to 1 along a line over the first n = `warmup` x steps; 1 afterwards."""
     return min(1.0, (step + 1) / max(1.0, warmup * steps))
 
 

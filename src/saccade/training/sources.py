@@ -1,4 +1,4 @@
-"""What feeds the loop: for each step the images and targets of this process, in parts, whatever they come from.
+"""Sources of batches: for each step the images and targets of this process, in parts, whatever they come from.
 
 The order is a function of (seed, epoch), augmentation of (seed, epoch, index). So the number of worker processes
 changes nothing, resuming loads nothing that was seen before, and any number of processes sees the same batches.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from saccade.data import Dataset as Arrays
+from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.tasks.trees import mapped
 from saccade.training.order import batch_at
@@ -48,7 +48,7 @@ Augment = Callable[..., tuple[Tensor, Any]]
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of every batch a process computes, and in how many parts.
+    """Part of every batch that a process computes, and the number of pieces it is computed in.
 
     Args:
         index: Rank of this process.
@@ -70,7 +70,7 @@ class Share:
         """Refuse a batch that cannot be shared evenly.
 
         Raises:
-            InputError: It is no multiple of processes times parts.
+            InputError: It is not a multiple of processes times parts.
         """
         if batch % (self.processes * self.parts):
             raise InputError(
@@ -80,13 +80,13 @@ class Share:
 
 
 class Source(Protocol):
-    """What the loop is fed with."""
+    """Source of batches for the loop."""
 
     def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
-        """The parts of one process, step by step, from step `first` to the last; closed when it is not needed more."""
+        """The parts of one process, step by step, from step `first` to the last; closed when it is no longer needed."""
 
     def names(self, recipe: Recipe, step: int) -> list[str]:
-        """What the samples of a step are called, all processes together."""
+        """Return the names of the samples of a step, all processes together."""
 
 
 class ArraySource:
@@ -129,7 +129,7 @@ class LoaderSource:
     Args:
         dataset: Its random augmentation may draw from torch, numpy or random: all three are seeded for each sample.
         workers: Processes that read; 0: none but this one.
-        name: What a sample is called, for messages.
+        name: Gives the name of a sample, for messages.
         device: Where batches go; for a GPU they are put into page-locked memory.
     """
 

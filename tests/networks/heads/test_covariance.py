@@ -119,9 +119,11 @@ def test_names_what_is_wrong() -> None:
         MatrixSquareRoot()(torch.zeros(2, 3, 4))
     with pytest.raises(InputError, match=r"^TriangleVector: expected square matrices .* shape \(3, 3\)"):
         TriangleVector()(torch.zeros(3, 3))
-    with pytest.raises(InputError, match=r"^CovariancePooling: expected a map .* shape \(2, 3, 4\)"):
+    with pytest.raises(InputError, match=r"^CovariancePooling: expected a feature map .* shape \(2, 3, 4\)"):
         CovariancePooling()(torch.zeros(2, 3, 4))
-    with pytest.raises(InputError, match=r"^MetaLayer: expected a map \(B, 8, H, W\); received shape \(2, 7, 3, 3\)"):
+    with pytest.raises(
+        InputError, match=r"^MetaLayer: expected a feature map \(B, 8, H, W\); received shape \(2, 7, 3, 3\)"
+    ):
         MetaLayer(8, dim=4)(torch.zeros(2, 7, 3, 3))
     with pytest.raises(InputError, match=r"^MetaLayer: `dim` must be .* received dim=0"):
         MetaLayer(8, dim=0)

@@ -93,7 +93,9 @@ def test_compiles_whole_and_exports_with_free_height_and_width(head: Any) -> Non
 def test_names_what_is_wrong(head: Any) -> None:
     label = head.func.label
     for wrong in ((2, 15, 4, 4), (16, 4, 4)):
-        with pytest.raises(InputError, match=rf"^{label}: expected a map \(B, 16, H, W\); received shape \({wrong[0]}"):
+        with pytest.raises(
+            InputError, match=rf"^{label}: expected a feature map \(B, 16, H, W\); received shape \({wrong[0]}"
+        ):
             head()(torch.zeros(wrong))
     with pytest.raises(InputError, match=rf"^{label}: `num_classes` must be .* received num_classes=0"):
         head(num_classes=0)

@@ -1,4 +1,4 @@
-"""The papers' heads and tails: what they put behind a backbone. Not in the catalog, for they are no maps to maps."""
+"""The papers' heads and tails, placed after a backbone. Not in the catalog: they do not map a feature map to one."""
 
 from saccade.networks.heads.attention import AttentionHead
 from saccade.networks.heads.covariance import CovariancePooling, MatrixSquareRoot, MetaLayer, TriangleVector

@@ -1,4 +1,4 @@
-"""Any mechanism of the catalog between two convolutions: the head that the papers compare mechanisms with.
+"""Head with any mechanism of the catalog between two convolutions, with which the papers compare mechanisms.
 
 The order of J. Fu et al., "Dual Attention Network for Scene Segmentation", CVPR 2019, arXiv:1809.02983, for each of
 its two branches; Non-local and GC networks for segmentation have the same.
@@ -18,7 +18,7 @@ NONE = "none"
 
 
 class AttentionHead(nn.Module):
-    r"""Class logits from a map that one mechanism has seen.
+    r"""Compute class logits from a feature map that one mechanism has changed.
 
     .. math:: y = W\,B_2(A(B_1(x))) + b
 
@@ -26,14 +26,14 @@ class AttentionHead(nn.Module):
     before W.
 
     Args:
-        channels: C of the map it reads.
+        channels: C, channels of the input feature map.
         num_classes: K.
         mechanism: A name of the catalog, options in brackets (``"psa[variant=sequential]"``); ``"none"``: the same
             layers without one.
         inner_channels: Width that the mechanism works at; None: max(1, C // 4).
-        norm_layer: From a width to a norm; the mechanism gets it too if it has one.
-        dropout: Share of channels dropped in training.
-        options: More of the mechanism's.
+        norm_layer: Constructor of a norm, called with its width; the mechanism gets it too if it has one.
+        dropout: Fraction of channels dropped in training.
+        options: Further options of the mechanism.
 
     Shape: (B, C, H, W) -> (B, K, H, W).
 
@@ -42,7 +42,7 @@ class AttentionHead(nn.Module):
             shape.
         TypeError: `norm_layer` that is not callable.
 
-    Cost: for d inner channels N d (9 C + 9 d + K) multiply-adds beside those of the mechanism.
+    Cost: for d inner channels N d (9 C + 9 d + K) multiply-adds in addition to those of the mechanism.
 
     Example:
         >>> import torch

@@ -20,7 +20,7 @@ from saccade.ops.covariance import covariance, lower_triangle, matrix_sqrt
 
 
 class CovariancePooling(nn.Module):
-    r"""How channels vary together over the map, :math:`S = \frac1N (x - \bar x)(x - \bar x)^\top`.
+    r"""Compute the covariance of the channels over a feature map, :math:`S = \frac1N (x - \bar x)(x - \bar x)^\top`.
 
     Shape: (B, C, H, W) -> (B, C, C), in float32 or better.
 
@@ -41,12 +41,12 @@ class CovariancePooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dim() != 4:
-            raise InputError(f"CovariancePooling: expected a map (B, C, H, W); received shape {tuple(x.shape)}")
+            raise InputError(f"CovariancePooling: expected a feature map (B, C, H, W); received shape {tuple(x.shape)}")
         return covariance(x.flatten(2))
 
 
 class MatrixSquareRoot(nn.Module):
-    r"""Square roots of covariances by coupled Newton-Schulz iterations.
+    r"""Compute square roots of covariances by coupled Newton-Schulz iterations.
 
     .. math:: A = S / \mathrm{tr} S, \quad T = \tfrac12(3 I - Z Y), \quad Y \leftarrow Y T, \quad Z \leftarrow T Z,
               \quad \sqrt S \approx \sqrt{\mathrm{tr} S}\; Y
@@ -59,7 +59,7 @@ class MatrixSquareRoot(nn.Module):
     Shape: (B, C, C) -> (B, C, C), in float32 or better. A matrix of trace 0 has the root 0 with gradient 0.
 
     Raises:
-        InputError: `iterations` below 1, or no square matrices.
+        InputError: `iterations` is below 1, or the matrices are not square.
 
     Cost: (3 iterations - 3) C^3 multiply-adds, at least C^3; no parameters.
 
@@ -87,12 +87,12 @@ class MatrixSquareRoot(nn.Module):
 
 
 class TriangleVector(nn.Module):
-    """The lower triangle of a matrix with its diagonal, row by row; the gradient goes to this triangle only.
+    """Return the lower triangle of a matrix with its diagonal, row by row; the gradient flows to this triangle only.
 
     Shape: (B, C, C) -> (B, C (C + 1) / 2).
 
     Raises:
-        InputError: No square matrices.
+        InputError: The matrices are not square.
 
     Cost: no multiply-adds, no parameters.
 
@@ -102,7 +102,7 @@ class TriangleVector(nn.Module):
         >>> TriangleVector()(torch.arange(9).view(1, 3, 3))
         tensor([[0, 3, 4, 6, 7, 8]])
 
-    Differences: none from the authors' code. The weights of the classifier behind it depend on this order; that of the
+    Differences: none from the authors' code. The weights of the classifier after it depend on this order; that of the
     upper triangle row by row is another.
     """
 
@@ -112,17 +112,17 @@ class TriangleVector(nn.Module):
 
 
 class MetaLayer(Published):
-    r"""The end of GSoP-Net2: reduce, covariance, its square root, as a vector for the classifier.
+    r"""The end of GSoP-Net2: reduce channels, take the square root of the covariance, return it as a vector.
 
     .. math:: h = \mathrm{relu}(\mathrm{BN}(W x)), \quad y = \mathrm{vec}\Big(\sqrt{\mathrm{cov}(h)}\Big)
 
     The authors' layer_reduce and layer_reduce_bn are `reduce.conv` and `reduce.norm` here, their iterN `iterations`.
 
     Args:
-        channels: C of the map it reads.
+        channels: C, channels of the input feature map.
         dim: d, channels of h.
-        iterations: Of the square root.
-        norm_layer: From a width to a norm.
+        iterations: Number of iterations of the square root.
+        norm_layer: Constructor of a norm, called with its width.
 
     Shape: (B, C, H, W) -> (B, d (d + 1) / 2).
 

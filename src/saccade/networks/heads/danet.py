@@ -1,4 +1,4 @@
-"""DANet's head: position and channel attention side by side, each between two convolutions.
+"""DANet's head: position and channel attention in parallel, each between two convolutions.
 
 J. Fu, J. Liu, H. Tian, Y. Li, Y. Bao, Z. Fang, H. Lu, "Dual Attention Network for Scene Segmentation", CVPR 2019,
 arXiv:1809.02983.
@@ -19,7 +19,7 @@ from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, che
 
 
 class DANetHead(Published):
-    r"""Three maps of class logits, from both attentions together and from each alone.
+    r"""Compute three maps of class logits: from both attentions together and from each alone.
 
     .. math:: p &= B_2(\mathrm{PAM}(B_1(x))), \quad c = B_4(\mathrm{CAM}(B_3(x))) \\
               y &= (W_8(p + c),\; W_6\,p,\; W_7\,c)
@@ -29,12 +29,12 @@ class DANetHead(Published):
     conv8, conv6, conv7 `classify`, `classify_position`, `classify_channel`.
 
     Args:
-        channels: C of the map it reads: the last stage of the backbone.
+        channels: C, channels of the input feature map: the last stage of the backbone.
         num_classes: K.
         inner_channels: Width of both branches; None: max(1, C // 4).
-        norm_layer: From a width to a norm.
-        dropout: Share of channels dropped in training.
-        auxiliary: Whether each branch is classified by itself too.
+        norm_layer: Constructor of a norm, called with its width.
+        dropout: Fraction of channels dropped in training.
+        auxiliary: If True, each branch is also classified by itself.
 
     Shape: (B, C, H, W) -> three of (B, K, H, W): fused, position, channel; without `auxiliary` the fused one alone. In
     the network they are enlarged to the image (bilinear, corners aligned); the fused one is the prediction, all three
@@ -44,7 +44,7 @@ class DANetHead(Published):
         InputError: A width below 1, a `dropout` outside [0, 1), or a map of another shape.
         TypeError: `norm_layer` that is not callable.
 
-    Cost: for d inner channels 18 (C d + d^2) N + 3 d K N multiply-adds beside those of both attentions.
+    Cost: for d inner channels 18 (C d + d^2) N + 3 d K N multiply-adds in addition to those of both attentions.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The plain head: a convolution and a classifier. The control of every comparison.
+"""The plain head: a convolution and a classifier. It is the control of every comparison.
 
 J. Long, E. Shelhamer, T. Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015,
 arXiv:1411.4038; this head is the baseline of J. Fu et al., "Dual Attention Network", CVPR 2019, arXiv:1809.02983.
@@ -17,20 +17,20 @@ from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, che
 
 
 class FCNHead(Published):
-    r"""Class logits from one convolution.
+    r"""Compute class logits with one convolution and a classifier.
 
     .. math:: y = W\,\mathrm{relu}(\mathrm{BN}(K * x)) + b
 
     with a dropout of whole channels before W.
 
     Args:
-        channels: C of the map it reads.
+        channels: C, channels of the input feature map.
         num_classes: K.
         inner_channels: Width of the convolution; None: max(1, C // 4).
-        kernel_size: Of the convolution; HRNetV2 has 1, at full width.
-        bias: Whether it has one, in front of the norm; HRNetV2's has.
-        norm_layer: From a width to a norm.
-        dropout: Share of channels dropped in training.
+        kernel_size: Kernel size of the convolution; HRNetV2 has 1, at full width.
+        bias: If True, the convolution has a bias in front of the norm, as in HRNetV2.
+        norm_layer: Constructor of a norm, called with its width.
+        dropout: Fraction of channels dropped in training.
 
     Shape: (B, C, H, W) -> (B, K, H, W).
 

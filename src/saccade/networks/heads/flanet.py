@@ -18,18 +18,18 @@ from saccade.networks.heads.layers import ConvNormReLU, Norm, check_dropout, che
 
 
 class FLANetHead(Published):
-    r"""Class logits at twice the size of the map.
+    r"""Compute class logits at twice the size of the feature map.
 
     .. math:: y = W\,\mathrm{relu}(\mathrm{BN}(K_{3\times3} * \mathrm{up}_2(x))) + b
 
     with up_2 repeating each position (nearest), and a dropout of whole channels before W.
 
     Args:
-        channels: C of the map it reads.
+        channels: C, channels of the input feature map.
         inner_channels: Width of the convolution.
         num_classes: K.
-        norm_layer: From a width to a norm.
-        dropout: Share of channels dropped in training.
+        norm_layer: Constructor of a norm, called with its width.
+        dropout: Fraction of channels dropped in training.
 
     Shape: (B, C, H, W) -> (B, K, 2 H, 2 W). The network enlarges this to the image (bilinear, corners aligned).
 

@@ -1,4 +1,4 @@
-"""What the heads are built of."""
+"""Building blocks and checks shared by the heads."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class ConvNormReLU(nn.Module):
 
 
 def names(theirs: str, ours: str, norm: str = "1.") -> dict[str, str]:
-    """Key names of a convolution and its norm that a `Sequential` of the authors holds."""
+    """Return the key names of a convolution and its norm that a `Sequential` of the authors holds."""
     return {f"{theirs}0.": f"{ours}conv.", f"{theirs}{norm}": f"{ours}norm."}
 
 
 def head_width(label: str, channels: int, inner_channels: int | None) -> int:
-    """The width inside a head: the one given, or a quarter of the map's."""
+    """Return the width inside a head: the one given, or a quarter of the map's channels."""
     width = reduced(channels, 4) if inner_channels is None else inner_channels
     positive(label, inner_channels=width)
     return width
 
 
 def check_map(label: str, x: Tensor, channels: int) -> None:
-    """Refuse anything but (B, C, H, W) with these channels."""
+    """Refuse any input but (B, C, H, W) with these channels."""
     if x.dim() != 4 or x.shape[1] != channels:
-        raise InputError(f"{label}: expected a map (B, {channels}, H, W); received shape {tuple(x.shape)}")
+        raise InputError(f"{label}: expected a feature map (B, {channels}, H, W); received shape {tuple(x.shape)}")
 
 
 def check_norm(label: str, norm_layer: Norm) -> None:
-    """Refuse what cannot make a norm."""
+    """Refuse a `norm_layer` that cannot make a norm."""
     if not callable(norm_layer):
         raise TypeError(
             f"{label}: `norm_layer` must make a norm from a width, as torch.nn.BatchNorm2d does; received "
@@ -53,6 +53,6 @@ def check_norm(label: str, norm_layer: Norm) -> None:
 
 
 def check_dropout(label: str, dropout: float) -> None:
-    """Refuse what is no share."""
+    """Refuse a `dropout` outside [0, 1)."""
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise InputError(f"{label}: `dropout` must be at least 0 and below 1; received {dropout=}")

@@ -1,4 +1,4 @@
-"""Object-contextual representations: gather a vector for each class, then give each pixel those it resembles.
+"""Object-contextual representations: gather one vector per class, then give each pixel a mixture of them.
 
 Y. Yuan, X. Chen, J. Wang, "Object-Contextual Representations for Semantic Segmentation", ECCV 2020, arXiv:1909.11065;
 as in DeLightCMU/PSA, whose Cityscapes networks end with it.
@@ -23,17 +23,17 @@ from saccade.ops.precision import full_precision, wide
 
 
 class SpatialGather(nn.Module):
-    r"""One vector for each class: the mean of the pixels, weighted by how much they look like the class.
+    r"""Compute one vector per class: the mean of the pixels, weighted by their resemblance to the class.
 
     .. math:: o_k = \sum_i \mathrm{softmax}_i(s\,l_{ki})\, x_i
 
     Args:
-        scale: s, by which coarse logits are multiplied.
+        scale: s, factor of the coarse logits.
 
     Shape: features (B, C, H, W) and logits (B, K, H, W) -> (B, C, K, 1).
 
     Raises:
-        InputError: A `scale` that is no positive number, or maps that do not lie on each other.
+        InputError: `scale` is not a positive number, or the maps differ in batch or size.
 
     Cost: N K C multiply-adds, N K map entries; no parameters.
 
@@ -69,7 +69,7 @@ class SpatialGather(nn.Module):
 
 
 class ObjectAttention(Published):
-    r"""Each pixel's mixture of the class vectors, weighted by likeness.
+    r"""Compute each pixel's mixture of the class vectors, weighted by similarity.
 
     .. math:: y_i = \rho\Big(\sum_k \mathrm{softmax}_k\big(d^{-1/2}\,\phi(x_i) \cdot \psi(o_k)\big)\,\delta(o_k)\Big)
 
@@ -79,9 +79,9 @@ class ObjectAttention(Published):
     Args:
         channels: C, of the input and of the output.
         key_channels: d.
-        scale: Pixels are pooled (maxima) by this factor first, and the result is enlarged (bilinear) again.
-        align_corners: Of that enlargement.
-        norm_layer: From a width to a norm.
+        scale: Factor by which pixels are pooled (maxima) first, and the result is enlarged (bilinear) again.
+        align_corners: Alignment of corners in that enlargement.
+        norm_layer: Constructor of a norm, called with its width.
 
     Shape: features (B, C, H, W) and class vectors (B, C, K, 1) -> (B, C, H, W).
 
@@ -152,7 +152,7 @@ class ObjectAttention(Published):
         return y
 
     def attention(self, features: Tensor, objects: Tensor) -> Tensor:
-        """The map, (B, N, K): row i says what pixel i takes from each class; rows sum to 1."""
+        """Return the attention map, (B, N, K): row i holds the weights of pixel i over classes; rows sum to 1."""
         return softmax_weights(*self._query_and_key(features, objects), scale=self.key_channels**-0.5)
 
     def extra_repr(self) -> str:
@@ -182,7 +182,7 @@ class ObjectAttention(Published):
 
 
 class OCRHead(Published):
-    r"""Class logits, coarse logits, and the features they come from.
+    r"""Compute class logits, coarse logits, and the features they come from.
 
     .. math:: f &= B_{3\times3}(x), \quad l = A(x), \quad o = \mathrm{gather}(f, l) \\
               z &= B_{1\times1}([\mathrm{attend}(f, o); f]), \quad y = (W z,\; l,\; z)
@@ -191,23 +191,23 @@ class OCRHead(Published):
     aux_head `coarse_in` and `coarse`, ocr_distri_head `attention` and `fuse`, cls_head `classify`.
 
     Args:
-        channels: C of the map it reads.
+        channels: C, channels of the input feature map.
         num_classes: K.
         inner_channels: Width of f and z.
-        key_channels: Of the attention.
-        scale: Of the attention: pooling of the pixels.
-        align_corners: Of its enlargement.
-        dropout: Share of channels of z dropped in training.
-        norm_layer: From a width to a norm.
+        key_channels: Width of queries and keys of the attention.
+        scale: Pooling factor of the pixels in the attention.
+        align_corners: Alignment of corners when the result is enlarged.
+        dropout: Fraction of channels of z dropped in training.
+        norm_layer: Constructor of a norm, called with its width.
 
     Shape: (B, C, H, W) -> (B, K, H, W), (B, K, H, W) and (B, `inner_channels`, H, W). The authors' loss is that of the
-    first and 0.4 of that of the second; the coarse logits learn through the gather as well.
+    first and 0.4 of that of the second; the coarse logits are also trained through the gather.
 
     Raises:
         InputError: A width or `scale` below 1, a `dropout` outside [0, 1), or a map of another shape.
         TypeError: `norm_layer` that is not callable.
 
-    Cost: N (9 C m + C^2 + C K + 2 m^2 + 2 m K) multiply-adds for m inner channels, beside the attention's.
+    Cost: N (9 C m + C^2 + C K + 2 m^2 + 2 m K) multiply-adds for m inner channels, plus those of the attention.
 
     Example:
         >>> import torch

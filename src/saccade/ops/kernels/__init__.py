@@ -1,4 +1,4 @@
-"""Triton kernels, for NVIDIA and AMD graphics cards; each equals a function of :mod:`saccade.ops`, which is its test.
+"""Triton kernels for NVIDIA and AMD graphics cards; each equals a function of :mod:`saccade.ops`, which is its test.
 
-A module here imports triton, so it is imported where :func:`saccade.ops.tune` has chosen it, and nowhere else.
+Modules here import triton, so they are imported only if :func:`saccade.ops.tune` has chosen them.
 """

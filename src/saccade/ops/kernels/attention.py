@@ -1,8 +1,8 @@
-"""Softmax attention whose values are wider than its queries, as PAM's: forward, and backward without the map.
+"""Softmax attention for values wider than queries, as in PAM: forward, and backward without the attention map.
 
-The forward pass goes over keys with a running maximum and sum for each query, and keeps the logarithm of each sum; the
-backward pass makes the weights again from it, once with keys outside (values and keys), once with queries outside.
-Sums are float32. No atomic additions: the same input gives the same bits.
+The forward pass loops over keys with a running maximum and sum for each query, and keeps the logarithm of each sum;
+the backward pass recomputes the weights from it, once looping over keys outside (gradients of values and keys), once
+over queries. Sums are float32. There are no atomic additions: the same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import triton.language as tl
 from torch import Tensor
 
 WIDEST = 512
-"""Values wider than this do not fit beside their gradient on the chip."""
-_SMALLEST = 16  # of a side of a product on tensor cores
+"""Largest width of values: wider ones do not fit on the chip together with their gradient."""
+_SMALLEST = 16  # side of a product on tensor cores
 
 
 @triton.jit
@@ -24,7 +24,7 @@ def _forward(
     query_b, query_n, query_d, key_b, key_n, key_d, value_b, value_n, value_e,
     precise: tl.constexpr, D: tl.constexpr, E: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One block of queries, one slice of what is carried, one sample; `out` is (B, E, N)."""
+    """Compute one block of queries, one slice of the values' width, one sample; `out` is (B, E, N)."""
     sample = tl.program_id(2).to(tl.int64)
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     slices = tl.program_id(1) * E + tl.arange(0, E)
@@ -69,7 +69,7 @@ def _of_keys_and_values(
     query_b, query_n, query_d, key_b, key_n, key_d, value_b, value_n, value_e, grad_b, grad_n, grad_e,
     precise: tl.constexpr, D: tl.constexpr, E: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One block of keys, one sample; `of_key` is (B, D, M), `of_value` (B, E, M)."""
+    """Compute one block of keys, one sample; `of_key` is (B, D, M), `of_value` (B, E, M)."""
     sample = tl.program_id(1).to(tl.int64)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     depth, all_carried = tl.arange(0, D), tl.arange(0, E)
@@ -120,7 +120,7 @@ def _of_queries(
     query_b, query_n, query_d, key_b, key_n, key_d, value_b, value_n, value_e, grad_b, grad_n, grad_e,
     precise: tl.constexpr, D: tl.constexpr, E: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One block of queries, one sample; `of_query` is (B, D, N)."""
+    """Compute one block of queries, one sample; `of_query` is (B, D, N)."""
     sample = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     depth, all_carried = tl.arange(0, D), tl.arange(0, E)
@@ -158,7 +158,7 @@ def _of_queries(
 
 
 def fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether the kernels take these: one precision of at most float32, no width beyond `WIDEST`, nothing empty."""
+    """Return whether the kernels support these: one precision, at most float32; no width beyond `WIDEST`; not empty."""
     return (
         query.dtype == key.dtype == value.dtype
         and query.dtype in (torch.float32, torch.float16, torch.bfloat16)
@@ -168,7 +168,7 @@ def fits(query: Tensor, key: Tensor, value: Tensor) -> bool:
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """The averages (B, N, E), channel first in memory, and the logarithms of the sums (B, N) in float32."""
+    """Return the averages (B, N, E), channel first in memory, and the logarithms of the sums (B, N) in float32."""
     (batch, queries, width), (keys, carried) = query.shape, value.shape[1:]
     out = value.new_empty(batch, carried, queries)
     log_sums = query.new_empty(batch, queries, dtype=torch.float32)
@@ -186,7 +186,7 @@ def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Te
 def backward(
     query: Tensor, key: Tensor, value: Tensor, scale: float, out: Tensor, log_sums: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of queries, keys and values, each channel first in memory."""
+    """Return the gradients of queries, keys and values, each channel first in memory."""
     (batch, queries, width), (keys, carried) = query.shape, value.shape[1:]
     along = (grad.float() * out.float()).sum(dim=-1)
     of_query, of_key = query.new_empty(batch, width, queries), key.new_empty(batch, width, keys)
@@ -210,10 +210,10 @@ def _padded(width: int) -> int:
 
 
 def _tile(query: Tensor) -> tuple[int, int]:
-    """Rows of a block of queries and of keys: what fits on the chip beside rows of `WIDEST` numbers."""
+    """Return the rows of a block of queries and of keys that fit on the chip together with rows of `WIDEST` numbers."""
     return (32, 16) if query.dtype == torch.float32 else (64, 32)
 
 
 def _precision(query: Tensor) -> str:
-    """TF32 for float32 only where the user allowed it for matrix products."""
+    """Return TF32 for float32 only if the user allowed it for matrix products."""
     return "tf32" if query.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32 else "ieee"

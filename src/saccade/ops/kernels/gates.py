@@ -1,7 +1,7 @@
-"""What CBAM does to a map, in as few passes as there can be: read it scaled, and scale it, forward and backward.
+"""CBAM's operations on a feature map in as few passes as possible: read it scaled, and scale it, forward and backward.
 
-Maps are (B, C, N) in any layout, gates (B, C) and (B, N). Sums along both axes of one pass are left as parts, one for
-each block, and added afterwards: no atomic additions, so the same input gives the same bits.
+Maps are (B, C, N) in any layout, gates (B, C) and (B, N). Sums along both axes in one pass are stored as partial sums,
+one per block, and added afterwards: there are no atomic additions, so the same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_CHANNELS, _POSITIONS = 32, 64  # of a block
+_CHANNELS, _POSITIONS = 32, 64  # size of a block
 _BLOCK = {"CHANNELS": _CHANNELS, "POSITIONS": _POSITIONS}
-_FEW_CHANNELS = {"CHANNELS": 4, "POSITIONS": 256}  # where a block goes over all positions, more of them fill the chip
+_FEW_CHANNELS = {"CHANNELS": 4, "POSITIONS": 256}  # if a block covers all positions, more blocks fill the chip
 
 
 @triton.jit
 def _read_positions(
     x, mean, largest, index, channels, positions, x_b, x_c, x_n, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr
 ):  # fmt: skip
-    """The mean and the first largest position of every channel in a block."""
+    """Compute the mean and the first largest position of every channel in a block."""
     sample = tl.program_id(1).to(tl.int64)
     rows = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     inside = rows < channels
@@ -47,7 +47,7 @@ def _read_channels(
     x, gate, largest, mean, index, channels, positions, x_b, x_c, x_n,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """The mean and the first largest channel of the scaled map, for a block of positions; nothing scaled is stored."""
+    """Compute the mean and first largest channel of the scaled map for a block of positions, without storing it."""
     sample = tl.program_id(1).to(tl.int64)
     columns = tl.program_id(0) * POSITIONS + tl.arange(0, POSITIONS)
     inside = columns < positions
@@ -59,7 +59,7 @@ def _read_channels(
         there = (rows[:, None] < channels) & inside[None, :]
         values = tl.load(x + sample * x_b + rows[:, None] * x_c + columns[None, :] * x_n, mask=there, other=0.0)
         factors = tl.load(gate + sample * channels + rows, mask=rows < channels, other=0.0)
-        # Rounded as the product is, so that what ties there ties here.
+        # Rounded like the product, so that ties there are ties here.
         scaled = (values * factors[:, None]).to(tl.float32)
         total += tl.sum(scaled, 0)
         found, at = tl.max(tl.where(there, scaled, -float("inf")), 0, return_indices=True)
@@ -76,7 +76,7 @@ def _read_channels_backward(
     x, gate, index, of_largest, of_mean, of_x, of_gate, channels, positions, x_b, x_c, x_n,
     CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """One block of the map's gradient, and its part of the gate's; `of_mean` is divided by C already."""
+    """Compute one block of the map's gradient, and its part of the gate's; `of_mean` is divided by C already."""
     sample, block = tl.program_id(2).to(tl.int64), tl.program_id(1)
     rows = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     columns = block * POSITIONS + tl.arange(0, POSITIONS)
@@ -99,7 +99,7 @@ def _read_channels_backward(
 def _scale(
     x, channel, spatial, y, channels, positions, x_b, x_c, x_n, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr
 ):  # fmt: skip
-    """One block of x c s."""
+    """Compute one block of x c s."""
     sample = tl.program_id(2).to(tl.int64)
     rows = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     columns = tl.program_id(1) * POSITIONS + tl.arange(0, POSITIONS)
@@ -116,7 +116,7 @@ def _scale_backward(
     x, channel, spatial, grad, of_x, of_channel, of_spatial, channels, positions,
     x_b, x_c, x_n, grad_b, grad_c, grad_n, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
 ):  # fmt: skip
-    """One block of the map's gradient, and its parts of both gates'."""
+    """Compute one block of the map's gradient, and its parts of both gates'."""
     sample = tl.program_id(2).to(tl.int64)
     rows = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     columns = tl.program_id(1) * POSITIONS + tl.arange(0, POSITIONS)
@@ -136,7 +136,7 @@ def _scale_backward(
 
 
 def mean_and_largest_position(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of (B, C, N): the mean and the largest of each channel, (B, C), and where the first largest is, int32."""
+    """Return mean and maximum of each channel of (B, C, N), (B, C) each, and the maximum's first position, int32."""
     batch, channels, positions = x.shape
     mean, largest = x.new_empty(batch, channels), x.new_empty(batch, channels)
     index = x.new_empty(batch, channels, dtype=torch.int32)
@@ -146,7 +146,7 @@ def mean_and_largest_position(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def largest_and_mean_channel(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the map (B, C, N) scaled by (B, C), at each position: the largest, the mean, and which channel is largest."""
+    """Return, per position of the map (B, C, N) scaled by (B, C): maximum, mean, and index of the maximum."""
     batch, channels, positions = x.shape
     largest, mean = x.new_empty(batch, positions), x.new_empty(batch, positions)
     index = x.new_empty(batch, positions, dtype=torch.int32)
@@ -160,7 +160,7 @@ def largest_and_mean_channel(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, T
 def largest_and_mean_channel_backward(
     x: Tensor, gate: Tensor, index: Tensor, of_largest: Tensor, of_mean: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of the map and of the gate."""
+    """Return the gradients of the map and of the gate."""
     batch, channels, positions = x.shape
     grid = (triton.cdiv(channels, _CHANNELS), triton.cdiv(positions, _POSITIONS), batch)
     of_x, of_gate = torch.empty_like(x), x.new_empty(batch, grid[1], channels, dtype=torch.float32)
@@ -172,7 +172,7 @@ def largest_and_mean_channel_backward(
 
 
 def scale(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """(B, C, N) times (B, C) times (B, N), in the layout of the map."""
+    """Return (B, C, N) times (B, C) times (B, N), in the layout of the map."""
     batch, channels, positions = x.shape
     y = torch.empty_like(x)
     grid = (triton.cdiv(channels, _CHANNELS), triton.cdiv(positions, _POSITIONS), batch)
@@ -181,7 +181,7 @@ def scale(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
 
 
 def scale_backward(x: Tensor, channel: Tensor, spatial: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the map and of both gates."""
+    """Return the gradients of the map and of both gates."""
     batch, channels, positions = x.shape
     grid = (triton.cdiv(channels, _CHANNELS), triton.cdiv(positions, _POSITIONS), batch)
     of_x = torch.empty_like(x)

@@ -1,6 +1,6 @@
-"""The kernels as operators of PyTorch: shapes for the compiler, derivatives, and the operations they count as.
+"""The kernels as operators of PyTorch: shapes for the compiler, derivatives, and counts of operations.
 
-Under autocast they run in the precision of what they are given: the caller decides it, as logits must not be narrowed.
+Under autocast they run in the precision of their inputs: the caller decides it, as logits must not be narrowed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from saccade.ops.kernels import attention, gates
 def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     try:
         return attention.forward(query, key, value, scale)
-    except OutOfResources:  # a chip with less memory beside its cores
+    except OutOfResources:  # a chip with less memory next to its cores
         log_sums = query.new_empty(query.shape[:2], dtype=torch.float32)
         return blocks.forward(query, key, value, scale, log_sums), log_sums
 
@@ -61,7 +61,7 @@ def _keep_attention(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Ten
 
 def _differentiate_attention(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Any, ...]:
     query, key, value, out, log_sums = ctx.saved_tensors
-    if torch.is_grad_enabled():  # somebody wants the derivative of this derivative
+    if torch.is_grad_enabled():  # a second derivative is requested
         return (*blocks.gradients_by_definition(query, key, value, ctx.scale, grad), None)
     return (*_attention_backward(query, key, value, ctx.scale, out, log_sums, grad), None)
 
@@ -76,7 +76,7 @@ def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> in
 
 
 def _attention_backward_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Logits and slopes twice, as keys and queries are outside in turn; then the three gradients."""
+    """Count logits and slopes twice, as keys and queries are outside in turn; then the three gradients."""
     batch, queries, width = query
     found: int = 2 * batch * queries * key[1] * (4 * width + 3 * value[2])
     return found
@@ -182,22 +182,22 @@ _scale.register_autograd(_differentiate_scale, setup_context=_keep_scale)
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """As :func:`saccade.ops.pairwise.softmax_attention`."""
+    """Compute :func:`saccade.ops.pairwise.softmax_attention`."""
     found: Tensor = _attention(query, key, value, scale)[0]
     return found
 
 
 def mean_and_largest_position(x: Tensor) -> Tensor:
-    """The mean and the largest of each channel of (B, C, N): (B, 2, C)."""
+    """Return the mean and the maximum of each channel of (B, C, N): (B, 2, C)."""
     return torch.stack(_positions(x)[:2], dim=1)
 
 
 def largest_and_mean_channel(x: Tensor, channel: Tensor) -> Tensor:
-    """As :func:`saccade.ops.reading.Reading.largest_and_mean_channel`."""
+    """Compute :func:`saccade.ops.reading.Reading.largest_and_mean_channel`."""
     planes = torch.stack(_channels(x.flatten(2), channel.flatten(1))[:2], dim=1)
     return torch.unflatten(planes, 2, x.shape[2:])
 
 
 def scale_by_product(x: Tensor, channel: Tensor, spatial: Tensor) -> Tensor:
-    """As :func:`saccade.ops.gates.scale_by`; the gates' derivatives have no derivative."""
+    """Compute :func:`saccade.ops.gates.scale_by`; the gates' derivatives cannot be differentiated again."""
     return torch.unflatten(_scale(x.flatten(2), channel.flatten(1), spatial.flatten(1)), 2, x.shape[2:])

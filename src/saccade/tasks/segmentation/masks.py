@@ -30,7 +30,7 @@ _SHOWN = 20
 
 @dataclass
 class Masks:
-    """What was written.
+    """Masks that were written.
 
     Args:
         out: Folder with ``masks/``, ``overlays/`` and ``predictions.csv``, which has the fraction of each class.

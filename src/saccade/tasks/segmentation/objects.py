@@ -89,7 +89,7 @@ def _smallest_connected(one: NDArray[Any], other: NDArray[Any], nodes: int) -> N
 
 
 def _elongation(owner: NDArray[Any], y: NDArray[Any], left: NDArray[Any], length: Floats, area: NDArray[Any]) -> Floats:
-    """Of every object, from the moments of its runs, each `length` pixels from `left` in row `y` of its map."""
+    """Compute elongations from the moments of runs, each `length` pixels from `left` in row `y` of its map."""
 
     def mean(sums_of_runs: Floats) -> Floats:
         means: Floats = np.bincount(owner, weights=sums_of_runs) / area
@@ -113,7 +113,7 @@ def middle_pixel(region: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def match_objects(predictions: NDArray[Any], labels: NDArray[Any], num_classes: int) -> tuple[Floats, Integers]:
-    """What :func:`iou_by_object` needs of some label maps; that of several batches is concatenated and added.
+    """Collect what :func:`iou_by_object` needs; of several batches, rows are concatenated and counts added.
 
     Args:
         predictions: (n, H, W) predicted classes.
@@ -177,7 +177,7 @@ def iou_by_object(rows: Floats, false: Integers, *, background: bool) -> tuple[B
 
 
 def has_background(classes: Sequence[str]) -> bool:
-    """Whether class 0 is called as one that is no object."""
+    """Return True if class 0 has the name of a background."""
     return classes[0].lower() in BACKGROUNDS
 
 

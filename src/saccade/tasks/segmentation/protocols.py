@@ -1,4 +1,4 @@
-"""How a network is asked about an image of any size: whole, in windows, at several scales, mirrored.
+"""Protocols of evaluation on images of any size: whole, in windows, at several scales, mirrored.
 
 Numbers of different protocols are not comparable: the same weights give several points more or less of mIoU. So a
 protocol has a name, and results carry it.

@@ -1,4 +1,4 @@
-"""The networks that `compare` trains: a timm backbone with a classifier or the plain segmentation head; the demo's."""
+"""Networks of timm with their weights: random, fetched by timm, or from a file, which must fit."""
 
 from __future__ import annotations
 
@@ -10,57 +10,44 @@ from typing import Any
 from torch import Tensor, nn
 
 from saccade.catalog import is_import_path
-from saccade.errors import InputError, near, require
+from saccade.errors import InputError, require
 from saccade.networks.features import feature_network, without_values
 
-DEMO = "notes"
 
-
-def build_network(task: str, backbone: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
-    """A network with random weights (torch's global generator), or with pretrained ones in its backbone.
+def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
+    """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
-        task: ``"classification"`` or ``"segmentation"``.
-        backbone: A timm name; ``"notes"`` is the demo's network (segmentation only); or the import path of one's own,
-            see :mod:`saccade.networks.own`, which the user must have named.
-        num_classes: Of the output.
-        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that backbone.
+        name: A timm name that exists, or the import path of one's own, see :mod:`saccade.networks.own`, which the user
+            must have named.
+        num_classes: Number of classes.
+        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
 
     Raises:
-        InputError: Unknown backbone, weights that cannot be had, or a file that does not fit.
+        InputError: The weights cannot be fetched, or the file does not fit.
     """
-    if backbone == DEMO:
-        from saccade.networks.notes import NotesNet
-
-        return NotesNet(num_classes)
-    if task == "segmentation":
-        from saccade.networks.fcn import FCN
-
-        return FCN(build_features(backbone, pretrained=pretrained), num_classes)
-    if is_import_path(backbone):
+    if is_import_path(name):
         from saccade.networks.own import own_classifier
 
-        return own_classifier(backbone, num_classes, pretrained=pretrained)
+        return own_classifier(name, num_classes, pretrained=pretrained)
     timm = require("timm", extra="train")
-    if not timm.is_model(backbone):
-        raise InputError(f"unknown backbone {backbone!r}", near(backbone, timm.list_models()))
-    with _fetching(backbone, pretrained):
-        net: nn.Module = timm.create_model(backbone, num_classes=num_classes, pretrained=pretrained is True)
+    with _fetching(name, pretrained):
+        net: nn.Module = timm.create_model(name, num_classes=num_classes, pretrained=pretrained is True)
     if isinstance(pretrained, str):
-        load_backbone_file(net, Path(pretrained), backbone)
+        load_backbone_file(net, Path(pretrained), name)
     return net
 
 
 def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
-    """A feature network of timm, or of the user's own, for segmentation.
+    """Make a feature network of timm, or of the user's own, for segmentation.
 
     Args:
         backbone: A timm name, or an import path.
-        pretrained: As for :func:`build_network`.
-        options: Of :func:`saccade.networks.features.feature_network`.
+        pretrained: As for :func:`build_classifier`.
+        options: Options of :func:`saccade.networks.features.feature_network`.
 
     Raises:
-        InputError: As for :func:`build_network`, or a backbone that cannot do what the options say.
+        InputError: See :func:`build_classifier`; also a backbone that does not support the options.
     """
     if is_import_path(backbone):
         from saccade.networks.own import own_features
@@ -75,7 +62,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
 @contextmanager
 def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
-    """Say what to do where timm's weights cannot be had."""
+    """Translate a failed download of timm's weights into an error that says what to do."""
     try:
         yield
     except (OSError, RuntimeError) as cause:
@@ -88,15 +75,15 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
 
 
 def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
-    """Load weights of `name` from a file; a classifier of another width is left out, anything else must fit.
+    """Load weights of `name` from a file; a classifier of another width is skipped, everything else must fit.
 
     Args:
-        network: timm's classification network, or its feature network, whose names differ.
-        path: Of a file with timm's names of the classification network; tensors beside them are left out.
+        network: timm's classification network or its feature network; their key names differ.
+        path: File with timm's key names of the classification network; additional tensors are ignored.
         name: timm's name of the backbone.
 
     Raises:
-        InputError: No such file, a file that is no plain weights, or tensors that do not fit.
+        InputError: The file is missing, does not hold plain weights, or has tensors that do not fit.
     """
     from saccade.official.reading import read_tensors
 
@@ -126,8 +113,8 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
         for key, tensor in expected.items()
         if (key not in given or given[key].shape != tensor.shape) and not _optional(key, plain)
     ]
-    # Of a larger network of the same family, which holds all that is expected: more of what the network has.
-    # Other things beside, such as an auxiliary classifier or an index, do no harm.
+    # A file of a larger network of the same family holds all that is expected, and more: refuse it.
+    # Additional tensors, such as an auxiliary classifier or an index, do no harm.
     heads, kinds = ({key.split(".")[place] for key in expected} for place in (0, -1))
     foreign = [
         key
@@ -147,12 +134,12 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
 
 
 def _plain_name(key: str) -> str:
-    """The same for a tensor of a classification network and of its feature network (stages_0, model.stages.0)."""
+    """Return the name shared by a classification network and its feature network (stages_0, model.stages.0)."""
     return key.removeprefix("model.").replace(".", "_")
 
 
 def _optional(key: str, plain: nn.Module) -> bool:
-    """Whether a file may lack it: a counter, or of the classifier."""
+    """Return whether a file may lack `key`: a counter, or part of the classifier."""
     config: Any = plain.pretrained_cfg
     heads = config.get("classifier") or "fc"
     prefixes = (heads,) if isinstance(heads, str) else tuple(heads)
