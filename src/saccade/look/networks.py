@@ -37,10 +37,10 @@ class Inspected:
 
 
 def open_model(path: Path, trust: Trust = ()) -> Inspected:
-    """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
+    """Load the network of a run of ``saccade train`` or of a comparison, or of a file that :func:`saccade.save` wrote.
 
     Args:
-        path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        path: A folder, or a file in it. The folder of an arm stands for its first run.
         trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
@@ -49,7 +49,7 @@ def open_model(path: Path, trust: Trust = ()) -> Inspected:
     opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
-    return Inspected(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
+    return Inspected(opened.net, opened.name, "run", task.classes if task else (), task.size if task else None)
 
 
 def make_network(

@@ -62,7 +62,7 @@ def make_network(
     if network != DEMO:
         return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
     if pretrained:
-        raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "leave it out")
+        raise InputError("--pretrained: notes, the demo's network, has no trained weights", "leave it out")
     net = demo_network(num_classes)
     _insert(net, mechanism, at)
     return net
