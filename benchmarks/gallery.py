@@ -40,7 +40,7 @@ README, PHOTO_QUERY = "pam", (190, 250)
 
 
 def scene(folder: Path) -> tuple[Path, list[tuple[int, int]]]:
-    """The validation scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
+    """Return the scene on which attention gained most, as a file; and two points: one that gained, and its mirror."""
     first = read_json(folder / "pictures" / "index.json")["images"][0]
     with np.load(folder / "pictures" / "images.npz") as stored:
         pixels = stored["images"][0]

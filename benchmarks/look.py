@@ -23,7 +23,7 @@ import saccade
 from benchmarks.insertion import forward, paired, seconds, show
 from saccade.insertion import attachments
 from saccade.look.look import look
-from saccade.look.networks import Network
+from saccade.look.networks import Inspected
 from saccade.networks.make import make_network
 
 FOUR = ["backbone.layer3.1", "backbone.layer3.3", "backbone.layer4.0", "backbone.layer4.1"]
@@ -70,7 +70,7 @@ def page() -> None:
         Image.fromarray(pixels).save(image)
         alone = seconds(lambda: forward(network, torch.zeros(1, 3, 512, 512)))
         plain = peak_mib()
-        given = Network(network, "resnet50 + non_local", "none")
+        given = Inspected(network, "resnet50 + non_local", "none")
         whole = seconds(lambda: look([image], given, Path(folder), queries=[(256, 256)]))
         megabytes = (Path(folder) / "image.html").stat().st_size / 1e6
     print(f"page of a 512 x 512 image, four places: {whole:.1f} s, of which one forward pass {alone:.1f} s")

@@ -16,7 +16,9 @@ from saccade.distribution import DISTRIBUTION, install_command, requirements
 from saccade.version import __version__
 
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
-_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}  # others: by their own name
+_MODULES = {  # others: by their own name
+    "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "pytest-xdist": "xdist",
+}  # fmt: skip
 _EXTRAS = ("train", "demo", "dev")
 _MIN_FREE_GIB = 1.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

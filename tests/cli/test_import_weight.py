@@ -40,7 +40,7 @@ def test_help_and_doctor_start_without_torch():
         "import saccade.mechanisms.rules, saccade.mechanisms.widths",
         "from saccade.cli.app import app, _guarded; from saccade.cli.answer import Settings\n"
         "for words in (['list'], ['list', '--table'], ['list', '--markdown'], ['list', '--html'], ['--help']):\n"
-        "    assert _guarded(words, Settings()) == 0",
+        "    assert _guarded(words, CommandSettings()) == 0",
     ],
 )
 def test_the_catalog_needs_no_torch(statement):

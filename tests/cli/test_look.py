@@ -50,7 +50,7 @@ def test_says_that_weights_are_random(run, tmp_path):
         (("--mechanism", "se", "--backbone", "notes", "--query", "60,0"), "which is 60 pixels high and 80 wide"),
         (("--mechanism", "se", "--backbone", "notes", "--size", "0"), "`--size` must be at least 1"),
         (("--mechanism", "sse", "--backbone", "notes"), "unknown mechanism"),
-        (("--mechanism", "se", "--backbone", "notes", "--pretrained", "w.pth"), "has no weights to be had"),
+        (("--mechanism", "se", "--backbone", "notes", "--pretrained", "w.pth"), "has no trained weights"),
     ],
 )
 def test_refuses(run, tmp_path, words, said):

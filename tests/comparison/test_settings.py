@@ -43,7 +43,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "runs").mkdir()
     clear(tmp_path)
     assert (tmp_path / "runs").exists()
-    with pytest.raises(ValueError, match="not empty and holds no comparison"):
+    with pytest.raises(ValueError, match="not empty and does not hold a comparison"):
         refuse(tmp_path, ASKED)
     assert (tmp_path / "thesis.txt").read_text() == "do not lose"
 

@@ -14,7 +14,7 @@ from saccade.errors import InputError
 from saccade.inspection.grids import SIDE
 from saccade.look.images import check_queries, read_picture
 from saccade.look.look import look
-from saccade.look.networks import Network, make_network, open_model
+from saccade.look.networks import Inspected, make_network, open_model
 from saccade.look.views import BUDGET, look_into
 from saccade.networks.notes import NotesNet
 from saccade.saving.store import header_of
@@ -37,7 +37,7 @@ def untrained(*mechanisms):
     net = NotesNet()
     for mechanism, at in mechanisms:
         saccade.insert(net, mechanism, at=at, **EXAMPLE)
-    return Network(net.eval(), "notes", "run")
+    return Inspected(net.eval(), "notes", "run")
 
 
 @pytest.mark.parametrize("query", [(60, 0), (0, 80), (-1, 3)])
@@ -106,7 +106,7 @@ def test_a_size_a_network_cannot_take_is_refused(tmp_path):
             return self.se(x.view(1, 3, 10, 10))
 
     with pytest.raises(InputError, match=r"the network cannot work on 60 x 80 pixels .*\nhint: choose another --size"):
-        look([picture(tmp_path)], Network(Picky(), "picky", "run"), tmp_path)
+        look([picture(tmp_path)], Inspected(Picky(), "picky", "run"), tmp_path)
 
 
 def test_a_network_without_attention_is_refused_with_its_places(tmp_path):
@@ -172,11 +172,11 @@ def test_a_run_of_a_comparison_opens_by_run_or_arm(tmp_path, monkeypatch):
 )
 def test_random_weights_are_said_to_be_random(tmp_path, pretrained, said):
     network = make_network("se", "notes")
-    network = Network(network.net, network.name, "backbone" if pretrained else network.trained)
+    network = Inspected(network.net, network.name, "backbone" if pretrained else network.trained)
     _, page = page_of(tmp_path, network)
     assert "<mark title=" in page
     assert said in page.partition("<mark")[2].partition("</mark>")[0]
-    _, page = page_of(tmp_path, Network(network.net, "notes", "run"))
+    _, page = page_of(tmp_path, Inspected(network.net, "notes", "run"))
     assert "<mark" not in page
 
 
@@ -199,7 +199,7 @@ def test_a_network_of_torchvision_is_untrained():
 
 
 def test_names_from_outside_stay_text(tmp_path):
-    network = Network(untrained(("pam", "block2")).net, "<b>net</b>", "run", ("</script><script>alert(1)",) * 11)
+    network = Inspected(untrained(("pam", "block2")).net, "<b>net</b>", "run", ("</script><script>alert(1)",) * 11)
     (found,) = look([picture(tmp_path, name="<i>&amp;.png")], network, tmp_path / "out")
     page = found.page.read_text()
     assert "<i>&amp;" not in page
@@ -218,7 +218,7 @@ def test_a_page_stays_below_10_mb_whatever_the_maps(tmp_path):
     assert 16 < seen.side < SIDE
     assert sum(view.grid.nbytes for view in seen.places) <= BUDGET * 1.05
     assert all(0 < view.grid.moved < 1 and view.grid.rounding < 0.0021 for view in seen.places)
-    (found,) = look([tmp_path / "scene.png"], Network(widened, "many", "run"), tmp_path / "out", queries=[(3, 3)])
+    (found,) = look([tmp_path / "scene.png"], Inspected(widened, "many", "run"), tmp_path / "out", queries=[(3, 3)])
     page = found.page.read_text()
     assert len(page.encode()) < 10_000_000
     assert f"what {seen.side} × {seen.side} queries attend to on 32 × 32 sources" in page

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import saccade
-from saccade.data import Dataset, Split
+from saccade.data import Arrays, Split
 from saccade.tasks import find_task
 from saccade.training.evaluation import validation_on
 from saccade.training.loop import train
@@ -26,7 +26,7 @@ def dataset(n=12, k=3, side=16, task="segmentation", seed=0):
             targets = np.repeat(classes.astype(np.uint8), side * side).reshape(count, side, side)
         return Split(images, targets, tuple(f"{what} {i}" for i in range(count)))
 
-    return Dataset("tiny", task, tuple("abc"[:k]), split(n, "train"), split(8, "val"), "colours")
+    return Arrays("tiny", task, tuple("abc"[:k]), split(n, "train"), split(8, "val"), "colours")
 
 
 class Net(nn.Module):

@@ -22,7 +22,7 @@ DONE, FOUND_WRONG, WRONG_INPUT = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Settings:
+class CommandSettings:
     """The options every command takes, and the command line as it was typed.
 
     Args:
@@ -40,7 +40,7 @@ class Settings:
     command: str = "saccade"
 
 
-Given = Annotated[Settings, Parameter(parse=False)]
+Given = Annotated[CommandSettings, Parameter(parse=False)]
 """The type of a command's parameter that receives the settings instead of an option."""
 
 
@@ -58,7 +58,7 @@ class Answer:
     text: RenderableType
     code: int = DONE
 
-    def show(self, settings: Settings) -> None:
+    def show(self, settings: CommandSettings) -> None:
         """Print it to stdout, or write it to the file that was named."""
         if settings.json_file is not None:
             write_json(settings.json_file, self.data)
@@ -73,7 +73,7 @@ class Answer:
         sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
 
 
-def take_settings(tokens: Sequence[str]) -> tuple[Settings, list[str]]:
+def take_settings(tokens: Sequence[str]) -> tuple[CommandSettings, list[str]]:
     """Take ``--debug``, ``--quiet`` and ``--json [FILE.json]`` out of a command line, as far as ``--``.
 
     Raises:
@@ -91,7 +91,7 @@ def take_settings(tokens: Sequence[str]) -> tuple[Settings, list[str]]:
         else:
             rest.append(token)
     rest += tokens[end:]
-    return Settings(**taken, command=shlex.join(["saccade", *rest])), rest
+    return CommandSettings(**taken, command=shlex.join(["saccade", *rest])), rest
 
 
 def _writable(path: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from cyclopts import App, CycloptsError, Parameter
 
 from saccade.catalog.imports import search_here
-from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, Settings, take_settings
+from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, CommandSettings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
 from saccade.cli.data import check, demo
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-def _guarded(tokens: list[str], settings: Settings) -> int:
+def _guarded(tokens: list[str], settings: CommandSettings) -> int:
     try:
         return _run(tokens, settings)
     except BrokenPipeError:  # the reader, such as head, has all it wants
@@ -106,7 +106,7 @@ def _said(error: Exception) -> int:
     return status
 
 
-def _run(tokens: list[str], settings: Settings) -> int:
+def _run(tokens: list[str], settings: CommandSettings) -> int:
     tokens = ours(tokens)
     command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
     answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))
@@ -149,7 +149,7 @@ def explain(error: Exception) -> tuple[str, str | None, int]:
 
 
 @contextmanager
-def _warnings_for_people(settings: Settings) -> Iterator[None]:
+def _warnings_for_people(settings: CommandSettings) -> Iterator[None]:
     """Say saccade's own warnings in a line on stderr, and those of other packages with ``--debug`` only."""
     with warnings.catch_warnings():
         if not settings.debug:

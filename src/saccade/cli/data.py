@@ -28,12 +28,12 @@ def check(
         sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks.
         split_seed: Another number splits a folder without `val/` differently, as in training.
     """
-    from saccade.comparison.progress import Progress
+    from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
     folder = Path(data)
-    with Progress(shown=not settings.quiet, steps=0) as showing:
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
             folder,
             split_seed=split_seed,
@@ -60,10 +60,10 @@ def demo(
         held_out: Number of validation scenes.
         seed: Another number draws other scenes.
     """
-    from saccade.comparison.progress import Progress
+    from saccade.comparison.progress import ComparisonProgress
     from saccade.data.demo_folder import write_demo
 
-    with Progress(shown=not settings.quiet, steps=0) as showing:
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         write_demo(folder, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
     return Answer(
         {"folder": str(folder), "train": train, "held_out": held_out},

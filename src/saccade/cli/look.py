@@ -14,7 +14,7 @@ from saccade.cli.options import PRETRAINED, default
 from saccade.errors import InputError
 
 if TYPE_CHECKING:
-    from saccade.look.networks import Network
+    from saccade.look.networks import Inspected
 
 _TIMM = "timm"
 
@@ -94,7 +94,7 @@ def _network(
     pretrained: str | None,
     at: str | None,
     trust: Sequence[str],
-) -> Network:
+) -> Inspected:
     others = (mechanism, backbone, pretrained, at)
     if model is not None and any(option is not None for option in others):
         raise InputError(

@@ -36,9 +36,9 @@ def predict(
             it is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).
         device: Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.
     """
-    from saccade.comparison.progress import Progress
+    from saccade.comparison.progress import ComparisonProgress
 
-    with Progress(shown=not settings.quiet, steps=0) as showing:
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = saccade.predict(
             images, model, trust=trust or (), out=out, batch=batch, protocol=protocol, device=device,
             on_progress=lambda done, total: showing.counting(done, total, "predicting"),

@@ -15,7 +15,7 @@ from saccade.comparison.arms import Arm
 from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.environment import environment
 from saccade.files import read_json
 from saccade.runs.names import COSTS, PLACES, RESULT
@@ -41,7 +41,7 @@ class RunResult:
     groups: Mapping[str, Group] = field(default_factory=dict)
 
 
-def collect(experiment: Experiment, data: Dataset, *, command: str, jobs: int) -> Results:
+def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) -> Results:
     """Return the results of an experiment, read from the folders of its runs.
 
     Args:

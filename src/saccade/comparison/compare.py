@@ -24,10 +24,10 @@ from saccade.comparison.experiment import Experiment, check_unchanged, decide, l
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.pool import Pool
-from saccade.comparison.progress import Progress
+from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, clear, refuse
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.errors import InputError, require
 from saccade.files import locked, write_json
@@ -126,16 +126,16 @@ def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
         raise InputError(
             f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
         )
-    with Progress(shown=shown, steps=0) as speaking:
+    with ComparisonProgress(shown=shown, steps=0) as speaking:
         found = folder_identity(path, folder / DATA, on_progress=speaking.counting)
     check_unchanged(folder, settings, found, hint=f"; saccade report {shlex.quote(str(folder))} shows the finished one")
 
 
 def _prepare(
     settings: Settings, arms: tuple[Arm, ...], folder: Path, *, overwrite: bool, shown: bool
-) -> tuple[Experiment, Dataset]:
+) -> tuple[Experiment, Arrays]:
     """Load the data, make every network once, and only then make the folder this comparison's."""
-    with Progress(shown=shown, steps=0) as speaking:
+    with ComparisonProgress(shown=shown, steps=0) as speaking:
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
@@ -153,13 +153,13 @@ def _prepare(
     return experiment, data
 
 
-def _carry_out(experiment: Experiment, data: Dataset, devices: list[str], shown: bool, command: str) -> Comparison:
+def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: bool, command: str) -> Comparison:
     from saccade.report.build import build_report
 
     folder = experiment.folder
     starts, runs = _starts(experiment), _runs(experiment)
     left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
-    with Pool(folder, devices, registered()) as pool, Progress(shown=shown, steps=left) as showing:
+    with Pool(folder, devices, registered()) as pool, ComparisonProgress(shown=shown, steps=left) as showing:
         pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
         pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         showing.say("measuring costs")

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.comparison.experiment import Experiment
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.tasks.base import mean_loss
 from saccade.tasks.trees import moved
 from saccade.training.inputs import to_input
@@ -22,7 +22,7 @@ LATENCY_BATCH = 1
 _ROUNDS, _WARM_UP = 21, 3
 
 
-def measure(experiment: Experiment, data: Dataset, device: str) -> dict[str, Any]:
+def measure(experiment: Experiment, data: Arrays, device: str) -> dict[str, Any]:
     """Measure the costs of all arms, by arm name; run it alone, because concurrent work distorts the latencies."""
     place = torch.device(device)
     nets = {
@@ -67,7 +67,7 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
     return {name: statistics.median(values[_WARM_UP:]) for name, values in times.items()}
 
 
-def step_of(net: nn.Module, data: Dataset, experiment: Experiment, device: torch.device) -> Callable[[], None]:
+def step_of(net: nn.Module, data: Arrays, experiment: Experiment, device: torch.device) -> Callable[[], None]:
     """Return a function that does one training step up to the gradients, on the first batch of a run."""
     task = experiment.task(data).fitted(net)
     recipe = experiment.recipe(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import nn
 from saccade.comparison.arms import Arm
 from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
-from saccade.data import Dataset
+from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
@@ -34,7 +33,6 @@ from saccade.training.sources import ArraySource
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Experiment:
         """True if it runs on the embedded demo."""
         return self.settings.data is None
 
-    def data(self, on_progress: Progress | None = None) -> Dataset:
+    def data(self, on_progress: OnProgress | None = None) -> Arrays:
         """The data set, from the cache in the folder once it is there.
 
         Raises:
@@ -90,11 +88,11 @@ class Experiment:
             device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
         )  # fmt: skip
 
-    def task(self, data: Dataset) -> Task:
+    def task(self, data: Arrays) -> Task:
         """The task of the data, with their labels."""
         return find_task(data.task)(data.classes, size=self.settings.size, **data.facts)
 
-    def source(self, data: Dataset) -> ArraySource:
+    def source(self, data: Arrays) -> ArraySource:
         """Training batches, the same for every arm."""
         return ArraySource(data, augment=None if self.demo else self.task(data).augment)
 
@@ -118,7 +116,7 @@ class Experiment:
         """Return the folder of the shared start for `seed`."""
         return self.folder / START / str(self.start_seed(seed))
 
-    def base(self, data: Dataset, seed: int) -> nn.Module:
+    def base(self, data: Arrays, seed: int) -> nn.Module:
         """Make the network without attention; its weights depend on the seed alone, not on the arm."""
         torch.manual_seed(seed)
         task, settings = self.task(data), self.settings
@@ -132,7 +130,7 @@ class Experiment:
             )
         )  # fmt: skip
 
-    def network(self, arm: Arm, seed: int, data: Dataset) -> nn.Module:
+    def network(self, arm: Arm, seed: int, data: Arrays) -> nn.Module:
         """Make the network of an arm as its run begins."""
         net = self.base(data, seed)
         if self.start_steps and (self.start_folder(seed) / LAST).exists():
@@ -142,13 +140,13 @@ class Experiment:
             insert(net, arm.spec, at=places_in(arm.at))
         return net
 
-    def trained(self, arm: Arm, index: int, data: Dataset) -> nn.Module:
+    def trained(self, arm: Arm, index: int, data: Arrays) -> nn.Module:
         """Load the network of a finished run."""
         net = self.network(arm, self.seed(arm, index), data)
         load_weights(net, self.run_folder(arm, index) / LAST)
         return net
 
-    def places(self, arm: Arm, data: Dataset) -> list[str]:
+    def places(self, arm: Arm, data: Arrays) -> list[str]:
         """Return the names of the modules that the mechanism of an arm is attached to, after a trial forward pass.
 
         Raises:
@@ -167,7 +165,7 @@ class Experiment:
         report: Any = getattr(net, "saccade_report", None)
         return [str(place) for place in report.places] if report else []
 
-    def save(self, data: Dataset) -> None:
+    def save(self, data: Arrays) -> None:
         """Write what a worker needs to take part; refuse to resume on data that are not what they were.
 
         Raises:
@@ -199,7 +197,7 @@ class Experiment:
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 
-def load_data(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
+def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
     """Load the demo's scenes, or the user's folder."""
     if settings.data is None:
         from saccade.data.notes import load_notes
@@ -212,7 +210,7 @@ def load_data(settings: Settings, folder: Path, on_progress: Progress | None = N
     )
 
 
-def load_start(settings: Settings, folder: Path, on_progress: Progress | None = None) -> Dataset:
+def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
     """Load the demo's easier scenes, which the shared start is trained on."""
     from saccade.data.notes import load_notes
 
@@ -238,7 +236,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
         identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
 
 
-def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Path) -> Experiment:
+def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
     batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
@@ -255,7 +253,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Dataset, folder: Pat
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 
-def _with_control(experiment: Experiment, data: Dataset) -> tuple[Arm, ...]:
+def _with_control(experiment: Experiment, data: Arrays) -> tuple[Arm, ...]:
     """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
     from saccade.mechanisms.widths import control_width
 

@@ -13,9 +13,9 @@ from saccade import schema
 from saccade.comparison.arms import Arm
 from saccade.comparison.costs import macs, now, step_of
 from saccade.comparison.experiment import Experiment, decide, load_data
-from saccade.comparison.progress import Progress
+from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.settings import Settings
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.training.inputs import to_input
 from saccade.training.progress import duration
 
@@ -83,7 +83,10 @@ class Forecast:
 
 def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
     """Build every network, time a few training steps of each, and estimate the time of the comparison."""
-    with tempfile.TemporaryDirectory(prefix="saccade-") as scratch, Progress(shown=shown, steps=0) as speaking:
+    with (
+        tempfile.TemporaryDirectory(prefix="saccade-") as scratch,
+        ComparisonProgress(shown=shown, steps=0) as speaking,
+    ):
         data = load_data(settings, Path(scratch), speaking.counting)
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
@@ -110,7 +113,7 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
     )
 
 
-def _seconds_per_step(net: torch.nn.Module, data: Dataset, experiment: Experiment) -> float:
+def _seconds_per_step(net: torch.nn.Module, data: Arrays, experiment: Experiment) -> float:
     """The shorter of two training steps after a warm-up step, on one thread as in the workers."""
     device, threads = torch.device(experiment.settings.device), torch.get_num_threads()
     torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from torch import nn
 from saccade import schema
 from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.results import Role, Shown, ShownImage
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.files import replacing, write_json
 from saccade.inspection.grids import attention_grid
 from saccade.inspection.recording import record
@@ -27,7 +27,7 @@ GRID = 16
 """Largest number of rows, and of columns, of the query points whose attention a report can show."""
 
 
-def take(experiment: Experiment, data: Dataset, device: str) -> None:
+def take(experiment: Experiment, data: Arrays, device: str) -> None:
     """Write ``pictures/``: the images, and the predictions and attention of each arm on them."""
     folder, task = experiment.folder / PICTURES, experiment.task(data)
     scores = [_image_scores(experiment, task, number) for number in range(len(experiment.arms))]

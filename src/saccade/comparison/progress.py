@@ -9,7 +9,7 @@ from saccade.comparison.pool import Event
 from saccade.training.progress import Counting, duration
 
 
-class Progress(Counting):
+class ComparisonProgress(Counting):
     """Arms, seeds, steps and the time left.
 
     Args:

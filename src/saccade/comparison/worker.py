@@ -25,7 +25,7 @@ import torch
 
 from saccade.catalog.imports import accept
 from saccade.comparison.experiment import Experiment, load_start
-from saccade.data import Dataset
+from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
 from saccade.ops import use
@@ -49,10 +49,10 @@ class Worker:
         self.device = device
         self.events = events
         self.stop = threading.Event()
-        self._data: Dataset | None = None
+        self._data: Arrays | None = None
 
     @property
-    def data(self) -> Dataset:
+    def data(self) -> Arrays:
         """The data, loaded at the first use."""
         self._data = self._data or self.experiment.data()
         return self._data
@@ -124,7 +124,7 @@ class Worker:
         groups = {name: asdict(group) for name, group in task.groups(found).items()}
         write_json(folder / RESULT, {"score": task.score(found), "train_seconds": seconds, "groups": groups})
 
-    def _collect(self, net: torch.nn.Module, data: Dataset, batch: int, *, full: bool = False) -> Evidence:
+    def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, *, full: bool = False) -> Evidence:
         task = self.experiment.task(data)
         return collect_arrays(net, task, data.val, device=torch.device(self.device), batch=batch, full=full)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from saccade.data.identity import Identity
 
-Progress = Callable[[int, int, str], None]
+OnProgress = Callable[[int, int, str], None]
 """Progress callback: called with the amount done, the total, and a description of the work."""
 
 IGNORE = 255
@@ -39,7 +39,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Arrays:
     """Training and validation images of one task, in memory or in memory maps.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from saccade.data import Progress
+from saccade.data import OnProgress
 from saccade.data.notes import load_notes
 from saccade.data.scenes import Kind
 from saccade.errors import InputError, require
@@ -18,7 +18,7 @@ def write_demo(
     held_out: int = 100,
     kind: Kind = "task",
     seed: int = 0,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Write ``train/`` and ``val/`` with ``images/`` and ``masks/`` (PNG), and ``classes.txt``.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from saccade.data import Dataset, Progress, Split
+from saccade.data import Arrays, OnProgress, Split
 from saccade.data.cache import Append, Shapes, load_or_build
 from saccade.data.identity import Identity, identify
 from saccade.data.images import UnreadableError
@@ -32,9 +32,9 @@ def load_folder(
     size: int,
     split_seed: int = 0,
     record: Path | None = None,
-    on_progress: Progress | None = None,
-) -> Dataset:
-    """A folder of images as a dataset; its task is recognised from its layout, which `Dataset.note` says.
+    on_progress: OnProgress | None = None,
+) -> Arrays:
+    """A folder of images as a dataset; its task is recognised from its layout, which `Arrays.note` says.
 
     Pictures are turned as their EXIF data says; 16-bit grey is taken to use its whole range; transparent pixels are
     laid over white. What else happens to images and targets is said by the task.
@@ -62,7 +62,7 @@ def load_folder(
 
 
 def folder_identity(
-    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: Progress | None = None
+    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: OnProgress | None = None
 ) -> Identity:
     """Identify the data of a folder without decoding an image.
 
@@ -91,7 +91,7 @@ def read_arrays(
     size: int,
     finish: Callable[[], dict[str, Any]] = dict,
     record: Path | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Decode every file once, or take what an earlier call left in the cache.
 
@@ -108,7 +108,7 @@ def read_arrays(
         on_progress: Called with (done, total, what).
 
     Returns:
-        Splits, identity and split of a :class:`saccade.data.Dataset`, by the names of its fields; and the facts.
+        Splits, identity and split of a :class:`saccade.data.Arrays`, by the names of its fields; and the facts.
 
     Raises:
         InputError: Files that cannot be used, all counted, ten named.
@@ -117,8 +117,6 @@ def read_arrays(
     total, bad = sum(map(len, every.values())), []
     own = cache / "files.json"
     identity = identify(files.under(path, task), record or own, on_progress)
-    if record is None:  # nobody else keeps the state of the files
-        identity.write(own)
 
     def fill(append: Append) -> dict[str, Any]:
         done = 0
@@ -147,6 +145,8 @@ def read_arrays(
     }  # fmt: skip
     entry = cache / entry_name(path, size, identity)
     arrays, facts = load_or_build(entry, wanted, fill)
+    if record is None:  # nobody else keeps the state of the files
+        identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if "split by seed" in files.note else ()
     return {**found, "identity": identity, "split": split}, facts

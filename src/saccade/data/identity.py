@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saccade.data import Progress
+from saccade.data import OnProgress
 from saccade.data.layouts import Item
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
@@ -127,7 +127,7 @@ class Identity:
         return f" ({'; '.join(said)})" if said else ""
 
 
-def identify(files: DataFiles, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
+def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgress | None = None) -> Identity:
     """Compute the identity of files, reading those that a record does not know as they are.
 
     Args:
@@ -151,7 +151,7 @@ def identify_samples(classes: Iterable[str], *counts: int) -> Identity:
     return Identity(hashlib.blake2b(content.encode(), digest_size=16).hexdigest())
 
 
-def _states(files: DataFiles, known: Mapping[str, FileState], on_progress: Progress | None) -> dict[str, FileState]:
+def _states(files: DataFiles, known: Mapping[str, FileState], on_progress: OnProgress | None) -> dict[str, FileState]:
     paths = {files.name(path): path for path in files.paths()}
     with ThreadPoolExecutor() as pool:
         names: list[str] = list(paths)

@@ -23,7 +23,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data import Dataset, Progress, Split
+from saccade.data import Arrays, OnProgress, Split
 from saccade.data.cache import Append, load_or_build
 from saccade.data.scenes import SIZE, Kind, Material, draw_scene
 from saccade.errors import InputError, near, require
@@ -55,8 +55,8 @@ def load_notes(
     seed: int = 0,
     train: int | None = None,
     held_out: int | None = None,
-    on_progress: Progress | None = None,
-) -> Dataset:
+    on_progress: OnProgress | None = None,
+) -> Arrays:
     """Load the demo's scenes, 96 x 96 px, drawn once and kept in `cache`.
 
     Scene i depends only on `kind`, `seed`, its side and i: a larger number of scenes begins with the same ones.
@@ -100,7 +100,7 @@ def load_notes(
         side: Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], tuple(f"scene {i}" for i in range(count)))
         for side, count in counts.items()
     }
-    return Dataset(
+    return Arrays(
         "notes" if kind == "task" else "notes-start", "segmentation", CLASSES, splits["train"], splits["val"],
         note=_note(kind, counts), facts={"longer_side": True},
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 from saccade.files import replacing
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
 from saccade.look.images import Picture, check_queries, read_picture
-from saccade.look.networks import Network
+from saccade.look.networks import Inspected
 from saccade.look.page import render
 from saccade.look.views import Look, choose_place, look_into
 
@@ -35,7 +35,7 @@ class Looked:
 
 def look(
     images: Sequence[Path],
-    network: Network,
+    network: Inspected,
     out: Path,
     *,
     queries: Sequence[tuple[int, int]] = (),

@@ -18,7 +18,7 @@ from saccade.runs.open import open_run
 
 
 @dataclass(frozen=True)
-class Network:
+class Inspected:
     """A network to look into.
 
     Args:
@@ -36,11 +36,11 @@ class Network:
     size: int | None = None
 
 
-def open_model(path: Path, trust: Trust = ()) -> Network:
-    """The network of a run: of ``saccade train``, of a comparison, or a file that :func:`saccade.save` wrote.
+def open_model(path: Path, trust: Trust = ()) -> Inspected:
+    """Load the network of a run of ``saccade train`` or of a comparison, or of a file that :func:`saccade.save` wrote.
 
     Args:
-        path: A folder, or a file in it. Of an arm of a comparison the first run is taken.
+        path: A folder, or a file in it. The folder of an arm stands for its first run.
         trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
@@ -49,12 +49,12 @@ def open_model(path: Path, trust: Trust = ()) -> Network:
     opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
-    return Network(opened.net, path.name, "run", task.classes if task else (), task.size if task else None)
+    return Inspected(opened.net, opened.name, "run", task.classes if task else (), task.size if task else None)
 
 
 def make_network(
     mechanism: str, backbone: str, *, at: str | None = None, pretrained: str | bool = False, seed: int = 0
-) -> Network:
+) -> Inspected:
     """Insert a mechanism with random weights into a backbone.
 
     Args:
@@ -71,7 +71,7 @@ def make_network(
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained)
         insert(net, mechanism, at=at)  # the output of the network stays the same
-    return Network(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
+    return Inspected(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
 
 
 def check_has_mechanisms(net: nn.Module, who: str) -> None:

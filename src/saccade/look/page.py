@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from saccade.inspection.grids import Grid
 from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import SHOWN, Picture
-from saccade.look.networks import Network
+from saccade.look.networks import Inspected
 from saccade.look.texts import SPOKEN, TEXTS, WORDS
 from saccade.look.views import Look, PlaceView
 from saccade.report import attention, numbers, pictures
@@ -26,7 +26,7 @@ _GUESSES = 5
 _CLASSES = 24
 
 
-def render(picture: Picture, network: Network, look: Look, place: int, queries: Sequence[tuple[int, int]]) -> str:
+def render(picture: Picture, network: Inspected, look: Look, place: int, queries: Sequence[tuple[int, int]]) -> str:
     """Return the page as text.
 
     Args:
@@ -50,7 +50,7 @@ def _file(name: str) -> str:
 
 
 def _context(
-    picture: Picture, network: Network, look: Look, place: int, queries: Sequence[tuple[int, int]]
+    picture: Picture, network: Inspected, look: Look, place: int, queries: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
     height, width = picture.shown.shape[:2]
     middle = (picture.size[0] // 2, picture.size[1] // 2)
@@ -153,7 +153,7 @@ def _feature(shown: Array) -> str:
     return pictures.heat_square(shown[::step, ::step])
 
 
-def _regions(picture: Picture, network: Network, output: Array | None) -> dict[str, Any] | None:
+def _regions(picture: Picture, network: Inspected, output: Array | None) -> dict[str, Any] | None:
     if output is None or output.ndim != 3:
         return None
     classes = output.argmax(axis=0)
@@ -171,7 +171,7 @@ def _regions(picture: Picture, network: Network, output: Array | None) -> dict[s
     return {"uri": uri, "classes": listed}
 
 
-def _guesses(network: Network, output: Array | None) -> list[dict[str, Any]]:
+def _guesses(network: Inspected, output: Array | None) -> list[dict[str, Any]]:
     if output is None or output.ndim != 1:
         return []
     shares = np.exp(output - output.max())
@@ -180,7 +180,7 @@ def _guesses(network: Network, output: Array | None) -> list[dict[str, Any]]:
     return [{"name": _class(network, int(k)), "probability": float(shares[k])} for k in best]
 
 
-def _class(network: Network, number: int) -> str:
+def _class(network: Inspected, number: int) -> str:
     from html import escape
 
     if number < len(network.classes):

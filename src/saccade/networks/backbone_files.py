@@ -20,11 +20,11 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
     Args:
         name: A timm name that exists, or the import path of one's own, see :mod:`saccade.networks.own`, which the user
             must have named.
-        num_classes: Of the output.
+        num_classes: Number of classes.
         pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
 
     Raises:
-        InputError: Weights that cannot be had, or a file that does not fit.
+        InputError: The weights cannot be fetched, or the file does not fit.
     """
     if is_import_path(name):
         from saccade.networks.own import own_classifier
@@ -39,15 +39,15 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
 
 
 def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
-    """A feature network of timm, or of the user's own, for segmentation.
+    """Make a feature network of timm, or of the user's own, for segmentation.
 
     Args:
         backbone: A timm name, or an import path.
         pretrained: As for :func:`build_classifier`.
-        options: Of :func:`saccade.networks.features.feature_network`.
+        options: Options of :func:`saccade.networks.features.feature_network`.
 
     Raises:
-        InputError: As for :func:`build_classifier`, or a backbone that cannot do what the options say.
+        InputError: See :func:`build_classifier`; also a backbone that does not support the options.
     """
     if is_import_path(backbone):
         from saccade.networks.own import own_features

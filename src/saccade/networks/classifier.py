@@ -20,7 +20,7 @@ _SET_BY_PLACE = ("stride", "out_channels")  # where SK takes the place of a conv
 
 
 @dataclass(frozen=True)
-class Network:
+class Classifier:
     """One row of the table: the network that a name stands for.
 
     Args:
@@ -114,7 +114,7 @@ def list_classifiers() -> tuple[str, ...]:
     return tuple(NETWORKS)
 
 
-def find_classifier(name: str) -> Network:
+def find_classifier(name: str) -> Classifier:
     """Return what a name of :func:`classifier` stands for.
 
     Raises:
@@ -123,7 +123,7 @@ def find_classifier(name: str) -> Network:
     return NETWORKS.get(name) or _of_any_backbone(name)
 
 
-def _of_any_backbone(name: str) -> Network:
+def _of_any_backbone(name: str) -> Classifier:
     """Parse MECHANISM_BACKBONE with a network of timm; anything else is refused with the nearest names."""
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
@@ -132,49 +132,52 @@ def _of_any_backbone(name: str) -> Network:
         if backbone != name:
             timm: Any = require("timm", extra="train")
             if timm.is_model(backbone):
-                return Network(mechanism, partial(backbones.of_timm, backbone), families.natural)
+                return Classifier(mechanism, partial(backbones.of_timm, backbone), families.natural)
     raise InputError(f"unknown network {name!r}", near(name, NETWORKS))
 
 
-def _table() -> Iterator[tuple[str, Network]]:
+def _table() -> Iterator[tuple[str, Classifier]]:
     for depth in backbones.BLOCKS:
         yield from _of_depth(depth, partial(backbones.resnet, depth, 1))
     for depth in (50, 101, 152):
         yield from _of_bottlenecks(depth, partial(backbones.resnet, depth, 1))
     for depth in (50, 101):
         resnext = partial(backbones.resnet, depth, 32, stem="imagenet")
-        yield f"se_resnext{depth}_32x4d", Network("se", resnext, defaults={"stride": "caffe"})
+        yield f"se_resnext{depth}_32x4d", Classifier("se", resnext, defaults={"stride": "caffe"})
         caffe = partial(resnext, stride="caffe")
-        yield f"sknet{depth}", Network("sk", caffe, families.selective_kernels, hidden=_SET_BY_PLACE)
+        yield f"sknet{depth}", Classifier("sk", caffe, families.selective_kernels, hidden=_SET_BY_PLACE)
     for depth in (20, 32, 44, 56, 110):
-        yield f"se_resnet{depth}", Network("se", partial(backbones.CifarResNet, depth), defaults={"bias": False})
-    yield "senet154", Network("se", backbones.senet154)
-    yield "se_bn_inception", Network("se", BNInception, families.inception)
-    yield "eca_mobilenet_v2", Network("eca", backbones.mobilenet_v2, families.eca_mobilenet)
+        yield (
+            f"se_resnet{depth}",
+            Classifier("se", partial(backbones.CifarResNet, depth), defaults={"bias": False}),
+        )
+    yield "senet154", Classifier("se", backbones.senet154)
+    yield "se_bn_inception", Classifier("se", BNInception, families.inception)
+    yield "eca_mobilenet_v2", Classifier("eca", backbones.mobilenet_v2, families.eca_mobilenet)
     yield from _of_timm()
 
 
-def _of_depth(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Network]]:
+def _of_depth(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Classifier]]:
     for mechanism in ("se", "se_var1", "se_var2", "se_var3", "cbam"):
-        yield f"{mechanism}_resnet{depth}", Network(mechanism, resnet)
+        yield f"{mechanism}_resnet{depth}", Classifier(mechanism, resnet)
     kernels = families.ECA_KERNELS[depth]
-    yield f"eca_resnet{depth}", Network("eca", resnet, families.eca, {"kernels": kernels})
-    yield f"bam_resnet{depth}", Network("bam", resnet, families.bam)
+    yield f"eca_resnet{depth}", Classifier("eca", resnet, families.eca, {"kernels": kernels})
+    yield f"bam_resnet{depth}", Classifier("bam", resnet, families.bam)
 
 
-def _of_bottlenecks(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Network]]:
-    yield f"gc_resnet{depth}", Network("gc", resnet, families.gc)
+def _of_bottlenecks(depth: int, resnet: Callable[..., nn.Module]) -> Iterator[tuple[str, Classifier]]:
+    yield f"gc_resnet{depth}", Classifier("gc", resnet, families.gc)
     fixed = partial(resnet, stem="imagenet", stride="torchvision")
     later = {"second": "grouped"}
-    yield f"sk_resnet{depth}", Network("sk", fixed, families.selective_kernels, later, hidden=_SET_BY_PLACE)
-    yield f"gsop_net1_resnet{depth}", Network("gsop", fixed, families.gsop)
-    yield f"gsop_net2_resnet{depth}", Network("gsop", fixed, partial(families.gsop, tail="covariance"))
+    yield f"sk_resnet{depth}", Classifier("sk", fixed, families.selective_kernels, later, hidden=_SET_BY_PLACE)
+    yield f"gsop_net1_resnet{depth}", Classifier("gsop", fixed, families.gsop)
+    yield f"gsop_net2_resnet{depth}", Classifier("gsop", fixed, partial(families.gsop, tail="covariance"))
     if depth < 152:
-        yield f"a2_resnet{depth}", Network("a2", fixed, families.blocks)
-        yield f"non_local_resnet{depth}", Network("non_local", fixed, families.blocks)
+        yield f"a2_resnet{depth}", Classifier("a2", fixed, families.blocks)
+        yield f"non_local_resnet{depth}", Classifier("non_local", fixed, families.blocks)
 
 
-def _of_timm() -> Iterator[tuple[str, Network]]:
+def _of_timm() -> Iterator[tuple[str, Classifier]]:
     for name, depth, groups, family in (
         ("skresnet18", 18, 1, partial(families.selective_kernels, reduction=8, least=16)),
         ("skresnet34", 34, 1, partial(families.selective_kernels, reduction=8, least=16)),
@@ -183,7 +186,7 @@ def _of_timm() -> Iterator[tuple[str, Network]]:
     ):
         backbone = partial(backbones.resnet, depth, groups, stem="imagenet", stride="torchvision")
         defaults = {"variant": "timm", "split": groups == 1, "groups": groups}
-        yield name, Network("sk", backbone, family, defaults, hidden=_SET_BY_PLACE)
+        yield name, Classifier("sk", backbone, family, defaults, hidden=_SET_BY_PLACE)
 
 
-NETWORKS: Mapping[str, Network] = dict(_table())
+NETWORKS: Mapping[str, Classifier] = dict(_table())

@@ -1,4 +1,4 @@
-"""The one door to networks: by what is typed, a segmenter, a named classifier, a network of timm or the demo's.
+"""Networks by the names typed on the command line: a segmenter, a named classifier, one of timm, your own, the demo's.
 
 Whatever trains, compares or shows a network makes it here, so that one line means one network everywhere.
 """
@@ -41,14 +41,14 @@ def make_network(
     Args:
         network: A name of :func:`classification_network` or of :func:`segmentation_network`, or ``"notes"``, the
             network of the demo.
-        num_classes: Number of classes of the output.
+        num_classes: Number of classes.
         backbone: A timm name or an import path, for segmentation networks.
         mechanism: Inserted as the identity, where the network is one without attention.
         at: Where the mechanism goes, see :func:`places_in`; by default at its natural places.
         pretrained: True: timm's weights; a path: a file of weights.
 
     Raises:
-        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     if is_segmenter(network):
         return segmentation_network(
@@ -62,7 +62,7 @@ def make_network(
     if network != DEMO:
         return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
     if pretrained:
-        raise InputError("--pretrained: notes, the demo's network, has no weights to be had", "leave it out")
+        raise InputError("--pretrained: notes, the demo's network, has no trained weights", "leave it out")
     net = demo_network(num_classes)
     _insert(net, mechanism, at)
     return net
@@ -84,7 +84,7 @@ def _insert(net: nn.Module, mechanism: str | None, at: str | None) -> None:
     if mechanism is not None:
         insert(net, mechanism, at=places_in(at))
     elif at is not None:
-        raise InputError("--at says where a mechanism goes, and none was given", "add --mechanism NAME")
+        raise InputError("--at gives the places of a mechanism, but none was given", "add --mechanism NAME")
 
 
 def classification_network(
@@ -101,27 +101,27 @@ def classification_network(
         name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
             timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). Names that both have
             are those of :func:`saccade.classifier`.
-        num_classes: Of the output.
+        num_classes: Number of classes.
         mechanism: Inserted into a network of timm, as the identity.
         at: Where it goes; by default at its natural places.
         pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
-            wrote. An output layer for another number of classes is left out, all else must fit.
+            wrote. An output layer for another number of classes is skipped, everything else must fit.
 
     Raises:
-        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
     name_code(plain)
     if not is_import_path(plain) and is_classifier(plain):
         if mechanism is not None or at is not None:
             raise InputError(
-                f"--{f'mechanism {mechanism}' if mechanism else f'at {at}'}: the network {plain} has its own",
-                "give the name of a timm network instead",
+                f"--{f'mechanism {mechanism}' if mechanism else f'at {at}'}: the network {plain} contains its own",
+                "name a timm network instead",
             )
         net = classifier(plain, num_classes, **options)
         if pretrained is True:
             raise InputError(
-                f"--pretrained: timm has no weights of {plain}", "give its authors' file: --pretrained PATH"
+                f"--pretrained: timm offers no weights of {plain}", "give its authors' file: --pretrained PATH"
             )
         if pretrained:
             _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
@@ -148,7 +148,7 @@ def _check_timm(name: str, options: Mapping[str, Any]) -> None:
 
 
 def is_segmenter(name: str) -> bool:
-    """Whether it is a name of :func:`saccade.segmenter`, with or without options."""
+    """Return whether `name` is a name of :func:`saccade.segmenter`, with or without options."""
     return name_and_options(name)[0] in list_segmenters()
 
 
@@ -165,7 +165,7 @@ def segmentation_network(
 
     Args:
         name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
-        num_classes: Of the output.
+        num_classes: Number of classes.
         backbone: A timm name, or an import path; by default the one of the paper.
         mechanism: Inserted into the network ``fcn``, in backbone and head, as the identity; or between the convolutions
             of the network ``head``.
@@ -174,7 +174,7 @@ def segmentation_network(
             :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
 
     Raises:
-        InputError: An unknown name, weights that do not fit, or options that make no sense together.
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
     inserts = plain == PLAIN_SEGMENTER
@@ -186,7 +186,7 @@ def segmentation_network(
     if not inserts and mechanism is not None:
         if plain != "head":
             raise InputError(
-                f"--mechanism {mechanism}: the network {plain} has its own",
+                f"--mechanism {mechanism}: the network {plain} contains its own",
                 f"--network head --mechanism {mechanism} puts it into a head, "
                 f"--network {PLAIN_SEGMENTER} --mechanism {mechanism} where it goes in a backbone",
             )
@@ -204,7 +204,7 @@ def segmentation_network(
 
 
 def is_classifier(name: str) -> bool:
-    """Return whether it is a name of :func:`saccade.classifier`, with or without options; timm's are not."""
+    """Return whether `name` is a name of :func:`saccade.classifier`, with or without options; timm's are not."""
     plain = name_and_options(name)[0]
     timm: Any = require("timm", extra="train")
     if plain not in NETWORKS and timm.is_model(plain):
@@ -229,7 +229,7 @@ def _state_of(path: Path) -> Mapping[str, Tensor]:
 
 
 def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
-    """Weights of a named classifier, under our names or its authors', whatever the number of their classes."""
+    """Load weights of a named classifier, under our names or its authors', whatever the number of their classes."""
     if _is_ours(path):
         _copy(net, _state_of(path), path)
         return
@@ -249,11 +249,11 @@ def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
             continue
         _copy(net, given.state_dict(), path)
         return
-    raise complaint or InputError(f"{path} holds no weights")
+    raise complaint or InputError(f"{path} contains no weights")
 
 
 def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False, outputs: int = 1) -> None:
-    """Copy what fits; what does not must be an output layer or, if `partial`, an inserted mechanism that is new."""
+    """Copy what fits; the rest must be an output layer or, if `partial`, a newly inserted mechanism."""
     own = net.state_dict()
     head = [name for name in own if name in given and own[name].shape[1:] == given[name].shape[1:]]
     new = [name for name in own if name not in given and not (partial and ".saccade" in name)]

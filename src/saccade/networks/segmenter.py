@@ -115,7 +115,7 @@ def list_segmenters() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Network:
+class NamedSegmenter:
     """One row of the table: the network that a name stands for.
 
     Args:
@@ -141,7 +141,7 @@ class Network:
         return (*own, *(name for name in option_names(parse(mechanism).entry) if name != "norm_layer"))
 
 
-def _find(name: str) -> Network:
+def _find(name: str) -> NamedSegmenter:
     if not isinstance(name, str):
         raise TypeError(f"a network is named by a string; received {name!r}")
     if name not in NETWORKS:
@@ -246,23 +246,23 @@ def _insert_psa(features: nn.Module, options: Mapping[str, Any]) -> None:
 _BASIC_BLOCK = r"stage\d\.\d+\.branches\.\d+\.\d+"
 
 
-def _with(mechanism: str) -> Network:
-    return Network(partial(_head, mechanism=mechanism), mechanism=mechanism)
+def _with(mechanism: str) -> NamedSegmenter:
+    return NamedSegmenter(partial(_head, mechanism=mechanism), mechanism=mechanism)
 
 
-NETWORKS: Mapping[str, Network] = {
-    "fcn": Network(_fcn),
-    "head": Network(_head),
+NETWORKS: Mapping[str, NamedSegmenter] = {
+    "fcn": NamedSegmenter(_fcn),
+    "head": NamedSegmenter(_head),
     "pam": _with("pam"),
     "cam": _with("cam"),
     "cs_nl": _with("cs"),
-    "dual_nl": Network(partial(_danet, auxiliary=False)),
+    "dual_nl": NamedSegmenter(partial(_danet, auxiliary=False)),
     "non_local": _with("non_local"),
     "gcnet": _with("gc"),
     "a2": _with("a2"),
-    "danet": Network(_danet),
-    "flanet": Network(FLANet, "resnet101s", "fla", on_backbone={"last": 3, "first_block": "full"}),
-    "psa": Network(_psa, "hrnet_w48", "psa"),
-    "ocr": Network(_ocr, "hrnet_w48"),
-    "psa_ocr": Network(partial(_ocr, psa=True), "hrnet_w48", "psa"),
+    "danet": NamedSegmenter(_danet),
+    "flanet": NamedSegmenter(FLANet, "resnet101s", "fla", on_backbone={"last": 3, "first_block": "full"}),
+    "psa": NamedSegmenter(_psa, "hrnet_w48", "psa"),
+    "ocr": NamedSegmenter(_ocr, "hrnet_w48"),
+    "psa_ocr": NamedSegmenter(partial(_ocr, psa=True), "hrnet_w48", "psa"),
 }

@@ -11,7 +11,7 @@ from torch import nn
 from saccade.catalog.imports import Trust
 from saccade.errors import InputError
 from saccade.files import read_json
-from saccade.runs.names import CHECKPOINTS, EXPERIMENT, LAST, RUNS, SPLIT
+from saccade.runs.names import CHECKPOINTS, CONFIG, EXPERIMENT, LAST, RUNS, SPLIT
 from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
 from saccade.tasks.base import Held, Task
@@ -24,7 +24,7 @@ class Opened:
     Args:
         file: The file it was read from.
         net: The network, in evaluation mode.
-        name: Name of the run, for people.
+        name: Name of the run: that of its folder or file; of a comparison, its network and arm.
         known: Its task; None for a network that was saved without one.
     """
 
@@ -80,7 +80,16 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
         )
     file = network_file(_first_seed(path))
     reading = read_header(file).get("reading")
-    return Opened(file, load(file, trust=trust).eval(), path.name, None if reading is None else from_json(reading))
+    known = None if reading is None else from_json(reading)
+    return Opened(file, load(file, trust=trust).eval(), _name(path, file), known)
+
+
+def _name(path: Path, file: Path) -> str:
+    """The name of a run; folders of a comparison are called by arm and seed only, so its network and arm are named."""
+    experiment = file.resolve().parent.parent.parent.parent / EXPERIMENT  # above runs/ARM/SEED
+    if not experiment.exists():
+        return path.name
+    return f"{read_json(experiment)['settings']['backbone']} + {read_json(file.parent / CONFIG)['arm']}"
 
 
 def _first_seed(path: Path) -> Path:

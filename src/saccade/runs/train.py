@@ -26,9 +26,9 @@ from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
-from saccade.training.progress import Counting, Progress, duration
+from saccade.training.progress import Counting, TrainingProgress, duration
 from saccade.training.recipe import Recipe
-from saccade.training.recipes import PRETRAINED_RATE, Published, find_recipe
+from saccade.training.recipes import PRETRAINED_RATE, NamedRecipe, find_recipe
 from saccade.training.signals import stop_on_signals
 from saccade.training.sources import LoaderSource, cores
 
@@ -131,7 +131,7 @@ def data_of(
     return task.of_datasets(pair, spec, tuple(map(str, names)), (int(image.shape[1]), int(image.shape[2])))
 
 
-def decide(published: Published, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
+def decide(published: NamedRecipe, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
     """Return the recipe decided: what was asked for, else what was published, else what suits the data."""
     steps, epochs, batch = options.steps, options.epochs, options.batch
     if steps is not None and epochs is not None:
@@ -167,7 +167,7 @@ def _carry_out(
     source = LoaderSource(data.train.samples, workers=workers, name=data.train.name, device=where.device)
     with (
         stop_on_signals() as should_stop,
-        Progress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
+        TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
         for line in (data.note, *said, f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images"):
             showing.say(line)

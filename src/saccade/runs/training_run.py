@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from saccade.data import Progress
+from saccade.data import OnProgress
 from saccade.environment import environment, git_state
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
@@ -42,7 +42,7 @@ class TrainingRun:
         """Return the settings that must be the same for a run to be resumed."""
         return {**self.spec.recorded(), **self.recipe.recorded()}
 
-    def claim(self, *, overwrite: bool, command: str | None, on_progress: Progress | None = None) -> None:
+    def claim(self, *, overwrite: bool, command: str | None, on_progress: OnProgress | None = None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.
 
         Raises:

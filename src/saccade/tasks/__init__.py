@@ -80,8 +80,8 @@ def recognise(folder: Path) -> type[Task]:
         InputError: There is no such folder, or no task recognises it.
     """
     if not folder.is_dir():
-        what = "a file, not a folder" if folder.exists() else "not there"
-        raise InputError(f"{folder} is {what}", "give a folder of images")
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}", "give a folder of images")
     for task in every_task():
         if task.recognises(folder):
             return task

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from saccade.data import Dataset as Arrays
-from saccade.data import Progress, Split
+from saccade.data import Arrays, OnProgress, Split
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.errors import InputError
@@ -100,7 +99,7 @@ class TaskData:
     files: DataFiles | None
     split: tuple[str, ...] = ()
 
-    def identity(self, record: Path | None = None, on_progress: Progress | None = None) -> Identity:
+    def identity(self, record: Path | None = None, on_progress: OnProgress | None = None) -> Identity:
         """Compute what tells the data from any others; of files, their contents.
 
         Args:
@@ -170,7 +169,7 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+    def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Make the samples of a folder for training and validation."""
 
     @classmethod
@@ -182,7 +181,7 @@ class Task(ABC):
         size: int,
         split_seed: int = 0,
         record: Path | None = None,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Arrays:
         """Read a folder once, into arrays that all runs of a comparison share.
 

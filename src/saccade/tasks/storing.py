@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from saccade.data import Dataset, Progress, Split
+from saccade.data import Arrays, OnProgress, Split
 from saccade.data.cache import Append, load_or_build
 from saccade.data.folder import entry_name
 from saccade.errors import InputError
@@ -23,8 +23,8 @@ def stored(
     folder: Path,
     cache: Path,
     record: Path | None = None,
-    on_progress: Progress | None = None,
-) -> Dataset:
+    on_progress: OnProgress | None = None,
+) -> Arrays:
     """Read every sample once and keep it; samples of one side have one shape.
 
     Args:
@@ -66,7 +66,7 @@ def stored(
     identity = data.identity(record, on_progress)
     arrays, _ = load_or_build(cache / entry_name(folder, data.task.size, identity), shapes, fill)
     splits = {side: _split(found, side, arrays) for side, found in sides.items()}
-    return Dataset(
+    return Arrays(
         folder.resolve().name, task.name, data.task.classes, **splits, note=data.note, facts=dict(data.task.facts),
         identity=identity, split=data.split,
     )  # fmt: skip

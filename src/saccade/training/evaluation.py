@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saccade.data import Dataset, Split
+from saccade.data import Arrays, Split
 from saccade.tasks.base import Task, targets_of
 from saccade.tasks.evidence import Evidence, joined
 from saccade.tasks.trees import moved
@@ -49,7 +49,7 @@ def collect_arrays(
     return joined(found)
 
 
-def validation_on(data: Dataset, task: Task, *, device: torch.device, batch: int, images: int = 100) -> Validate:
+def validation_on(data: Arrays, task: Task, *, device: torch.device, batch: int, images: int = 100) -> Validate:
     """Scores on a few images, spread over the split: images often lie there class by class."""
     few = slice(None, None, math.ceil(len(data.val.images) / images))
 

@@ -77,7 +77,7 @@ class Counting(Lines):
             self.say(f"{what}: {done}/{total}")
 
 
-class Progress(Lines):
+class TrainingProgress(Lines):
     """Loss, score, images per second, the fraction of time spent waiting for data, memory, and the time left.
 
     Args:
@@ -96,7 +96,7 @@ class Progress(Lines):
         self.loss: float | None = None
         self.bar: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TrainingProgress:
         if self.shown and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn

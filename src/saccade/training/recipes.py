@@ -17,7 +17,7 @@ _DANET_ISSUES = "the authors, issues 27 and 30 of CASIA-IVA-Lab/DANet"
 
 
 @dataclass(frozen=True)
-class Published:
+class NamedRecipe:
     """A recipe with the source of each value.
 
     Args:
@@ -64,35 +64,35 @@ _DANET_SOURCES = {
     "gate_lr_factor": _DANET_CODE, "decay_norms": _DANET_CODE,
 }  # fmt: skip
 
-RECIPES: Mapping[str, Published] = {
-    "default": Published(
+RECIPES: Mapping[str, NamedRecipe] = {
+    "default": NamedRecipe(
         "AdamW and one cycle, as in saccade compare; the learning rate is 0.0003 for pretrained networks",
         30, 32, 224, "light", _ADAMW,
         {"": _OURS, "epochs": "ours", "size": "ours"},
     ),
-    "eca": Published(
+    "eca": NamedRecipe(
         "ResNets with SE, ECA, CBAM and others on ImageNet, from random weights",
         100, 256, 224, "imagenet",
         {**_SGD, "learning_rate": 0.1, "weight_decay": 1e-4, "decay": 0.1, "decay_every": 0.3, "decay_norms": True},
         {"": _ECA, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
-    "eca-mobilenet": Published(
+    "eca-mobilenet": NamedRecipe(
         "MobileNetV2 on ImageNet, from random weights",
         400, 96, 224, "imagenet",
         {**_SGD, "learning_rate": 0.045, "weight_decay": 4e-5, "decay": 0.98, "decay_every": 1 / 400,
          "decay_norms": True},
         {"": _ECA, "momentum": _PLAIN, "warmup": _PLAIN, "gate_lr_factor": _PLAIN, "decay_norms": _PLAIN},
     ),
-    "segmentation": Published(
+    "segmentation": NamedRecipe(
         "AdamW and one cycle on crops, for images with masks; the learning rate is 0.0003 for pretrained networks",
         50, 8, 512, "full", _ADAMW,
         {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": "ours"}, "segmentation",
     ),
-    "danet-cityscapes": Published(
+    "danet-cityscapes": NamedRecipe(
         "DANet on Cityscapes; the network is \"danet[multi_grid=(4,8,16)]\" with --backbone resnet101 --pretrained",
         240, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.003}, _DANET_SOURCES, "segmentation",
     ),
-    "fcn-cityscapes": Published(
+    "fcn-cityscapes": NamedRecipe(
         "DANet's baseline, and networks of one output, on Cityscapes",
         180, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.01}, _DANET_SOURCES, "segmentation",
     ),
@@ -100,7 +100,7 @@ RECIPES: Mapping[str, Published] = {
 
 
 DEFAULT = RECIPES["default"]
-DEFAULTS: Mapping[str, Published] = {
+DEFAULTS: Mapping[str, NamedRecipe] = {
     recipe.task: recipe for name, recipe in RECIPES.items() if name in ("default", recipe.task)
 }
 """What holds where no recipe is named, by task."""
@@ -108,7 +108,7 @@ PRETRAINED_RATE = 3e-4
 """The learning rate of the default recipe for pretrained networks."""
 
 
-def find_recipe(name: str, task: str, default: str = "default") -> Published:
+def find_recipe(name: str, task: str, default: str = "default") -> NamedRecipe:
     """Find a recipe by name.
 
     Args:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from saccade.data import Dataset as Arrays
+from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.tasks.trees import mapped
 from saccade.training.order import batch_at

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.data import Dataset as Arrays
-from saccade.data import Progress
+from saccade.data import Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import centre, read_image, square
 from saccade.data.layouts import Item, held_out_folder, listed
@@ -79,7 +78,7 @@ class Classification(Task):
         return find_classes(folder, split_seed)
 
     @classmethod
-    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+    def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         path, crop = Path(spec.data), _crop_of(spec.augment)
         train = training_transform(spec.augment, spec.size, crop)
         val = scoring_transform(spec.size, crop=crop)
@@ -109,7 +108,7 @@ class Classification(Task):
         size: int,
         split_seed: int = 0,
         record: Path | None = None,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Arrays:
         """Reduce images to their centre square.
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data import IGNORE, Progress
+from saccade.data import IGNORE, OnProgress
 from saccade.data.images import UnreadableError, read_mask
 from saccade.data.layouts import Item
 from saccade.errors import InputError
@@ -23,7 +23,7 @@ from saccade.tasks.segmentation.layout import find_pairs, is_pairs
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
 
 
-def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
+def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: OnProgress | None = None) -> Labelled:
     """Load segmentation data in any known layout: Cityscapes, PASCAL Context, PASCAL VOC, ADE20K, or a plain folder.
 
     Args:
@@ -88,7 +88,7 @@ class MaskFiles(NamedTuple):
         return self.reader.classes(self.read(path))
 
 
-def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: Progress | None = None) -> Labelled:
+def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: OnProgress | None = None) -> Labelled:
     """Load ``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
 
     Masks hold class numbers, or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that
@@ -126,7 +126,7 @@ def _pairs(items: tuple[Item, ...]) -> tuple[Pair, ...]:
     return tuple(Pair(item.image, item.target) for item in items if isinstance(item.target, Path))
 
 
-def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: Progress | None) -> int:
+def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: OnProgress | None) -> int:
     """Return the largest class index in any mask."""
     there = np.zeros(256, dtype=np.bool_)
     for done, pair in enumerate(pairs, 1):

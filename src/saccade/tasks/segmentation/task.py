@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from saccade.data import IGNORE, Progress
-from saccade.data import Dataset as Arrays
+from saccade.data import IGNORE, Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import UnreadableError, padded, read_image
 from saccade.data.layouts import Item, listed
@@ -100,7 +99,7 @@ class Segmentation(Task):
         return find_files(folder, split_seed)
 
     @classmethod
-    def load(cls, spec: RunSpec, on_progress: Progress | None = None) -> TaskData:
+    def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
         path = Path(spec.data)
         data = load_labelled(path, split_seed=spec.split_seed, on_progress=on_progress)
@@ -120,7 +119,7 @@ class Segmentation(Task):
         size: int,
         split_seed: int = 0,
         record: Path | None = None,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Arrays:
         """Bring the longer side of images and masks to `size` and pad them to a square, where the mask is ignored."""
         files = cls.files(folder, split_seed)
@@ -360,4 +359,4 @@ def _refuse_one_class(folder: Path, pixels: Any) -> None:
     if pixels[IGNORE]:
         hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
     found = f"class {there[0]}" if len(there) else "no class at all"
-    raise InputError(f"{folder}: one class only: the masks hold {found}; segmentation needs at least two", hint)
+    raise InputError(f"{folder}: only one class: the masks hold {found}; segmentation needs at least two", hint)
