@@ -48,7 +48,8 @@ def page(source: Path, language: str) -> str:
     text = source.read_text(encoding="utf-8")
     if source.name not in PROJECT.values():
         text = _LANGUAGES_LINE.sub("", text, count=1)
-    known = {path: name for name, path in sources(language).items()}
+    # Pages that exist in English only link the English guide: on the site they lead to that of their reader's language.
+    known = {path: name for one in ("en", language) for name, path in sources(one).items()}
 
     def target(found: re.Match[str]) -> str:
         opening, link, anchor = found.group(1), found.group(2), found.group(3) or ""

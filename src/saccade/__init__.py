@@ -1,7 +1,7 @@
 """Visual attention for convolutional networks: choose it, plug it in, train it, see it, ship it.
 
 The names below are loaded on first use, so that ``import saccade``, ``saccade --help`` and ``saccade doctor`` are quick
-and work where torch itself is broken.
+and work even if torch itself is broken.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def install_command(extra: str | None = None, *, upgrade: bool = False) -> str:
 
     Args:
         extra: Extra to install with it.
-        upgrade: Whether to replace versions that are already installed.
+        upgrade: If True, replace versions that are already installed.
 
     Returns:
         A line for a shell. An editable copy names its clone, a copy from a wheel or a repository names that, and a copy

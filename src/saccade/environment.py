@@ -1,4 +1,4 @@
-"""Versions and machine, as far as numbers depend on them; and the state of the code that is being worked on."""
+"""Versions and machine, as far as results depend on them, and the state of the user's repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saccade.version import __version__
 
 
 def environment(device: str, **more: Any) -> dict[str, Any]:
-    """Versions and machine, as far as numbers depend on them."""
+    """Return versions and machine, as far as results depend on them."""
     versions: dict[str, str | None] = {}
     for package in ("torch", "torchvision", "timm", "numpy", "accelerate"):
         try:
@@ -42,7 +42,7 @@ def _cpu() -> str:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the repository that holds the working directory, and whether it has changes; None outside of one."""
+    """Return commit and state of the repository that contains the working directory; None outside of one."""
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "changed": bool(_git("status", "--porcelain", "--untracked-files=no"))}

@@ -1,4 +1,4 @@
-"""Errors and warnings of saccade; every error has two sentences: what is wrong, and what to do."""
+"""Errors and warnings of saccade; every error says in two sentences what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import ModuleType
 
 
 class InputError(ValueError):
-    """Something the caller gave is wrong.
+    """An input of the caller is wrong.
 
     Args:
-        message: Who expected what, and what was received.
-        hint: What to do about it, as a sentence of its own.
+        message: The object that expected something, what it expected, and what it received.
+        hint: Advice what to do about it, as a sentence of its own.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -41,11 +41,11 @@ class MissingExtraError(ImportError):
 
 
 class SaccadeWarning(UserWarning):
-    """Something works, but not as the caller probably expects."""
+    """A call works, but not as the caller probably expects."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it."""
+    """Import `module`, or raise an error that names the extra to install."""
     try:
         return importlib.import_module(module)
     except (ImportError, RuntimeError) as cause:
@@ -53,7 +53,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Names like `word`, as the end of a sentence: ``did you mean se, sk?``, or all names when none is near."""
+    """Return names like `word`, as the end of a sentence: ``did you mean se, sk?``, or all names if none is near."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or [
         k for k in known if word and k.startswith(word[0])

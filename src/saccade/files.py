@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a kill or a full disk leaves the old file or the new one, never half of one."""
+"""Write files so that a crash, a kill or a full disk leaves the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from saccade.errors import InputError
 
 LOCK = ".lock"
 
-_HELD: set[Path] = set()  # by this process, which the system would not refuse a second lock
+_HELD: set[Path] = set()  # by this process, to which the system would grant a second lock
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name next to `path`; what was written there takes the place of `path` at the end.
+    """Yield a temporary name next to `path`; what was written there replaces `path` at the end.
 
     Raises:
-        InputError: The disk is full or the folder cannot be written; `path` is as it was.
+        InputError: The disk is full or the folder cannot be written; `path` is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -39,14 +39,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON; a NaN or an infinity in it is an error, for readers refuse them."""
+    """Write `content` as JSON; a NaN or an infinity in it is an error, as readers refuse them."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file, or say which file is broken."""
+    """Read a JSON file, or raise an error that names the broken file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as cause:
@@ -55,11 +55,11 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Hold `folder` for this process; the system lets go of it however the process ends.
+    """Lock `folder` for this process; the system releases it however the process ends.
 
     Args:
-        folder: Made if it is not there.
-        what: What is done in it, for the message to a second process: ``"comparison"``.
+        folder: Folder to lock; created if it does not exist.
+        what: Activity in it, for the message to a second process: ``"comparison"``.
 
     Raises:
         InputError: Another process holds it, or it cannot be written.
@@ -93,5 +93,5 @@ def _lock(descriptor: int) -> None:
     else:
         import fcntl
 
-        # Not flock: children, such as those that read images, would go on holding it when this process is killed.
+        # Not flock: children, such as those that read images, would keep the lock when this process is killed.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,9 @@ from saccade.distribution import DISTRIBUTION, install_command, requirements
 from saccade.version import __version__
 
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
-_MODULES = {"scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL"}  # others: by their own name
+_MODULES = {  # others: by their own name
+    "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "pytest-xdist": "xdist",
+}  # fmt: skip
 _EXTRAS = ("train", "demo", "dev")
 _MIN_FREE_GIB = 1.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -26,13 +28,13 @@ State = Literal["ok", "missing", "broken"]
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor's finding.
+    """One line of the doctor's report.
 
     Args:
-        name: What was looked at.
-        state: ``"missing"`` things are optional; ``"broken"`` ones are not, or are there and do not work.
-        found: What was found.
-        repair: What to do about it; empty when all is well.
+        name: The component checked.
+        state: ``"missing"`` components are optional; ``"broken"`` ones are required, or installed and do not work.
+        found: Result of the check.
+        repair: Advice on the repair; empty if all is well.
     """
 
     name: str
@@ -43,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package saccade asks for: ``timm>=1.0.20``."""
+    """A package that saccade requires: ``timm>=1.0.20``."""
 
     package: str
     floor: str
@@ -63,13 +65,13 @@ class Requirement:
             return "broken", f"{self.package} {version} is older than {self.floor}"
         try:
             importlib.import_module(self.module)
-        except Exception as cause:  # whatever a broken installation may raise is the finding
+        except Exception as cause:  # a broken installation may raise anything
             return "broken", f"{self.package} {version} cannot be imported: {type(cause).__name__}: {cause}"
         return "ok", f"{self.package} {version}"
 
 
 def check_installation() -> list[Check]:
-    """Look at everything saccade may use. Packages are really imported, which takes some seconds."""
+    """Check everything saccade may use. Packages are really imported, which takes some seconds."""
     return [
         _python(),
         _saccade(),
@@ -95,7 +97,7 @@ def _saccade() -> Check:
 
 
 def _requirements(extra: str | None) -> list[Requirement]:
-    """Requirements of the installed saccade; with `extra` only those that the extra adds."""
+    """Return requirements of the installed saccade; with `extra` only those that the extra adds."""
     found = []
     for line in requirements():
         wanted = re.search(r"extra\s*==\s*['\"](\w+)['\"]", line)
@@ -107,7 +109,7 @@ def _requirements(extra: str | None) -> list[Requirement]:
 
 
 def _extras() -> Iterator[Check]:
-    """Each extra by what it adds to those before it."""
+    """Yield a check of each extra by what it adds to those before it."""
     known: set[Requirement] = set()
     for extra in _EXTRAS:
         added = [needed for needed in _requirements(extra) if needed not in known]
@@ -129,7 +131,7 @@ def _packages(name: str, needed: Iterable[Requirement], repair: str) -> Check:
 
 
 def _torchvision() -> Check:
-    """Call an operator that exists only where torchvision was built for this very torch."""
+    """Call an operator that exists only if torchvision was built for this very torch."""
     name = "torch and torchvision"
     try:
         torchvision: Any = importlib.import_module("torchvision")
@@ -183,6 +185,6 @@ def _disk() -> Check:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The release number of a version, to compare: 1.0.20 and 2.15.0+cpu give (1, 0, 20) and (2, 15, 0)."""
+    """Return the release number of a version, to compare: 1.0.20 and 2.15.0+cpu give (1, 0, 20) and (2, 15, 0)."""
     release = re.match(r"[\d.]*", version.split("+")[0])
     return tuple(int(part) for part in (release.group() if release else "").split(".") if part)

@@ -1,4 +1,4 @@
-"""Options declared once: from one line follow the call in Python, the command line, the help and the record of a run.
+"""Options declared once: one line gives the Python call, the command line, the help and the record of a run.
 
 An options class is a frozen dataclass whose fields are annotated with an :class:`Option`::
 
@@ -29,14 +29,14 @@ class Option:
 
     Args:
         help: One sentence, which the command line and the docstring of the Python call show.
-        default: The default in words, where it is decided later, by the data or by another option.
-        recorded: Whether the folder of a run records the value, so that a resumed run must have the same one. Options
-            that do not decide the result, and those that another option takes up, are not recorded.
-        typed: The type on the command line, where it is not that of Python; None makes the option one of Python only.
-        flag: The name on the command line, where it is another.
-        argument: Its name in the help, where the command line takes it by position.
-        metavar: What stands for the value in the help.
-        negative: Whether the command line also takes ``--no-NAME``.
+        default: The default in words, if it is decided later, by the data or by another option.
+        recorded: True if the folder of a run records the value, so that a resumed run must have the same one. Options
+            that do not affect the result, or are contained in another option, are not recorded.
+        typed: Type on the command line, if it is not that of Python; None makes the option one of Python only.
+        flag: Name on the command line, if it differs.
+        argument: Name in the help, if the command line takes it by position.
+        metavar: Placeholder for the value in the help.
+        negative: True if the command line also takes ``--no-NAME``.
     """
 
     help: str
@@ -51,14 +51,14 @@ class Option:
 
 @dataclass(frozen=True)
 class Declared:
-    """An option with what its field says.
+    """An option together with the data of its field.
 
     Args:
         name: Name of the field, as in Python.
         annotation: Type in Python.
-        default: Value of the field where nothing is given; `inspect.Parameter.empty` where something must be.
+        default: Default of the field; `inspect.Parameter.empty` if a value is required.
         option: The description.
-        positional: Whether Python takes it by position too.
+        positional: True if Python takes it by position too.
         words: The default in words.
     """
 
@@ -81,7 +81,7 @@ class Declared:
 
     @property
     def typed(self) -> Any:
-        """Its type on the command line; None where the command line does not take it."""
+        """Its type on the command line; None if the command line does not take it."""
         return self.annotation if self.option.typed is ... else self.option.typed
 
 
@@ -90,11 +90,11 @@ class Options:
     """Base of the classes that declare options."""
 
     given: frozenset[str] = field(init=False, default=frozenset(), repr=False, compare=False)
-    """Names of the options that the caller gave, where it matters whether a value is the default or was asked for."""
+    """Names of the options that the caller gave, to tell a requested value from an equal default."""
 
     @classmethod
     def default_in_words(cls, name: str, default: Any) -> str:
-        """Return what is shown as the default of a field whose :class:`Option` has no words for it."""
+        """Return the displayed default of a field whose :class:`Option` has no words for it."""
         return in_words(default)
 
     def recorded(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def declared(kind: type[Options]) -> tuple[Declared, ...]:
 
 
 def _annotations(kind: type[Options]) -> Iterator[tuple[str, tuple[Any, Option]]]:
-    """The type and the description of each field; a class that only narrows the type of a field keeps both."""
+    """Yield the type and the description of each field; a class that only narrows a field's type keeps both."""
     for base in reversed(kind.__mro__):
         for name, annotation in inspect.get_annotations(base, eval_str=True).items():
             described = [one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)]
@@ -175,10 +175,10 @@ def _words(one: Declared, value: Any) -> list[str]:
 
 
 def called_with(kind: Callable[P, T], name: str) -> Callable[[Callable[[T], R]], Callable[P, R]]:
-    """Make a function of one options object a function of the options.
+    """Turn a function of one options object into a function of the options.
 
     The signature and the ``Args`` of the docstring follow from the declarations. An unknown option is an
-    :class:`saccade.InputError` that names those like it; words of other tools are understood, see `saccade.synonyms`.
+    :class:`saccade.InputError` that names similar ones; words of other tools are understood, see `saccade.synonyms`.
 
     Args:
         kind: The options class.
@@ -224,7 +224,7 @@ def signature_of(kind: type[Options], returns: Any = inspect.Signature.empty) ->
 
 
 def documented(doc: str, kind: type[Options]) -> str:
-    """Return a docstring with an ``Args`` section for the options, before ``Raises`` where there is one."""
+    """Return a docstring with an ``Args`` section for the options, before ``Raises`` if there is one."""
     lines = [
         textwrap.fill(
             f"{one.name}: {one.option.help}{_said(one)}",
@@ -246,10 +246,10 @@ def _said(one: Declared) -> str:
 
 
 def understood(given: Mapping[str, Any], kind: type[Options], name: str) -> dict[str, Any]:
-    """Return the options by our names.
+    """Return the options under our names.
 
     Raises:
-        InputError: An unknown option, or one that is given under two names.
+        InputError: An option is unknown, or is given under two names.
     """
     known = [one.name for one in declared(kind)]
     found: dict[str, Any] = {}

@@ -26,14 +26,14 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = None) -> T:
     """Return plain values as the dataclass `kind`, every one checked against its annotation.
 
-    A field with a default may be missing. An unknown key is refused: read and written again it would be lost.
+    A field with a default may be missing. An unknown key is refused: reading and writing again would lose it.
 
     Args:
         kind: A dataclass whose fields are annotated with ``Any``, None, bool, int, float, str, ``Literal``, unions,
             tuples, ``Mapping[str, ...]`` and other dataclasses.
         content: What :func:`json.loads` returned.
         source: Name of the document, for messages.
-        hint: What to do about a document that does not fit.
+        hint: Advice for a document that does not fit.
 
     Raises:
         InputError: A key is missing or unknown, or a value is of another type; the message names its place.

@@ -1,4 +1,4 @@
-"""Names that other tools give to our options: some are taken for ours, others get a hint.
+"""Names that other tools give to our options: some are accepted, others get a hint.
 
 The words are those of timm, torchvision's references, Ultralytics, MMEngine, Keras, Lightning and Transformers.
 """
@@ -43,7 +43,7 @@ SYNONYMS: Mapping[str, str] = {
     "weight_decay": "wd l2",
     "workers": "j num_workers dataloader_num_workers",
 }  # fmt: skip
-"""Our names, each with other tools' words for the same thing; a word counts where a command has that option."""
+"""Our names, each with other tools' words for the same thing; a word counts if a command has that option."""
 
 _RESUME = "run the same command again: it resumes from the newest checkpoint by itself"
 _DATA = "give it without an option, right after the command: saccade {command} DATA"
@@ -103,19 +103,19 @@ HINTS: Mapping[str, str | Mapping[str, str]] = {
     "conf iou threshold": "there are no detections to filter; saccade predict names classes",
     "tta multi_scale": "--protocol multi-scale of saccade evaluate and saccade predict",
 }
-"""Words with no single equal here, each with what to do instead; by command where that differs."""
+"""Words without an equivalent here, each with what to do instead; by command if that differs."""
 
 _BY_WORD = [(word, ours) for ours, words in SYNONYMS.items() for word in words.split()]
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """Return which of the known options another tool's word stands for; None where it stands for none of them."""
+    """Return which of the known options another tool's word stands for; None if it stands for none of them."""
     known, plain = set(known), plain_word(word)
     return next((ours for theirs, ours in _BY_WORD if theirs == plain and ours in known), None)
 
 
 def hint_for(word: str, command: str) -> str | None:
-    """Return what to do instead of an option of another tool; None where nothing special is known of it."""
+    """Return what to do instead of an option of another tool; None if there is no advice."""
     plain = plain_word(word)
     for words, hint in HINTS.items():
         if plain in words.split():

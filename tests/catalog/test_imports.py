@@ -32,7 +32,7 @@ def test_is_not_an_import_path(text: object) -> None:
 
 
 def test_a_path_is_imported_once_it_was_named(own_code: Path) -> None:
-    with pytest.raises(InputError, match=f"{MIXER}: code that is not part of saccade is imported only where you name"):
+    with pytest.raises(InputError, match=f"{MIXER}: code that is not part of saccade is imported only if you name"):
         imported(MIXER)
     assert "my_package.blocks" not in sys.modules
     name_code(MIXER)
@@ -44,7 +44,7 @@ def test_what_a_file_mentions_is_not_imported_unless_it_is_trusted(own_code: Pat
         with pytest.raises(InputError, match=rf"net.safetensors needs code .* {MIXER}[\s\S]*trust=\['{MIXER}'\]"):
             parse(MIXER)
         assert "my_package" not in sys.modules
-    with pytest.raises(InputError, match="only where you name it"):  # nor has the file named it
+    with pytest.raises(InputError, match="only if you name it"):  # nor has the file named it
         imported(MIXER)
     with mentioned_in("net.safetensors", trust=MIXER):
         trusted = parse(f"{MIXER}[kernel_size=5]").entry.load()
@@ -60,8 +60,8 @@ def test_what_a_file_mentions_is_not_imported_unless_it_is_trusted(own_code: Pat
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("no_such_package.blocks:Mixer", "there is no module 'no_such_package'"),
-        ("my_package.block:Mixer", "there is no module 'my_package.block'"),
+        ("no_such_package.blocks:Mixer", "module 'no_such_package' does not exist"),
+        ("my_package.block:Mixer", "module 'my_package.block' does not exist"),
         ("my_package.blocks:Mixr", r"my_package.blocks has no 'Mixr'\nhint: did you mean Mixer"),
         ("my_package.blocks:number", "expected a class or a function; received int"),
         ("my_package.failing:Mixer", "importing my_package.failing raised RuntimeError: not today"),

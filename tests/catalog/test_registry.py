@@ -51,14 +51,14 @@ def test_a_row_is_registered_as_it_is() -> None:
                   cost=Cost("none", "sigmoid", "C", "0"), options={"width": 3})  # fmt: skip
     assert saccade.register(entry) is entry is find("wide")
     assert parse("wide[width=4]").options == {"width": 4}  # nothing is imported for that
-    with pytest.raises(InputError, match="there is no module 'nowhere'"):
+    with pytest.raises(InputError, match="module 'nowhere' does not exist"):
         saccade.create("wide", 8)
 
 
 @pytest.mark.parametrize("name", ["se", "squeeze_excitation", "depthwise", "dw"])
 def test_a_name_that_is_taken_is_refused(name: str) -> None:
     saccade.register("depthwise", Depthwise, aliases=["dw"])
-    with pytest.raises(InputError, match=f"there is a mechanism called '{name}' already"):
+    with pytest.raises(InputError, match=f"a mechanism called '{name}' exists already"):
         saccade.register(name, Depthwise)
 
 

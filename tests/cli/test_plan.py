@@ -52,7 +52,7 @@ def test_parts_chains_and_other_sizes(capsys):
             ("resnet18", "se", "--example-input", "3x64"),
             "error: --example-input: expected four numbers such as 1x3x224x224",
         ),
-        (("resnet18", "se", "--within", "lair"), "error: within='lair': no module of ResNet has such a name"),
+        (("resnet18", "se", "--within", "lair"), "error: within='lair': no module of ResNet has that name"),
         (("resnet19", "se"), "error: unknown network 'resnet19'\n\nhint: did you mean resnet1"),
         (("resnet18", "sse"), "error: unknown mechanism 'sse'\n\nhint: did you mean se"),
         (("resnet18", "se[reduktion=8]"), "error: se: unknown option 'reduktion'\n\nhint: did you mean reduction?"),

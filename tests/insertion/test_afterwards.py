@@ -187,7 +187,7 @@ def test_detectors_are_traced_as_far_as_their_maps_go(name, residual, stages):
         model = detector(name)
     planned = saccade.plan(model, "se", at="stage")
     assert len(planned.places) == stages
-    assert any("asks for numbers" in reason for reason in planned.unused)
+    assert any("reads numbers" in reason for reason in planned.unused)
     if residual:
         found = saccade.plan(model, "se").places
         assert len(found) == residual

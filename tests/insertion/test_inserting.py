@@ -279,7 +279,7 @@ def test_sk_is_a_branch_beside_the_map():
 def test_a_foreign_child_is_refused():
     foreign = NotesNet()
     foreign.block2.bn2.saccade = nn.Identity()
-    with pytest.raises(InputError, match=r"already has an attribute 'saccade' that is not of saccade's making"):
+    with pytest.raises(InputError, match=r"already has an attribute 'saccade' that saccade did not create"):
         saccade.insert(foreign, "se")
     assert not attachments(foreign)
 

@@ -77,7 +77,7 @@ def test_the_table_says_what_is_not_used_and_what_is_there():
                      "blocks.6.0.se (16)",)  # fmt: skip
     at_zero = plan(timm.create_model("resnet18"), "se", example_input=torch.zeros(1, 3, 64, 64)).remarks
     assert at_zero == (
-        "branches that start at zero, or nearly: mechanisms in them learn once the branch has moved: "
+        "branches that start at zero, or nearly: mechanisms in them learn only after the branch has grown: "
         "layer1.0, layer1.1, layer2.0 ... layer4.1 (8)",
     )
     assert not plan(NotesNet(), "se", **SIZE).remarks

@@ -72,14 +72,14 @@ def test_natural_placements(resnet):
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        ("residuals", r"no module of ResNet has such a name, and it is no kind of place\nhint: did you mean residual"),
+        ("residuals", r"no module of ResNet has that name, and it is not a kind of place\nhint: did you mean residual"),
         ("layer5.*.bn2", r"(?s)layer5.*hint: did you mean layer4.2.bn2"),
         ("qqq", r"give residual, inner, stage, block, stage:1-3"),
         ("layer1.0.bn22", r"did you mean layer1.0.bn2"),
         ("*.bn2", r"\*\* for several"),
         ("stage:5", r"ResNet has 5 stages, counted from 0\nhint: they end at: 0 act1, 1 layer1.2"),
         ("stage:3-1", r"5 stages"),
-        ("fc", r"fc \(Linear\): its output is no feature map .*\(1, 1000\)"),
+        ("fc", r"fc \(Linear\): its output is not a feature map .*\(1, 1000\)"),
         (lambda place: False, r"accepted none of the places\nhint: its places by kind: 16 residual, 16 inner, 5 stage"),
     ],
     ids=shown,
@@ -155,7 +155,7 @@ def test_parts_and_every_so_many_th_place(at, within, every, expected):
         (
             {"within": "layr3"},
             InputError,
-            r"within='layr3': no module of ResNet has such a name\nhint: did you mean lay",
+            r"within='layr3': no module of ResNet has that name\nhint: did you mean lay",
         ),
         ({"within": "conv1"}, InputError, r"ResNet has no residual place in conv1"),
         ({"at": "layer1.*", "within": "layer2"}, InputError, r"names no module in layer2"),

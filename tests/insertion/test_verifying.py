@@ -83,7 +83,7 @@ def test_what_was_folded_away_is_named():
     assert any("re-parameterise or fuse first" in remark for remark in planned.remarks)
     saccade.insert(model, "se", at="stages.0.blocks.0.token_mixer.conv.bn", example_input=size)
     folded = reparameterize_model(model)
-    expected = r"1 of 1 inserted mechanisms are gone.*token_mixer.conv.bn\nhint: convert the network first"
+    expected = r"1 of 1 inserted mechanisms are lost.*token_mixer.conv.bn\nhint: convert the network first"
     with pytest.raises(InputError, match=expected):
         saccade.verify(folded)
 

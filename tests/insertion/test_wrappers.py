@@ -87,7 +87,7 @@ def compiled_in_place():
         ),
         (
             Quantised,
-            r"last \(Conv2d\): a quantised network computes with whole numbers.*\nhint: insert into the network",
+            r"last \(Conv2d\): a quantised network computes with integers.*\nhint: insert into the network",
         ),
     ],
     ids=["compiled", "compiled in place", "traced", "quantised"],

@@ -1,4 +1,4 @@
-"""What `test_contract.py` runs every mechanism through: its forms, inputs that show faults, and modules awake.
+"""The forms of our mechanisms, which `test_contract.py` runs through `saccade.testing` and through what is ours only.
 
 A new row of the catalog is picked up by itself, in its default form; give it further forms, if it has any, in `FORMS`.
 """
@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from saccade.catalog import CATALOG, Entry, Spec, create
+from saccade.catalog import CATALOG, Entry, Spec
 from saccade.mechanisms.base import Mechanism
+from saccade.testing import Subject
+from saccade.testing.subject import SIZES
 
 CHANNELS = 32
 
@@ -119,13 +121,13 @@ class Form:
 
     @property
     def size(self) -> tuple[int, ...]:
-        return {1: (7,), 2: (6, 7), 3: (2, 6, 7)}[self.dims]
+        return SIZES[self.dims][0]
 
     @property
     def other_size(self) -> tuple[int, ...]:
         if self.options.get("window") == "released":  # takes H <= W < 2 H only
             return (5, 8)
-        return {1: (11,), 2: (11, 4), 3: (3, 11, 4)}[self.dims]
+        return SIZES[self.dims][1]
 
     @property
     def pools(self) -> bool:
@@ -146,33 +148,23 @@ class Form:
     def rows_sum_to_1(self) -> bool:
         return self.options.get("pairwise") not in NOT_SUMMING_TO_1
 
+    @property
+    def subject(self) -> Subject:
+        """The form as `saccade.testing` checks it."""
+        spec = Spec(self.entry.name, self.options)
+        return Subject.of(spec, channels=CHANNELS, size=self.size, other_size=self.other_size, idle=self.idle)
+
     def fresh(self) -> Mechanism:
         """As a user makes it, the same numbers every time."""
-        torch.manual_seed(0)
-        return create(self.entry.name, CHANNELS, **self.options)
+        return self.subject.fresh()
 
     def awake(self, dtype: torch.dtype = torch.float64) -> Mechanism:
-        """In evaluation, with every parameter and running statistic away from its start, so that nothing hides."""
-        module = self.fresh().to(dtype).eval()
-        draw = torch.Generator().manual_seed(1)
-        with torch.no_grad():
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-                if tensor.is_floating_point():
-                    # Of a narrow norm's weights all may be negative, and the relu behind it dead.
-                    positive = name.endswith("running_var") or ("norm" in name and name.endswith(".weight"))
-                    low, high = (0.5, 1.5) if positive else (-0.2, 0.4)
-                    values = torch.rand(tensor.shape, generator=draw, dtype=torch.float64)
-                    values = values * (high - low) + low
-                    if tensor.dim() > 1 and tensor[0].numel() > 64:  # a sum of so many would saturate every gate
-                        values = (values - values.mean()) * (64 / tensor[0].numel()) ** 0.5
-                    tensor.copy_(values)
-        return module
+        """In evaluation, with nothing at its start that would hide a fault."""
+        return self.subject.awake(dtype)
 
     def map(self, batch: int = 3, dtype: torch.dtype = torch.float64, size: tuple[int, ...] | None = None) -> Tensor:
         """A feature map, not centred on 0; odd and unequal sides."""
-        draw = torch.Generator().manual_seed(2)
-        values = torch.randn(batch, CHANNELS, *(size or self.size), generator=draw, dtype=torch.float64)
-        return (values + 0.5).to(dtype)
+        return self.subject.map(batch, dtype, size)
 
 
 def default_forms() -> list[Form]:

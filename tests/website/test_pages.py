@@ -30,6 +30,12 @@ def test_the_line_of_languages_is_left_to_the_switch():
     assert "[English]" not in page(ROOT / "README.zh.md", "zh")
 
 
+def test_pages_in_english_alone_lead_to_the_guide_of_the_reader(monkeypatch):
+    changelog = ROOT / "CHANGELOG.md"
+    monkeypatch.setattr(type(changelog), "read_text", lambda *_, **__: "see [here](docs/training.md#recipes)")
+    assert page(changelog, "zh") == "see [here](training.md#recipes)"
+
+
 def test_the_readme_orders_the_guide():
     names = guide_in_order(page(ROOT / "README.md", "en"), "en")
     assert names[:2] == ["demo", "comparison"]

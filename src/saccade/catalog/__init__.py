@@ -1,6 +1,6 @@
-"""The mechanisms there are: the table of saccade's own, those registered from outside, and how they are written.
+"""The known mechanisms: saccade's own table, those registered from outside, and the notation for them.
 
-Nothing here loads torch, and no mechanism is imported before one is made.
+Nothing here loads torch, and no mechanism is imported before it is made.
 """
 
 from saccade.catalog.entry import Cost, Entry, NaturalPlace

@@ -1,4 +1,4 @@
-"""What a row of the catalog is made of."""
+"""Rows of the catalog: their fields, and the natural places and costs they contain."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NaturalPlace:
-    """A natural place: what `insert` does when `at` is not given.
+    """A natural place: the places `insert` uses if `at` is not given.
 
     Args:
-        at: As for :func:`saccade.insert`.
-        every: Keep each such place only, counted in each stage; a stage with fewer keeps its last.
-        strides: Keep places at these sizes of the map only (input side / map side); all, if the network has none.
+        at: See :func:`saccade.insert`.
+        every: Use every n-th place of a stage only; a shorter stage keeps its last place.
+        strides: Keep places at these strides of the map only (input side / map side); all, if the network has none.
     """
 
     at: str
@@ -31,7 +31,7 @@ class NaturalPlace:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the default form keeps and costs, as formulas in C channels, H rows, W columns and N = H W positions.
+    """Resolution and cost of the default form, as formulas in C channels, H rows, W columns and N = H W positions.
 
     Args:
         keeps: The resolution each branch keeps: ``"none"`` for vectors, ``"H x W"`` for maps.
@@ -39,7 +39,7 @@ class Cost:
         params: Learnable numbers.
         macs: Multiply-adds of the convolutions and matrix products for one sample.
         entries: Numbers in its attention maps for one sample; 0 for gates.
-        where: The other letters of the formulas, as ``"d = C//8; M = N//4"``.
+        where: Definitions of the other letters of the formulas, as ``"d = C//8; M = N//4"``.
     """
 
     keeps: str
@@ -51,7 +51,7 @@ class Cost:
 
     @staticmethod
     def written(formula: str) -> str:
-        """A formula, or the letters, as people write them; divisions round down, to 1 at least.
+        """Return a formula, or the letters, in mathematical notation; divisions round down, to 1 at least.
 
         Example:
             >>> Cost.written("C**2 + 2*C*h; h = max(1, C//16)")
@@ -66,22 +66,22 @@ class Entry:
     """One row of the catalog.
 
     Args:
-        name: Name, in lower case; an import path for what no catalog holds.
+        name: Name, in lower case; an import path for a mechanism outside the catalog.
         path: Import path of its class, or of a function that makes it.
-        family: ``"gate"``, ``"position"``, ``"channel"``, ``"both"``, ``"gather"``, ``"control"``, or a word of others.
-        attends: ``"channel"``, ``"spatial"`` or ``"both"``; empty where it is not known.
+        family: ``"gate"``, ``"position"``, ``"channel"``, ``"both"``, ``"gather"``, ``"control"``, or another word.
+        attends: ``"channel"``, ``"spatial"`` or ``"both"``; empty if unknown.
         place: Natural place.
-        title: Title for people.
-        paper: Paper it is of.
+        title: Title for display.
+        paper: Paper that describes it.
         held_to: Published code whose numbers it reproduces.
-        cost: What the default form keeps and costs.
-        identity: Whether a new module in its default form returns its input, as lists show it.
-        added: Whether it is a branch that is added to the map rather than a new form of the map.
+        cost: Resolution and cost of the default form.
+        identity: True if a new module in its default form returns its input; shown in lists.
+        added: True if it is a branch that is added to the feature map, rather than a new form of the map.
         aliases: Other names.
         identity_options: Options that make a new module return its input; :func:`saccade.insert` takes them.
-        options: Names and defaults of its options; None: as in the signature, which needs its file imported.
-        schematic: Drawing, in the language of :mod:`saccade.inspection.schematic_table`, where that has none.
-        source: The class or function itself, where it was given.
+        options: Names and defaults of its options; None means those of the signature, which needs its file imported.
+        schematic: Drawing in the language of :mod:`saccade.inspection.schematic_table`, if that table has none.
+        source: The class or function itself, if it was given.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Entry:
         return imported(self.path) if self.source is None else self.source
 
     def make(self, channels: int, **options: Any) -> nn.Module:
-        """Return a new module for maps of some channels.
+        """Return a new module for feature maps of some channels.
 
         Raises:
             InputError: The options are wrong; or code that is not part of saccade raised an error, or returned
@@ -125,7 +125,7 @@ class Entry:
             made = made_by(channels, **options)
         except InputError:
             raise
-        except Exception as cause:  # whatever foreign code raises
+        except Exception as cause:  # foreign code may raise anything
             raise InputError(
                 f"{self.name} could not be made for {channels} channels ({type(cause).__name__}: {cause})",
                 "it is called with the number of channels, and with its options by name",
@@ -135,7 +135,7 @@ class Entry:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """Return what another process, or a later one, must know to insert it where this one does."""
+        """Return the data from which another process, or a later one, can insert the same mechanism."""
         return {
             "path": self.path, "place": asdict(self.place), "added": self.added,
             "identity_options": dict(self.identity_options),

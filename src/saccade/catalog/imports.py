@@ -1,4 +1,4 @@
-"""Code that is not saccade's, by import path (``my_package.blocks:MyBlock``): imported only where the user names it.
+"""Code outside saccade, by import path (``my_package.blocks:MyBlock``): imported only if the user names it.
 
 A path that was typed or given in a call has been named. A path that a file mentions has not: while a file is read,
 only the paths that the user trusts for that file are imported.
@@ -27,14 +27,14 @@ _NAME = r"[^\W\d]\w*"
 _PATH = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*")
 _HINT = "an import path is written package.module:Name"
 
-_named: dict[str, str | None] = {}  # import path -> folder to find its module in; None: wherever Python looks
-_installed: set[str] = set()  # of saccade's own table and of installed plug-ins
+_named: dict[str, str | None] = {}  # import path -> folder to find its module in; None: Python's search path
+_installed: set[str] = set()  # paths of saccade's own table and of installed plug-ins
 _searched = {"here": False}
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """The file that is read, as it is called in errors, and the paths that are trusted for it."""
+    """The file being read, its name in errors, and the paths that are trusted for it."""
 
     file: str
     trusted: Mapping[str, Made | None]
@@ -54,9 +54,9 @@ def is_import_path(text: object) -> bool:
 
 
 def name_code(text: object) -> None:
-    """Note that the user has named an import path, so that it may be imported; any other text is left alone.
+    """Record that the user has named an import path, so that it may be imported; any other text is ignored.
 
-    Inside :func:`mentioned_in` nothing is noted: what a file says is not the user's word.
+    Inside :func:`mentioned_in` nothing is recorded: the content of a file is not the user's word.
     """
     if _reading.get() is None and is_import_path(text):
         path = str(text).strip().partition("[")[0]
@@ -85,11 +85,11 @@ def is_installed(path: str) -> bool:
 
 @contextmanager
 def mentioned_in(file: str | os.PathLike[str], trust: Trust = ()) -> Iterator[None]:
-    """While a file is read: import nothing that it mentions but what the user trusts.
+    """Import, while a file is read, nothing that it mentions except what the user trusts.
 
     Args:
-        file: The file, as errors call it.
-        trust: Import paths that may be imported, or the classes and functions that stand for theirs.
+        file: The file, as named in errors.
+        trust: Import paths that may be imported, or classes and functions in place of their paths.
     """
     trusted: dict[str, Made | None] = {}
     for given in [trust] if isinstance(trust, str) or callable(trust) else trust:
@@ -107,11 +107,11 @@ def mentioned_in(file: str | os.PathLike[str], trust: Trust = ()) -> Iterator[No
 
 
 def imported(path: str) -> Made:
-    """Return what an import path names: a class or a function.
+    """Return the class or function that an import path names.
 
     Raises:
-        InputError: The user has not named or trusted the path, there is no such module or name in it, importing it
-            raised an error, or what it names cannot be called.
+        InputError: The user has not named or trusted the path, its module or name does not exist, importing it raised
+            an error, or the object cannot be called.
     """
     reading = _reading.get()
     if path in _installed:
@@ -119,8 +119,8 @@ def imported(path: str) -> Made:
     if reading is not None:
         if path not in reading.trusted:
             raise InputError(
-                f"{reading.file} needs code that is not part of saccade, {path}, and a file is not followed on that "
-                "without your word",
+                f"{reading.file} needs code that is not part of saccade, {path}; such code is not imported unless "
+                "you trust it",
                 f"if you trust that code: trust=[{path!r}] in Python, --trust {path} on the command line"
                 if is_import_path(path)
                 else "it has no import path: give the class or function itself, trust=[...]",
@@ -130,7 +130,7 @@ def imported(path: str) -> Made:
     _check(path)
     if path not in _named:
         raise InputError(
-            f"{path}: code that is not part of saccade is imported only where you name it",
+            f"{path}: code that is not part of saccade is imported only if you name it",
             "name it in this call, as mechanism or backbone",
         )
     return _called(path)
@@ -149,7 +149,7 @@ def check_importable(path: str, made_by: Made, why: str) -> None:
     Args:
         path: The import path.
         made_by: The class or function.
-        why: What needs it, as the beginning of a sentence.
+        why: The reason, as the beginning of a sentence.
 
     Raises:
         InputError: It is defined in a script, a notebook or a function, or has no name.
@@ -165,12 +165,12 @@ def check_importable(path: str, made_by: Made, why: str) -> None:
 
 
 def hand_on(paths: Collection[str]) -> dict[str, str | None]:
-    """Return import paths with the folders that their modules were found in, for :func:`accept` of another process."""
+    """Return import paths with the folders of their modules, for :func:`accept` in another process."""
     return {path: _folder(path) for path in paths}
 
 
 def accept(paths: Mapping[str, str | None]) -> None:
-    """Take over the import paths that the user has named in another process, see :func:`hand_on`."""
+    """Accept the import paths that the user has named in another process, see :func:`hand_on`."""
     _named.update(paths)
 
 
@@ -205,7 +205,7 @@ def _module(module: str, path: str) -> Any:
                 raise InputError(f"{path}: importing {module} failed, since {cause.name} is not installed") from cause
             where = _named.get(path)
             raise InputError(
-                f"{path}: there is no module {cause.name!r}",
+                f"{path}: module {cause.name!r} does not exist",
                 f"it was looked for in {where} and among the installed packages"
                 if where
                 else "add the folder that holds it to PYTHONPATH",
@@ -216,7 +216,7 @@ def _module(module: str, path: str) -> Any:
 
 @contextmanager
 def _first(folder: str | None) -> Iterator[None]:
-    """Look for modules in a folder first; afterwards last, since a file there may be called like one of Python's."""
+    """Search for modules in a folder first; afterwards last, since a file there may share a name with Python's."""
     if folder is None:
         yield
         return
@@ -230,7 +230,7 @@ def _first(folder: str | None) -> Iterator[None]:
 
 
 def _folder(path: str) -> str | None:
-    """The folder that holds the module of an import path, or the package it belongs to."""
+    """Return the folder that contains the module of an import path, or the package it belongs to."""
     top = sys.modules.get(path.partition(":")[0].partition(".")[0])
     places = list(getattr(top, "__path__", ())) or [getattr(top, "__file__", None)]
     return str(Path(places[0]).resolve().parent) if places[0] else _named.get(path)

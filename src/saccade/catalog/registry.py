@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 PLUG_INS = "saccade.mechanisms"
-"""Group of entry points of the distributions that bring mechanisms."""
+"""Group of entry points for distributions that bring mechanisms."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_RESERVED = "none"  # the network as it is, among the arms of a comparison
+_RESERVED = "none"  # the unchanged network, among the arms of a comparison
 _registered: dict[str, Entry] = {}
 
 
@@ -45,7 +45,7 @@ def register(
     options: Mapping[str, Any] | None = None,
     schematic: str = "",
 ) -> Entry:
-    """Make a mechanism known by a name, wherever saccade takes the name of one.
+    """Register a mechanism under a name, which is then valid wherever saccade takes the name of one.
 
     A distribution that brings mechanisms need not call this: it declares entry points of the group
     ``saccade.mechanisms``, which name a class or an :class:`Entry`.
@@ -54,15 +54,15 @@ def register(
         name: Lower-case letters, digits and underscores; or a whole row, and nothing else.
         mechanism: Class or function that makes the module from the number of channels and its options by name; or its
             import path, ``"my_package.blocks:MyBlock"``, which is imported when the first is made.
-        place: Natural place: a :class:`NaturalPlace`, or what `at` of :func:`saccade.insert` takes.
+        place: Natural place: a :class:`NaturalPlace`, or a value for `at` of :func:`saccade.insert`.
         family: Family in lists: one of saccade's, or any other word.
-        attends: ``"channel"``, ``"spatial"`` or ``"both"``, where it is one of these.
-        title: Title for people; by default the name.
-        paper: Paper it is of.
+        attends: ``"channel"``, ``"spatial"`` or ``"both"``, if it is one of these.
+        title: Title for display; by default the name.
+        paper: Paper that describes it.
         held_to: Published code whose numbers it reproduces.
-        cost: What it costs, as formulas.
-        identity: Whether a new module returns its input, as lists show it; insertion asks the module itself.
-        added: Whether it is a branch that is added to the map rather than a new form of the map.
+        cost: Cost of the default form, as formulas.
+        identity: True if a new module returns its input; shown in lists, while insertion asks the module itself.
+        added: True if it is a branch that is added to the feature map, rather than a new form of the map.
         aliases: Other names.
         identity_options: Options that make a new module return its input.
         options: Names and defaults of its options; by default read from the signature.
@@ -72,7 +72,7 @@ def register(
         The row.
 
     Raises:
-        InputError: A name that is taken or is not such a word, or a module in place of what makes one.
+        InputError: A name that is taken or malformed, or a module instead of a class or function.
         TypeError: A mechanism that is neither a string nor can be called.
 
     Example:
@@ -100,26 +100,26 @@ def register(
 
 
 def unregister(name: str) -> None:
-    """Forget a mechanism that :func:`register` made known.
+    """Remove a mechanism that :func:`register` added.
 
     Raises:
-        InputError: None of that name was registered.
+        InputError: No mechanism of that name was registered.
     """
     if _registered.pop(name, None) is None:
         raise InputError(f"no mechanism {name!r} was registered", f"registered: {', '.join(_registered) or 'none'}")
 
 
 def entries() -> Mapping[str, Entry]:
-    """Rows of all mechanisms there are, by name: saccade's own, those of plug-ins, those registered."""
+    """Return the rows of all mechanisms by name: saccade's own, those of plug-ins, those registered."""
     return {**CATALOG, **_plug_ins(), **_registered}
 
 
 def list_mechanisms(*, family: str | None = None, attends: str | None = None) -> tuple[str, ...]:
-    """Names of the mechanisms, in alphabetical order; controls only when their family is asked for.
+    """Names of the mechanisms, in alphabetical order; controls only if their family is requested.
 
     Args:
-        family: ``"gate"``, ``"position"``, ``"channel"``, ``"both"``, ``"gather"`` or ``"control"``; of those from
-            outside ``"own"`` or what they say.
+        family: ``"gate"``, ``"position"``, ``"channel"``, ``"both"``, ``"gather"`` or ``"control"``; for mechanisms
+            from outside ``"own"`` or the word they declare.
         attends: ``"channel"``, ``"spatial"`` or ``"both"``.
 
     Example:
@@ -144,7 +144,7 @@ def list_mechanisms(*, family: str | None = None, attends: str | None = None) ->
 
 
 def find(name: str) -> Entry:
-    """The row called `name`, by key, alias or import path; an unknown name is refused with the near ones.
+    """Return the row called `name`, by key, alias or import path; an unknown name is refused with the nearest ones.
 
     An import path is imported if the user has named it, see :mod:`saccade.catalog.imports`.
     """
@@ -165,10 +165,10 @@ def find(name: str) -> Entry:
 
 
 def entry_for(made_by: Any) -> Entry:
-    """The row of a class or function that makes a mechanism: its own, or a new one that the registry does not keep.
+    """Return the row of a class or function that makes a mechanism: its own, or a new one outside the registry.
 
     Raises:
-        InputError: A module in place of what makes one.
+        InputError: A module was given instead of a class or function.
         TypeError: It cannot be called.
     """
     _maker(made_by)
@@ -180,18 +180,18 @@ def entry_for(made_by: Any) -> Entry:
 
 
 def outside(path: str, source: Callable[..., Any]) -> Entry:
-    """A row for what the catalog does not hold, called by its import path."""
+    """Return a row for a mechanism outside the catalog, named by its import path."""
     title = path.partition(":")[2]
     return Entry(path, path, "own", "", NaturalPlace("residual"), title, source=source)
 
 
 def create(name: str, channels: int, **options: Any) -> nn.Module:
-    """Make a mechanism for maps of `channels` channels.
+    """Create a mechanism for feature maps of `channels` channels.
 
     Args:
-        name: A key or alias of the catalog, see :func:`list_mechanisms`; or an import path.
-        channels: C of the map it reads and writes.
-        options: The mechanism's own options; a misspelt one is refused with the near ones.
+        name: A name or alias in the catalog, see :func:`list_mechanisms`; or an import path.
+        channels: Number of channels of the input and the output.
+        options: The mechanism's own options; a misspelt one is refused with the nearest ones.
 
     Example:
         >>> import saccade
@@ -205,12 +205,12 @@ def create(name: str, channels: int, **options: Any) -> nn.Module:
 
 
 def option_names(entry: Entry) -> tuple[str, ...]:
-    """The options a mechanism takes, in the order of its signature."""
+    """Return the options a mechanism takes, in the order of its signature."""
     return tuple(entry.options) if entry.options is not None else tuple(signature_options(entry))
 
 
 def signature_options(entry: Entry) -> dict[str, Any]:
-    """Names and defaults of the options in the signature of a class or function: all but the first, the channels."""
+    """Return names and defaults of the options in a signature: of all parameters but the first, the channels."""
     named = list(_parameters(entry))[1:]
     return {p.name: p.default for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
@@ -235,7 +235,7 @@ def _parameters(entry: Entry) -> Iterator[inspect.Parameter]:
 
 
 def _at(path: str) -> Entry:
-    """The row of an import path: that of the catalog for a class that has one."""
+    """Return the row of an import path: that of the catalog for a class that has one."""
     known = next((entry for entry in ({**CATALOG, **_registered}).values() if entry.path == path), None)
     return known if known is not None and known.source is None else outside(path, imported(path))
 
@@ -265,7 +265,7 @@ def _check_free(entry: Entry, taken: Mapping[str, Entry]) -> None:
             if word in (other.name, *other.aliases):
                 hint = f"choose another name; saccade.catalog.unregister({other.name!r}) forgets that one"
                 raise InputError(
-                    f"there is a mechanism called {word!r} already: {other.title}",
+                    f"a mechanism called {word!r} exists already: {other.title}",
                     hint if other.name in _registered else "choose another name",
                 )
         if word == _RESERVED:
@@ -274,17 +274,17 @@ def _check_free(entry: Entry, taken: Mapping[str, Entry]) -> None:
 
 @cache
 def _plug_ins() -> Mapping[str, Entry]:
-    """Rows of the mechanisms that installed distributions bring; one that cannot be loaded is a warning."""
+    """Return the rows of the mechanisms that installed distributions bring; one that fails to load is a warning."""
     found: dict[str, Entry] = {}
     for point in entry_points(group=PLUG_INS):
         try:
             entry = _plugged(point)
             _check_free(entry, {**CATALOG, **found, **_registered})
-        except Exception as cause:  # whatever foreign code raises, saccade must go on without it
+        except Exception as cause:  # foreign code may raise anything, and saccade must work without it
             name = point.dist.name if point.dist else point.value
             said = cause.message if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
             warnings.warn(
-                f"the mechanism {point.name!r} of the distribution {name} is left out: {said}",
+                f"the mechanism {point.name!r} of the distribution {name} is skipped: {said}",
                 SaccadeWarning,
                 stacklevel=2,
             )

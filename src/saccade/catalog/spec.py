@@ -1,4 +1,4 @@
-"""How a mechanism is written, ``psa[variant=sequential]``: read, checked and written again."""
+"""Notation for mechanisms, ``psa[variant=sequential]``: reading, checking and writing it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Spec:
     """A mechanism with its options, as a user writes it: ``psa[variant=sequential]``.
 
     Args:
-        name: Name in the catalog, or the import path of one's own.
-        options: Options that are not the defaults.
-        row: The row of the catalog, where the name alone does not find it: of a class or function that was given.
+        name: Name in the catalog, or the import path of a mechanism outside it.
+        options: Options that differ from the defaults.
+        row: Row of the catalog for a class or function that was given, which the name alone does not find.
     """
 
     name: str
@@ -44,16 +44,16 @@ Given = str | Mapping[str, Any] | Spec | Callable[..., Any]
 
 
 def parse(given: Given) -> Spec:
-    """Read a mechanism as users give it, and check its name and the names of its options.
+    """Parse a mechanism as users write it, and check its name and the names of its options.
 
     Args:
-        given: ``"psa[variant=sequential]"``; ``{"name": "psa", "variant": "sequential"}``; the import path of one's
-            own, ``"my_package.blocks:MyBlock[reduction=4]"``, which is imported; or the class or function that makes
-            it from a number of channels.
+        given: ``"psa[variant=sequential]"``; ``{"name": "psa", "variant": "sequential"}``; the import path of your own
+            mechanism, ``"my_package.blocks:MyBlock[reduction=4]"``, which is imported; or the class or function that
+            makes it from a number of channels.
 
     Raises:
-        InputError: An unknown name or option (with the near ones), or a module in place of what makes one.
-        TypeError: Something else.
+        InputError: An unknown name or option (with the nearest ones), or a module instead of a class or function.
+        TypeError: `given` is of another type.
 
     Example:
         >>> from saccade.catalog import parse
@@ -83,7 +83,7 @@ def parse(given: Given) -> Spec:
 
 
 def name_and_options(given: str) -> tuple[str, dict[str, Any]]:
-    """Take ``name[option=value,option=value]`` apart; of a mechanism or of a network, neither is checked."""
+    """Split ``name[option=value,option=value]`` of a mechanism or a network; neither part is checked."""
     name, bracket, inside = given.strip().partition("[")
     if bracket and not inside.endswith("]"):
         raise InputError(f"{given!r}: the options are not closed", "write name[option=value,option=value]")
@@ -91,7 +91,7 @@ def name_and_options(given: str) -> tuple[str, dict[str, Any]]:
 
 
 def split_top(text: str, separator: str = ",") -> list[str]:
-    """Split at the separators that stand in no bracket."""
+    """Split at the separators outside of all brackets."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "([") - (letter in ")]")
@@ -105,12 +105,12 @@ def split_top(text: str, separator: str = ",") -> list[str]:
 def _option(given: str, part: str) -> tuple[str, Any]:
     name, equals, value = part.partition("=")
     if not equals:
-        raise InputError(f"{given!r}: {part!r} is no option", "write name[option=value,option=value]")
+        raise InputError(f"{given!r}: {part!r} is not an option", "write name[option=value,option=value]")
     return name.strip(), _read(value.strip())
 
 
 def _read(text: str) -> Any:
-    """A Python literal; a tuple in parentheses of such; true and false in any case; else the word itself."""
+    """Parse a Python literal, a tuple in parentheses of such, or true and false in any case; else return the word."""
     if text.startswith("(") and text.endswith(")"):
         return tuple(_read(part) for part in split_top(text[1:-1]) if part)
     named = {"true": True, "false": False, "none": None}

@@ -1,4 +1,4 @@
-"""The one table: every mechanism, where it lives, what it attends to, where it goes, what it is held to.
+"""The table of mechanisms: class, family, attention, natural place, paper and reference code of each.
 
 Data, not decorators: nothing is imported until a mechanism is made. A new mechanism is one file and one row here.
 """
@@ -28,7 +28,7 @@ _ENTRIES = (
         options={},
     ),
     Entry(
-        "se_var2", "saccade.mechanisms.se_var:SEVar2", "gate", "channel", _RESIDUAL, "SE-Var2: a weight a channel",
+        "se_var2", "saccade.mechanisms.se_var:SEVar2", "gate", "channel", _RESIDUAL, "SE-Var2: a weight per channel",
         "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
         cost=Cost("none", "sigmoid", "C", "0"),
         options={},
@@ -195,4 +195,4 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "context": ("non_local", "simplified_nl", "gc", "a2"),
     "polarized": ("psa", "psa[parts=channel]", "psa[parts=spatial]", "dual"),
 }
-"""The ablations of the literature, as arms of a comparison beside ``none``."""
+"""Ablations of the literature, as arms of a comparison next to ``none``."""

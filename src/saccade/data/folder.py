@@ -117,8 +117,6 @@ def read_arrays(
     total, bad = sum(map(len, every.values())), []
     own = cache / "files.json"
     identity = identify(files.under(path, task), record or own, on_progress)
-    if record is None:  # nobody else keeps the state of the files
-        identity.write(own)
 
     def fill(append: Append) -> dict[str, Any]:
         done = 0
@@ -147,6 +145,8 @@ def read_arrays(
     }  # fmt: skip
     entry = cache / entry_name(path, size, identity)
     arrays, facts = load_or_build(entry, wanted, fill)
+    if record is None:  # nobody else keeps the state of the files
+        identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if "split by seed" in files.note else ()
     return {**found, "identity": identity, "split": split}, facts

@@ -1,4 +1,4 @@
-"""Putting attention into networks: places found on a traced forward, nothing renamed, nothing changed until trained."""
+"""Insertion of attention into networks: places found on a traced forward pass, no renaming, outputs kept at first."""
 
 from saccade.insertion.attach import Attachment, attachments
 from saccade.insertion.groups import freeze_all_but_attention, parameter_groups

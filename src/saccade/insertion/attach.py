@@ -1,4 +1,4 @@
-"""Attaching a mechanism to a module without renaming anything, and taking it off again.
+"""Attach a mechanism to a module without renaming anything, and detach it again.
 
 The mechanism becomes a child of the module and is run by a hook that is a plain function: it looks the child up on the
 module it is called with, so copies, pickles and moving averages of a network run their own mechanism.
@@ -16,20 +16,20 @@ CHILD = {"after": "saccade", "before": "saccade_before"}
 
 
 class Attachment(nn.Module):
-    r"""A mechanism A at a place of a network, and those inserted there after it.
+    r"""A mechanism A at a place of a network, and the mechanisms inserted there after it.
 
-    .. math:: y = x + g\,(A(x) - x) \quad\text{or, for a branch beside the map,}\quad y = x + g\,A(x)
+    .. math:: y = x + g\,(A(x) - x) \quad\text{or, for a branch added to the map,}\quad y = x + g\,A(x)
 
     Without `g`, :math:`y = A(x)` or :math:`y = x + A(x)`.
 
     Args:
-        mechanism: A, for maps (B, C, H, W).
+        mechanism: A, for feature maps (B, C, H, W).
         side: ``"after"`` or ``"before"`` the module it is attached to.
-        wrapped: Whether there is a `g`, one learned number that starts at 0: then the map passes unchanged, bit by bit,
-            as long as A(x) is finite.
-        layout: ``"NCHW"``, or ``"NHWC"`` where the network keeps channels in the last axis.
-        added: Whether A(x) is added to the map rather than taking its place.
-        copied: Whether A(x) is copied in training, since its backward pass needs it and the network may write to it.
+        wrapped: If True, there is a `g`, one learned number that starts at 0: the map then passes unchanged, bit by
+            bit, as long as A(x) is finite.
+        layout: ``"NCHW"``, or ``"NHWC"`` if the network keeps channels in the last axis.
+        added: If True, A(x) is added to the map; otherwise it replaces the map.
+        copied: If True, A(x) is copied in training, since its backward pass needs it and the network may write to it.
 
     Attributes:
         next: The attachment that reads y, at the same place; None for the last.
@@ -69,7 +69,7 @@ class Attachment(nn.Module):
         return torch.addcmul(x, y, g) if self.added else torch.lerp(x, y, g)
 
     def chain(self) -> "list[Attachment]":
-        """This and the following ones, in the order in which they run."""
+        """Return this attachment and the following ones, in the order in which they run."""
         return [self] if self.next is None else [self, *self.next.chain()]
 
     def extra_repr(self) -> str:
@@ -77,22 +77,22 @@ class Attachment(nn.Module):
 
 
 def run_after(module: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
-    """Forward hook: the map behind `module` goes through its attachment."""
+    """Apply the attachment to the output of `module` (forward hook)."""
     changed: Tensor = module.saccade(output)  # type: ignore[operator]
     return changed
 
 
 def run_before(module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor, ...]:
-    """Forward pre-hook: the first argument of `module` goes through its attachment."""
+    """Apply the attachment to the first argument of `module` (forward pre-hook)."""
     changed: Tensor = module.saccade_before(args[0])  # type: ignore[operator]
     return (changed, *args[1:])
 
 
 def attachments(model: nn.Module) -> dict[str, Attachment]:
-    """The attachments of a network by the module they are attached to.
+    """Return the attachments of a network by the module they are attached to.
 
-    Where a module has one on each side, the one before it is called ``before:NAME``; where several follow each other,
-    the second is called ``NAME#2``.
+    If a module has one on each side, the one before it is called ``before:NAME``; if several follow each other, the
+    second is called ``NAME#2``.
     """
     found: dict[str, Attachment] = {}
     for host, first in heads(model):
@@ -103,7 +103,7 @@ def attachments(model: nn.Module) -> dict[str, Attachment]:
 
 
 def heads(model: nn.Module) -> Iterator[tuple[str, Attachment]]:
-    """The first attachment on each side of each module that has one, with the module's name."""
+    """Yield the first attachment on each side of each module that has one, with the module's name."""
     for path, module in model.named_modules():
         for child in CHILD.values():
             attachment = module._modules.get(child)
@@ -112,21 +112,21 @@ def heads(model: nn.Module) -> Iterator[tuple[str, Attachment]]:
 
 
 def check_free(host: nn.Module, name: str, side: str) -> None:
-    """Refuse a module that has something under the child's name that is not ours.
+    """Refuse a module whose attribute of the child's name is not an attachment.
 
     Raises:
-        InputError: It has.
+        InputError: The attribute exists.
     """
     child = CHILD[side]
     if not isinstance(getattr(host, child, None), (Attachment, type(None))):
         raise InputError(
-            f"{name} ({type(host).__name__}): it already has an attribute {child!r} that is not of saccade's making",
+            f"{name} ({type(host).__name__}): it already has an attribute {child!r} that saccade did not create",
             "rename that attribute, or choose another place with at=",
         )
 
 
 def attach(host: nn.Module, attachment: Attachment) -> None:
-    """Make `attachment` a child of `host`, run by a hook, or the last of those that are there."""
+    """Make `attachment` a child of `host`, run by a hook, or append it to those that exist."""
     child = CHILD[attachment.side]
     present = getattr(host, child, None)
     if isinstance(present, Attachment):
@@ -145,13 +145,13 @@ def hook(host: nn.Module, side: str) -> None:
 
 
 def hooks(host: nn.Module, side: str) -> int:
-    """How many hooks of saccade a module has on one side."""
+    """Return the number of saccade's hooks on one side of a module."""
     registered = host._forward_hooks if side == "after" else host._forward_pre_hooks
     return sum(function in (run_after, run_before) for function in registered.values())
 
 
 def detach(host: nn.Module, attachment: Attachment) -> None:
-    """Take off an attachment and what follows it; with the first of a place go the hooks."""
+    """Remove an attachment and those that follow it; with the first of a place also the hooks."""
     side = attachment.side
     first: Attachment = getattr(host, CHILD[side])
     if first is attachment:
@@ -162,14 +162,14 @@ def detach(host: nn.Module, attachment: Attachment) -> None:
 
 
 def unhook(host: nn.Module, side: str) -> None:
-    """Take off the hooks of one side."""
+    """Remove the hooks of one side."""
     registered = host._forward_hooks if side == "after" else host._forward_pre_hooks
     for key in [key for key, function in registered.items() if function in (run_after, run_before)]:
         del registered[key]
 
 
 def tensor_of(model: nn.Module, path: str) -> Tensor | None:
-    """A floating-point tensor of the module, or of the nearest one around it that has any."""
+    """Return a floating-point tensor of the module, or of the nearest one around it that has any."""
     while True:
         module = model.get_submodule(path)
         for tensor in (*module.parameters(), *module.buffers()):

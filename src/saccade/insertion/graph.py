@@ -1,6 +1,6 @@
-"""Questions about a traced forward: what lies upstream of what, what the outputs are made of, what is on every way.
+"""Queries on a traced forward pass: ancestors of a value, sources of the outputs, values on every path.
 
-Everything is decided on operations and shapes; no rule knows the name or the class of a module.
+Every decision depends on operations and shapes only; no rule knows the name or the class of a module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BOUNDED = frozenset(("sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax", "_
 
 
 class Graph:
-    """A trace with its arrows followed: `ancestors[v]` has bit u set when v was made from u (or is u)."""
+    """A trace with its dependencies: `ancestors[v]` has bit u set if v was computed from u (or is u)."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
@@ -45,25 +45,25 @@ class Graph:
                 self.readers[source].append(op)
 
     def size(self, value: int) -> tuple[int, int, int]:
-        """Channels, height and width of a map, whichever order its axes are in."""
+        """Return channels, height and width of a map in either order of axes."""
         _, *axes = self.trace.shapes[value]
         return (axes[2], axes[0], axes[1]) if self.layout[value] == "NHWC" else (axes[0], axes[1], axes[2])
 
     def area(self, value: int) -> int:
-        """Positions of a map."""
+        """Return the number of positions of a map."""
         _, height, width = self.size(value)
         return height * width
 
     def is_map(self, value: int) -> bool:
-        """Whether a value is a feature map with more than one position."""
+        """Return whether a value is a feature map with more than one position."""
         return self.layout[value] is not None and self.area(value) > 1
 
     def reaches(self, early: int, late: int) -> bool:
-        """Whether `late` was made from `early`."""
+        """Return whether `late` was computed from `early`."""
         return bool(self.ancestors[late] >> early & 1)
 
     def between(self, early: int, late: int) -> tuple[Op, ...]:
-        """The operations on the ways from one value to another, the last one's own included."""
+        """Return the operations on all paths from one value to another, the last one's own included."""
         first, last = self.trace.producer[early], self.trace.producer[late]
         span = self.trace.ops[first.index + 1 if first else 0 : last.index + 1 if last else 0]
         return tuple(
@@ -72,7 +72,7 @@ class Graph:
 
     @cached_property
     def carriers(self) -> int:
-        """The values the outputs are made of, as bits: not those that only become a gate's factors."""
+        """The values the outputs are computed from, as bits, without those that only become a gate's factors."""
         seen, waiting = 0, list(self.trace.outputs)
         while waiting:
             value = waiting.pop()
@@ -87,14 +87,14 @@ class Graph:
         return seen
 
     def gate_of(self, value: int) -> Op | None:
-        """The bounded function whose result a value is, laid out or scaled up; None where it is no gate."""
+        """Return the bounded function whose result, reshaped or rescaled, a value is; None if it is not a gate."""
         op = self.trace.producer[value]
         while op is not None and len(op.inputs) == 1 and (op.name in LAYOUT or op.name in UPSAMPLING):
             op = self.trace.producer[op.inputs[0]]
         return op if op is not None and op.name in BOUNDED else None
 
     def trunk(self, scope: int) -> list[int]:
-        """Every value on each way from the input to the deepest map made inside the call `scope`, in order."""
+        """Return every value on each path from the input to the deepest map made inside the call `scope`, in order."""
         deepest = self._deepest(scope)
         if deepest is None:
             return []
@@ -102,7 +102,7 @@ class Graph:
         return [v for v in range(deepest + 1) if forward[v] * backward.get(v, 0) == forward[deepest]]
 
     def _deepest(self, scope: int) -> int | None:
-        """The last of the smallest maps on the way to the output, before any pooling of whole maps."""
+        """Return the last of the smallest maps on the path to the output, before any pooling of whole maps."""
         trace, carriers = self.trace, self.carriers
         reached, best = set(trace.inputs), None
         for op in trace.ops:
@@ -133,5 +133,5 @@ class Graph:
 
 
 def is_product(op: Op) -> bool:
-    """Whether an operation multiplies two values."""
+    """Return whether an operation multiplies two values."""
     return op.name in PRODUCTS and len(op.inputs) > 1

@@ -1,4 +1,4 @@
-"""What an optimizer should do with the parameters of a network that has attention in it."""
+"""Parameter groups, freezing and gate values: training a network that contains attention."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from saccade.mechanisms.base import Mechanism
 def parameter_groups(
     model: nn.Module, *, lr: float, weight_decay: float, gate_lr_factor: float = 10.0
 ) -> list[dict[str, Any]]:
-    """Parameter groups for a torch optimizer; parameters that are not trained are left out, and so are empty groups.
+    """Return parameter groups for a torch optimizer; parameters that are not trained and empty groups are left out.
 
     Args:
-        model: With or without mechanisms.
+        model: Network, with or without mechanisms.
         lr: Learning rate.
-        weight_decay: Of the tensors with two or more axes; biases, norms and the numbers below are not decayed.
+        weight_decay: Decay of tensors with two or more axes; biases, norms and gates are not decayed.
         gate_lr_factor: Factor on the learning rate of the insertion's g and of the mechanisms' gamma: single numbers
             that start at 0 and hold their mechanism back until they have grown.
 
@@ -29,7 +29,7 @@ def parameter_groups(
         ``"gates"``.
 
     Raises:
-        InputError: Nothing in the network is trained, or a number is negative.
+        InputError: No parameter of the network is trained, or a number is negative.
     """
     for name, number in (("lr", lr), ("weight_decay", weight_decay), ("gate_lr_factor", gate_lr_factor)):
         if not number >= 0:
@@ -55,7 +55,7 @@ def parameter_groups(
 
 
 def freeze_all_but_attention(model: nn.Module) -> nn.Module:
-    """Train the inserted mechanisms only: every other parameter stops requiring a gradient. Returns the network.
+    """Train the inserted mechanisms only: every other parameter stops requiring a gradient. Return the network.
 
     Batch norms of the network still follow their batches in training mode; put them in evaluation mode to stop that.
 
@@ -74,7 +74,7 @@ def freeze_all_but_attention(model: nn.Module) -> nn.Module:
 
 
 def _gates(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The insertion's g and the mechanisms' gammas of one element."""
+    """Yield the insertion's g and the mechanisms' gammas of one element."""
     for module in model.modules():
         if isinstance(module, Attachment) and module.g is not None:
             yield module.g
@@ -83,7 +83,7 @@ def _gates(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:
-    """The insertion's g and the mechanisms' gammas of one element, by name: how much each mechanism takes part.
+    """Return the insertion's g and the mechanisms' gammas of one element, by name: the strength of each mechanism.
 
     Example:
         >>> import saccade, torchvision
@@ -98,6 +98,6 @@ def gate_values(model: nn.Module) -> dict[str, float]:
 
 
 def gammas(mechanism: nn.Module) -> dict[str, nn.Parameter]:
-    """The single numbers called gamma in a mechanism, by name."""
+    """Return the single numbers called gamma in a mechanism, by name."""
     named = mechanism.named_parameters()
     return {name: p for name, p in named if name.rpartition(".")[2] == "gamma" and p.numel() == 1}

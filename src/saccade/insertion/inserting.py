@@ -1,4 +1,4 @@
-"""Changing a network: inserting mechanisms and taking them off."""
+"""Change a network: insert mechanisms and remove them."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def insert(
     options: Options | None = None,
     example_input: Any = None,
 ) -> nn.Module:
-    """Put a mechanism into a network, in place, and return the network.
+    """Insert a mechanism into a network, in place, and return the network.
 
-    With ``start="identity"`` the outputs are the same bit by bit, in evaluation and in training, until training
-    changes them. No key of the state dict changes; the new ones are under ``.saccade.`` (or ``.saccade_before.``).
-    Where a mechanism already is, the new one follows it. ``model.saccade_report`` says what went where. After
+    With ``start="identity"`` the outputs are the same bit by bit, in evaluation and in training, until training changes
+    them. No key of the state dict changes; the new ones are under ``.saccade.`` (or ``.saccade_before.``). A mechanism
+    inserted at an occupied place follows the one there. ``model.saccade_report`` lists what is inserted where. After
     attaching, the network is traced again: a mechanism that is not called exactly once is an error, and the network is
-    then as it was.
+    then left as it was.
 
-    The mechanisms' weights are drawn by torch's global generator, place by place as the plan lists them, and get the
-    device, dtype and training flag of the module they are attached to. A wrapper for distributed training is made
-    anew, in place, so that the new parameters are trained in step: every rank has to insert, and optimizers are to be
-    made afterwards.
+    The mechanisms' weights are drawn by torch's global generator, place by place in the order of the plan, and get the
+    device, dtype and training flag of the module they are attached to. A wrapper for distributed training is rebuilt in
+    place, so that the new parameters are synchronised: every rank must insert, and optimizers must be created
+    afterwards.
 
     Args:
-        model: See :func:`saccade.plan`, as for all that follow.
+        model: Network to change; see :func:`saccade.plan` for all arguments.
         mechanism: Name with options, or your own class, function or import path.
-        at: Where.
-        within: In which parts.
-        every: Each so many-th place.
+        at: Places.
+        within: Parts of the network to search.
+        every: Step between used places.
         start: ``"identity"`` or ``"paper"``.
-        options: More options.
-        example_input: For the trace.
+        options: Further options of the mechanism.
+        example_input: Input of the trace.
 
     Raises:
-        InputError: As :func:`saccade.plan`; and for a wrapper with communication hooks.
+        InputError: See :func:`saccade.plan`; also for a wrapper with communication hooks.
 
     Example:
         >>> import saccade, torchvision
@@ -57,7 +57,7 @@ def insert(
         >>> model.saccade_report.places[0].name
         'layer1.0.bn2'
 
-        A block of your own is inserted the same way; it starts as the identity whatever it computes:
+        A block of your own is inserted the same way; with ``start="identity"`` its own initialisation does not matter:
 
         >>> from torch import nn
         >>> class Mixer(nn.Sequential):
@@ -80,7 +80,7 @@ def insert(
 
 
 def attach_steps(network: nn.Module, planned: Plan) -> None:
-    """Carry out a plan and see that each mechanism is called once; an error leaves the network as it was."""
+    """Carry out a plan and check that each mechanism is called once; an error leaves the network as it was."""
     done: list[tuple[nn.Module, Attachment]] = []
     try:
         for step in planned.steps:
@@ -100,7 +100,7 @@ def attach_steps(network: nn.Module, planned: Plan) -> None:
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """Take every mechanism off a network, in place, and return it as it was before any insertion."""
+    """Remove every mechanism from a network, in place, and return it as it was before any insertion."""
     check_renewable(model)
     network = unwrapped(model)
     changed = False
@@ -118,7 +118,7 @@ def remove(model: nn.Module) -> nn.Module:
 
 
 def make(network: nn.Module, step: Step) -> Attachment:
-    """The attachment of a step, with fresh weights, on the device and of the dtype of its module."""
+    """Return the attachment of a step, with fresh weights, on the device and of the dtype of its module."""
     host = network.get_submodule(step.place.name)
     mechanism = step.mechanism.entry.make(step.place.channels, **step.mechanism.options)
     attachment = Attachment(

@@ -1,4 +1,4 @@
-"""From a value of the graph to a module at which a hook can reach it."""
+"""Find a module at which a hook can reach a value of the graph."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STEPS = 8
 
 @dataclass(frozen=True)
 class Location:
-    """Where a hook goes.
+    """A module and a side on which a hook reaches a value.
 
     Args:
-        path: The module.
+        path: Name of the module.
         side: ``"after"`` or ``"before"`` it.
-        value: The value that passes there.
-        steps: How many elementwise operations before the wanted value that is.
+        value: The value that the hook receives.
+        steps: Number of elementwise operations between this value and the wanted one.
     """
 
     path: str
@@ -34,21 +34,21 @@ class Location:
 
 
 def usable(graph: Graph, call: Call) -> bool:
-    """Whether a module may get a child and a hook: called once, not the network, not iterating its children."""
+    """Return whether a module may get a child and a hook: called once, not the network, not iterating its children."""
     return bool(call.path) and graph.trace.times_called(call.path) == 1 and not iterates(call.module)
 
 
 def iterates(module: nn.Module) -> bool:
-    """Whether a forward runs over all children, so that one more would be run too."""
+    """Return whether a forward pass runs over all children, so that an additional one would be run too."""
     code = getattr(type(module).forward, "__code__", None)
     return isinstance(module, _CONTAINERS) or bool(_OVER_CHILDREN.intersection(getattr(code, "co_names", ())))
 
 
 def locate(graph: Graph, value: int, scope: int, *, steps: int = 0) -> Location | None:
-    """The place for a value, inside the call `scope`.
+    """Return the location for a value, inside the call `scope`; None if there is none.
 
-    In this order: after the outermost module that made it; before a module that passes it through; before the only
-    module that reads it; the nearest earlier value that has one of these, across elementwise operations.
+    Candidates in this order: after the outermost module that made it; before a module that passes it through; before
+    the only module that reads it; at the nearest earlier value with one of these, across elementwise operations.
     """
     inside = [call for call in graph.trace.calls if call.index != scope and graph.trace.inside(call.index, scope)]
     inside = [call for call in inside if usable(graph, call)]
@@ -66,7 +66,7 @@ def locate(graph: Graph, value: int, scope: int, *, steps: int = 0) -> Location 
 
 
 def reader(graph: Graph, value: int, scope: int) -> Location | None:
-    """The place before a module that passes a value on, or before the only one that reads it."""
+    """Return the location before a module that passes a value on, or before the only one that reads it."""
     calls = [call for call in graph.trace.calls if call.first == value and call.index != scope]
     calls = [call for call in calls if graph.trace.inside(call.index, scope) and usable(graph, call)]
     passing = [call for call in calls if call.single and call.outputs == (value,)]
@@ -75,19 +75,19 @@ def reader(graph: Graph, value: int, scope: int) -> Location | None:
 
 
 def makes(call: Call, value: int) -> bool:
-    """Whether a module returned this value and nothing else, and did not merely pass it on."""
+    """Return whether a module returned this value and nothing else, and did not merely pass it on."""
     return call.single and call.outputs == (value,) and value not in call.inputs
 
 
 def shrinks(graph: Graph, call: Call) -> float:
-    """How many times smaller a side of the map is behind a module than before it; 1 where there is no map."""
+    """Return the ratio of a map's side before a module to that after it; 1 without a map."""
     before = [graph.size(v)[1] for v in call.inputs if graph.is_map(v)]
     after = [graph.size(v)[1] for v in call.outputs if graph.is_map(v)]
     return max(before) / min(after) if before and after else 1.0
 
 
 def enclosing(graph: Graph, call: int | None) -> Iterator[Call]:
-    """A call and those it was made in, innermost first."""
+    """Yield a call and those it was made in, innermost first."""
     while call is not None:
         yield graph.trace.calls[call]
         call = graph.trace.calls[call].parent
@@ -99,7 +99,7 @@ def _reads_alone(graph: Graph, call: Call, value: int) -> bool:
 
 
 def _only_for(graph: Graph, op: Op) -> bool:
-    """Whether nothing but this operation reads its input, or nothing but slices (a sum over part of the channels)."""
+    """Return whether only this operation, or only slices (a sum over part of the channels), read its input."""
     names = [reader.name for reader in graph.readers[op.inputs[0]]]
     return len(names) == 1 or set(names) == {"slice"}
 

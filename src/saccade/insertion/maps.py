@@ -1,7 +1,7 @@
-"""Which values of a trace are feature maps, and in which order their axes are.
+"""Decide which values of a trace are feature maps, and in which order their axes are.
 
-A tensor with four axes may be a map or a table of attention, heads of tokens or windows. What a convolution or a
-pooling reads and makes is a map; from there the property follows the operations that keep positions where they are.
+A tensor with four axes may be a feature map or a table of attention, heads of tokens or windows. The inputs and
+outputs of convolutions and poolings are maps; the property then propagates through operations that keep positions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SIDES = {"NCHW": slice(2, 4), "NHWC": slice(1, 3)}
 
 
 def layouts(trace: Trace) -> list[str | None]:
-    """``"NCHW"``, ``"NHWC"`` or, for what is no map, None: for every value."""
+    """Return ``"NCHW"``, ``"NHWC"`` or None (not a map) for every value."""
     found: list[str | None] = []
     sides: set[tuple[int, ...]] = set()
     batch = next((trace.shapes[op.inputs[0]][0] for op in trace.ops if op.convolution), 1)
@@ -74,7 +74,7 @@ def _layout(
 
 
 def _by_sides(trace: Trace, op: Op, shape: tuple[int, ...], sides: set[tuple[int, ...]]) -> str | None:
-    """Tokens laid out again: their last axis says where the channels go, the sides are those of an earlier map."""
+    """Decide the layout of tokens reshaped to a map: channels by their last axis, sides from an earlier map."""
     if shape[1:3] in sides and (op.name == "transpose" or trace.shapes[op.inputs[0]][-1] == shape[3]):
         return "NHWC"
     return "NCHW" if shape[2:4] in sides else None

@@ -1,4 +1,4 @@
-"""The places at a module the caller names, whatever it is: shared, a container, one that returns several maps."""
+"""Find the places at a named module of any kind: shared, a container, or one that returns several maps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from saccade.insertion.trace import Call
 
 
 def named(places: Places, path: str, side: str) -> tuple[Place, ...]:
-    """The places at one side of a module.
+    """Return the places at one side of a module.
 
-    An ordinary module is the place itself. A container, which iterates its children, stands for its last (or first)
-    value; a module that returns several maps for those of its children that make them; a module that is called several
-    times for what reads each of its maps next.
+    For an ordinary module the place is the module itself. For a container, which iterates its children, it is at its
+    last (or first) value; for a module that returns several maps, at the children that make them; for a module that is
+    called several times, at the readers of its maps.
 
     Raises:
-        InputError: The module is not called, or what passes there is no map or can be reached by no module.
+        InputError: The module is not called, its values there are not maps, or no module reaches them.
     """
     calls = [call for call in places.trace.calls if call.path == path]
     if not calls:
@@ -43,7 +43,7 @@ def named(places: Places, path: str, side: str) -> tuple[Place, ...]:
 
 
 def _own(call: Call, side: str) -> list[int]:
-    """The value that a hook on the module itself would be given."""
+    """Return the value that a hook on the module itself would be given."""
     if side == "before":
         return [] if call.first is None else [call.first]
     return list(call.outputs) if call.single else []
@@ -68,7 +68,7 @@ def _no_map(places: Places, call: Call, side: str) -> tuple[str, str]:
     shapes = [places.trace.shapes[value] for value in (call.inputs if side == "before" else call.outputs)]
     what = "input" if side == "before" else "output"
     return (
-        f"{call.path} ({type(call.module).__name__}): its {what} is no feature map (B, C, H, W) of more than one "
+        f"{call.path} ({type(call.module).__name__}): its {what} is not a feature map (B, C, H, W) of more than one "
         f"position; its tensors have the shapes {', '.join(map(str, shapes)) or 'none'}",
         "name a module that returns a map",
     )

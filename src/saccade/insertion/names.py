@@ -1,4 +1,4 @@
-"""Names of modules: globs over their dotted parts, and near names for what matches nothing."""
+"""Names of modules: globs over their dotted parts, and the nearest names for a glob without a match."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ _INSERTED = re.compile(r"(^|\.)saccade(_before)?($|\.)")
 
 
 def module_names(trace: Trace) -> list[str]:
-    """The names of a traced network's modules, without those of earlier insertions."""
+    """Return the names of a traced network's modules, without those of earlier insertions."""
     names = (name for name, _ in trace.calls[0].module.named_modules() if name)
     return [name for name in names if not _INSERTED.search(name)]
 
 
 def matching(trace: Trace, pattern: str, *, option: str = "within", words: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The modules a glob names, in the order in which they are called.
+    """Return the modules that a glob matches, in the order in which they are called.
 
     Raises:
-        InputError: It names none; the hint has near names, and near `words` that may be given as well.
+        InputError: There is no match; the hint lists the nearest names and `words`, which may be given as well.
     """
     names, expression = module_names(trace), _expression(pattern)
     matched = [name for name in names if expression.fullmatch(name)]
     if not matched:
         network = type(trace.calls[0].module).__name__
-        also = ", and it is no kind of place" if words else ""
+        also = ", and it is not a kind of place" if words else ""
         raise InputError(
-            f"{option}={pattern!r}: no module of {network} has such a name{also}", _near(pattern, names, words)
+            f"{option}={pattern!r}: no module of {network} has that name{also}", _near(pattern, names, words)
         )
     order = {call.path: call.index for call in reversed(trace.calls)}
     return tuple(sorted(matched, key=lambda name: order.get(name, len(order))))
 
 
 def _near(pattern: str, names: list[str], words: tuple[str, ...]) -> str:
-    """What may have been meant: a near word or name, else modules with the same last part, else the words there are."""
+    """Return a hint: a near word or name, else modules with the same last part, else the words."""
     close = difflib.get_close_matches(pattern.removeprefix("before:"), [*words, *names], n=3, cutoff=0.75)
     last = pattern.rpartition(".")[2]
     found = close or [name for name in names if name.rpartition(".")[2] == last][:3]
@@ -48,7 +48,7 @@ def _near(pattern: str, names: list[str], words: tuple[str, ...]) -> str:
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    """A glob over the parts of a dotted name as a regular expression."""
+    """Convert a glob over the parts of a dotted name to a regular expression."""
     wild = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
     parts = re.split(r"(\*\*|\*|\?|\[[\w!-]+\])", pattern)
     return re.compile(

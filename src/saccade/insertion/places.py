@@ -23,18 +23,18 @@ class Place:
     """One point of a network where a mechanism can be attached.
 
     Args:
-        name: The module that gets it.
+        name: Module that the mechanism is attached to.
         side: ``"after"`` or ``"before"`` that module.
-        kind: ``"residual"``, ``"inner"``, ``"stage"``, ``"block"``, or ``"named"`` when asked for by name.
-        channels: C of the map there.
-        height: H of it, at the traced input.
-        width: W of it.
+        kind: ``"residual"``, ``"inner"``, ``"stage"``, ``"block"``, or ``"named"`` if chosen by name.
+        channels: Channels C of the feature map there.
+        height: Height H of the map at the traced input.
+        width: Width W of the map at the traced input.
         stride: Side of the input over side of the map, as a power of two.
         layout: ``"NCHW"`` or ``"NHWC"``: the order of the map's axes in the network.
-        block: Class of the module that the place belongs to.
+        block: Class of the module that contains the place.
         stage: Number of its stage, from 0 (usually the stem).
-        depth: Its number among the network's places of this kind, from 0.
-        note: What is unusual about it, or empty.
+        depth: Number among the network's places of this kind, from 0.
+        note: Unusual property of the place, or empty.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Place:
 
 
 class Places:
-    """All places of a traced network, each kind found when asked for.
+    """All places of a traced network, each kind found on access.
 
     Attributes:
-        unused: What was found and cannot be used or was left out, with the reason.
+        unused: Found places that cannot be used or were excluded, with the reason.
     """
 
     def __init__(self, trace: Trace, within: str | None = None) -> None:
@@ -68,16 +68,16 @@ class Places:
         self.scope = self._scope()
 
     def of(self, kind: str) -> tuple[Place, ...]:
-        """The places of one of `KINDS` in the parts asked for, in the order of the forward."""
+        """Return the places of one of `KINDS` in the searched parts, in the order of the forward pass."""
         found = {"residual": self.residual, "inner": self.inner, "stage": self.stage, "block": self.block}[kind]
         return tuple(place for place in found if self.includes(place.name))
 
     def includes(self, path: str) -> bool:
-        """Whether a module lies in the parts asked for with ``within=``."""
+        """Return whether a module lies in the parts given by ``within=``."""
         return not self.within or any(path == part or path.startswith(f"{part}.") for part in self.within)
 
     def _scope(self) -> int:
-        """The call that is searched: the only part asked for, or the backbone, or the network."""
+        """Return the call to search: the only part asked for, or the backbone, or the network."""
         calls = [call for call in self.trace.calls if call.path in self.within]
         if len(calls) == 1 and any(self.graph.is_map(value) for value in calls[0].outputs):
             return calls[0].index
@@ -99,7 +99,7 @@ class Places:
             place = self._before_last_convolution(residual)
             if place is None:
                 self.unused[f"inner of {self.holder(residual).path}"] = (
-                    "what its last convolution (or linear layer) reads is no map, or passes no module called once"
+                    "what its last convolution (or linear layer) reads is not a map, or passes no module called once"
                     if residual.maps
                     else "its branch has no convolution"
                 )
@@ -109,13 +109,13 @@ class Places:
 
     @cached_property
     def stage(self) -> tuple[Place, ...]:
-        """The last maps of each size that everything goes through."""
+        """The last maps of each size that all paths go through."""
         root = self.trace.calls[self.scope]
         return self._located("stage", [(value, root, f"{i}") for i, value in enumerate(self.stage_ends)])
 
     @cached_property
     def block(self) -> tuple[Place, ...]:
-        """The outputs of the modules that hold a residual addition; without any, of convolutions on the trunk."""
+        """The outputs of the modules that contain a residual addition; without any, of convolutions on the trunk."""
         if not self.residuals:
             return self._plain_blocks()
         wanted: dict[int, tuple[int, Call, str]] = {}
@@ -156,7 +156,7 @@ class Places:
         return tuple(found)
 
     def place(self, kind: str, location: Location, holder: Call, depth: int = 0) -> Place:
-        """Everything about one place."""
+        """Build the place at a location."""
         channels, height, width = self.graph.size(location.value)
         note = f"{location.steps} elementwise operations earlier" if location.steps else ""
         block = type(holder.module).__name__
@@ -174,7 +174,7 @@ class Places:
         return int(2 ** round(math.log2(max(1.0, image / height))))
 
     def holder(self, residual: Residual) -> Call:
-        """The innermost module that holds both the addition and its branch."""
+        """Return the innermost module that contains both the addition and its branch."""
         begin = residual.region[0].index
         return next(call for call in enclosing(self.graph, residual.op.call) if call.begin <= begin)
 
@@ -182,7 +182,7 @@ class Places:
         return call.single and len(call.outputs) == 1 and self.graph.is_map(call.outputs[0])
 
     def _settled(self, value: int) -> int:
-        """A sum after the activation or norm that alone reads it."""
+        """Return a sum after the activation or norm that alone reads it."""
         while len(self.graph.readers[value]) == 1:
             op = self.graph.readers[value][0]
             if len(op.inputs) > 1 or op.convolution or self.trace.shapes[op.outputs[0]] != self.trace.shapes[value]:
@@ -207,7 +207,7 @@ class Places:
         return None
 
     def _map_of(self, op: Op, value: int) -> int | None:
-        """What an operation reads or makes, as a map: a linear layer lays its map out as a matrix before and after."""
+        """Return the map that an operation reads or makes: a linear layer reshapes its map to a matrix and back."""
         if self.graph.is_map(value):
             return value
         call = self.trace.calls[op.call]
@@ -215,7 +215,7 @@ class Places:
         return around if around is not None and self.graph.is_map(around) else None
 
     def _plain_blocks(self) -> tuple[Place, ...]:
-        """The outermost modules on the trunk with a convolution, but no whole network; of containers, their values."""
+        """Return the outermost modules on the trunk with a convolution, or their values; no whole networks."""
         graph, trunk = self.graph, set(self.graph.trunk(self.scope))
         found: list[Call] = []
         for call in self.trace.calls:
@@ -233,7 +233,7 @@ class Places:
         return self._located("block", wanted)
 
     def _parts(self, call: Call, trunk: set[int]) -> bool:
-        """Whether a container's parts are on the trunk themselves."""
+        """Return whether a container's parts are on the trunk themselves."""
         inside = (c for c in self.trace.calls[call.index + 1 :] if self.trace.inside(c.index, call.index))
         return any(mixing(self.graph, c) and trunk.intersection(c.outputs) for c in inside)
 

@@ -1,4 +1,4 @@
-"""Finding out where mechanisms would go in a network and what they would cost, before anything is changed."""
+"""Plan an insertion: places and costs of mechanisms in a network, before anything is changed."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def plan(
     options: Options | None = None,
     example_input: Any = None,
 ) -> Plan:
-    """Find out where a mechanism would go in a network and what it would cost; changes nothing.
+    """Plan where a mechanism would go in a network and what it would cost, without changing anything.
 
-    One forward is traced on the meta device: no weights are read, nothing is computed or copied.
+    One forward pass is traced on the meta device: no weights are read, nothing is computed or copied.
 
     Args:
         model: Any network with convolutions, on any device; in wrappers for parallel training, the network inside.
@@ -51,31 +51,31 @@ def plan(
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
             place: a list of these, or ``"cam+pam"``.
-        at: Where; None: the (first) mechanism's natural places, from the catalog.
+        at: Places; None means the (first) mechanism's natural places, from the catalog.
 
             * ``"residual"``: at the end of each residual branch, before the addition;
             * ``"inner"``: before the last convolution (or linear layer) of each residual branch;
-            * ``"block"``: behind each residual block;
-            * ``"stage"``: behind each stage, ``"stage:-1"`` the last, ``"stage:1-3"`` those from 1 to 3. They are
+            * ``"block"``: after each residual block;
+            * ``"stage"``: after each stage, ``"stage:-1"`` the last, ``"stage:1-3"`` those from 1 to 3. They are
               counted from 0, which usually is the stem;
-            * a glob of module names, ``"layer3.*.bn2"`` (``*`` is one part of a name, ``**`` several): behind these,
-              or ``"before:layer3.*.conv2"``: before these. A container stands for its last value, a module that
-              returns several maps for its children that make them, one that is called several times for what reads
-              each of its maps next;
+            * a glob of module names, ``"layer3.*.bn2"`` (``*`` is one part of a name, ``**`` several): after these,
+              or ``"before:layer3.*.conv2"``: before these. For a container the place is at its last value, for a module
+              that returns several maps at the children that make them, for a module that is called several times at the
+              readers of its maps;
             * a list of any of these, or a function that takes a :class:`Place` and returns whether to use it.
-        within: A glob of module names: only places in these parts. The words of `at` otherwise search the backbone,
-            where the network has a neck or a head beside it, and else all of it.
-        every: Use each so many-th place only, counted in each stage; a stage with fewer keeps its last. None: all, or
-            as the catalog says where `at` is not given.
+        within: A glob of module names; only places in these parts are used. Otherwise the words of `at` search the
+            backbone if the network has a neck or a head too, else the whole network.
+        every: Use every n-th place of a stage only; a shorter stage keeps its last place. None means all places, or
+            the catalog's rule if `at` is not given.
         start: ``"identity"``: the network computes exactly what it computed before, until it is trained. ``"paper"``:
-            as the authors start it.
-        options: More options of the mechanism, or a function that gives them for a :class:`Place`.
+            the initialisation of the authors.
+        options: Further options of the mechanism, or a function that returns them for a :class:`Place`.
         example_input: A tensor, a list of tensors, or a tuple of the network's arguments; only shapes and dtypes are
-            used. None: an image of the size timm states, else of 224 x 288, 224 x 224 or 256 x 256.
+            used. None means an image of the size timm states, else of 224 x 288, 224 x 224 or 256 x 256.
 
     Raises:
-        InputError: No such mechanism, option or place, a network without feature maps or one that cannot be changed,
-            channels that do not suit the mechanism, a foreign child called ``saccade``, or a forward that fails.
+        InputError: The mechanism, option or place does not exist, the network has no feature maps or cannot be changed,
+            the channels do not suit the mechanism, a foreign child is called ``saccade``, or the forward pass fails.
         TypeError: An argument of another kind.
 
     Example:
@@ -101,7 +101,7 @@ def plan(
     steps = [_step(place, spec, options, start, known) for place in chosen for spec in specs]
     unused = [f"{what}: {why}" for what, why in places.unused.items()]
     if recorded.ended:
-        unused.append(f"what follows where the forward asks for numbers, which are not there ({recorded.ended})")
+        unused.append(f"places after the step where the forward pass reads numbers a trace lacks ({recorded.ended})")
     return Plan(
         type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
         recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph), remarks(places, chosen),
@@ -110,7 +110,7 @@ def plan(
 
 
 def _check_convolutional(model: nn.Module, graph: Graph) -> None:
-    """Refuse a network that works on tokens: that makes them of the image by its only convolution."""
+    """Refuse a network that works on tokens: its only convolution makes them of the image."""
     trace = graph.trace
     kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
     first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
@@ -131,7 +131,7 @@ def _check_convolutional(model: nn.Module, graph: Graph) -> None:
 
 
 def _chain(given: Given) -> tuple[Spec, ...]:
-    """One mechanism or several that follow each other."""
+    """Return the one mechanism, or the several that follow each other."""
     if isinstance(given, str):
         parts: list[One] = [*split_top(given, "+")]
     elif isinstance(given, (Mapping, Spec)) or callable(given):
@@ -166,7 +166,7 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
 
 
 def _costs(place: Place, chosen: Spec, start: str) -> Step:
-    """How it starts, its parameters and its MACs: made and run on the meta device."""
+    """Determine start, parameters and MACs of a step, by running the mechanism on the meta device."""
     counter = FlopCounterMode(display=False)
     x = torch.empty(1, place.channels, place.height, place.width, device="meta")
     version = x._version
@@ -175,7 +175,7 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
             mechanism = chosen.entry.make(place.channels, **chosen.options).eval()
         with torch.no_grad(), counter:
             y = mechanism(x)
-    except Exception as cause:  # whatever a mechanism from outside raises
+    except Exception as cause:  # a mechanism from outside may raise anything
         if not isinstance(cause, (InputError, RuntimeError)) and is_installed(chosen.entry.path):
             raise
         message, hint = (cause.message, cause.hint) if isinstance(cause, InputError) else (_said(cause, chosen), None)

@@ -1,4 +1,4 @@
-"""Writing down a forward while it runs: a dispatch mode for the operations, global hooks for the module calls."""
+"""Record a forward pass while it runs: a dispatch mode for the operations, global hooks for the module calls."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ POOLS = frozenset(("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"))
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Numbers values and writes down operations and module calls while it is active.
+    """Number values and record operations and module calls while it is active.
 
     Args:
-        paths: Name of each module, by identity.
-        transparent: Modules whose insides are left out and whose output counts as their input: earlier insertions.
+        paths: Name of each module, by its `id`.
+        transparent: Class of modules whose inside is skipped and whose output counts as their input: earlier
+            insertions.
     """
 
     def __init__(self, paths: Mapping[int, str], transparent: type[nn.Module]) -> None:
@@ -30,7 +31,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._paths, self._transparent = paths, transparent
         self._numbers: dict[int, int] = {}
-        self._keep: list[Tensor] = []  # an id is a name only while its tensor lives
+        self._keep: list[Tensor] = []  # an id identifies a tensor only while the tensor lives
         self._aliases: dict[int, list[Tensor]] = {}
         self._stack: list[int] = []
         self._hidden: list[nn.Module] = []
@@ -65,7 +66,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._keep.append(tensor)
 
     def values(self, tree: Any) -> tuple[int, ...]:
-        """Numbers of the tensors in `tree` that derive from the input, each once."""
+        """Return the numbers of the tensors in `tree` that derive from the input, each once."""
         found = (self._numbers.get(id(tensor)) for tensor in tensors_in(tree))
         return tuple(dict.fromkeys(value for value in found if value is not None))
 
@@ -89,7 +90,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _write(self, name: str, args: tuple[Any, ...], inputs: tuple[int, ...], result: Any) -> None:
-        # Not the indices of a pooling.
+        # Skip the indices of a pooling.
         made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
         first = len(self.trace.shapes)
         op = Op(
@@ -101,7 +102,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.number(tensor, op)
 
     def _write_views(self, written: Tensor) -> None:
-        """Writing into a tensor changes all that share its memory: each gets a number made from old and new."""
+        """Give each tensor that shares the written memory a new number, made from old and new."""
         new = self._numbers.get(id(written))
         others = {id(tensor): tensor for tensor in self._aliases.get(_storage(written), ()) if tensor is not written}
         for other in others.values():
@@ -147,7 +148,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def tensors_in(tree: Any) -> Iterator[Tensor]:
-    """The tensors in nested lists, tuples and dicts."""
+    """Yield the tensors in nested lists, tuples and dicts."""
     if isinstance(tree, Tensor):
         yield tree
     elif isinstance(tree, Mapping):
@@ -159,7 +160,7 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 
 def on_meta(tree: Any) -> Any:
-    """The same with every tensor on the meta device (a network may hold tensors that are no buffers)."""
+    """Move every tensor to the meta device (a network may hold tensors that are not buffers)."""
     if isinstance(tree, Tensor):
         return tree if tree.is_meta else torch.empty_like(tree, device="meta")
     if isinstance(tree, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What to know about a network before insertion: attention it has, branches at zero, modules that fold."""
+"""Remarks on a network before insertion: attention it has, branches at zero, modules that fold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOLDING = ("fuse", "reparameterize", "switch_to_deploy")
 
 
 def attention_present(graph: Graph) -> tuple[str, ...]:
-    """The attention of a traced network, one sentence for each kind and class of module."""
+    """Describe the attention of a traced network, one sentence for each kind and class of module."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for op in graph.trace.ops:
         kind = _attention(graph, op)
@@ -28,7 +28,7 @@ def attention_present(graph: Graph) -> tuple[str, ...]:
 
 
 def _attention(graph: Graph, op: Op) -> str | None:
-    """What an operation is the last step of: a map times a gate learned from it, or a weighing by softmax."""
+    """Describe the attention that an operation completes: a learned gate times a map, or a weighting by softmax."""
     if is_table(op):
         weighs = "dot_product" in op.name or any(_is_softmax(graph.gate_of(source)) for source in op.inputs)
         return "weights between positions or channels" if weighs else None
@@ -49,7 +49,7 @@ def _is_softmax(op: Op | None) -> bool:
 
 
 def remarks(places: Places, chosen: Sequence[Place]) -> tuple[str, ...]:
-    """What may surprise: branches whose end starts at zero, and modules that drop what is inside them when folded."""
+    """Return remarks: branches whose end starts at zero, and modules that drop their children when folded."""
     at_zero = [
         places.trace.calls[residual.op.call].path or "the network"
         for residual in places.residuals
@@ -58,7 +58,7 @@ def remarks(places: Places, chosen: Sequence[Place]) -> tuple[str, ...]:
     found = []
     if at_zero:
         found.append(
-            "branches that start at zero, or nearly: mechanisms in them learn once the branch has moved: "
+            "branches that start at zero, or nearly: mechanisms in them learn only after the branch has grown: "
             f"{listed(dict.fromkeys(at_zero))}"
         )
     folding = [str(place) for place in chosen if _can_be_folded(places, place.name)]
@@ -68,7 +68,7 @@ def remarks(places: Places, chosen: Sequence[Place]) -> tuple[str, ...]:
 
 
 def _scales(places: Places, residual: Residual) -> Iterator[Tensor]:
-    """The vectors that the modules in a branch, and the one that holds it, scale by; where they have values."""
+    """Yield the vectors that a branch's modules, and the module that holds it, scale by, if they have values."""
     begin, end = residual.region[0].index, residual.op.index
     inside = [call for call in places.trace.calls if begin <= call.begin and 0 <= call.end <= end]
     for call in (*inside, places.holder(residual)):
@@ -82,7 +82,7 @@ def _vanishes(tensor: Tensor) -> bool:
 
 
 def _can_be_folded(places: Places, path: str) -> bool:
-    """Whether the module, or one around it, offers to fold itself into other modules."""
+    """Return whether the module, or one around it, has a method that folds it into other modules."""
     while path:
         module: nn.Module = places.trace.calls[0].module.get_submodule(path)
         if any(callable(getattr(module, name, None)) for name in _FOLDING):

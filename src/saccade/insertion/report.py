@@ -1,4 +1,4 @@
-"""What an insertion will do and cost, and what was done, as tables to print."""
+"""Steps, plan and report of an insertion: places and costs, as tables to print."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Step:
     """One mechanism at one place.
 
     Args:
-        place: Where.
-        mechanism: What, with all options that are not its defaults.
-        wrapped: Whether it is mixed in by a learned number g that starts at 0.
-        added: Whether it is a branch added to the map rather than a new form of the map.
+        place: Place of the mechanism.
+        mechanism: The mechanism, with all options that are not its defaults.
+        wrapped: True if it is mixed in by a learned number g that starts at 0.
+        added: True if it is a branch added to the feature map, rather than a new form of the map.
         params: Learned numbers added, g included.
         macs: Multiply-adds added for one input of the traced size.
-        copied: Whether its output is copied in training: its backward pass needs it, and the network may write to it.
+        copied: True if its output is copied in training: its backward pass needs it, and the network may write to it.
     """
 
     place: Place
@@ -36,19 +36,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where mechanisms go and what they cost. ``print(plan)`` shows it as a table.
+    """Places and costs of an insertion. ``print(plan)`` shows them as a table.
 
     Args:
         network: Class of the network.
-        mechanism: As asked for; several that follow each other are joined by ``+``.
-        at: As asked for; None: the mechanism's natural places.
+        mechanism: Mechanism as given; several that follow each other are joined by ``+``.
+        at: Places as given; None means the mechanism's natural places.
         start: ``"identity"`` or ``"paper"``.
-        input_shape: Of the input it was traced with; maps and MACs are for this size.
-        steps: What goes where, in the order of the forward.
-        unused: What was found and not used, and why, one sentence each.
-        present: The attention the network has already, one sentence each kind.
-        remarks: What to know before training: branches that start at zero, modules that can be folded.
-        example: The inputs it was traced with, without values.
+        input_shape: Shape of the traced input; maps and MACs are for this size.
+        steps: Mechanisms with their places, in the order of the forward pass.
+        unused: Places found and not used, with the reason, one sentence each.
+        present: Attention that the network has already, one sentence for each kind.
+        remarks: Remarks before training: branches that start at zero, modules that can be folded.
+        example: The traced inputs, without values.
     """
 
     network: str
@@ -64,17 +64,17 @@ class Plan:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The places, each once."""
+        """The places, each listed once."""
         return tuple(dict.fromkeys(step.place for step in self.steps))
 
     @property
     def params(self) -> int:
-        """Learned numbers added in all."""
+        """Total number of learned numbers added."""
         return sum(step.params for step in self.steps)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds added in all, for one input of `input_shape`."""
+        """Total multiply-adds added, for one input of `input_shape`."""
         return sum(step.macs for step in self.steps)
 
     def __str__(self) -> str:
@@ -91,11 +91,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """What was inserted into a network, found as ``model.saccade_report``. ``print(report)`` shows it.
+    """The insertions made in a network, found as ``model.saccade_report``. ``print(report)`` shows them.
 
     Args:
-        plans: Those carried out, in their order. Each mechanism was seen to be called exactly once.
-        attached: The first attachment at each place, by module and side: what a conversion has dropped is put back.
+        plans: Plans carried out, in order. Each mechanism was checked to be called exactly once.
+        attached: First attachment at each place, by module and side, to restore what a conversion drops.
     """
 
     plans: tuple[Plan, ...]
@@ -108,17 +108,17 @@ class Report:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """All places, each module and side once."""
+        """All places, each module and side listed once."""
         return tuple({(place.name, place.side): place for plan in self.plans for place in plan.places}.values())
 
     @property
     def params(self) -> int:
-        """Learned numbers added in all."""
+        """Total number of learned numbers added."""
         return sum(plan.params for plan in self.plans)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds added in all; every plan for its own input size."""
+        """Total multiply-adds added, each plan for its own input size."""
         return sum(plan.macs for plan in self.plans)
 
     def __str__(self) -> str:
@@ -140,7 +140,7 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _noted(places: tuple[Place, ...]) -> list[str]:
-    """What is unusual about places, those of one kind together."""
+    """Return the notes on places, grouped by kind."""
     found: dict[str, list[Place]] = {}
     for place in places:
         if place.note:
@@ -149,7 +149,7 @@ def _noted(places: tuple[Place, ...]) -> list[str]:
 
 
 def listed(names: Any) -> str:
-    """The first and the last of many names."""
+    """Join names, only the first and the last of many."""
     names = list(names)
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} ... {names[-1]} ({len(names)})"
 

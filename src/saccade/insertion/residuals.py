@@ -1,4 +1,4 @@
-"""Which additions of a network are residual: a branch with something learned, added to a shortcut past it."""
+"""Decide which additions of a network are residual: a branch with learned layers, added to a shortcut past it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from saccade.insertion.graph import GLOBAL_POOL, LAYOUT, MATRIX, NORM, PAD, SCAL
 from saccade.insertion.maps import BATCH_NORM, UPSAMPLING
 from saccade.insertion.trace import Op
 
-# With one operand from the input these are linear in it; any other operation counts as an activation, and so do norms
-# that divide by what they read.
+# With one operand from the input these are linear in it; any other operation counts as an activation, as do norms
+# that divide by their input's own statistics.
 LINEAR = (
     LAYOUT | PAD | BATCH_NORM | GLOBAL_POOL | UPSAMPLING | SCALING | MATRIX
     | {"convolution", "bmm", "cat", "stack", "avg_pool2d", "max_pool2d_with_indices", "dropout", "native_dropout",
@@ -25,8 +25,8 @@ class Residual:
 
     Args:
         op: The addition.
-        branch: The value that enters it at the end of the branch.
-        fork: The value branch and shortcut both start from.
+        branch: The value at the end of the branch, which enters the addition.
+        fork: The value from which branch and shortcut both start.
         region: The operations between fork and branch.
     """
 
@@ -42,17 +42,17 @@ class Residual:
 
     @property
     def spatial(self) -> bool:
-        """Whether something in it mixes neighbouring positions."""
+        """True if an operation in it mixes neighbouring positions."""
         return any(op.spatial for op in self.region)
 
     @property
     def attends(self) -> bool:
-        """Whether it weighs positions or channels by a table."""
+        """True if it weights positions or channels by a table."""
         return any(is_table(op) for op in self.region)
 
 
 def is_table(op: Op) -> bool:
-    """Whether an operation mixes positions as attention does, by a product of two matrices made from the map."""
+    """Return whether an operation mixes positions as attention does, by a product of two matrices made from the map."""
     return (
         "dot_product" in op.name
         or op.name == "recurrence"
@@ -61,7 +61,7 @@ def is_table(op: Op) -> bool:
 
 
 def find_residuals(graph: Graph) -> tuple[list[Residual], dict[str, int]]:
-    """The residual additions in their order, and how many others were left out for which reason."""
+    """Return the residual additions in their order, and the number of others by the reason for skipping them."""
     found, left_out = [], defaultdict[str, int](int)
     for op in graph.trace.ops:
         residual = _residual(graph, op) if op.name == "add" and len(op.inputs) == 2 else None
@@ -98,7 +98,7 @@ def _residual(graph: Graph, op: Op) -> Residual | None:
 
 
 def _shortcut(graph: Graph, value: int) -> list[int]:
-    """The values that `value` is only a shortcut away from, nearest first."""
+    """Return the values that `value` is separated from by a shortcut only, nearest first."""
     found = [value]
     while True:
         op = graph.trace.producer[found[-1]]
@@ -132,12 +132,12 @@ def _refuse(graph: Graph, residual: Residual) -> str | None:
 
 
 def _is_block(last: Op, residual: Residual) -> bool:
-    """Whether a branch goes down and up again on its own, by a learned upsampling, rather than through levels."""
+    """Return whether a branch goes down and up again by a learned upsampling, rather than through levels."""
     return last.name == "conv_transpose" and sum(op.spatial for op in residual.region) <= _BLOCKS_OF_A_STAGE
 
 
 def _without_nested(graph: Graph, found: list[Residual]) -> list[Residual]:
-    """Drop additions inside another branch; but a skip over several blocks, or over smaller maps, loses to them."""
+    """Drop additions inside another branch; a skip over several blocks, or over smaller maps, yields to them."""
     kept: list[Residual] = []
     for outer in sorted(found, key=lambda residual: len(residual.region)):
         ops = {op.index for op in outer.region}
@@ -151,5 +151,5 @@ def _without_nested(graph: Graph, found: list[Residual]) -> list[Residual]:
 
 
 def _narrows_to(graph: Graph, inner: int, outer: int) -> bool:
-    """Whether a map is a smaller one of no fewer channels: of an hourglass, not of a gate."""
+    """Return whether a map is a smaller one of no fewer channels: that of an hourglass, not of a gate."""
     return graph.area(inner) < graph.area(outer) and graph.size(inner)[0] >= graph.size(outer)[0]

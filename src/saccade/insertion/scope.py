@@ -1,4 +1,4 @@
-"""Which part of a network is its backbone: where a neck or a head follows, its convolutions end no stages."""
+"""Find the backbone of a network: if a neck or a head follows, its convolutions end no stages."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from saccade.insertion.locate import enclosing
 from saccade.insertion.maps import UPSAMPLING
 from saccade.insertion.trace import Call
 
-_LEAST = 8  # a stem is no backbone
-_BEHIND = 4  # how many times smaller a pyramid's extra levels may be
+_LEAST = 8  # a stem is not a backbone
+_BEHIND = 4  # limit of the ratio between a pyramid's extra levels
 
 
 def backbone(graph: Graph) -> int:
-    """The call of the backbone in a larger network; 0, the network itself, where there is none.
+    """Return the call of the backbone in a larger network; 0, the network itself, if there is none.
 
-    It holds the first convolution and makes maps several times smaller than its input. What follows it reads several
-    of its maps (a pyramid, a decoder), or works on its last map at that size or larger ones (a segmentation head); what
-    goes on to smaller maps are more stages.
+    It contains the first convolution and makes feature maps several times smaller than its input. What follows it reads
+    several of its maps (a pyramid, a decoder), or works on its last map at that size or larger ones (a segmentation
+    head); parts that continue to smaller maps are further stages.
     """
     first = next((op for op in graph.trace.ops if op.spatial), None)
     if first is None:

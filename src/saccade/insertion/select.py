@@ -1,4 +1,4 @@
-"""What `at=` means: words, numbers of stages, globs of module names, lists and functions."""
+"""Resolve `at=`: words, numbers of stages, globs of module names, lists and functions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STAGE = re.compile(r"stage:(-?\d+)(?:-(-?\d+))?")
 
 
 def select(places: Places, at: At | None, natural: NaturalPlace, every: int | None = None) -> tuple[Place, ...]:
-    """The places that `at` names, or the mechanism's natural ones; of these each `every`-th of its stage.
+    """Return the places that `at` names, or the mechanism's natural ones; of these every n-th of each stage.
 
     Raises:
-        InputError: Nothing is named, or something that is no place.
-        TypeError: `at` or `every` is of another kind.
+        InputError: No place is named, or something that is not a place.
+        TypeError: `at` or `every` is of another type.
     """
     if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
-        raise TypeError(f"every= takes a whole number of at least 1, each how many-th place to use; received {every!r}")
+        raise TypeError(f"every= takes a whole number of at least 1, the step between used places; received {every!r}")
     found = _natural(places, natural) if at is None else _asked(places, at)
     every = every or (natural.every if at is None else 1)
     return _every(found, every) if every > 1 else found

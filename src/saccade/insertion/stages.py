@@ -1,4 +1,4 @@
-"""Where the stages of a network end: the last map of each size that everything goes through."""
+"""Find the ends of a network's stages: the last feature map of each size that all paths go through."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from saccade.insertion.locate import enclosing, makes, shrinks
 from saccade.insertion.residuals import LINEAR, is_table
 from saccade.insertion.trace import CUTS, Call
 
-# Convolutions without padding take a row or two off a map: that is no new stage.
+# Convolutions without padding shrink a map by a row or two, which does not begin a new stage.
 _NEARLY = 1.25
 
 
 def stage_ends(graph: Graph, scope: int) -> tuple[int, ...]:
-    """The values at the ends of the stages, in order.
+    """Return the values at the ends of the stages, in order.
 
-    In dilated networks, whose last stages are of one size, a stage of such a size also ends before the channels grow
-    for good; a block that widens and narrows again is no stage.
+    In dilated networks, whose last stages have one size, a stage of that size also ends before the channels grow
+    for good; a block that widens and narrows again is not a stage.
     """
     ends: list[int] = []
     dilated = _dilated_sizes(graph, scope)
@@ -29,13 +29,13 @@ def stage_ends(graph: Graph, scope: int) -> tuple[int, ...]:
 
 
 def mixing(graph: Graph, call: Call, until: int | None = None) -> int:
-    """Operations inside a call, up to one of them, that mix positions by what is learned."""
+    """Count the operations inside a call, up to one of them, that mix positions by learned weights."""
     ops = graph.trace.ops[call.begin : call.end if until is None else until + 1]
     return sum((op.convolution is not None and op.spatial) or op.name in CUTS or is_table(op) for op in ops)
 
 
 def _dilated_sizes(graph: Graph, scope: int) -> set[tuple[int, ...]]:
-    """The sizes at which convolutions are dilated in place of a stride; not beside others that read the same map."""
+    """Return the sizes at which convolutions are dilated instead of strided; not next to others that read the map."""
     found = set[tuple[int, ...]]()
     for op in graph.trace.ops:
         window = op.convolution
@@ -48,7 +48,7 @@ def _dilated_sizes(graph: Graph, scope: int) -> set[tuple[int, ...]]:
 
 
 def _finished(graph: Graph, value: int, scope: int) -> int:
-    """A sum of branches in the open forward behind the 1x1 convolution, norm and activation that alone read it."""
+    """Return a sum of branches after the 1x1 convolution, norm and activation that alone read it."""
     op = graph.trace.producer[value]
     if op is None or op.call != scope or op.name != "add" or len(op.inputs) < 2:
         return value
@@ -70,7 +70,7 @@ def _same_stage(early: tuple[int, int, int], late: tuple[int, int, int], dilated
 
 
 def _ends_mixing(graph: Graph, value: int, scope: int) -> bool:
-    """Whether a map is the end of something that mixes positions, and not of a 1x1 convolution of a head."""
+    """Return whether a map is the end of something that mixes positions, and not of a 1x1 convolution of a head."""
     op = graph.trace.producer[value]
     if op is not None and op.name in PAD:
         return False
@@ -91,7 +91,7 @@ def _ends_mixing(graph: Graph, value: int, scope: int) -> bool:
 
 
 def _on_the_way_down(graph: Graph, value: int) -> bool:
-    """Whether a map lies inside a module that enters at its size, leaves smaller, and has hardly begun."""
+    """Return whether a map lies inside a module that enters at its size, leaves smaller, and has hardly begun."""
     op, size = graph.trace.producer[value], graph.size(value)[1:]
     for call in enclosing(graph, op.call if op else None):
         enters = any(graph.is_map(v) and graph.size(v)[1:] == size for v in call.inputs)

@@ -1,4 +1,4 @@
-"""What a traced forward was: the modules that were called, the operations that ran, the values that came from which.
+"""A traced forward pass: modules called, operations run, and the values each value was computed from.
 
 Only values that derive from the input are numbered. An operation in place gives its tensor a new number.
 """
@@ -15,7 +15,7 @@ CUTS = frozenset(("im2col", "unfold"))
 
 @dataclass(frozen=True)
 class Window:
-    """What a rule asks of a convolution or a pooling."""
+    """Kernel, stride and dilation of a convolution or a pooling."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -23,12 +23,12 @@ class Window:
 
     @property
     def spatial(self) -> bool:
-        """Whether it mixes positions of a map."""
+        """True if it mixes positions of a map."""
         return len(self.kernel) > 1 and max(self.kernel) > 1
 
     @property
     def overlapping(self) -> bool:
-        """Whether windows share positions: false for 1x1 and for cutting into patches."""
+        """True if windows share positions: False for 1x1 and for cutting into patches."""
         return any(k > s for k, s in zip(self.kernel, self.stride, strict=True))
 
 
@@ -46,12 +46,12 @@ class Op:
 
     @property
     def convolution(self) -> Window | None:
-        """Its window, if it is a convolution (transposed ones are called otherwise)."""
+        """Its window, if it is a convolution (transposed ones have another name)."""
         return self.window if self.name == "convolution" else None
 
     @property
     def spatial(self) -> bool:
-        """Whether it mixes neighbouring positions: a convolution, a pooling or a cutting into windows."""
+        """True if it mixes neighbouring positions: a convolution, a pooling or a cutting into windows."""
         return self.name in CUTS or (self.window is not None and self.window.spatial)
 
 
@@ -60,15 +60,15 @@ class Call:
     """One call of one module.
 
     Args:
-        index: Its number; 0 is the network itself.
-        path: The module's name.
+        index: Number of the call; 0 is the network itself.
+        path: Name of the module.
         module: The module.
-        parent: Number of the call it was made in.
+        parent: Number of the enclosing call.
         inputs: Values among its arguments.
         first: The value given as first positional argument, or None.
         begin: Number of the first operation inside it.
         outputs: Values it returned.
-        single: Whether it returned one tensor and nothing else.
+        single: True if it returned one tensor and nothing else.
         end: One more than the number of the last operation inside it.
     """
 
@@ -86,18 +86,18 @@ class Call:
 
 @dataclass
 class Trace:
-    """A recorded forward.
+    """A recorded forward pass.
 
     Args:
-        ops: In the order they ran; a value's number is larger than those it was made from.
-        calls: In the order they began.
-        shapes: Of every value.
+        ops: Operations in the order they ran; a value's number is larger than those it was made from.
+        calls: Calls in the order they began.
+        shapes: Shape of every value.
         producer: The operation that made each value; None for the input.
         inputs: Values given to the network.
         outputs: Values it returned.
-        input_shape: Of the first input, as run.
-        attachments: For each attachment by path, the shapes it was called with.
-        ended: Why the forward went no further, or empty: it asked for numbers, which stand-ins have not.
+        input_shape: Shape of the first input, as run.
+        attachments: Shapes that each attachment was called with, by path.
+        ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """
 
     ops: list[Op] = field(default_factory=list)
@@ -114,13 +114,13 @@ class Trace:
         self._times: Counter[str] = Counter()
 
     def times_called(self, path: str) -> int:
-        """How often a module ran."""
+        """Return how often a module ran."""
         if not self._times:
             self._times.update(call.path for call in self.calls)
         return self._times[path]
 
     def inside(self, inner: int | None, outer: int) -> bool:
-        """Whether a call was made, directly or not, in another (or is it)."""
+        """Return whether a call was made in another, directly or not (or is it)."""
         while inner is not None and inner != outer:
             inner = self.calls[inner].parent
         return inner is not None

@@ -1,8 +1,8 @@
-"""One forward on the meta device.
+"""Trace one forward pass on the meta device.
 
-Nothing is computed and nothing is copied: parameters and buffers are replaced by stand-ins that have a shape and no
-memory, so that a network of any size is traced in a fraction of a second and is afterwards as it was. No source is
-read and nothing is compiled, so control flow and unusual modules are no obstacle.
+Nothing is computed or copied: parameters and buffers are replaced by stand-ins with a shape and without memory, so
+that a network of any size is traced in a fraction of a second and left as it was. No source is read and nothing is
+compiled, so control flow and unusual modules are not an obstacle.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SIZES = ((224, 288), (224, 224), (256, 256))
 
 
 def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) -> tuple[Trace, tuple[Any, ...]]:
-    """Trace with `example_input`, or at the sizes a network is likely to take; also returns the inputs that ran.
+    """Trace with `example_input`, or at sizes a network is likely to take; return the inputs that ran as well.
 
-    A forward that asks for the numbers of a tensor, as detectors do where they choose boxes, is traced up to there.
+    A forward pass that asks for the numbers of a tensor, as detectors do when they choose boxes, is traced up to there.
 
     Raises:
-        InputError: The forward failed at every size that was tried.
-        TypeError: `example_input` holds no tensor.
+        InputError: The forward pass failed at every size tried.
+        TypeError: `example_input` contains no tensor.
     """
     if example_input is not None:
         given = example_input if isinstance(example_input, tuple) else (example_input,)
@@ -45,7 +45,7 @@ def record_trace(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn
     """Run `model` once on meta stand-ins of its weights and of `inputs`.
 
     Raises:
-        Exception: Whatever the forward raises.
+        Exception: Any exception of the forward pass.
     """
     recorder = Recorder({id(module): path for path, module in model.named_modules()}, transparent)
     found = recorder.trace
@@ -86,13 +86,13 @@ def _first_that_runs(
 
 
 def _wants_numbers(cause: Exception) -> bool:
-    """Whether an operation failed for want of values: torch words it in several ways."""
+    """Return whether an operation failed for want of values: torch has several wordings for it."""
     text = str(cause).lower()
     return any(words in text for words in ("meta tensor", "register_meta", "'meta' backend"))
 
 
 def _likely_inputs(model: nn.Module) -> Iterator[Tensor]:
-    """At the size timm states, else at several; not square first, to tell (B, C, H, W) from (B, H, W, C)."""
+    """Yield inputs of the size timm states, else of several; not square first, to tell NCHW from NHWC."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
     first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     stated = getattr(model, "default_cfg", None)
@@ -107,7 +107,7 @@ def _likely_inputs(model: nn.Module) -> Iterator[Tensor]:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module has the attributes it had, caches of a forward included."""
+    """Switch to evaluation mode; afterwards restore every attribute of every module, caches included."""
     attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
     held = [(value, value.copy()) for _, before in attributes for value in before.values() if _is_plain(value)]
     try:

@@ -1,4 +1,4 @@
-"""Finding out whether every inserted mechanism is still in a network and runs exactly once, and repairing it."""
+"""Check that every inserted mechanism is still in a network and runs exactly once, and repair it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
 
     Conversions replace modules: to synchronised or frozen batch norm, fusing, re-parameterising. Some keep the
     mechanism and drop the hook that runs it, some drop both, some move the hook to a module without the mechanism: all
-    silently. Hooks and mechanisms are put back where the module of that name still passes the same map; the network is
-    then traced again.
+    silently. Hooks and mechanisms are restored if the module of that name still passes the same feature map; the
+    network is then traced again.
 
     Args:
-        model: With or without mechanisms, or a larger module that holds such networks.
-        example_input: As for :func:`saccade.plan`; None: the input the insertion was traced with.
+        model: Network with or without mechanisms, or a larger module that contains such networks.
+        example_input: See :func:`saccade.plan`; None means the input that the insertion was traced with.
 
     Returns:
-        The modules whose mechanism or hook was missing and is there again.
+        The modules whose mechanism or hook was missing and has been restored.
 
     Raises:
-        InputError: A mechanism is gone, or no longer called exactly once with the channels it was made for.
+        InputError: A mechanism is lost, or not called exactly once with its number of channels.
     """
     model = unwrapped(model)
     repaired = []
@@ -50,10 +50,10 @@ def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
 
 
 def check_called(network: nn.Module, steps: Sequence[Step], example: tuple[Any, ...]) -> None:
-    """Trace again: identity start hides a mechanism that is never run, or run twice.
+    """Trace again, since an identity start hides a mechanism that is never run, or run twice.
 
     Raises:
-        InputError: One is, or it is given another number of channels.
+        InputError: A mechanism is not run exactly once, or with another number of channels.
     """
     shapes = trace(network, example, Attachment)[0].attachments
     for step in steps:
@@ -72,7 +72,7 @@ def check_called(network: nn.Module, steps: Sequence[Step], example: tuple[Any, 
 
 
 def reports(model: nn.Module) -> Iterator[tuple[str, nn.Module, Report]]:
-    """The networks in a module that something was inserted into."""
+    """Yield the networks in a module that have insertions."""
     for path, module in model.named_modules():
         report = vars(module).get("saccade_report")
         if isinstance(report, Report):
@@ -81,12 +81,12 @@ def reports(model: nn.Module) -> Iterator[tuple[str, nn.Module, Report]]:
 
 
 def _repair(network: nn.Module, report: Report) -> dict[tuple[str, str], tuple[nn.Module, Attachment | None]]:
-    """Put back attachments and hooks; what was done, with the attachment where that was missing too."""
+    """Restore attachments and hooks; return the repairs, with the attachment if that was missing too."""
     modules = dict(network.named_modules())
     gone = [f"{path}" for path, side in report.attached if not _can_return(modules, report, path, side)]
     if gone:
         raise InputError(
-            f"{type(network).__name__}: {len(gone)} of {len(report.attached)} inserted mechanisms are gone, a "
+            f"{type(network).__name__}: {len(gone)} of {len(report.attached)} inserted mechanisms are lost, as a "
             f"conversion replaced their modules: {listed(gone)}",
             "convert the network first and insert afterwards",
         )
@@ -114,7 +114,7 @@ def _can_return(modules: dict[str, nn.Module], report: Report, path: str, side: 
 
 
 def _example(network: nn.Module, report: Report) -> tuple[Any, ...]:
-    """The input of the last insertion, of the dtype the network has now."""
+    """Return the input of the last insertion, of the dtype the network has now."""
     example = report.plans[-1].example
     now = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
     then = next((t.dtype for t in tensors_in(example) if t.is_floating_point()), None)

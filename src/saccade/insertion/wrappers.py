@@ -1,4 +1,4 @@
-"""What may be changed: a network, not what was made of one; and the wrappers whose network is changed inside."""
+"""Find the network inside wrappers, refuse what cannot be changed, and rebuild wrappers of a changed network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from saccade.errors import InputError
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside wrappers for parallel training; refuses what is none, or can no longer be changed.
+    """Return the network inside wrappers for parallel training; refuse anything that cannot be changed.
 
     Raises:
-        TypeError: It is no module.
+        TypeError: It is not a module.
         InputError: It was compiled, scripted, traced or quantised.
     """
     if not isinstance(model, nn.Module):
@@ -31,7 +31,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
             raise InputError(f"{kind}: a compiled network cannot be changed", "insert first, compile afterwards")
         if _is_quantised(module):
             raise InputError(
-                f"{kind}: a quantised network computes with whole numbers, which the mechanisms do not",
+                f"{kind}: a quantised network computes with integers, unlike the mechanisms",
                 "insert into the network it was made of, and quantise that afterwards",
             )
     return model
@@ -48,7 +48,7 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def check_renewable(model: nn.Module) -> None:
-    """Refuse a wrapper for distributed training that cannot be made anew.
+    """Refuse a wrapper for distributed training that cannot be rebuilt.
 
     Raises:
         InputError: It has communication hooks.
@@ -56,24 +56,24 @@ def check_renewable(model: nn.Module) -> None:
     while isinstance(model, (DistributedDataParallel, DataParallel)):
         if getattr(model, "_comm_hooks", None):
             raise InputError(
-                f"{type(model).__name__}: its communication hooks would be lost, for it must be made anew",
+                f"{type(model).__name__}: its communication hooks would be lost, as it must be rebuilt",
                 "change the network (.module) first, wrap it and register the hooks afterwards",
             )
         model = model.module
 
 
 def renew(model: nn.Module) -> None:
-    """Make the wrappers of a changed network anew, in place, with the arguments they were made with.
+    """Rebuild the wrappers of a changed network, in place, with the arguments they were made with.
 
-    DistributedDataParallel looks at the parameters once, when it is made: without this, new ones would not be trained
-    in step. Making it sends rank 0's values to all, the new mechanisms' too; so every rank must come here.
+    DistributedDataParallel reads the parameters once, when it is created: otherwise new ones would not be synchronised.
+    Creating it sends rank 0's values to all, those of the new mechanisms too; so every rank must call this.
     """
     if isinstance(model, DataParallel):
         renew(model.module)
     if isinstance(model, DistributedDataParallel):
         renew(model.module)
         training, names = model.training, inspect.signature(DistributedDataParallel.__init__).parameters
-        # Two of them say the same: a mesh and a group, buffers sent in the forward and broadcast buffers.
+        # Two pairs exclude each other: a mesh and a group, buffers sent in the forward and broadcast buffers.
         kept = {"init_sync", "device_mesh", "broadcast_buffers", "self"}
         given: dict[str, Any] = {
             name: getattr(model, name) for name in names if name not in kept and hasattr(model, name)

@@ -1,4 +1,4 @@
-"""Whether a network may write to what a mechanism returns, as networks do that add or rectify in place."""
+"""Find out whether a network may write to a mechanism's output, as networks do that add or rectify in place."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 def needs_its_output(mechanism: nn.Module, x: Tensor) -> bool:
     """Return whether writing to the output of a mechanism breaks its backward pass.
 
-    It does where the last operation keeps its result, as relu, sigmoid and softmax do, and where the output is a view
-    that autograd does not let be written to. Where this cannot be found out, the answer is yes.
+    It does if the last operation keeps its result, as relu, sigmoid and softmax do, and if the output is a view
+    that autograd does not allow to be written to. If this cannot be found out, the answer is yes.
 
     Args:
         mechanism: The module, on any device; on meta nothing is computed.
-        x: A map that it takes.
+        x: A feature map that it takes.
     """
     kept: list[Tensor] = []
 
@@ -28,6 +28,6 @@ def needs_its_output(mechanism: nn.Module, x: Tensor) -> bool:
         if any(tensor.untyped_storage()._cdata == y.untyped_storage()._cdata for tensor in kept):
             return True
         y.add_(0)
-    except Exception:  # whatever a module from outside raises; a copy never harms
+    except Exception:  # a module from outside may raise anything; a copy never harms
         return True
     return False

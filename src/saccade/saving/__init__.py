@@ -1,4 +1,4 @@
-"""Networks with attention on disk: weights and the way to build the network again, in one file without a pickle."""
+"""Networks with attention on disk: weights and a recipe to rebuild the network, in one file without a pickle."""
 
 from saccade.saving.store import load, save
 

@@ -1,4 +1,4 @@
-"""How a network can be built again: found by building candidates without memory and comparing them with it."""
+"""Recipes to rebuild a network, found by building candidates without memory and comparing them with it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch.overrides import TorchFunctionMode
 from saccade.errors import InputError, near, require
 
 LIBRARIES = ("timm", "torchvision", "saccade", "code")
-"""Where networks come from; ``"code"`` is the user's own, by import path."""
+"""Sources of networks; ``"code"`` is the user's own, by import path."""
 _FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn))
 _HEADS = 8  # layers at the end whose width may be the number of classes
 
 
 def find_recipe(network: nn.Module) -> dict[str, Any] | None:
-    """A library, a name and options that build this network, mechanisms left out; None where there are none."""
+    """Return a library, a name and options that build this network without its mechanisms; None if there are none."""
     wanted = fingerprint(network)
     for recipe in _candidates(network):
         try:
@@ -33,10 +33,10 @@ def find_recipe(network: nn.Module) -> dict[str, Any] | None:
 
 
 def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
-    """Make the network of a recipe with random weights; `hollow`: without memory for them.
+    """Build the network of a recipe with random weights; if `hollow`, without memory for them.
 
     Raises:
-        InputError: Another library, a name that it does not have, or code that may not be imported.
+        InputError: An unknown library or name, or code that may not be imported.
     """
     library, name, options = recipe["library"], recipe["name"], _tuples(recipe["options"])
     with _Hollow() if hollow else torch.random.fork_rng(devices=[]):
@@ -75,7 +75,7 @@ def _named_network(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def fingerprint(network: nn.Module) -> list[tuple[Any, ...]]:
-    """What two networks built alike have in common: modules, their classes and plain settings, shapes of tensors."""
+    """Return what two networks built alike have in common: modules, their classes and plain settings, tensor shapes."""
     found = []
     for path, module in network.named_modules():
         if re.search(r"(^|\.)saccade(_before)?($|\.)", path):
@@ -105,7 +105,7 @@ def _candidates(network: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def _timm_options(network: Any) -> Iterator[dict[str, Any]]:
-    """What can be read off a network of timm, from its defaults to all that may differ."""
+    """Yield options that can be read off a network of timm, from its defaults to all that may differ."""
     channels = next((m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)), 3)
     levels: Any = getattr(network, "feature_info", None)
     if hasattr(levels, "out_indices"):
@@ -134,7 +134,7 @@ def _torchvision_options(network: nn.Module) -> Iterator[dict[str, Any]]:
 
 
 def _widths(network: nn.Module) -> list[int]:
-    """Widths of the last layers, the likely numbers of classes, last first."""
+    """Return the widths of the last layers, the likely numbers of classes, last first."""
     found = [m.weight.shape[0] for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     return list(dict.fromkeys(found[-_HEADS:][::-1]))
 
@@ -146,12 +146,12 @@ def _is_plain(value: Any) -> bool:
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists only; options are tuples."""
+    """Convert lists, the only sequences of JSON, to the tuples that options are."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
 
 
 class _Hollow(TorchFunctionMode):
-    """Makes tensors on the meta device, except those given by their values, which constructors may read."""
+    """Create tensors on the meta device, except those given by their values, which constructors may read."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

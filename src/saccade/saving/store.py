@@ -1,4 +1,4 @@
-"""Writing and reading a network with its mechanisms: tensors as safetensors, everything else as JSON in its header."""
+"""Write and read a network with its mechanisms: tensors as safetensors, everything else as JSON in its header."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from saccade.saving.recipes import build, find_recipe, fingerprint
 from saccade.version import __version__
 
 HEADER = "saccade"
-"""The entry of a file's metadata that holds all of ours."""
+"""Key of a file's metadata that holds all of saccade's."""
 
 BEST, LAST = "best.safetensors", "model.safetensors"
-"""Networks in the folder of a training run."""
+"""File names of networks in the folder of a training run."""
 
 _FORMAT = 1
 
 
 def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, Any] | None = None) -> Path:
-    """Write a network with what was inserted into it, so that :func:`saccade.load` gives it back.
+    """Write a network with its insertions, so that :func:`saccade.load` restores it.
 
-    One safetensors file: all tensors by their names, and in its header, as JSON, how to build the network and what is
-    where. Networks of timm, torchvision and saccade are recognised: built again, they have the same modules, settings
-    and shapes. Of others the weights and the insertion are kept, and loading needs the network.
+    One safetensors file holds all tensors by their names and, in its header as JSON, a recipe for the network and the
+    insertions. Networks of timm, torchvision and saccade are recognised: rebuilt, they have the same modules, settings
+    and shapes. For others, weights and insertions are kept, and loading requires the network.
 
     The mechanisms are verified first, see :func:`saccade.verify`.
 
     Args:
-        model: With or without mechanisms; of a wrapper for parallel training, the network inside.
-        path: Usually ending in ``.safetensors``. A file there is replaced whole or not at all.
-        network: How to build it, where it is not recognised: ``{"library": "timm", "name": "resnet50", "options":
+        model: Network with or without mechanisms; for a wrapper for parallel training, the network inside.
+        path: Usually ending in ``.safetensors``. An existing file is replaced whole or not at all.
+        network: Recipe, if the network is not recognised: ``{"library": "timm", "name": "resnet50", "options":
             {"drop_path_rate": 0.1}}``. The library is timm, torchvision, saccade, or code: the name is then the import
             path of a function of your own, ``"my_package.nets:make"``, that is called with the options.
 
@@ -56,7 +56,7 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         The path.
 
     Raises:
-        InputError: A mechanism is gone, `network` builds another one, options that are no plain values, or a file that
+        InputError: A mechanism is lost, `network` builds another network, options are not plain values, or the file
             cannot be written.
 
     Example:
@@ -74,21 +74,21 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
     try:
         text = json.dumps(header, allow_nan=False)
     except (TypeError, ValueError) as cause:
-        raise InputError(f"{path}: an option is no plain value ({cause})", "give numbers, words and tuples") from cause
+        raise InputError(f"{path}: options must be plain values ({cause})", "give numbers, words and tuples") from cause
     with replacing(path) as temporary:
         save_file(as_stored(model.state_dict()), temporary, {HEADER: text})
     return path
 
 
 def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What a file says beside the tensors: how to build the network, and what was inserted where.
+    """Return the header of a file: the recipe of the network, and the insertions.
 
     Args:
-        model: With or without mechanisms, without wrappers; the mechanisms are verified.
-        network: How to build it, where it is not recognised.
+        model: Network with or without mechanisms, without wrappers; the mechanisms are verified.
+        network: Recipe, if the network is not recognised.
 
     Raises:
-        InputError: A mechanism is gone or has no report, or `network` builds another one.
+        InputError: A mechanism is lost or has no report, or `network` builds another network.
     """
     verify(model)
     inserted = [{"inside": prefix.rstrip("."), "plans": _plans(report)} for prefix, _, report in reports(model)]
@@ -108,22 +108,22 @@ def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dic
 
 
 def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Trust = ()) -> nn.Module:
-    """Give back a network that :func:`saccade.save` or a training run wrote, with mechanisms, weights and report.
+    """Load a network that :func:`saccade.save` or a training run wrote, with mechanisms, weights and report.
 
-    Nothing is unpickled or downloaded, and no code is imported that is not part of saccade, unless `trust` names it;
-    torch's random generator is as it was. The network is on the CPU, in training
-    mode as any new one, each tensor of the dtype it was saved with.
+    Nothing is unpickled or downloaded, and no code is imported that is not part of saccade, unless `trust` names it.
+    torch's random generator is left as it was. The network is on the CPU, in training mode as any new one, and each
+    tensor has the dtype it was saved with.
 
     Args:
-        path: Of the file; or the folder of a training run, which gives its best network; or a checkpoint in it.
-        model: The network to put mechanisms and weights into, as it was before the insertion, in place. Needed where
-            the file does not say how to build it; it is left as it was if the file does not fit.
+        path: The file; the folder of a training run, for its best network; or a checkpoint in it.
+        model: Network to load mechanisms and weights into, in place, as it was before the insertion. Required if
+            the file has no recipe; it is left as it was if the file does not fit.
         trust: Import paths of mechanisms and backbones of your own that may be imported for this file,
             ``["my_package.blocks:MyBlock"]``, or the classes and functions themselves.
 
     Raises:
-        InputError: No such file, one that saccade did not write or that is damaged, a network that cannot be built
-            again, one that the file does not fit, or code that is needed and not trusted.
+        InputError: The file is missing, damaged or not written by saccade, the network cannot be rebuilt, the file
+            does not fit it, or code is needed that is not trusted.
     """
     path = network_file(Path(path))
     header, tensors = _read(path)
@@ -136,7 +136,7 @@ def _built(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor],
         network = unwrapped(model)
     elif header["network"] is None:
         raise InputError(
-            f"{path}: a {header['class']} that neither timm nor torchvision nor saccade builds",
+            f"{path}: a {header['class']} that none of timm, torchvision and saccade builds",
             "make the network and give it: saccade.load(path, model=network)",
         )
     else:
@@ -189,7 +189,7 @@ def _other(path: Path, network: nn.Module, what: str) -> InputError:
 
 
 def is_saved(path: Path) -> bool:
-    """Whether `saccade.save` or a training run wrote it."""
+    """Return whether `saccade.save` or a training run wrote the file."""
     if path.is_dir():
         return True
     try:
@@ -200,10 +200,10 @@ def is_saved(path: Path) -> bool:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a file of ours says beside the tensors.
+    """Return the header of one of saccade's files.
 
     Raises:
-        InputError: No such file, or another kind of file.
+        InputError: The file is missing or of another kind.
     """
     return _read(path, tensors=False)[0]
 
@@ -216,7 +216,7 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
             text = (opened.metadata() or {}).get("saccade", "null")
             found = {name: opened.get_tensor(name) for name in opened.keys() if tensors}  # noqa: SIM118 (no mapping)
         header = json.loads(text)
-        if isinstance(header, dict) and "run" in header:  # a checkpoint, of which only the network is wanted
+        if isinstance(header, dict) and "run" in header:  # a checkpoint, only its network is wanted
             found = _network_in(found)
     except (SafetensorError, OSError, json.JSONDecodeError) as cause:
         raise InputError(
@@ -235,16 +235,16 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
 
 
 def _network_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's network: averaged ones where there are, as these are what was scored."""
+    """Return the tensors of a checkpoint's network: the averaged ones if there are any, as these were scored."""
     kind = "average/" if any(name.startswith("average/") for name in tensors) else "model/"
     return {name.removeprefix(kind): tensor for name, tensor in tensors.items() if name.startswith(kind)}
 
 
 def network_file(path: Path) -> Path:
-    """The file of a network: `path` itself, or in the folder of a run the best, else the last, else a checkpoint.
+    """Return the file of a network: `path` itself, or in a run's folder the best, else the last, else a checkpoint.
 
     Raises:
-        InputError: A folder without any of them.
+        InputError: The folder contains none of them.
     """
     if not path.is_dir():
         return path
@@ -258,7 +258,7 @@ def network_file(path: Path) -> Path:
 
 
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As safetensors takes them: on the CPU, contiguous, and each with memory of its own (weights may be tied)."""
+    """Prepare tensors for safetensors: on the CPU, contiguous, each with its own memory (weights may be tied)."""
     seen: set[int] = set()
     found = {}
     for name, given in tensors.items():
@@ -285,7 +285,7 @@ def _plans(report: Report) -> list[dict[str, Any]]:
 
 
 def _code(model: nn.Module) -> dict[str, str]:
-    """Import paths of the inserted mechanisms that are not part of saccade, by their names."""
+    """Return import paths of the inserted mechanisms that are not part of saccade, by their names."""
     specs = [step.mechanism for _, _, report in reports(model) for step in report.steps]
     return {spec.name: spec.entry.path for spec in specs if not is_installed(spec.entry.path)}
 
@@ -310,7 +310,7 @@ def _spec(written: Mapping[str, Any], code: Mapping[str, str]) -> Spec:
 
 
 def _described(tree: Any) -> Any:
-    """An example input as JSON: tensors by shape and dtype."""
+    """Describe an example input as JSON: tensors by shape and dtype."""
     if isinstance(tree, Tensor):
         return {"shape": list(tree.shape), "dtype": str(tree.dtype).removeprefix("torch.")}
     if isinstance(tree, (list, tuple)):

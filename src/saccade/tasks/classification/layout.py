@@ -96,6 +96,6 @@ def _labelled(inside: Sequence[Path]) -> tuple[Item, ...]:
 def _several(path: Path, classes: Sequence[str]) -> None:
     if len(classes) < 2:
         raise InputError(
-            f"{path}: one class only ({listed(classes) or 'no folder of a class'}); classification needs two or more",
+            f"{path}: only one class ({listed(classes) or 'no folder of a class'}); classification needs two or more",
             f"put each class in a folder of its own; {known_layouts()}",
         )

@@ -359,4 +359,4 @@ def _refuse_one_class(folder: Path, pixels: Any) -> None:
     if pixels[IGNORE]:
         hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
     found = f"class {there[0]}" if len(there) else "no class at all"
-    raise InputError(f"{folder}: one class only: the masks hold {found}; segmentation needs at least two", hint)
+    raise InputError(f"{folder}: only one class: the masks hold {found}; segmentation needs at least two", hint)
