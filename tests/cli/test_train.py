@@ -89,7 +89,7 @@ def test_killed_and_told_to_stop_it_ends_as_if_nothing_had_been(pictures, tmp_pa
         _, errors = process.communicate()
         assert not (tmp_path / "run" / "result.json").exists()
     assert process.returncode == 1
-    assert f"stopped; {tmp_path / 'run'} keeps what is done: the same command goes on" in errors
+    assert f"stopped; {tmp_path / 'run'} keeps what is done: run the same command to resume" in errors
     assert "Traceback" not in errors
     assert run("train", *often)[0] == 0
     assert run("train", *words, "--out", tmp_path / "whole")[0] == 0
@@ -120,7 +120,7 @@ def test_two_processes_lose_one_and_go_on(pictures, tmp_path, run):
     out, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "error: another process of this training is gone" in errors
-    assert "hint: the same command goes on from the last checkpoint" in errors
+    assert "hint: run the same command to resume from the last checkpoint" in errors
     assert out.count("saccade evaluate") == 1  # one of the two speaks
     assert torchrun("-m", "saccade", "train", *words, "--out", str(tmp_path / "whole")).returncode == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))

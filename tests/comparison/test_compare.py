@@ -169,7 +169,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 1
-    assert "the same command goes on from there" in errors
+    assert "run the same command to resume" in errors
     assert "Traceback" not in errors
     assert list(tmp_path.glob("out/runs/*/*/checkpoints/*.safetensors"))
 

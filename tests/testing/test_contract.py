@@ -15,6 +15,7 @@ import saccade
 from saccade import InputError
 from saccade.mechanisms.base import Mechanism
 from saccade.testing import PROPERTIES, ContractError, check_mechanism, checks_of, parametrize_mechanism
+from tests.ids import shown
 
 C = 8
 QUICK: dict[str, Any] = {"channels": C, "backend": "eager"}
@@ -246,7 +247,7 @@ def test_every_property_has_one_that_breaks_it() -> None:
     assert all(f"\n{name} " in (saccade.testing.__doc__ or "") for name in PROPERTIES)
 
 
-@pytest.mark.parametrize("mechanism", [Plain, Gate, "se[reduction=2]", lambda channels: Plain(channels, 5)], ids=str)
+@pytest.mark.parametrize("mechanism", [Plain, Gate, "se[reduction=2]", lambda channels: Plain(channels, 5)], ids=shown)
 def test_right_ones_pass(mechanism: Any) -> None:
     check_mechanism(mechanism, **QUICK)
 
