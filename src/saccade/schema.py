@@ -31,7 +31,7 @@ def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = No
     Args:
         kind: A dataclass whose fields are annotated with ``Any``, None, bool, int, float, str, ``Literal``, unions,
             tuples, ``Mapping[str, ...]`` and other dataclasses.
-        content: What :func:`json.loads` returned.
+        content: Value that :func:`json.loads` returned.
         source: Name of the document, for messages.
         hint: Advice for a document that does not fit.
 

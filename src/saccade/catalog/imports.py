@@ -1,6 +1,6 @@
 """Code outside saccade, by import path (``my_package.blocks:MyBlock``): imported only if the user names it.
 
-A path that was typed or given in a call has been named. A path that a file mentions has not: while a file is read,
+A path that was typed or given in a call counts as named, a path that a file mentions does not: while a file is read,
 only the paths that the user trusts for that file are imported.
 """
 
@@ -216,7 +216,7 @@ def _module(module: str, path: str) -> Any:
 
 @contextmanager
 def _first(folder: str | None) -> Iterator[None]:
-    """Search for modules in a folder first; afterwards last, since a file there may share a name with Python's."""
+    """Search for modules in a folder first; afterwards last, since a file there may have the same name as Python's."""
     if folder is None:
         yield
         return

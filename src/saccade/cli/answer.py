@@ -50,7 +50,7 @@ class Answer:
 
     Args:
         data: The same for programs: what ``--json`` prints or writes.
-        text: For people: a string, printed as it is, or something rich can draw.
+        text: Text for the terminal: a string, printed unchanged, or an object that rich can draw.
         code: The exit status, `DONE` or `FOUND_WRONG`.
     """
 

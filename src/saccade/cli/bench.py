@@ -34,7 +34,7 @@ def bench(
         size: Sizes of the feature maps: `paper`, as in the papers' networks (many minutes), or `small`, a quarter of
             the channels and half of each side.
         shape: One shape for all mechanisms instead, such as `1,512,64,64`.
-        device: Where it runs: `cpu` or `cuda`.
+        device: Device to run on: `cpu` or `cuda`.
         dtype: Data type of parameters and feature maps.
         channels_last: Lay feature maps channels last in memory.
         no_compile: Leave the compiled forms out.

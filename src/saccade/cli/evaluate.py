@@ -33,9 +33,9 @@ def evaluate(
         trust: The import path of code of your own that the model needs and that may be imported for it, such as
             `my_package.blocks:MyBlock`; may be given several times.
         batch: Number of images at a time; images with masks are scored one by one.
-        protocol: How segmentation networks see an image: `whole`; in windows of the size of the training crops
+        protocol: View of an image for segmentation networks: `whole`; in windows of the size of the training crops
             (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).
-        device: Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        device: Device to run on: `auto` (a GPU if there is one), `cpu` or `cuda`.
         workers: Number of processes that read images.
     """
     found = saccade.evaluate(

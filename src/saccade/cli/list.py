@@ -37,7 +37,7 @@ def list_(
             reproduces.
         html: Print a page with a schematic of each: `saccade list --html > list.html`.
         family: The family to show: `gate`, `position`, `channel`, `both`, `gather` or `control`.
-        attends: What the mechanisms to show attend to: `channel`, `spatial` or `both`.
+        attends: Attention of the mechanisms to show: `channel`, `spatial` or `both`.
         recipes: Show every value of the recipes of `saccade train`, each with its source, instead of the mechanisms;
             with `--markdown` as tables for a page.
     """

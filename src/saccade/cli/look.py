@@ -53,7 +53,7 @@ def look(
             one of your own, `my_package.nets:make`.
         pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
             of a file.
-        at: Where the mechanism goes, as for `saccade plan`.
+        at: Places of the mechanism, see `saccade plan`.
         query: A point of the image whose weights are computed exactly, in pixels from 0, y first; may be given several
             times.
         place: The place that is shown large at first.

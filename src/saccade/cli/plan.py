@@ -38,7 +38,7 @@ def plan(
         mechanism: A mechanism with its options, such as `"cbam[reduction=8]"`, or several that follow each other,
             `cam+pam`; `saccade list` names them. One of your own by its import path,
             `"my_package.blocks:MyBlock[reduction=8]"`.
-        at: Where it goes: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
+        at: Places: `residual`, `inner`, `stage`, `stage:1-3`, `stage:-1`, `block`,
             names such as `"layer3.*.bn2"`, or `before:NAMES`; or several of these, separated by commas.
         within: The parts of the network it may go into, by name, such as `"layer[34]"`.
         every: Take every n-th place of a stage only; a shorter stage keeps its last place.
@@ -72,7 +72,7 @@ def plan(
 
 
 def _network(backbone: str) -> nn.Module:
-    """Without values: shapes are enough, and take neither memory nor weights."""
+    """Build the network without values: shapes are enough, and take neither memory nor weights."""
     import torch
 
     from saccade.catalog import name_code

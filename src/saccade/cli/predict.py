@@ -32,9 +32,9 @@ def predict(
         out: Folder for `predictions.csv`, with the five likeliest classes of each image; for segmentation, with masks,
             overlays, and the fraction of each class.
         batch: Number of images at a time; segmentation networks take images one by one.
-        protocol: How segmentation networks see an image: `whole`; in windows of the size of the training crops, if
+        protocol: View of an image for segmentation networks: `whole`; in windows of the size of the training crops, if
             it is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).
-        device: Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        device: Device to run on: `auto` (a GPU if there is one), `cpu` or `cuda`.
     """
     from saccade.comparison.progress import ComparisonProgress
 

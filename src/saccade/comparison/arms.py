@@ -25,13 +25,13 @@ class Arm:
     """One arm of a comparison.
 
     Args:
-        name: As it was given; a repeated name gets ``-2``, ``-3``.
+        name: Name as given; a repeated name gets ``-2``, ``-3``.
         mechanism: Name in the catalog, or import path; None for the network as it is.
         options: The mechanism's.
-        at: Where it goes; None: the mechanism's natural place.
+        at: Places; None means the mechanism's natural places.
         seed_offset: Added to each seed: 0, except for an arm named a second time.
         label: The name without ``-2``.
-        row: Of a mechanism that is not part of saccade: its row, as :meth:`saccade.catalog.Entry.to_json` writes it.
+        row: Row of a mechanism that is not part of saccade, as :meth:`saccade.catalog.Entry.to_json` writes it.
     """
 
     name: str

@@ -42,7 +42,7 @@ class Comparison:
 
     Args:
         folder: Folder of the comparison.
-        results: What it found.
+        results: Results of the comparison.
         report: Path of the report, if it was made.
     """
 

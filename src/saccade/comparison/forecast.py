@@ -44,7 +44,7 @@ class Forecast:
     """The plan of a comparison, and the time it would take on this machine.
 
     Args:
-        note: How the data were recognised, in a sentence.
+        note: The layout of the data, as recognised, in a sentence.
         arms: The arms, the control first.
         runs: Number of runs of all arms.
         steps: Training steps per run.

@@ -18,7 +18,7 @@ SCHEMA = 2
 
 
 Role = Literal["success", "typical", "failure"]
-"""Why an image is shown: the best arm gained most there, lost most there, or neither."""
+"""Reason to show an image: the best arm gained most there, lost most there, or neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,8 @@ class DataSummary:
 
     Args:
         name: Name of the data set.
-        demo: Whether it is the embedded demo.
-        note: How the folder was recognised, in a sentence.
+        demo: True for the embedded demo.
+        note: The layout of the folder, as recognised, in a sentence.
         classes: Names of the classes, in the order of their indices.
         train: Number of training images.
         val: Number of validation images.
@@ -53,7 +53,7 @@ class NetworkSummary:
     Args:
         name: Name of the backbone.
         params: Number of parameters of the control.
-        pretrained: Whether training began from timm's weights, or the file it began from.
+        pretrained: True if training began from timm's weights, or the file it began from.
     """
 
     name: str
@@ -122,7 +122,7 @@ class ShownImage:
     Args:
         index: Index in the validation images.
         name: Name of its file.
-        role: Why it was chosen.
+        role: Reason for showing it.
         query: Pixel (y, x) that attention is shown for; None for the middle.
         gain: Its own score with the best arm minus that with the control.
     """
@@ -155,14 +155,14 @@ class Results:
 
     Args:
         saccade: Version that wrote it.
-        finished: Whether all runs are done.
+        finished: True if all runs are done.
         task: Name of the task.
         metric: Name of the score.
         seeds: Seeds of the runs.
         steps: Training steps per run.
         batch: Images per step.
         size: Side of the images in pixels.
-        start: What training began from: ``"shared"``, ``"fresh"``, ``"pretrained"`` or ``"random"``.
+        start: Weights at the start of training: ``"shared"``, ``"fresh"``, ``"pretrained"`` or ``"random"``.
         data: The data.
         network: The network without attention.
         environment: Versions and machine, by name.
@@ -173,7 +173,7 @@ class Results:
         latency_threads: Threads when latency was measured; None where it was not recorded.
         peak_batch: Images per training step when memory was measured.
         test_images: Number of images that scores come from.
-        groups: How `ArmResult.details` are divided, by the name of the group.
+        groups: Partition of `ArmResult.details`, by the name of the group.
         arms: The arms, the control first.
     """
 

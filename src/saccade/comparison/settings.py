@@ -52,13 +52,13 @@ class Settings(CompareOptions):
     backbone: str
     """Name of the network."""
     pretrained: bool | str = False
-    """Whether timm's weights are loaded, or the absolute path of a file."""
+    """True if timm's weights are loaded, or the absolute path of a file."""
     seeds: int
     """Runs of each arm."""
     size: int
     """Side of the images in pixels."""
     ops: Mapping[str, str] = field(default_factory=lambda: chosen().to_json())
-    """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
+    """Implementations of operations, see :func:`saccade.ops.tune`; others would give other bits."""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "size", "batch"):
@@ -79,7 +79,7 @@ class Settings(CompareOptions):
         """Fill in the defaults.
 
         Args:
-            options: As asked.
+            options: Options as given.
             mechanisms: Labels of the arms they name.
             device: The device they name, found.
 

@@ -44,8 +44,8 @@ def bootstrap_se(
             which a memory map is read in pieces.
         arm: The same, as many.
         resampled: Gives the scores (draws,) of one run's evidence for weights (draws, n_images) of its images.
-        draws: How many times the images are drawn.
-        seed: Of the draws.
+        draws: Number of draws of the images.
+        seed: Seed of the draws.
 
     Returns:
         The standard error, in units of the score. 0 for a single image, which says nothing about others. A draw in
@@ -99,7 +99,7 @@ class Difference:
         interval: Simultaneous over the arms of the table: all of them cover the truth with probability 1 - level.
         p: Two-sided, of this arm alone, before the correction for several arms; None where no test is made.
         verdict: Holm's procedure can claim a difference where the interval, which is wider, still touches 0.
-        reason: Why no claim is possible, whatever the scores: ``"identical runs"``, ``"fewer than 3 seeds"``, or
+        reason: Obstacle to any claim, whatever the scores: ``"identical runs"``, ``"fewer than 3 seeds"``, or
             ``"no spread to judge by"``.
     """
 

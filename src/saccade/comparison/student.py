@@ -46,7 +46,7 @@ def incomplete_beta(x: ArrayLike, rest: ArrayLike, a: float, b: float) -> Floats
     """The regularised incomplete beta function I_x(a, b), for any shape of x.
 
     Args:
-        x: From 0 to 1.
+        x: Number from 0 to 1.
         rest: 1 - x, asked for because the caller can often give it without cancellation.
         a: Above 0.
         b: Above 0.

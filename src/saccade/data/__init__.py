@@ -46,12 +46,12 @@ class Arrays:
         name: Short name, used for folders.
         task: Name of the task, see :func:`saccade.tasks.find_task`.
         classes: Class names; a class's index is its place here.
-        train: What networks learn from.
-        val: What they are scored on.
+        train: Images to train on.
+        val: Images for validation.
         note: One sentence on what was recognised.
         facts: Further plain values of the task, see :class:`saccade.tasks.base.Task`.
-        identity: What tells the data from any others; None where nothing can change.
-        split: Names of the validation files, where a seed chose them.
+        identity: Identity of the data; None if nothing can change.
+        split: Names of the validation files, if a seed chose them.
     """
 
     name: str

@@ -47,7 +47,7 @@ def scaled(images: Tensor, masks: Tensor, *, size: int, keys: Sequence[tuple[int
         images: (B, 3, H, H) uint8.
         masks: (B, H, H) class indices, 255 = ignore.
         size: Side of the images returned.
-        keys: As for :func:`crops`.
+        keys: See :func:`crops`.
 
     Returns:
         Images (B, 3, size, size) uint8, and masks.

@@ -27,10 +27,10 @@ class Findings:
     """The findings of a check of one folder.
 
     Args:
-        note: How its layout was recognised.
+        note: The layout, as recognised.
         task: Name of its task.
-        unit: What is counted: images, or pixels.
-        counts: For each class the number of both sides.
+        unit: Unit of the counts: images, or pixels.
+        counts: Class name to the count on each side.
         images: Number of images read.
         bad: Files that cannot be used, with the reason.
         repeated: Groups of files with the same content.

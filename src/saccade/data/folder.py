@@ -18,11 +18,11 @@ from saccade.errors import InputError
 from saccade.tasks import recognise
 from saccade.tasks.base import Files
 
-_VERSION = 2  # raised when decoding or resizing changes, so that older caches are made again
+_VERSION = 2  # raised when decoding or resizing changes, so that older caches are built again
 _SHOWN = 10
 
 Row = Callable[[Item, str], tuple[Any, Any]]
-"""Reads an item of a side, ``"train"`` or ``"val"``: its image and its target, of the working size."""
+"""Reader of one item of a side, ``"train"`` or ``"val"``: its image and its target, at the working size."""
 
 
 def load_folder(
@@ -34,18 +34,17 @@ def load_folder(
     record: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Arrays:
-    """A folder of images as a dataset; its task is recognised from its layout, which `Arrays.note` says.
+    """Load a folder of images as a dataset; the task is recognised from the layout and reported in `Arrays.note`.
 
-    Pictures are turned as their EXIF data says; 16-bit grey is taken to use its whole range; transparent pixels are
-    laid over white. What else happens to images and targets is said by the task.
+    Pictures are turned as their EXIF data says; 16-bit grey is assumed to use its whole range; transparent pixels are
+    laid over white. All other processing of images and targets depends on the task.
 
     Args:
         path: Folder of the data.
-        cache: Folder in which the arrays are kept; they are used again as long as no file and no setting differs.
-        size: Side of the squares networks see.
-        split_seed: Seed of a split that the layout does not give.
-        record: File with the state of the data's files as an earlier call found them, so that only those that were
-            touched are read again.
+        cache: Folder for the arrays; they are reused as long as no file and no setting differs.
+        size: Side of the squares that networks see, in pixels.
+        split_seed: Seed of the split, for a layout without a validation side.
+        record: File with the state of the data's files in an earlier call, so that only changed ones are read again.
         on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
 
     Raises:
@@ -68,8 +67,8 @@ def folder_identity(
 
     Args:
         path: Folder of the data.
-        record: As for :func:`load_folder`.
-        split_seed: As for :func:`load_folder`.
+        record: See :func:`load_folder`.
+        split_seed: See :func:`load_folder`.
         on_progress: Called with (done, total, what) while files are read.
 
     Raises:
@@ -93,25 +92,25 @@ def read_arrays(
     record: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Decode every file once, or take what an earlier call left in the cache.
+    """Decode every file once, or use the arrays that an earlier call left in the cache.
 
     Args:
         path: Folder of the data.
         task: Name of the task.
-        files: What is in the folder.
-        cache: Folder in which the arrays are kept.
-        shapes: By side the shape of an image, and the shape and dtype of a target.
+        files: The files of the folder.
+        cache: Folder for the arrays.
+        shapes: Side to the shape of an image, and the shape and dtype of a target.
         row: Reads one item.
-        size: As for :func:`load_folder`.
-        finish: Called after the last item; gives facts that are kept with the arrays.
-        record: As for :func:`load_folder`.
+        size: See :func:`load_folder`.
+        finish: Called after the last item; returns facts that are kept with the arrays.
+        record: See :func:`load_folder`.
         on_progress: Called with (done, total, what).
 
     Returns:
         Splits, identity and split of a :class:`saccade.data.Arrays`, by the names of its fields; and the facts.
 
     Raises:
-        InputError: Files that cannot be used, all counted, ten named.
+        InputError: Files cannot be used; all are counted, ten named.
     """
     every: dict[str, tuple[Item, ...]] = {"train": files.train, "val": files.val}
     total, bad = sum(map(len, every.values())), []
@@ -145,7 +144,7 @@ def read_arrays(
     }  # fmt: skip
     entry = cache / entry_name(path, size, identity)
     arrays, facts = load_or_build(entry, wanted, fill)
-    if record is None:  # nobody else keeps the state of the files
+    if record is None:  # the state of the files is kept nowhere else
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if "split by seed" in files.note else ()
@@ -165,6 +164,6 @@ def _refuse_bad(path: Path, bad: list[str], total: int) -> None:
 
 
 def entry_name(path: Path, size: int, identity: Identity) -> str:
-    """Name of the arrays in a cache, which changes with the data and with the size."""
+    """Return the name of the arrays in a cache, which changes with the data and with the size."""
     name = re.sub(r"[^\w-]+", "_", path.resolve().name) or "data"
     return f"{name[:40]}-{size}-v{_VERSION}-{identity.digest[:16]}"

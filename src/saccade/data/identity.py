@@ -1,9 +1,9 @@
-"""The identity of the data of a run: what its files are called, what they are for, and what they hold.
+"""The identity of a run's data: the names of its files, their classes and sides, and their content.
 
-A run that is resumed, or a comparison that is shown again, must be about the data it started with. Names do not tell:
-an image can be overwritten under its own name. Times do not tell either: copying or ``touch`` changes them and nothing
-else. So every file is read once, and its hash is kept in the folder of the run with the size and the time of change
-that the file had; later only files with another size or time are read again.
+A run that is resumed, or a comparison that is shown again, must use the data it started with. Names do not prove that:
+an image can be overwritten under its own name. Times do not either: copying or ``touch`` changes them and nothing
+else. So every file is read once, and its hash is kept in the folder of the run with the file's size and modification
+time; later only files with another size or time are read again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from saccade.data.layouts import Item
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 
-_VERSION = 1  # raised when the same data get another identity
+_VERSION = 1  # raised when the identity of the same data changes
 _CHUNK = 256  # files handed to the threads at once: a data set may have millions, and Ctrl-C waits for these
 _SHOWN = 3
 # A file changed within the resolution of its file system's clock keeps its time, so that fresh times prove nothing.
@@ -31,15 +31,15 @@ _FRESH_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of a data set and what they are for.
+    """The files of a dataset, with their classes and sides.
 
     Args:
         root: Folder that names are relative to.
         task: Name of the task.
-        classes: Class names in order of their index; empty where only the masks tell.
+        classes: Class names in order of their index; empty if only the masks define them.
         train: Training images, each with its class or its mask.
-        val: Validation images, likewise.
-        others: Further files that decide what the data are, such as ``classes.txt``.
+        val: Validation images, each with its class or its mask.
+        others: Further files that define the data, such as ``classes.txt``.
     """
 
     root: Path
@@ -50,13 +50,13 @@ class DataFiles:
     others: Sequence[Path] = ()
 
     def paths(self) -> list[Path]:
-        """Every file, once."""
+        """Return every file once."""
         items = (*self.train, *self.val)
         masks = (item.target for item in items if isinstance(item.target, Path))
         return list(dict.fromkeys([*(item.image for item in items), *masks, *self.others]))
 
     def name(self, file: Path) -> str:
-        """The path of a file relative to `root`, with slashes on every system."""
+        """Return the path of a file relative to `root`, with slashes on every system."""
         return (file.relative_to(self.root) if file.is_relative_to(self.root) else file).as_posix()
 
 
@@ -65,8 +65,8 @@ class FileState(NamedTuple):
 
     Args:
         content: Hash of its bytes, in hex digits.
-        size: Its bytes.
-        mtime_ns: Its time of change; -1 where the file was too fresh for its time to be trusted.
+        size: Size in bytes.
+        mtime_ns: Modification time in ns; -1 if the file was too fresh for its time to be trusted.
     """
 
     content: str
@@ -76,12 +76,12 @@ class FileState(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """Digest that tells data from any others, with the state of their files.
+    """Digest that distinguishes data from any others, with the state of their files.
 
     Args:
         digest: Hex digits that change with names, sides, classes, masks and contents, and with nothing else.
-        root: Folder of the data; empty for samples that are no files.
-        files: The state of every file by its name.
+        root: Folder of the data; empty for samples that are not files.
+        files: State of every file by its name.
     """
 
     digest: str
@@ -89,18 +89,18 @@ class Identity:
     files: Mapping[str, FileState] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Keep the state of the files in `path`, for :func:`identify` and :meth:`check`."""
+        """Write the state of the files to `path`, for :func:`identify` and :meth:`check`."""
         files = {name: f"{state.content} {state.size} {state.mtime_ns}" for name, state in self.files.items()}
         write_json(path, {"format": _VERSION, "data": self.root, "digest": self.digest, "files": files})
 
     def check(self, started: str, record: Path, *, data: str, hint: str) -> None:
-        """Refuse data that are not those a run started with.
+        """Refuse data other than those a run started with.
 
         Args:
             started: Digest that the run started with.
-            record: Where :meth:`write` kept the state of the files then.
-            data: What the data are called in the message.
-            hint: What to do.
+            record: File in which :meth:`write` kept the state of the files at the start.
+            data: Name of the data in the message.
+            hint: Advice on what to do.
 
         Raises:
             InputError: The digests differ; a few of the files that changed are named.
@@ -114,7 +114,7 @@ class Identity:
         raise InputError(f"{data}: its {what} changed since the run started{self._changes(before)}", hint)
 
     def _changes(self, before: Identity) -> str:
-        """The first few differences to an earlier state, as the end of a sentence."""
+        """Return the first few differences from an earlier state, as the end of a sentence."""
         contents = {name: state.content for name, state in before.files.items()}
         groups = {
             "changed": [n for n, state in self.files.items() if n in contents and contents[n] != state.content],
@@ -128,11 +128,11 @@ class Identity:
 
 
 def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgress | None = None) -> Identity:
-    """Compute the identity of files, reading those that a record does not know as they are.
+    """Compute the identity of files, reading those that differ from a record.
 
     Args:
         files: The data.
-        record: What :meth:`Identity.write` wrote; may be absent, and is left as it is.
+        record: File that :meth:`Identity.write` wrote; may be absent, and is not changed.
         on_progress: Called with (done, total, what) while files are read.
 
     Raises:
@@ -146,7 +146,7 @@ def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgre
 
 
 def identify_samples(classes: Iterable[str], *counts: int) -> Identity:
-    """Return the identity of samples that are no files: their classes, and how many there are of each side."""
+    """Return the identity of samples that are not files: their classes, and the number of samples on each side."""
     content = json.dumps([_VERSION, list(classes), counts])
     return Identity(hashlib.blake2b(content.encode(), digest_size=16).hexdigest())
 
@@ -174,7 +174,7 @@ def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change."""
+    """Return size and modification time."""
     try:
         status = path.stat()
     except OSError as cause:
@@ -183,7 +183,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _state(path: Path) -> FileState:
-    """The state of a file, read now; the time is taken before, so that a change while it is read shows next time."""
+    """Return the state of a file, read now; its time is taken first, so that a change while reading shows next time."""
     now = time.time_ns()
     size, mtime_ns = _stamp(path)
     return FileState(_content(path), size, mtime_ns if mtime_ns < now - _FRESH_NS else -1)

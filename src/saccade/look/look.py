@@ -53,7 +53,7 @@ def look(
         queries: Query points (y, x) in pixels of the images, whose weights are exact in the page.
         place: Name of the place shown large at first.
         size: Longer side, in pixels, that images are reduced to; None takes that of training.
-        png: Also write pictures: the weights of each query at each place, and the gates over depth.
+        png: If True, also write pictures: the weights of each query at each place, and the gates over depth.
         on_progress: Called with (done, total, what).
 
     Raises:

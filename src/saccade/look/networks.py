@@ -58,11 +58,11 @@ def make_network(
     """Insert a mechanism with random weights into a backbone.
 
     Args:
-        mechanism: As for :func:`saccade.insert`.
+        mechanism: See :func:`saccade.insert`.
         backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
-        at: Where it goes; None: its natural place.
+        at: Places; None means its natural places.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
-        seed: Of the random weights.
+        seed: Seed of the random weights.
 
     Raises:
         InputError: A name is unknown, weights are missing or do not fit, or there is no place for the mechanism.

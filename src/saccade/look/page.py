@@ -32,7 +32,7 @@ def render(picture: Picture, network: Inspected, look: Look, place: int, queries
     Args:
         picture: The image.
         network: The network.
-        look: What the network computed for the image.
+        look: Output of the network for the image.
         place: Index of the place shown large at first.
         queries: Query points (y, x) that were asked for, in pixels of the file.
     """

@@ -49,7 +49,7 @@ class DualAttention(Mechanism):
         >>> dual.channel.attention(torch.randn(2, 64, 7, 9)).shape
         torch.Size([2, 64, 64])
 
-    Differences: DANet's head has two 3x3 convolutions around each branch and this block none; nobody released code
+    Differences: DANet's head has two 3x3 convolutions around each branch and this block none; no code was released
     for it, so the sum of the released modules is its definition.
     """
 

@@ -8,7 +8,7 @@ from saccade.errors import InputError, near
 
 
 def choose(label: str, option: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Refuse a value that is not one of `known`, with the near ones."""
+    """Refuse a value that is not one of `known`; the error lists the nearest ones."""
     if value not in known:
         raise InputError(f"{label}: unknown {option}={value!r}", near(str(value), map(str, known)))
 
@@ -21,12 +21,12 @@ def positive(label: str, **options: Any) -> None:
 
 
 def reduced(channels: int, reduction: int) -> int:
-    """C // reduction, but at least 1: a layer of no channels would make the gate a constant."""
+    """Return C // reduction, but at least 1: a layer of no channels would make the gate a constant."""
     return max(1, channels // reduction)
 
 
 def width_options(channels: int, inner_channels: int) -> dict[str, int]:
-    """The options that give a hidden layer of `inner_channels`: a reduction where one does, else the width itself."""
+    """Return the options that give a hidden layer of `inner_channels`: a reduction if possible, else the width."""
     reduction = channels // inner_channels
     if reduction and reduced(channels, reduction) == inner_channels:
         return {"reduction": reduction}
@@ -34,13 +34,13 @@ def width_options(channels: int, inner_channels: int) -> dict[str, int]:
 
 
 def divisible(width: float, divisor: int = 1, *, keep: float = 0.0) -> int:
-    """The reduced widths of timm: the multiple of `divisor` nearest to `width`, halves up, at least `divisor`.
+    """Return the reduced width by timm's rule: the multiple of `divisor` nearest to `width`, halves up, at least one.
 
     Args:
         width: Channels over reduction, before any rounding.
-        divisor: What the result is a multiple of.
-        keep: Never fall below this share of `width`: one multiple more if need be. timm's own layers differ here:
-            SE, CBAM and GC keep 0, non-local and SK 0.9.
+        divisor: The result is a multiple of this.
+        keep: Smallest fraction of `width` to keep: one multiple more if need be. timm's own layers differ here: SE,
+            CBAM and GC keep 0, non-local and SK 0.9.
     """
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < keep * width else rounded

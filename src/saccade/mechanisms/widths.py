@@ -1,6 +1,6 @@
 """The widths and defaults that mechanisms compute from their options: plain Python, for any framework.
 
-One function for each rule that more than an option's own value decides; what only divides is in
+One function for each rule that depends on more than one option; rules of a single option are in
 :mod:`saccade.mechanisms.rules`.
 """
 
@@ -16,13 +16,13 @@ from saccade.mechanisms.rules import choose, divisible, positive, reduced
 def hidden_width(
     label: str, channels: int, reduction: int, inner_channels: int | None, *, multiple_of: int | None = None
 ) -> int:
-    """Hidden channels of SE, CBAM and BAM: `inner_channels`, else the reduced ones, as timm rounds them if told so.
+    """Return the hidden channels of SE, CBAM and BAM: `inner_channels`, else the reduced ones, rounded for timm.
 
     Args:
-        label: What errors begin with.
+        label: Prefix of error messages.
         channels: C.
         reduction: Divisor of C.
-        inner_channels: The width itself; None: by `reduction`.
+        inner_channels: The width itself; None means C reduced by `reduction`.
         multiple_of: Divisor that timm rounds to; None: not rounded, max(1, C // reduction).
 
     Raises:
@@ -41,7 +41,7 @@ def hidden_width(
 
 
 def adaptive_kernel(channels: int) -> int:
-    r"""ECA's rule: the odd number at or above the whole part of :math:`|(\log_2 C + 1) / 2|`.
+    r"""Return ECA's kernel size: the odd number at or above the whole part of :math:`|(\log_2 C + 1) / 2|`.
 
     Example:
         >>> [adaptive_kernel(channels) for channels in (4, 64, 256, 2048)]
@@ -52,7 +52,7 @@ def adaptive_kernel(channels: int) -> int:
 
 
 def context_width(label: str, channels: int, ratio: float | None, inner_channels: int | None, variant: str) -> int:
-    """Hidden channels of GC: `inner_channels`, else a fraction of C, by default 1/16 or timm's 1/8.
+    """Return the hidden channels of GC: `inner_channels`, else a fraction of C, by default 1/16 or timm's 1/8.
 
     Raises:
         InputError: A `ratio` outside (0, 1], or a width below 1.
@@ -72,12 +72,12 @@ def context_width(label: str, channels: int, ratio: float | None, inner_channels
 
 @dataclass(frozen=True)
 class Kernels:
-    """What decides the layers of SK.
+    """Options that determine the layers of SK.
 
     Args:
         groups: Groups of each convolution.
-        second: What the later branches are: ``"dilated"``, ``"5x5"`` or ``"grouped"``.
-        split: Whether each branch reads its own part of the channels.
+        second: Kind of the later branches: ``"dilated"``, ``"5x5"`` or ``"grouped"``.
+        split: True if each branch reads its own part of the channels.
         inner_channels: Width of z.
     """
 
@@ -97,7 +97,7 @@ def kernels(
     split: bool | None,
     inner_channels: int | None,
 ) -> Kernels:
-    """The options of SK with the defaults of the variant filled in.
+    """Fill in the options of SK with the defaults of the variant.
 
     Raises:
         InputError: An unknown `second`, or a number below 1.
@@ -114,7 +114,7 @@ def kernels(
 
 
 def fusion_sizes(label: str, channels: int, kernel: int | None, groups: int | None) -> tuple[int, int]:
-    """Kernel and groups of the fusion of GSoP's "concat", by the authors' rule where they are not given.
+    """Return kernel and groups of the fusion of GSoP's "concat", by the authors' rule if they are not given.
 
     Raises:
         InputError: Channels without a rule, an even kernel, or groups that do not divide the channels.
@@ -138,16 +138,16 @@ def fusion_sizes(label: str, channels: int, kernel: int | None, groups: int | No
 
 @dataclass(frozen=True)
 class PairwiseSource:
-    """What one published code of the non-local block does by default.
+    """Defaults of one published code of the non-local block.
 
     Args:
-        sub_sample: Whether keys and values are pooled.
-        pool_first: Whether they are pooled before their projection; a maximum does not commute with it.
-        scaled: Whether embedded-Gaussian logits are scaled.
-        norm: Whether a batch normalisation ends the branch.
+        sub_sample: True if keys and values are pooled.
+        pool_first: True if they are pooled before their projection; a maximum does not commute with it.
+        scaled: True if embedded-Gaussian logits are scaled.
+        norm: True if a batch normalisation ends the branch.
         eps: Epsilon of that normalisation.
-        inner_init: How query, key and value start: ``"gaussian"`` (0.01), ``"kaiming"`` or ``"torch"``.
-        outer_init: How the other convolutions start, before the last layer is set to zero.
+        inner_init: Initialisation of query, key and value: ``"gaussian"`` (0.01), ``"kaiming"`` or ``"torch"``.
+        outer_init: Initialisation of the other convolutions, before the last layer is set to zero.
     """
 
     sub_sample: bool
@@ -170,7 +170,7 @@ PAIRWISE_SOURCES = {
 
 
 def pairwise_width(label: str, channels: int, variant: str, reduction: int | None, inner_channels: int | None) -> int:
-    """Inner channels of the non-local block.
+    """Return the inner channels of the non-local block.
 
     Raises:
         InputError: Both widths, or a number below 1.
@@ -190,14 +190,14 @@ def pairwise_width(label: str, channels: int, variant: str, reduction: int | Non
 
 
 def pairwise_scale(channels: int, width: int, variant: str) -> float:
-    """Factor on embedded-Gaussian logits of the non-local block."""
+    """Return the factor on embedded-Gaussian logits of the non-local block."""
     if variant == "gcnet":
         return float(width**0.5)
     return float((channels if variant == "timm" else width) ** -0.5)
 
 
 def control_width(channels: int, params: int) -> int | None:
-    """Width of the 3x3 control that has at least `params` parameters: None if one convolution suffices.
+    """Return the width of the 3x3 control with at least `params` parameters; None if one convolution suffices.
 
     Example:
         >>> control_width(64, 10_000), control_width(64, 100_000)

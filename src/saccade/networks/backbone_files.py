@@ -18,10 +18,10 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
     """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
-        name: A timm name that exists, or the import path of one's own, see :mod:`saccade.networks.own`, which the user
-            must have named.
+        name: A timm name that exists, or the import path of your own network, which must have been named by the user,
+            see :mod:`saccade.networks.own`.
         num_classes: Number of classes.
-        pretrained: True: timm's weights (needs a network connection once); a path: a local file of that network.
+        pretrained: True: timm's weights (downloaded once); a path: a local file of that network.
 
     Raises:
         InputError: The weights cannot be fetched, or the file does not fit.
@@ -43,7 +43,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
 
     Args:
         backbone: A timm name, or an import path.
-        pretrained: As for :func:`build_classifier`.
+        pretrained: See :func:`build_classifier`.
         options: Options of :func:`saccade.networks.features.feature_network`.
 
     Raises:

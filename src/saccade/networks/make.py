@@ -1,6 +1,6 @@
 """Networks by the names typed on the command line: a segmenter, a named classifier, one of timm, your own, the demo's.
 
-Whatever trains, compares or shows a network makes it here, so that one line means one network everywhere.
+Code that trains, compares or shows a network makes it here, so that a name means the same network everywhere.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def make_network(
             network of the demo.
         num_classes: Number of classes.
         backbone: A timm name or an import path, for segmentation networks.
-        mechanism: Inserted as the identity, where the network is one without attention.
-        at: Where the mechanism goes, see :func:`places_in`; by default at its natural places.
+        mechanism: Mechanism to insert, as the identity, into a network without attention.
+        at: Places of the mechanism, see :func:`places_in`; by default its natural places.
         pretrained: True: timm's weights; a path: a file of weights.
 
     Raises:
@@ -99,11 +99,11 @@ def classification_network(
 
     Args:
         name: A name of :func:`saccade.classifier`, with options in brackets (``"se_resnet18[stem=cifar]"``), or one of
-            timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). Names that both have
-            are those of :func:`saccade.classifier`.
+            timm, or the import path of a function that makes one (:mod:`saccade.networks.own`). A name in both tables
+            is that of :func:`saccade.classifier`.
         num_classes: Number of classes.
-        mechanism: Inserted into a network of timm, as the identity.
-        at: Where it goes; by default at its natural places.
+        mechanism: Mechanism to insert into a network of timm, as the identity.
+        at: Places of the mechanism; by default its natural places.
         pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
             wrote. An output layer for another number of classes is skipped, everything else must fit.
 
@@ -144,7 +144,7 @@ def _check_timm(name: str, options: Mapping[str, Any]) -> None:
         known = (*list_segmenters(), *list_classifiers(), *timm.list_models())
         raise InputError(f"unknown network {name!r}", near(name, known))
     if options:
-        raise InputError(f"{name}: networks of timm take no options here", "those of saccade.classifier do")
+        raise InputError(f"{name}: networks of timm take no options here", "use a name of saccade.classifier")
 
 
 def is_segmenter(name: str) -> bool:
@@ -164,14 +164,14 @@ def segmentation_network(
     """Make a network that classifies pixels; random weights are drawn by torch's global generator.
 
     Args:
-        name: Of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
+        name: A name of :func:`saccade.segmenter`, with options in brackets (``"danet[output_stride=16]"``).
         num_classes: Number of classes.
-        backbone: A timm name, or an import path; by default the one of the paper.
-        mechanism: Inserted into the network ``fcn``, in backbone and head, as the identity; or between the convolutions
-            of the network ``head``.
-        at: Where it goes in ``fcn``; by default at its natural places.
-        pretrained: True: timm's weights of the backbone; a path: a file of those, or what a training run or
-            :func:`saccade.save` wrote of the whole network, whose output layers may be of other classes.
+        backbone: A timm name, or an import path; by default that of the paper.
+        mechanism: Mechanism to insert into the network ``fcn``, in backbone and head, as the identity; or between the
+            convolutions of the network ``head``.
+        at: Places of the mechanism in ``fcn``; by default its natural places.
+        pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
+            network as written by a training run or :func:`saccade.save`, whose output layers may have other classes.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
@@ -188,7 +188,7 @@ def segmentation_network(
             raise InputError(
                 f"--mechanism {mechanism}: the network {plain} contains its own",
                 f"--network head --mechanism {mechanism} puts it into a head, "
-                f"--network {PLAIN_SEGMENTER} --mechanism {mechanism} where it goes in a backbone",
+                f"--network {PLAIN_SEGMENTER} --mechanism {mechanism} into its natural places",
             )
         options["mechanism"] = mechanism
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))

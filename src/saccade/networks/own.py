@@ -14,12 +14,12 @@ from saccade.catalog import imported, name_and_options
 from saccade.errors import InputError
 from saccade.networks.features import Norm, replace_norms
 
-_SIDE = 128  # of the image that a feature network is asked the widths of its maps with
+_SIDE = 128  # side of the image that determines the widths of a feature network's maps
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The maps of a feature network, as timm's ``feature_info`` says them.
+    """The feature maps of a network, in the form of timm's ``feature_info``.
 
     Args:
         widths: Channels of each map.
@@ -28,7 +28,7 @@ class Levels:
     widths: tuple[int, ...]
 
     def channels(self) -> list[int]:
-        """Channels of each map."""
+        """Return the channels of each map."""
         return list(self.widths)
 
 
@@ -38,11 +38,11 @@ def own_classifier(backbone: str, num_classes: int, *, pretrained: bool | str = 
     Args:
         backbone: Import path of a class or function, with options in brackets: ``"my_package.nets:make[depth=20]"``.
         num_classes: Number of classes.
-        pretrained: True: it is called with ``pretrained=True`` as well.
+        pretrained: If True, the function is called with ``pretrained=True`` as well.
 
     Raises:
-        InputError: Nothing to import or to call there, it raised an error, or it made no module; or `pretrained` that
-            it does not take.
+        InputError: The import path does not exist or cannot be called, it raised an error, it did not return a module,
+            or it does not take `pretrained`.
     """
     path, options = name_and_options(backbone)
     given = {"num_classes": num_classes, **options}
@@ -65,16 +65,16 @@ def own_features(
     The network returns a list of feature maps (B, C, H, W), the deepest last. Strides and dilations are its own.
 
     Args:
-        backbone: As for :func:`own_classifier`.
-        pretrained: As for :func:`own_classifier`.
-        norm_layer: From a width to a norm; put in place of every batch norm.
-        output_stride: Given to the function; None: it is called without.
-        multi_grid: Refused: dilations of timm's ResNets.
-        as_published: How a published network changes timm's ResNets; does not apply.
+        backbone: See :func:`own_classifier`.
+        pretrained: See :func:`own_classifier`.
+        norm_layer: Constructor of a norm, called with its width; replaces every batch norm.
+        output_stride: Passed to the function; None calls it without.
+        multi_grid: Refused, as it sets dilations of timm's ResNets.
+        as_published: Ignored, as it changes timm's ResNets.
 
     Raises:
-        InputError: As for :func:`own_classifier`, an option that the function does not take, or a network that does
-            not return a list of maps.
+        InputError: See :func:`own_classifier`; also an option that the function does not take, or a network that does
+            not return a list of feature maps.
     """
     path, options = name_and_options(backbone)
     make = imported(path)
@@ -93,7 +93,8 @@ def own_network(path: str, given: Mapping[str, Any]) -> nn.Module:
     """Call what an import path names with some options.
 
     Raises:
-        InputError: Nothing to import or to call there, it raised an error, or it made no module.
+        InputError: The import path does not exist or cannot be called, it raised an error, or it did not return a
+            module.
     """
     make = imported(path)
     call = f"{path}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
@@ -101,7 +102,7 @@ def own_network(path: str, given: Mapping[str, Any]) -> nn.Module:
         made = make(**given)
     except InputError:
         raise
-    except Exception as cause:  # whatever the user's code raises
+    except Exception as cause:  # the user's code may raise anything
         raise InputError(
             f"{call} raised {type(cause).__name__}: {cause}",
             "a backbone of your own is called with num_classes= to classify, with features_only=True to segment",
@@ -131,7 +132,7 @@ def _widths(net: nn.Module, path: str) -> tuple[int, ...]:
     try:
         with torch.no_grad():
             maps = net.eval()(image)
-    except Exception as cause:  # whatever the user's code raises
+    except Exception as cause:  # the user's code may raise anything
         raise InputError(
             f"{path} cannot work on an image of {_SIDE} x {_SIDE} ({type(cause).__name__}: {cause})"
         ) from cause

@@ -17,10 +17,10 @@ class Segmenter(nn.Module):
     """Classify every pixel of an image.
 
     Args:
-        backbone: Returns a list of maps.
-        head: From the last map to class logits, or to a tuple of logits, the prediction first.
-        weights: Of the losses, one for each output in training.
-        align_corners: Align the corners of feature map and image when logits are enlarged (bilinear). DANet's and
+        backbone: Returns a list of feature maps.
+        head: Computes class logits from the last map, or a tuple of logits with the prediction first.
+        weights: Weights of the losses, one for each output in training.
+        align_corners: If True, align the corners of map and image when logits are enlarged (bilinear). DANet's and
             FLANet's authors do; HRNetV2's and OCR's do not, so neither do ``ocr`` and ``psa`` on an HRNet.
 
     Attributes:

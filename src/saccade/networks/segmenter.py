@@ -63,16 +63,16 @@ def segmenter(
         num_classes: K.
         backbone: A timm name, or the import path of your own (:mod:`saccade.networks.own`); by default resnet50,
             resnet101s for ``flanet``, hrnet_w48 for ``psa``, ``ocr`` and ``psa_ocr``.
-        norm_layer: From a width to a norm, everywhere in backbone and head.
-        ohem: Learn only from pixels whose class has at most this probability; None: from all.
-        ohem_pixels: And from at least so many for each image.
+        norm_layer: Constructor of a norm, called with its width; used everywhere in backbone and head.
+        ohem: Train only on pixels whose class has at most this probability; None means all pixels.
+        ohem_pixels: Minimum number of pixels per image that `ohem` trains on.
         options: ``output_stride`` (8, 16, 32), ``multi_grid`` (dilations of the blocks of the last stage),
             ``pretrained`` (True for timm's weights, or a file of the backbone's); and those of the network.
 
     Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training a tuple of such.
 
     Raises:
-        InputError: An unknown name or option (with the near ones), or a value out of range.
+        InputError: An unknown name or option (with the nearest ones), or a value out of range.
         MissingExtraError: timm is not installed.
 
     Example:
@@ -133,7 +133,7 @@ class NamedSegmenter:
     on_backbone: Mapping[str, Any] = field(default_factory=dict)
 
     def option_names(self, given: Mapping[str, Any]) -> tuple[str, ...]:
-        """The network's own, then the mechanism's, which may be one of the options."""
+        """Return the names of the network's own options, then of the mechanism's, which may itself be an option."""
         own = [name for name in open_options(self.build) if name != "norm_layer"]
         mechanism = given.get("mechanism", self.mechanism) if "mechanism" in own else self.mechanism
         if mechanism == NONE:

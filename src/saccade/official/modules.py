@@ -1,7 +1,7 @@
-"""Authors' tensors into our mechanisms and networks: recognise the layout by its keys, check everything, then copy.
+"""Load authors' tensors into our mechanisms and networks: recognise the layout by its keys, check, then copy.
 
-Which published code gives which names to a mechanism's tensors is data of the mechanism (`Published.layouts`), and
-which names it gives to the rest of a network is in `networks.py`. This file is the same for all of them.
+The names that each published code gives to a mechanism's tensors are data of the mechanism (`Published.layouts`), and
+the names it gives to the rest of a network are in `networks.py`. This file is the same for all of them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _LISTED = 20  # names in a message; a network has hundreds
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What :func:`load_official` recognised and copied.
+    """Recognised layout and copied tensors of one :func:`load_official` call.
 
     Args:
-        layout: The key names that were recognised; its `source` says whose.
-        prefix: What stood before all of them, such as ``module.``.
+        layout: The recognised key names; its `source` names the repository.
+        prefix: Common prefix of all keys, such as ``module.``.
         loaded: Their key to ours.
-        kept: Our keys that the state dict does not have and need not: counters of batches.
-        left_out: Their keys of what is no part of the network: necks and heads of a detector.
+        kept: Our keys that the state dict lacks and need not have: counters of batches.
+        left_out: Their keys that are not part of the network: necks and heads of a detector.
     """
 
     layout: Layout
@@ -52,20 +52,20 @@ class LoadReport:
 def load_official(module: nn.Module, state_dict: Mapping[str, Any] | str | PathLike[str]) -> LoadReport:
     """Load the weights of a mechanism, or of a network with mechanisms, under the key names of its authors.
 
-    The names of other known code, and ours, are taken as well. A prefix common to all keys (``module.``,
-    ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are taken off, trailing 1x1 axes are added or dropped.
+    The names of other known code, and ours, are accepted as well. A prefix common to all keys (``module.``,
+    ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are removed, trailing 1x1 axes are added or dropped.
     The module's options are never changed.
 
     Args:
-        module: What to fill, made by :func:`saccade.create` or :func:`saccade.classifier`; or any network that
+        module: Module to load into, made by :func:`saccade.create` or :func:`saccade.classifier`; or any network that
             :func:`saccade.insert` put a mechanism into.
         state_dict: Tensors by name, or the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file; nothing is
             unpickled.
 
     Raises:
-        InputError: The state dict does not fit: the message names the layout recognised, the keys that are missing,
-            unexpected or of another shape, and the options that would fit. The module is as it was.
-        TypeError: `module` is no mechanism and has none.
+        InputError: The state dict does not fit. The message names the layout recognised, the keys that are missing,
+            unexpected or of another shape, and the options that would fit. The module is left as it was.
+        TypeError: `module` is not a mechanism and contains none.
 
     Example:
         >>> import torch, saccade
@@ -95,7 +95,7 @@ class _Fit:
     """One layout tried on one state dict for one module."""
 
     module: nn.Module
-    parts: tuple[Part, ...]  # its mechanisms; of a mechanism, itself
+    parts: tuple[Part, ...]  # its mechanisms; for a mechanism, itself
     layout: Layout
     prefix: str
     given: Mapping[str, Tensor]  # without the prefix
@@ -113,7 +113,7 @@ class _Fit:
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        """By our names, converted."""
+        """Converted tensors by our names."""
         convert = self.layout.convert or (lambda _, tensor: tensor)
         return {
             ours: convert(ours, self.given[theirs.removeprefix(self.prefix)]) for theirs, ours in self.renamed.items()
@@ -131,12 +131,12 @@ class _Fit:
 
     @cached_property
     def unexpected(self) -> list[str]:
-        """Their keys that no tensor of the module answers to."""
+        """Their keys that match no tensor of the module."""
         return [key for key in map(self.prefix.__add__, self.given) if self.renamed.get(key) not in self.own]
 
     @cached_property
     def misshapen(self) -> dict[str, str]:
-        """Their key to ours, where the shapes differ."""
+        """Their key to ours, for pairs of different shape."""
         return {
             theirs: ours
             for theirs, ours in self.renamed.items()
@@ -145,21 +145,21 @@ class _Fit:
 
     @cached_property
     def part(self) -> Part | None:
-        """The first mechanism that something is wrong with, as far as there is one."""
+        """The first mechanism with a fault, if any."""
         wrong = [*self.missing, *self.misshapen.values(), *(self.renamed.get(key, key) for key in self.unexpected)]
         at_fault = (part for part in self.parts if any(name.startswith(part.prefix) for name in wrong))
         return next(at_fault, self.parts[0] if self.unmet else None)
 
     @property
     def unmet(self) -> dict[str, Any]:
-        """What the layout needs the mechanism to be, and it is not."""
+        """Options that the layout requires and the mechanism does not have."""
         mechanism = self.parts[0].mechanism
         return {name: value for name, value in self.layout.needs.items() if getattr(mechanism, name, None) != value}
 
     @property
     def badness(self) -> tuple[int, int, int] | tuple[()]:
-        """Nothing if all is well; else smaller for the layout that more of the keys belong to."""
-        # Of a network every key has a name in every layout: that of our backbone, unless it is one of attention.
+        """Empty if everything fits; otherwise smaller for the layout that more of the keys belong to."""
+        # In a network every key has a name in every layout: our backbone's, unless it belongs to attention.
         of_one = isinstance(self.module, Published)
         strangers = len(self.given) - len(self.renamed) if of_one else len(self.unexpected)
         faults = len(self.missing) + len(self.unexpected) + len(self.misshapen)
@@ -186,12 +186,12 @@ class _Fit:
             known = [f"{layout.source} ({', '.join(layout.names)})" for layout in self.parts[0].mechanism.layouts]
             return f"known: {'; '.join(known)}" if known else "this mechanism has no published layout"
         if self.part is None:
-            return "its mechanisms fit; the backbone is another, or its number of classes (num_classes=)"
+            return "its mechanisms fit; the backbone or its number of classes (num_classes=) differs"
         mechanism, path = self.part.mechanism, self.part.prefix
         tensors = {ours.removeprefix(path): t for ours, t in self.tensors.items() if ours.startswith(path)}
         try:
             named = {**mechanism.fitting(tensors), **self.layout.needs}
-        except (ValueError, IndexError):  # a tensor of another rank tells no width
+        except (ValueError, IndexError):  # a tensor of another rank does not give the width
             named = dict(self.layout.needs)
         options = [f"{name}={value!r}" for name, value in named.items()]
         options += [self.layout.options] if self.layout.options else []
@@ -203,7 +203,7 @@ class _Fit:
         )
 
     def _missing_both(self) -> list[str]:
-        """Our missing names, each with the authors' name for it where there is one."""
+        """Our missing names, each with the authors' name if there is one."""
         theirs = {ours: key for key, ours in self.layout.names.items()}
         told = []
         for name in self.missing:
@@ -215,7 +215,7 @@ class _Fit:
 
 
 def _fits(module: nn.Module, parts: tuple[Part, ...], given: Mapping[str, Tensor]) -> Iterator[_Fit]:
-    """Every layout on the keys as they are, and again for each prefix that all of them share."""
+    """Yield a fit of every layout to the keys as they are, and again for each prefix that all of them share."""
     prefix, stripped = "", given
     while True:
         if isinstance(module, Published):
@@ -232,7 +232,7 @@ def _fits(module: nn.Module, parts: tuple[Part, ...], given: Mapping[str, Tensor
 def _network_fits(
     network: nn.Module, parts: tuple[Part, ...], prefix: str, given: Mapping[str, Tensor]
 ) -> Iterator[_Fit]:
-    """Each known network layout, of the part of the keys that it takes for the network."""
+    """Yield a fit of each known network layout to the keys that it takes for the network."""
     for published in LAYOUTS:
         inside = {key: tensor for key, tensor in given.items() if key.startswith(published.inside)}
         left_out = tuple(prefix + key for key in given if key not in inside)
@@ -248,13 +248,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _scope(key: str) -> str:
-    """Its first part with the dot, or with the slash of TensorFlow's names; nothing if it has one part only."""
+    """Return the first part with the dot, or with the slash of TensorFlow's names; empty for a single part."""
     found = re.match(r"[^./]*[./]", key)
     return found[0] if found else ""
 
 
 def _core(tensor: Tensor) -> tuple[int, ...]:
-    """The shape without its trailing axes of 1, by which a linear layer and a 1x1 convolution differ."""
+    """Return the shape without trailing axes of 1, by which a linear layer and a 1x1 convolution differ."""
     shape = list(tensor.shape)
     while shape and shape[-1] == 1:
         shape.pop()

@@ -1,4 +1,4 @@
-"""Tensors by name, from a file or a dict, without the wrappings that training scripts put round them."""
+"""Read tensors by name, from a file or a dict, without the wrappings that training scripts add."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _WRAPPINGS = ("state_dict", "model", "model_state_dict")
 
 
 def read_tensors(source: Mapping[str, Any] | str | PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a state dict or of a file of one (``.safetensors``, ``.pth``, ``.pt``, ``.bin``), never unpickled.
+    """Read the tensors of a state dict or file (``.safetensors``, ``.pth``, ``.pt``, ``.bin``), never unpickled.
 
     A dict that holds the state dict under ``state_dict``, ``model`` or ``model_state_dict``, as checkpoints with an
     epoch and an optimizer do, is unwrapped.
 
     Raises:
-        InputError: No such file, another kind of file, one that cannot be read without running code of its maker, or
-            a value that is no tensor.
-        TypeError: Neither a mapping nor a path.
+        InputError: The file is missing, of another kind, or cannot be read without running code of its author; or a
+            value is not a tensor.
+        TypeError: The source is neither a mapping nor a path.
     """
     found: Any = _read_file(Path(source)) if isinstance(source, (str, PathLike)) else source
     while isinstance(found, Mapping):
@@ -56,8 +56,8 @@ def _read_file(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as cause:
         raise InputError(
-            f"{path}: holds more than tensors, and reading that could run code of its maker",
-            "where you trust the file, open it yourself and save its state dict alone as .safetensors",
+            f"{path}: holds more than tensors; reading it could run code of its author",
+            "if you trust the file, open it yourself and save its state dict alone as .safetensors",
         ) from cause
     except MemoryError:
         raise

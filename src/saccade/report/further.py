@@ -35,7 +35,7 @@ class Further:
 def further(results: Results) -> Further | None:
     """Return how to train the arm that gained most among those found better, or else the reference.
 
-    None for the demo, whose pictures are no task of anyone's and whose network is for them.
+    None for the demo, which is not a task to train a network for.
     """
     data, network = results.data.path, results.network
     if data is None:

@@ -120,7 +120,7 @@ class Case:
         gain: Gain of the best arm on it.
         truth: Target as a picture.
         truth_name: Target in words.
-        answers: What each arm made of it.
+        answers: Prediction of each arm.
         ground: Class without colour, see :class:`Gallery`.
     """
 

@@ -73,7 +73,7 @@ def evaluate_network(
         model: Folder of a run or of an arm of a comparison, or a file in it.
         trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         batch: Images at a time, in each process.
-        protocol: For segmentation: ``"whole"`` images (the default), ``"sliding"`` windows of the size of the training
+        protocol: Segmentation: ``"whole"`` images (the default), ``"sliding"`` windows of the size of the training
             crops, ``"multi-scale"``: such windows at six scales, mirrored too; or any other, see
             :class:`saccade.tasks.segmentation.protocols.Protocol`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.

@@ -20,7 +20,7 @@ class Owned:
 
     Args:
         folder: Its path.
-        kind: What is done in it: ``"training"`` or ``"comparison"``.
+        kind: Activity in it: ``"training"`` or ``"comparison"``.
         marker: Name of the JSON file that says what was asked; who finds it knows the owner.
         harmless: Names of entries that a folder without a marker may have.
     """

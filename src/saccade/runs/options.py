@@ -85,7 +85,7 @@ class RunSpec(NetworkOptions):
     """Absolute path of the folder, or what a data set is called."""
     network: str
     pretrained: bool | str = False
-    """Whether timm's weights are loaded, or the absolute path of a file."""
+    """True if timm's weights are loaded, or the absolute path of a file."""
     size: int = DEFAULT.size
     augment: str = DEFAULT.augment
 

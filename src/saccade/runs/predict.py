@@ -26,7 +26,7 @@ class Options:
         out: Folder for what is written, if one was given.
         batch: Images at a time.
         protocol: Protocol of evaluation, as given.
-        device: Where the network runs.
+        device: Device of the network.
         on_progress: Called with (done, total).
     """
 
@@ -58,7 +58,7 @@ def predict_images(
         trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
         out: Folder for ``predictions.csv``; for masks and overlays, for which it must be given.
         batch: Images at a time, where they are brought to one size.
-        protocol: For segmentation, as for :func:`saccade.evaluate`; ``"sliding"`` by default: an image no larger than
+        protocol: Segmentation, see :func:`saccade.evaluate`; ``"sliding"`` by default: an image no larger than
             the training crops is seen whole, larger ones through windows of that size.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         on_progress: Called with (done, total).

@@ -40,9 +40,9 @@ class Training:
     """A finished run.
 
     Args:
-        folder: Where it is kept; :func:`saccade.load` reads it.
+        folder: Folder of the run; :func:`saccade.load` reads it.
         results: The content of ``result.json``.
-        writes: Whether this process is the one that prints.
+        writes: True if this process is the one that prints.
     """
 
     folder: Path

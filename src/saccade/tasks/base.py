@@ -40,7 +40,7 @@ class Files:
         classes: Names of the classes, or of the outputs; empty where only the files themselves tell.
         train: Training images, in order of their names.
         val: Validation images, likewise.
-        note: How the folder was recognised, for people.
+        note: The layout of the folder, as recognised, as a sentence.
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
     """
@@ -85,7 +85,7 @@ class TaskData:
         task: Labels, loss, predictions and scores.
         train: Training samples.
         val: Validation samples.
-        note: What was recognised, for people.
+        note: The layout, as recognised, as a sentence.
         shape: Height and width of the training images.
         files: Files that the data are made of; None for samples that are not files.
         split: Names of the validation files, where the folder was split by a seed.
@@ -146,7 +146,7 @@ class Task(ABC):
     compare_batch: ClassVar[int] = 32
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
-    """What ``saccade data check`` counts for each class."""
+    """Unit of the counts in ``saccade data check``."""
 
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
@@ -200,7 +200,7 @@ class Task(ABC):
 
         Args:
             pair: The Datasets; images are tensors (3, H, W).
-            spec: As asked.
+            spec: Run as specified.
             classes: Names of the classes.
             shape: Height and width of the first training image.
         """
@@ -228,7 +228,7 @@ class Task(ABC):
         """Read the target of an item and count what it holds.
 
         Args:
-            files: Where it is from.
+            files: Files that it comes from.
             item: Image and target.
             size: Width and height of the image.
 
@@ -313,7 +313,7 @@ class Task(ABC):
         """Turn the outputs of a network in evaluation mode into predictions: any tree of tensors, images first.
 
         Args:
-            outputs: What the network returned.
+            outputs: Output of the network.
             size: Height and width of the images.
         """
 
@@ -322,9 +322,9 @@ class Task(ABC):
         """Collect what scores need of each image.
 
         Args:
-            predictions: As `predict` returned them.
+            predictions: Predictions that `predict` returned.
             targets: Targets of the same images.
-            full: Also collect what :meth:`by_class` and :meth:`groups` need.
+            full: If True, also collect what :meth:`by_class` and :meth:`groups` need.
         """
 
     @abstractmethod
@@ -332,7 +332,7 @@ class Task(ABC):
         """Compute all scores, that of `metric` first.
 
         Args:
-            evidence: Of any number of images.
+            evidence: Evidence of any number of images.
             weights: (n_images,) of each image, at least 0; None counts each once.
         """
 
@@ -366,7 +366,7 @@ class Task(ABC):
 
         Args:
             net: The network.
-            protocol: As given; None takes the default.
+            protocol: Protocol as given; None means the default.
             default: Default protocol of the command.
 
         Returns:
@@ -409,9 +409,9 @@ class Task(ABC):
         """Choose the pixel (y, x) whose attention the report shows; None takes the middle of the image.
 
         Args:
-            target: Of one image, as arrays.
-            control: What the control predicted.
-            best: What the best arm predicted.
+            target: Target of one image, as arrays.
+            control: Prediction of the control.
+            best: Prediction of the best arm.
         """
         return None
 

@@ -18,8 +18,8 @@ def recorded_of(by_name: Mapping[str, Kind], folder: Path, recorded: Held | None
 
     Args:
         by_name: Whatever stands for an image, by its relative path.
-        folder: Where they are.
-        recorded: What the run recorded.
+        folder: Folder of the images.
+        recorded: Images that the run recorded as held out; None if the run split no folder.
 
     Returns:
         The chosen ones, and which they are, in words.

@@ -28,9 +28,9 @@ def stored(
     """Read every sample once and keep it; samples of one side have one shape.
 
     Args:
-        task: Whose data these are.
+        task: Task of the data.
         data: Samples without augmentation.
-        folder: Where they are from.
+        folder: Folder they come from.
         cache: Folder for the arrays.
         record: File with the state of the data's files as an earlier call found them.
         on_progress: Called with (done, total, what).

@@ -20,7 +20,7 @@ class ContractError(AssertionError):
         checked: Number of properties that were checked.
 
     Attributes:
-        failures: As given.
+        failures: Failures as given.
     """
 
     def __init__(self, subject: str, failures: Mapping[str, str], checked: int) -> None:
@@ -151,7 +151,7 @@ def parametrize_mechanism(*mechanisms: Any, **how: Any) -> Callable[[Any], Any]:
 
     Args:
         mechanisms: Classes, functions, names or import paths, as :func:`check_mechanism` takes them.
-        how: What else :func:`check_mechanism` takes, for all of them.
+        how: Further arguments of :func:`check_mechanism`, for all of them.
 
     Example:
         >>> from saccade.testing import parametrize_mechanism

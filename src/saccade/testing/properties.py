@@ -216,7 +216,7 @@ def _gradients(subject: Subject) -> None:
 
 
 def _in_place(subject: Subject) -> None:
-    """As `insert` puts it into a network, with start="paper"."""
+    """Train the mechanism as `insert` attaches it with start="paper"."""
 
     def step(in_place: bool) -> list[Tensor | None]:
         module, x = subject.awake(), subject.map().requires_grad_()
@@ -358,7 +358,7 @@ PROPERTIES: Mapping[str, Callable[[Subject], None]] = {
 
 
 def _close(ours: Tensor, theirs: Tensor) -> bool:
-    """As `torch.testing.assert_close` takes float64 numbers for equal."""
+    """Return whether `torch.testing.assert_close` takes the float64 numbers for equal."""
     return ours.shape == theirs.shape and torch.allclose(ours, theirs, rtol=1e-7, atol=1e-7)
 
 

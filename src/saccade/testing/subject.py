@@ -1,4 +1,4 @@
-"""What the contract is checked on: a mechanism, maps that show faults, and modules with nothing at its start."""
+"""Subjects of the contract: a mechanism, feature maps that show faults, and modules away from their start values."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Subject:
     def awake(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> nn.Module:
         """Return a module in evaluation with nothing at its start: a zero or a one there would hide a fault.
 
-        Norms and their statistics are drawn anew, and parameters that start constant are moved away from there.
+        Norms and their statistics are drawn again, and parameters that start constant are moved away from there.
         """
         module = self.fresh(seed).double().eval()
         draw = torch.Generator().manual_seed(seed + 1)

@@ -34,10 +34,10 @@ class TrainState:
 
     Args:
         model: The network, without wrappers.
-        optimizer: On its parameters.
-        scaler: Of the loss, for fp16; else one that does nothing.
+        optimizer: Optimizer of its parameters.
+        scaler: Loss scaler for fp16; otherwise one that does nothing.
         average: The network with the moving average of the weights, if there is one.
-        header: How to build the network again, see :func:`saccade.save`.
+        header: Recipe of the network, see :func:`saccade.save`.
     """
 
     model: nn.Module
@@ -126,7 +126,7 @@ class CheckpointManager:
         """Put the newest one that can be read back; None if there is none.
 
         Args:
-            trained: What to fill.
+            trained: State to fill.
             tidy: Move damaged files out of the way; one process of several does it.
         """
         for path in self.paths():

@@ -157,7 +157,7 @@ def by_the_first(where: Distributed, work: Callable[[], None]) -> None:
 
     Args:
         where: This process; every process must call.
-        work: What process 0 does; if it raises, so does the call there.
+        work: Work of process 0; if it raises, so does the call there.
     """
     if where.processes == 1:
         work()

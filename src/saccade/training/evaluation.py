@@ -76,9 +76,9 @@ def collect(
     Batch norms, whose statistics differ between processes, are first made those of process 0.
 
     Args:
-        model: On its device.
+        model: Network, on its device.
         task: Predictions and evidence.
-        source: Of the samples.
+        source: Source of the samples.
         batch: Images at a time, in each process.
         where: Device and processes.
         seed: Seed of whatever random numbers reading draws.

@@ -22,7 +22,7 @@ class Row:
     """Record of a step.
 
     Args:
-        step: From 1.
+        step: Number of the step, from 1.
         loss: Mean over the samples of the step; in the files, over those since the row before.
         rate: The learning rate.
         scores: Scores of validation images, where there was a validation; the first is the one that counts.
@@ -56,7 +56,7 @@ class Log:
     Args:
         folder: Folder of the run.
         done: Number of steps done before.
-        tensorboard: Also write files for TensorBoard.
+        tensorboard: If True, also write files for TensorBoard.
     """
 
     def __init__(self, folder: Path, done: int, *, tensorboard: bool = False) -> None:

@@ -104,7 +104,7 @@ def train(
     """Train `model` in place, from the newest checkpoint where there is one; it ends with the moving average, if any.
 
     Args:
-        model: What it returns goes to `task`.
+        model: Network whose output goes to `task`.
         task: Loss and predictions.
         source: Batches.
         recipe: See `Recipe`.
@@ -112,9 +112,9 @@ def train(
             a header, and ``model.safetensors`` at the end.
         where: Device and processes; by default one process on the recipe's device. One process of several writes.
         validate: Scores of validation images, asked for every `evaluate_every` steps and after the last.
-        header: How to build the network again; the files then say so.
+        header: Recipe of the network, stored in the files.
         keep_best: Write ``best.safetensors``.
-        tensorboard: Also write files for TensorBoard.
+        tensorboard: If True, also write files for TensorBoard.
         on_step: Called after each step; its row has the loss of this step.
         should_stop: Asked in each step; True in any process writes a checkpoint after it, and raises `Interrupted` in
             all.

@@ -17,7 +17,7 @@ def batch_at(step: int, *, count: int, batch: int, seed: int) -> tuple[NDArray[n
     """Indices of the samples of a step and the epoch each belongs to; epochs follow each other without a gap.
 
     Args:
-        step: From 0.
+        step: Number of the step, from 0.
         count: Number of samples; each comes once an epoch.
         batch: Samples a step.
         seed: Another seed, another order.

@@ -82,9 +82,9 @@ class TrainingProgress(Lines):
 
     Args:
         shown: False: nothing at all.
-        steps: Of the run.
+        steps: Number of steps of the run.
         batch: Images a step.
-        device: Whose memory is shown; a CPU's is that of the process.
+        device: Device whose memory is shown (process memory on a CPU).
     """
 
     def __init__(self, *, shown: bool, steps: int, batch: int, device: torch.device) -> None:

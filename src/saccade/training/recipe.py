@@ -92,7 +92,7 @@ class Recipe(RecipeOptions):
     log_every: int = 1
     """Steps per row of the log."""
     ops: Mapping[str, str] = field(default_factory=_ways)
-    """Which of several equal ways operations take, see :func:`saccade.ops.tune`; others would end in other bits."""
+    """Implementations of operations, see :func:`saccade.ops.tune`; others would give other bits."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "log_every", "keep"):

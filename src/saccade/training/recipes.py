@@ -103,7 +103,7 @@ DEFAULT = RECIPES["default"]
 DEFAULTS: Mapping[str, NamedRecipe] = {
     recipe.task: recipe for name, recipe in RECIPES.items() if name in ("default", recipe.task)
 }
-"""What holds where no recipe is named, by task."""
+"""Default recipe of each task, if none is named."""
 PRETRAINED_RATE = 3e-4
 """The learning rate of the default recipe for pretrained networks."""
 

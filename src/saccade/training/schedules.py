@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:
-    """Up from 1/25 over the share `warmup` of the steps, then down to 1e-5, both as cosines."""
+    """Rise from 1/25 over the fraction `warmup` of the steps, then fall to 1e-5, both as cosines."""
     rising = max(1.0, warmup * steps - 1)
     if step <= rising:
         low, high, share = 1 / 25, 1.0, step / rising
@@ -34,7 +34,7 @@ def poly(step: int, steps: int, power: float) -> float:
 
 
 def stairs(step: int, steps: int, every: float, factor: float) -> float:
-    """Multiplied by `factor` after each share `every` of the steps."""
+    """Multiply by `factor` after each fraction `every` of the steps."""
     # The share of a step is a quotient of whole numbers: what rounding takes from it must not delay a stair.
     return float(factor ** math.floor(step / (steps * every) + 1e-9))
 

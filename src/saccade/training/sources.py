@@ -130,7 +130,7 @@ class LoaderSource:
         dataset: Its random augmentation may draw from torch, numpy or random: all three are seeded for each sample.
         workers: Processes that read; 0: none but this one.
         name: Gives the name of a sample, for messages.
-        device: Where batches go; for a GPU they are put into page-locked memory.
+        device: Device of the batches; for a GPU they are put into page-locked memory.
     """
 
     def __init__(

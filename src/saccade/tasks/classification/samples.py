@@ -79,7 +79,7 @@ def training_transform(name: str, size: int, crop: float = _CROP) -> Transform:
             of 50% to 100%; ``"cifar"``: shifted by up to an eighth of the side, mirrored half the time; ``"shift"``:
             the same without mirroring, for what has a left and a right, such as letters; ``"none"``: as for scoring.
         size: Side in pixels.
-        crop: For ``"none"``, see :func:`scoring_transform`.
+        crop: Fraction for ``"none"``, see :func:`scoring_transform`.
 
     Raises:
         InputError: An unknown name.

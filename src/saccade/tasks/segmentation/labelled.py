@@ -43,7 +43,7 @@ class Labelled:
         train: Pairs for training.
         val: Pairs for validation.
         reader: Converts mask values to class indices.
-        note: How the layout was recognised, as a sentence.
+        note: The layout, as recognised, as a sentence.
         palette: One colour per class.
         read: Reads the values of a mask from its path; pictures by default.
     """

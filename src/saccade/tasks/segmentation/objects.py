@@ -23,7 +23,7 @@ SIZES = ("small", "medium", "large")
 THINNESS = ("compact", "medium", "thin")
 
 BACKGROUNDS = ("background", "photograph")
-"""Names of a class 0 whose few large regions are no objects; the second is the demo's."""
+"""Names of a class 0 whose few large regions are not objects; the second is the demo's."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class ByObject:
     """IoU of a data set's objects in three buckets by one property.
 
     Args:
-        iou: Of each bucket, from the smallest values to the largest; None where it is empty.
+        iou: IoU of each bucket, from the smallest values to the largest; None where it is empty.
         limits: The largest value in the first and in the second bucket; None with fewer than 3 objects.
     """
 
@@ -168,9 +168,9 @@ def iou_by_object(rows: Floats, false: Integers, *, background: bool) -> tuple[B
     objects share a bucket, and with many of them a bucket can stay empty. With fewer than 3 objects there are none.
 
     Args:
-        rows: From :func:`match_objects`, of all images.
+        rows: Rows of :func:`match_objects` for all images.
         false: Likewise.
-        background: Class 0 is no object.
+        background: True if class 0 is not an object.
     """
     rows = rows[rows[:, 0] > 0] if background else rows
     return _by(rows, rows[:, 1], false, SIZES), _by(rows, rows[:, 2], false, THINNESS)

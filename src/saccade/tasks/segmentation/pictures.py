@@ -59,7 +59,7 @@ def blended(image: Any, classes: NDArray[Any], colours: Sequence[Colour]) -> Any
     """A Pillow image, half of it the colours of its classes (H, W); black where they are ignored.
 
     Args:
-        image: Of any size; the mask is brought to it.
+        image: Image of any size; the mask is resized to it.
         classes: Classes, 255 = ignored.
         colours: A colour for each class; empty: those of PASCAL VOC.
     """

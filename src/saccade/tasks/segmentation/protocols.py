@@ -26,9 +26,9 @@ class Protocol:
 
     Args:
         window: Height and width of the windows that an image is seen through; None: the whole image at once.
-        step: From one window to the next, relative to its side.
+        step: Distance from one window to the next, relative to its side.
         scales: Factors by which the image is enlarged or reduced before.
-        flip: Whether each scale is seen mirrored too.
+        flip: True if each scale is seen mirrored too.
         longer_side: Longer side in pixels that images are brought to first; None: they keep their size.
 
     Raises:
@@ -98,7 +98,7 @@ class Seen(nn.Module):
 
     Args:
         net: A segmentation network.
-        protocol: How it is asked.
+        protocol: Views of the image.
     """
 
     def __init__(self, net: nn.Module, protocol: Protocol) -> None:
@@ -119,7 +119,7 @@ def classify(net: nn.Module, x: Tensor, protocol: Protocol | None = None) -> Ten
     Args:
         net: A segmentation network in evaluation mode.
         x: (B, 3, H, W), as the network reads it.
-        protocol: By default the whole image.
+        protocol: Views of the image; by default the whole image.
 
     Shape: (B, K, H, W).
 
