@@ -47,7 +47,7 @@ def test_a_row_has_every_form_that_was_asked_for() -> None:
 def test_compiled_forms_need_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring.shutil, "which", lambda _: None)
     assert why_not_compiled(Setting(CPU)) == "no compiler"
-    assert why_not_compiled(SMALL) == "not asked for"
+    assert why_not_compiled(SMALL) == "not requested"
 
 
 def test_the_table_of_pairs_grows_with_the_square_and_ours_does_not() -> None:

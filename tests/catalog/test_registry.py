@@ -104,7 +104,7 @@ def test_distributions_bring_mechanisms_and_a_broken_one_is_a_warning(own_code: 
         with pytest.warns(SaccadeWarning) as told:
             assert {"mixer", "rowed"} <= set(saccade.list_mechanisms(family="own"))
         said = sorted(str(warning.message) for warning in told)
-        assert [line.partition(" is left out: ")[0] for line in said] == [
+        assert [line.partition(" is skipped: ")[0] for line in said] == [
             "the mechanism 'gone' of the distribution broken", "the mechanism 'se' of the distribution broken"
         ]  # fmt: skip
         with warnings.catch_warnings():

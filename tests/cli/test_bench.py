@@ -20,7 +20,7 @@ def test_prints_a_table_and_writes_what_it_was_told(capsys, tmp_path):
     found, picture = tmp_path / "found.json", tmp_path / "growth.png"
     out = run(capsys, "pam", "se", *QUICK, "--json", str(found), "--plot", str(picture)).out
     assert "1x32x8x8" in out
-    assert "not measured, not asked for" in " ".join(out.split())
+    assert "not measured, not requested" in " ".join(out.split())
     data = json.loads(found.read_text())
     assert [row["name"] for row in data["rows"]] == ["pam", "se"]
     assert data["machine"]["threads"] >= 1

@@ -40,7 +40,7 @@ def test_from_nothing_to_masks(tmp_path, run):
 
     status, said, _ = run("evaluate", notes, "--model", out, "--protocol", "sliding", "--workers", "0")
     assert status == 0
-    assert f"{out / 'best.safetensors'} on 2 images: the held-out side of notes; windows of 32 x 32, step 2/3" in said
+    assert f"{out / 'best.safetensors'} on 2 images: the validation side of notes; windows of 32 x 32, step 2/3" in said
     status, said, _ = run("evaluate", notes, "--model", out, "--workers", "0", "--json")
     assert json.loads(said)["protocol"] == "whole image"
     (tmp_path / "broken.png").write_bytes(b"no picture")

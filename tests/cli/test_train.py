@@ -149,7 +149,7 @@ def test_what_is_printed(pictures, tmp_path, run):
     assert out.startswith("2 steps in ")
     assert f"saccade evaluate {pictures} --model {tmp_path / 'run'}" in out
     assert "weight_decay = 0.0001  (Wang et al., ECA-Net, CVPR 2020, section 4.1)" in err
-    assert "one folder per class, split by seed 0: 3 classes, 24 training and 6 held-out images" in err
+    assert "one folder per class, split by seed 0: 3 classes, 24 training and 6 validation images" in err
     assert "step 2/2: loss" in err
     assert "waiting for data" in err
     again = run("train", *words, "--lr-factor", "fc.*=10", "--json")

@@ -45,7 +45,7 @@ def test_a_name_given_twice_runs_on_seeds_of_its_own():
         ("none,see", None, r"unknown mechanism 'see'[\s\S]*\bse\b"),
         ("none,se[reductoin=8]", None, r"se: unknown option 'reductoin'[\s\S]*reduction"),
         ("none,se[reduction=8", None, r"not closed"),
-        ("none,se[8]", None, r"'8' is no option"),
+        ("none,se[8]", None, r"'8' is not an option"),
         ("none", None, r"nothing to compare"),
         ("", None, r"no mechanisms were given"),
         (None, "gate", r"unknown preset 'gate'[\s\S]*gates"),

@@ -72,8 +72,8 @@ def test_an_image_on_both_sides_is_a_leak(tmp_path, pictures):
     found = check_data(data)
     assert sorted(found.leaked) == [[f"train/{name}/3.jpg", f"val/{name}/3.jpg"] for name in folders.TEXTURES]
     assert ["train/grass/1.jpg", "train/grass/again.jpg"] in found.repeated
-    assert "3 images are both in training and validation" in str(found)
-    assert "1 images are there more than once on one side" in str(found)
+    assert "3 images are in both training and validation" in str(found)
+    assert "1 images occur more than once within one side" in str(found)
     assert not found.good
 
 

@@ -42,7 +42,7 @@ def test_a_row_brings_its_own_or_none(monkeypatch):
     saccade.register("drawn", "nowhere:Drawn", schematic=SCHEMATICS["se"])
     assert (has_schematic("bare"), has_schematic("drawn"), has_schematic("")) == (False, True, False)
     assert schematic("drawn").count("<rect") == schematic("se").count("<rect") > 0
-    with pytest.raises(InputError, match="bare: there is no schematic of it"):
+    with pytest.raises(InputError, match="bare: it has no schematic"):
         schematic("bare")
 
 

@@ -135,7 +135,7 @@ def test_scores_are_those_of_the_masks_that_are_written(trained: Path, scenes: P
     assert set(found.results["by_thinness"]) == {"compact", "medium", "thin"}
     assert found.results["limits"]["size"][0] <= found.results["limits"]["size"][1]
     text = str(found)
-    assert "3 images: the held-out side of notes; windows of 48 x 48, step 2/3" in text
+    assert "3 images: the validation side of notes; windows of 48 x 48, step 2/3" in text
     assert "mIoU by thinness compact " in text
     assert text.count("\n  ") == 11
     with (tmp_path / "predictions.csv").open(newline="") as opened:

@@ -222,7 +222,9 @@ def test_a_mistake_leaves_no_folder(pictures, tmp_path):
 
 def test_masks_are_not_for_a_classifier(tmp_path):
     data = folders.segmentation(tmp_path / "discs", count=4)
-    with pytest.raises(ValueError, match="holds masks: it is for segmentation, and test_resnet is a classification"):
+    with pytest.raises(
+        ValueError, match="it is for segmentation, and test_resnet is not a segmentation network"
+    ):
         saccade.train(data, "test_resnet", out=tmp_path / "out", **HOW)
 
 
@@ -304,7 +306,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_not_run(finished, pictures, tm
     shutil.copy(finished.folder / "run.json", tmp_path / "out")
     checkpoint = tmp_path / "out" / "checkpoints" / "000000004.safetensors"
     checkpoint.write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
-    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors is no whole checkpoint"):
+    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors is not a complete checkpoint"):
         saccade.train(pictures, "test_resnet", **how)
     assert not (tmp_path / "sang").exists()
 

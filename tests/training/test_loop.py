@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
     whole = paths[-1].read_bytes()
     paths[-1].write_bytes(whole[: len(whole) // 2])
     steps = []
-    with pytest.warns(match=r"000000002.safetensors is no whole checkpoint.*; going on from the one before"):
+    with pytest.warns(match=r"000000002.safetensors is not a complete checkpoint.*; resuming from the one before"):
         run(network(), dataset(), recipe(), tmp_path, on_step=lambda row: steps.append(row.step))
     assert steps == list(range(2, 11))
 
