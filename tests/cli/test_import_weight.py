@@ -38,7 +38,7 @@ def test_help_and_doctor_start_without_torch():
         "import saccade.catalog as c; c.parse('psa[variant=sequential]'); c.option_names(c.find('gc'))",
         "import saccade; saccade.list_mechanisms(family='gate'); saccade.register('mine', 'nowhere.blocks:Mine')",
         "import saccade.mechanisms.rules, saccade.mechanisms.widths",
-        "from saccade.cli.app import app, _guarded; from saccade.cli.answer import CommandSettings as Settings\n"
+        "from saccade.cli.app import app, _guarded; from saccade.cli.answer import CommandSettings\n"
         "for words in (['list'], ['list', '--table'], ['list', '--markdown'], ['list', '--html'], ['--help']):\n"
         "    assert _guarded(words, CommandSettings()) == 0",
     ],

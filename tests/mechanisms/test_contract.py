@@ -82,7 +82,9 @@ def test_passes_the_gradient_check_of_pytorch(form: Form) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["se", "pam", "cam", "dual", "gc"])
+@pytest.mark.parametrize(
+    "name", ["se", *(pytest.param(name, marks=pytest.mark.full) for name in ("pam", "cam", "dual", "gc"))]
+)
 def test_compiles_with_the_code_generator(name: str) -> None:
     """One of each family, where there is a C++ compiler."""
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):

@@ -222,9 +222,7 @@ def test_a_mistake_leaves_no_folder(pictures, tmp_path):
 
 def test_masks_are_not_for_a_classifier(tmp_path):
     data = folders.segmentation(tmp_path / "discs", count=4)
-    with pytest.raises(
-        ValueError, match="it is for segmentation, and test_resnet is not a segmentation network"
-    ):
+    with pytest.raises(ValueError, match="it is for segmentation, and test_resnet is not a segmentation network"):
         saccade.train(data, "test_resnet", out=tmp_path / "out", **HOW)
 
 
