@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 import saccade
-from saccade.catalog import CATALOG, Cost, Entry, NaturalPlace, entries, find, parse, registry, unregister
+from saccade.catalog import CATALOG, Cost, Entry, NaturalPlace, entries, find, imports, parse, registry, unregister
 from saccade.errors import InputError, SaccadeWarning
 from tests.catalog.code import own_code
 
@@ -100,6 +100,7 @@ def test_distributions_bring_mechanisms_and_a_broken_one_is_a_warning(own_code: 
     distribution(own_code, "fine", "mixer = my_package.blocks:Mixer\nrow = my_package.rows:ROW")
     distribution(own_code, "broken", "gone = my_package.nowhere:Gone\nse = my_package.blocks:Mixer")
     registry._plug_ins.cache_clear()
+    installed = set(imports._installed)
     try:
         with pytest.warns(SaccadeWarning) as told:
             assert {"mixer", "rowed"} <= set(saccade.list_mechanisms(family="own"))
@@ -115,3 +116,4 @@ def test_distributions_bring_mechanisms_and_a_broken_one_is_a_warning(own_code: 
             assert find("se") is CATALOG["se"]
     finally:
         registry._plug_ins.cache_clear()
+        imports._installed.intersection_update(installed)  # the distributions are gone: their code is not trusted now
