@@ -147,7 +147,7 @@ def read_arrays(
     if record is None:  # the state of the files is kept nowhere else
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
-    split = found["val"].names if "split by seed" in files.note else ()
+    split = found["val"].names if files.drawn else ()
     return {**found, "identity": identity, "split": split}, facts
 
 

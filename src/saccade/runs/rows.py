@@ -36,10 +36,12 @@ class Predictions:
         rows: One per image: ``image``, ``problem`` (empty, or why it could not be read), and the prediction in the
             columns of the task; classification has ``classes``, the likeliest first, each with its probability.
         out: Folder with ``predictions.csv``, if one was asked for.
+        said: Prediction of each image in words; empty where it could not be read.
     """
 
     rows: tuple[dict[str, Any], ...]
     out: Path | None
+    said: tuple[str, ...]
 
     @property
     def failed(self) -> list[str]:
@@ -52,35 +54,33 @@ class Predictions:
 
     def __str__(self) -> str:
         width = max(len(row["image"]) for row in self.rows)
-        lines = []
-        for row in self.rows:
-            cells = _cells(row, most=3).items()
-            pairs = [f"{value:.3f}" if isinstance(value, float) else str(value) for _, value in cells]
-            if "classes" in row:  # class and probability follow each other
-                pairs = [f"{name} {value}" for name, value in zip(pairs[::2], pairs[1::2], strict=True)]
-            lines.append(f"{row['image']:<{width}}  {', '.join(pairs) or row['problem']}")
+        pairs = zip(self.rows, self.said, strict=True)
+        lines = [f"{row['image']:<{width}}  {row['problem'] or said}" for row, said in pairs]
         return "\n".join(lines + ([f"\n{self.out / TABLE}"] if self.out else []))
 
 
 def write_rows(task: Task, opened: Opened, images: Sequence[tuple[Path, Path]], options: Options) -> Predictions:
     """Predict files in batches, and write ``predictions.csv`` where a folder was given."""
     net, _ = task.under(opened.net, options.protocol, default="sliding")
-    paths, rows = [path for path, _ in images], []
+    paths = [path for path, _ in images]
+    rows: list[dict[str, Any]] = []
+    cells: list[dict[str, Any]] = []
+    said: list[str] = []
     for chunk, read in _read(paths, task, options.batch):
         good = [image for image in read if isinstance(image, Tensor)]
         with torch.inference_mode():
             found = predicted(net, task, torch.stack(good), options.device) if good else None
-        number = 0
+        places = iter(range(len(good)))
         for path, image in zip(chunk, read, strict=True):
-            row: dict[str, Any] = {"image": str(path), "problem": image if isinstance(image, str) else ""}
-            if not isinstance(image, str):
-                row |= task.row(taken(found, number))
-                number += 1
-            rows.append(row)
+            problem = image if isinstance(image, str) else ""
+            row = task.row_without() if problem else task.row(taken(found, next(places)))
+            rows.append({"image": str(path), "problem": problem, **row})
+            cells.append({} if problem else task.cells(row))
+            said.append("" if problem else task.said(row))
         options.on_progress(len(rows), len(paths))
     if options.out is not None:
-        _write(options.out / TABLE, rows)
-    return Predictions(tuple(rows), options.out)
+        _write(options.out / TABLE, rows, cells)
+    return Predictions(tuple(rows), options.out, tuple(said))
 
 
 def _read(paths: Sequence[Path], task: Task, batch: int) -> Iterator[tuple[list[Path], list[Tensor | str]]]:
@@ -99,21 +99,12 @@ def _read(paths: Sequence[Path], task: Task, batch: int) -> Iterator[tuple[list[
             yield chunk, list(pool.map(one, chunk))
 
 
-def _cells(row: dict[str, Any], *, most: int | None = None) -> dict[str, Any]:
-    """A row as cells of a table; classes with their probabilities are spread over columns."""
-    cells = {name: value for name, value in row.items() if name not in ("image", "problem", "classes")}
-    for number, (name, probability) in enumerate(row.get("classes", ())[:most], 1):
-        cells |= {f"class_{number}": name, f"probability_{number}": probability}
-    return cells
-
-
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in _cells(row)))
+def _write(path: Path, rows: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in cells for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
         writer.writerow(["image", *columns, "problem"])
-        for row in rows:
-            cells = _cells(row)
-            values = [cells.get(name, "") for name in columns]
+        for row, given in zip(rows, cells, strict=True):
+            values = [given.get(name, "") for name in columns]
             shown = [f"{value:.6f}" if isinstance(value, float) else value for value in values]
             writer.writerow([row["image"], *shown, row["problem"]])

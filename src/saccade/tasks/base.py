@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from saccade.data import Arrays, OnProgress, Split
+from saccade.data import Arrays, OnProgress
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
-from saccade.tasks.trees import mapped
+from saccade.tasks.trees import named
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
@@ -43,6 +42,7 @@ class Files:
         note: The layout of the folder, as recognised, as a sentence.
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
+        drawn: True if a seed drew the validation side, because the folder has none.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +51,7 @@ class Files:
     note: str
     reader: Any = None
     others: tuple[Path, ...] = ()
+    drawn: bool = False
 
     def under(self, folder: Path, task: str) -> DataFiles:
         """Return the files that tell these data from any others."""
@@ -349,7 +350,8 @@ class Task(ABC):
 
     def image_scores(self, evidence: Evidence) -> Floats:
         """Compute the score of each image alone."""
-        return self.resampled(evidence, np.eye(images_in(evidence)))
+        images = np.arange(images_in(evidence))
+        return np.array([self.score(evidence, np.equal(images, image).astype(np.float64)) for image in images])
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """Scores of single classes, from full evidence; None where a class does not occur."""
@@ -388,8 +390,20 @@ class Task(ABC):
         return scoring_transform(self.size)(image)
 
     def row(self, prediction: Any) -> dict[str, Any]:
-        """Say the prediction of one image in columns of a table, by their names."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its predictions in rows")
+        """Say the prediction of one image as plain values, by their names; the default names every leaf of its tree."""
+        return {name: leaf.tolist() for name, leaf in named("prediction", prediction).items()}
+
+    def row_without(self) -> dict[str, Any]:
+        """Plain values in the place of :meth:`row` for an image that could not be read."""
+        return {}
+
+    def cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Lay out what :meth:`row` said as cells of a table; the default takes it as it is."""
+        return dict(row)
+
+    def said(self, row: Mapping[str, Any]) -> str:
+        """Say what :meth:`row` said in words."""
+        return ", ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values())
 
     def write_predictions(self, opened: Opened, images: Any, options: Any) -> Any:
         """Predict files and write what is asked for; the default writes a row per image, see :meth:`row`."""
@@ -442,8 +456,3 @@ def mean_loss(task: Task, outputs: Any, targets: Any) -> Tensor:
     """The loss of one batch alone; 0 where nothing in it is valid."""
     total, count = task.loss(outputs, targets)
     return total / count.clamp(min=1)
-
-
-def targets_of(split: Split, indices: Any) -> Any:
-    """Targets of some images of a split, as tensors."""
-    return mapped(lambda array: torch.from_numpy(np.array(array[indices])), split.targets)

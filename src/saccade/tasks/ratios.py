@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import InputError
-from saccade.tasks.evidence import Floats
+from saccade.tasks.base import Task
+from saccade.tasks.evidence import Evidence, Floats
 
 _IMAGES_AT_ONCE = 1024
 
@@ -73,3 +74,17 @@ def weighted(counts: NDArray[Any], weights: Floats) -> Floats:
         piece = slice(start, start + _IMAGES_AT_ONCE)
         sums += weights[:, piece] @ counts[piece].reshape(-1, sums.shape[1]).astype(np.float64)
     return mean_ratio(sums.reshape(len(weights), -1, 2))
+
+
+class RatioTask(Task):
+    """A task whose score is a mean of ratios; its evidence holds them as ``"counts"``, (n_images, K, 2)."""
+
+    def score(self, evidence: Evidence, weights: Floats | None = None) -> float:
+        counts = evidence["counts"]
+        return score(counts) if weights is None else float(weighted(counts, weights[None])[0])
+
+    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
+        return weighted(evidence["counts"], weights)
+
+    def image_scores(self, evidence: Evidence) -> Floats:
+        return mean_ratio(evidence["counts"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
+
 
 def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to every leaf."""
@@ -18,6 +21,11 @@ def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
 def moved(tree: Any, device: Any) -> Any:
     """Copy every tensor to a device, without waiting for it where that is possible."""
     return mapped(lambda leaf: leaf.to(device, non_blocking=True) if hasattr(leaf, "to") else leaf, tree)
+
+
+def tensors(tree: Any, indices: Any) -> Any:
+    """Copy rows of every array, which may be a read-only memory map, into tensors."""
+    return mapped(lambda array: torch.from_numpy(np.array(array[indices])), tree)
 
 
 def taken(tree: Any, index: Any) -> Any:

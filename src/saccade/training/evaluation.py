@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from saccade.data import Arrays, Split
-from saccade.tasks.base import Task, targets_of
+from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence, joined
-from saccade.tasks.trees import moved
+from saccade.tasks.trees import moved, tensors
 from saccade.training.distributed import Distributed, SingleProcess
 from saccade.training.inputs import to_input
 from saccade.training.loop import Validate
@@ -44,7 +44,7 @@ def collect_arrays(
     for start in range(0, len(chosen), batch):
         indices = chosen[start : start + batch]
         images = torch.from_numpy(np.array(split.images[indices])).permute(0, 3, 1, 2)
-        targets = moved(targets_of(split, indices), device)
+        targets = moved(tensors(split.targets, indices), device)
         found.append(task.evidence(predicted(model, task, images, device), targets, full=full))
     return joined(found)
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from saccade.data import Arrays
 from saccade.errors import InputError
-from saccade.tasks.trees import mapped
+from saccade.tasks.trees import tensors
 from saccade.training.order import batch_at
 from saccade.training.recipe import Recipe
 
@@ -113,7 +113,7 @@ class ArraySource:
         split = self.data.train
         indices = [index for _, index in keys]
         images = torch.from_numpy(split.images[indices]).permute(0, 3, 1, 2)
-        targets = mapped(lambda array: torch.from_numpy(array[indices]), split.targets)
+        targets = tensors(split.targets, indices)
         if self.augment is not None:
             side = self.data.val.images.shape[1]  # training images may be kept larger, to crop from
             images, targets = self.augment(images, targets, size=side, keys=[(seed, *key) for key in keys])

@@ -82,7 +82,8 @@ def _split_classes(path: Path, split_seed: int) -> Files:
     if single:
         raise InputError(f"{path}: too few images; a class needs at least 2 to be split: {listed(single)}")
     train, val = split(groups, split_seed)
-    return Files(classes, train, val, f"classification, one folder per class, split by seed {split_seed}")
+    note = f"classification, one folder per class, split by seed {split_seed}"
+    return Files(classes, train, val, note, drawn=True)
 
 
 def _class_names(inside: Iterable[Path]) -> tuple[str, ...]:

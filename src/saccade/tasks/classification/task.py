@@ -19,9 +19,9 @@ from saccade.data.images import centre, read_image, square
 from saccade.data.layouts import Item, held_out_folder, listed
 from saccade.data.sheet import spread
 from saccade.errors import InputError
-from saccade.networks.make import classification_network, is_classifier
+from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
-from saccade.tasks.base import Files, Held, Side, Task, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData
 from saccade.tasks.classification.cifar import find_cifar, is_cifar
 from saccade.tasks.classification.layout import find_classes, is_class_folders, labelled_images
 from saccade.tasks.classification.samples import (
@@ -33,7 +33,7 @@ from saccade.tasks.classification.samples import (
 )
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.held import recorded_of
-from saccade.tasks.ratios import score, weighted
+from saccade.tasks.ratios import RatioTask
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case
@@ -43,9 +43,10 @@ _MIDDLE = 224 / 256
 _STORED = 8 / 7  # side of the stored training images of a comparison, relative to what networks see
 _RARE = 10  # images of a class below which it is mentioned
 _SHOWN = 5
+_COLUMNS = ("class", "probability")
 
 
-class Classification(Task):
+class Classification(RatioTask):
     """One class per image.
 
     Args:
@@ -96,7 +97,7 @@ class Classification(Task):
         return TaskData(
             cls(files.classes, size=spec.size, crop=_crop_of(spec.augment)), train, val,
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
-            files.under(Path(spec.data), cls.name), tuple(val.names) if "split by seed" in files.note else (),
+            files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
 
     @classmethod
@@ -178,11 +179,6 @@ class Classification(Task):
     def owns(cls, network: str) -> bool:
         return is_classifier(network)
 
-    def network(self, spec: RunSpec) -> nn.Module:
-        return classification_network(
-            spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained
-        )
-
     def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
         task = copy.copy(self)
         task.label_smoothing = label_smoothing
@@ -206,16 +202,10 @@ class Classification(Task):
         return {"counts": counts.cpu().numpy(), "among": among.cpu().numpy(), "class": targets.long().cpu().numpy()}
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
-        if weights is not None:
-            found = {self.metric: float(weighted(evidence["counts"], weights[None])[0])}
-        else:
-            found = {self.metric: score(evidence["counts"])}
+        found = {self.metric: self.score(evidence, weights)}
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
-
-    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
-        return weighted(evidence["counts"], weights)
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """Accuracy of the classes that occur."""
@@ -232,6 +222,17 @@ class Classification(Task):
         values, indices = prediction.topk(min(_SHOWN, len(self.classes)))
         pairs = zip(indices.tolist(), values.tolist(), strict=True)
         return {"classes": [[self.classes[index], value] for index, value in pairs]}
+
+    def row_without(self) -> dict[str, Any]:
+        return {"classes": []}
+
+    def cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns ``class_1``, ``probability_1``, ``class_2``, ..."""
+        pairs = enumerate(row["classes"], 1)
+        return {f"{what}_{n}": value for n, pair in pairs for what, value in zip(_COLUMNS, pair, strict=True)}
+
+    def said(self, row: Mapping[str, Any]) -> str:
+        return ", ".join(f"{name} {probability:.3f}" for name, probability in row["classes"][:3])
 
     def augment(
         self, images: Tensor, targets: Any, *, size: int, keys: Sequence[tuple[int, ...]]

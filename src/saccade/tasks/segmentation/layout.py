@@ -41,7 +41,8 @@ def find_pairs(path: Path, split_seed: int) -> Files:
         if len(pairs) < 2:
             raise InputError(f"{path}: too few images; at least 2 with masks are needed; received {len(pairs)}")
         train, val = split([pairs], split_seed)
-        return Files((), train, val, f"segmentation, from images/ and masks/, split by seed {split_seed}")
+        note = f"segmentation, from images/ and masks/, split by seed {split_seed}"
+        return Files((), train, val, note, drawn=True)
     both_have_images(both)
     train, val = (_pairs(side) for side in both)
     names = [side.name for side in both]

@@ -34,8 +34,8 @@ def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: OnProgr
     Raises:
         InputError: The layout is not recognised or is incomplete.
     """
-    known = load_published(Path(path))
-    return known or load_mask_folder(path, split_seed=split_seed, on_progress=on_progress)
+    path = Path(path)
+    return labelled(path, find_files(path, split_seed), on_progress)
 
 
 def load_published(path: Path) -> Labelled | None:
@@ -66,7 +66,9 @@ def find_files(path: Path, split_seed: int) -> Files:
     known = load_published(path)
     if known is not None:
         train, val = (tuple(Item(*pair) for pair in pairs) for pairs in (known.train, known.val))
-        return Files(known.classes, train, val, known.note, MaskFiles(known.read, known.reader, known.palette))
+        return Files(known.classes, train, val, known.note, MaskFiles(known.read, known.reader, known.palette, known))
+    if not is_pairs(path):
+        raise InputError(f"{path} has no masks", "segmentation needs images/ and masks/")
     found = find_pairs(path, split_seed)
     listing = path / "classes.txt"
     names = read_classes(listing) if listing.is_file() else None
@@ -77,11 +79,15 @@ def find_files(path: Path, split_seed: int) -> Files:
 
 
 class MaskFiles(NamedTuple):
-    """Reading of masks: from a path to stored values, and to classes; with the colours of the classes, if known."""
+    """Reading of masks: from a path to stored values, and to classes; with the colours of the classes, if known.
+
+    Of a published data set `known` is all of it.
+    """
 
     read: Callable[[Path], NDArray[Any]]
     reader: Reader
     colours: tuple[Colour, ...]
+    known: Labelled | None = None
 
     def classes(self, path: Path) -> Pixels:
         """Return the class indices (H, W) of a mask, 255 = ignored; raises UnreadableError."""
@@ -104,9 +110,14 @@ def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: OnPr
         InputError: The layout is another or incomplete, or a mask cannot be read.
     """
     path = Path(path)
-    if not is_pairs(path):
-        raise InputError(f"{path} has no masks", "segmentation needs images/ and masks/")
-    files = find_files(path, split_seed)
+    return labelled(path, find_files(path, split_seed), on_progress)
+
+
+def labelled(path: Path, files: Files, on_progress: OnProgress | None = None) -> Labelled:
+    """Determine the classes of a folder whose files :func:`find_files` listed; see :func:`load_mask_folder`."""
+    if files.reader.known is not None:
+        published: Labelled = files.reader.known
+        return published
     train, val = _pairs(files.train), _pairs(files.val)
     reader, classes = files.reader.reader, files.classes
     if not classes:

@@ -22,14 +22,14 @@ from saccade.errors import InputError
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
 from saccade.runs.options import RunSpec
-from saccade.tasks.base import Files, Held, Side, Task, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData
 from saccade.tasks.evidence import Evidence, Floats, Group
 from saccade.tasks.held import recorded_of
-from saccade.tasks.ratios import score, weighted
+from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, palette
 from saccade.tasks.segmentation.layout import is_pairs
-from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, load_labelled
+from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, labelled
 from saccade.tasks.segmentation.objects import (
     SIZES,
     THINNESS,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from saccade.tasks.segmentation.masks import Masks
 
 
-class Segmentation(Task):
+class Segmentation(RatioTask):
     """One class per pixel, of at most 255 classes; pixels of value 255 are ignored.
 
     Args:
@@ -102,13 +102,13 @@ class Segmentation(Task):
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
         path = Path(spec.data)
-        data = load_labelled(path, split_seed=spec.split_seed, on_progress=on_progress)
+        files = cls.files(path, spec.split_seed)
+        data = labelled(path, files, on_progress)
         view = None if spec.augment == "none" else training_view(spec.augment, spec.size)
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
-        split = tuple(val.names) if "split by seed" in data.note else ()
+        split = tuple(val.names) if files.drawn else ()
         task = cls(data.classes, size=spec.size, palette=data.palette)
-        files = cls.files(path, spec.split_seed).under(path, cls.name)
-        return TaskData(task, train, val, data.note, (spec.size, spec.size), files, split)
+        return TaskData(task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split)
 
     @classmethod
     def load_arrays(
@@ -161,7 +161,8 @@ class Segmentation(Task):
         return replace(data, train=sides[0], val=sides[1])
 
     def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
-        data = load_labelled(folder)
+        files = self.files(folder)
+        data = labelled(folder, files)
         numbers = all(name.isdigit() for name in data.classes)
         if data.classes != self.classes and not (numbers and set(data.classes) <= set(self.classes)):
             unknown = [name for name in data.classes if name not in self.classes]
@@ -170,7 +171,7 @@ class Segmentation(Task):
                 + (f"; it does not know {listed(unknown)}" if unknown else ""),
                 f"it knows {listed(self.classes)}",
             )
-        if "split by seed" not in data.note:
+        if not files.drawn:
             return _side(data, data.val, folder), f"the validation side of {data.name}"
         every = sorted([*data.train, *data.val])
         held, what = recorded_of({pair.image.relative_to(folder).as_posix(): pair for pair in every}, folder, recorded)
@@ -256,16 +257,9 @@ class Segmentation(Task):
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         """Mean IoU over the classes that are there or predicted, and the fraction of valid pixels that are right."""
-        counts, pixels = evidence["counts"], evidence["pixels"]
-        if weights is None:
-            main, weights = score(counts), np.ones(len(counts))
-        else:
-            main = float(weighted(counts, weights[None])[0])
-        right, valid = weights @ pixels
-        return {self.metric: main, "pixel accuracy": float(right / max(1, valid))}
-
-    def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
-        return weighted(evidence["counts"], weights)
+        pixels = evidence["pixels"]
+        right, valid = pixels.sum(axis=0) if weights is None else weights @ pixels
+        return {self.metric: self.score(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """IoU of each class; None for a class that is neither there nor predicted."""
