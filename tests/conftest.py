@@ -1,4 +1,4 @@
-"""What a run leaves out, in one line each: browser tests without Chromium, which fail on CI, and the full suite's."""
+"""Say what a run leaves out: browser tests without Chromium, which fail on CI, and the full suite's."""
 
 import importlib.util
 import os

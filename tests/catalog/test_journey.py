@@ -39,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def forget_code() -> None:
-    """As if in another process: nothing of the user's is imported."""
+    """Forget what was imported of the user's code, as if this were another process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
         del sys.modules[name]
 

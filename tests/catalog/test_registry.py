@@ -86,7 +86,7 @@ def test_what_a_maker_gets_wrong_is_said() -> None:
 
 
 def distribution(folder: Path, name: str, points: str) -> None:
-    """What pip leaves of an installed distribution that brings mechanisms."""
+    """Write the files that pip leaves of an installed distribution that brings mechanisms."""
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")

@@ -12,7 +12,7 @@ from saccade.errors import InputError
 
 
 def augment(images, targets, task, **how):
-    """What a batch of a task becomes."""
+    """Augment a batch as its task does."""
     return (crops(images, **how), targets) if task == "classification" else scaled(images, targets, **how)
 
 

@@ -146,7 +146,7 @@ def test_a_second_look_reads_what_was_touched_only(class_folders, tmp_path, read
 
 
 def test_a_time_that_is_fresh_is_not_trusted(class_folders, tmp_path, reads):
-    """On a coarse clock an overwritten file may keep time and size."""
+    """An overwritten file may keep time and size on a coarse clock."""
     record, file = tmp_path / DATA, class_folders / "coffee" / "03.jpg"
     aged(class_folders)
     file.touch()

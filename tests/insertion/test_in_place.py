@@ -75,7 +75,7 @@ class Host(nn.Module):
 
 
 def gradients(host: Host, in_place: bool) -> list[Tensor]:
-    """Of one step of training, from the same state."""
+    """Gradients of one step of training, from the same state."""
     state = copy.deepcopy(host.state_dict())
     host.zero_grad()
     host.writing(in_place)(X).square().sum().backward()

@@ -72,7 +72,7 @@ def test_trains_on_one_sample_or_says_what_it_needs(form: Form) -> None:
 
 @every_form
 def test_passes_the_gradient_check_of_pytorch(form: Form) -> None:
-    """Which also leaves out gradients of outputs: our autograd functions must take that."""
+    """The check also leaves out gradients of outputs: our autograd functions must take that."""
     module, x = form.awake(), form.map(batch=2).requires_grad_()
     names = [name for name, _ in module.named_parameters()]
     assert torch.autograd.gradcheck(

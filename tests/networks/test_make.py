@@ -169,7 +169,7 @@ def test_the_demo_has_a_name() -> None:
 
 
 def test_fcn_takes_a_mechanism_where_it_goes() -> None:
-    """Of the whole network, as the identity."""
+    """Places lie in the whole network, and it starts as the identity."""
     made = {}
     for mechanism in (None, "pam"):
         torch.manual_seed(0)
