@@ -35,11 +35,11 @@ class FullyAttentional(Mechanism):
     Args:
         channels: C, of the input and of the output.
         pairing: ``"sample"``: a strip is compared with the descriptors of its own sample. ``"released"``: strip s of
-            pairing: ``"sample"``: a strip is compared with the descriptors of its own sample. ``"released"``: strip s
-                of sample b is compared with those of sample (b S + s) mod B for S strips, as in the released code: with
-                more than one sample in a batch, images leak into each other. The two are equal for a batch of one.
+            sample b is compared with those of sample (b S + s) mod B for S strips, as in the released code: with more
+            than one sample in a batch, images leak into each other. The two are equal for a batch of one.
         norm_layer: Constructor of the norm after the convolution, called with its width; None means batch norm.
         lean: If True, compute a few strips at a time, and again in the backward pass: least memory, some time.
+
     Shape: (B, C, H, W) -> (B, C, H, W).
 
     Raises:
