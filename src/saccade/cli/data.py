@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -69,3 +69,49 @@ def demo(
         {"folder": str(folder), "train": train, "held_out": held_out},
         f"{train} training and {held_out} validation scenes in {folder}",
     )
+
+
+def import_(
+    source: Annotated[Path, Parameter(name="SOURCE")],
+    folder: Annotated[Path, Parameter(name="FOLDER")],
+    /,
+    *,
+    format: Annotated[str | None, default("recognised")] = None,
+    boxes: bool = False,
+    overlap: Literal["order", "area"] = "order",
+    unlabelled: Literal["background", "leave-out"] = "background",
+    exif: Annotated[Literal["turned", "stored"] | None, default("by the size of the image")] = None,
+    link: bool = False,
+    settings: Given,
+) -> Answer:
+    """Write an export of a labelling tool as a folder of images and masks that every command takes.
+
+    Exports of COCO (json), CVAT (images or masks), LabelMe, Roboflow (COCO, YOLO, masks), Supervisely, VOC and YOLO
+    are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
+
+    Args:
+        source: Folder of the export, unpacked.
+        folder: Folder to write; new or empty.
+        format: `coco`, `cvat`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.
+        boxes: Draw rectangles around objects as filled areas; otherwise they are left out and counted.
+        overlap: `order` draws later objects over earlier ones, `area` smaller ones over larger ones.
+        unlabelled: `background` writes images without labels with masks of background; `leave-out` leaves them out.
+        exif: Pixels that labels refer to if an image is to be turned by its EXIF data and its size does not tell.
+        link: Make hard links to the images instead of copies.
+    """
+    from saccade.comparison.progress import ComparisonProgress
+    from saccade.data.importing import import_data
+
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
+        done = import_data(
+            source,
+            folder,
+            format=format,
+            boxes=boxes,
+            overlap=overlap,
+            unlabelled=unlabelled,
+            exif=exif,
+            link=link,
+            on_progress=showing.counting,
+        )
+    return Answer(done.to_json() | {"folder": str(folder)}, str(done))
