@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
-from saccade.cli.options import default
+from saccade.cli.options import default, within
+from saccade.ranges import SEED, Whole
 
 
 def check(
@@ -16,7 +17,7 @@ def check(
     /,
     *,
     sheet: Annotated[Path | None, default("saccade-check/NAME.png, where NAME is that of your folder")] = None,
-    split_seed: int = 0,
+    split_seed: Annotated[int, within(Whole(0, SEED))] = 0,
     settings: Given,
 ) -> Answer:
     """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
@@ -47,9 +48,9 @@ def demo(
     folder: Annotated[Path, Parameter(name="FOLDER")],
     /,
     *,
-    train: int = 400,
-    held_out: int = 100,
-    seed: int = 0,
+    train: Annotated[int, within(Whole(1, 10**6))] = 400,
+    held_out: Annotated[int, within(Whole(1, 10**6))] = 100,
+    seed: Annotated[int, within(Whole(0, SEED))] = 0,
     settings: Given,
 ) -> Answer:
     """Write scenes of the embedded demo as a folder of images and masks, to try segmentation on; nothing is downloaded.
