@@ -30,6 +30,7 @@ from saccade.tasks.segmentation.mask_folder import load_labelled
 from saccade.tasks.segmentation.protocols import Protocol
 from saccade.training.recipes import RECIPES
 from tests.comparison import folders
+from tests.suites import everyday
 from tests.tasks.segmentation import trees
 
 HOW: dict[str, Any] = {
@@ -86,7 +87,7 @@ TREES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("name", everyday(["notes"], TREES))
 def test_from_a_folder_to_masks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted and gone on with it is bit for bit what a run is that nobody disturbed; then scored, and used."""
     data = TREES[name](tmp_path / name)
@@ -233,6 +234,7 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
         saccade.train(data, "fcn", pretrained=trained, out=tmp_path / "no", **how)
 
 
+@pytest.mark.full
 def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path) -> None:
     data = folders.segmentation(tmp_path / "discs", count=4)
     how = HOW | {"steps": 4, "mechanism": "se[reduction=4]", "out": tmp_path / "run", "at": "backbone.layer3.*.bn2"}
