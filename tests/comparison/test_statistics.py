@@ -12,6 +12,7 @@ from scipy import stats
 from saccade.comparison.statistics import bootstrap_se, differences, holm, judge, mean_interval
 from saccade.errors import InputError
 from saccade.tasks.ratios import score, scores
+from tests.suites import everyday
 
 
 def random_counts(*shape, seed=0):
@@ -290,7 +291,7 @@ def test_a_constant_difference_with_spread_over_images_is_a_claim():
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-@pytest.mark.parametrize(("arms", "seeds"), list(itertools.product([1, 2, 4], [1, 2, 3])))
+@pytest.mark.parametrize(("arms", "seeds"), everyday([(1, 1), (1, 3), (2, 2)], itertools.product([1, 2, 4], [1, 2, 3])))
 def test_every_number_is_a_number(arms, seeds, scale):
     values = itertools.product([0.0, 0.5 * scale, scale], repeat=min(6, (arms + 1) * seeds))
     for chosen in itertools.islice(values, 0, None, 5):

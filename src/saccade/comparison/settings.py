@@ -16,6 +16,7 @@ from saccade.comparison.options import (
     QUICK_SEEDS,
     CompareOptions,
 )
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.networks.make import DEMO
 from saccade.ops import chosen
@@ -99,6 +100,9 @@ class Settings(CompareOptions):
             "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
             "device": device,
         }
+        if demo and Reading.of(options).changed():
+            names = ", ".join(Reading.of(options).changed())
+            raise InputError(f"{names}: how a folder is read; the demo has none", "give a folder: saccade compare DATA")
         asked = {one.name: getattr(options, one.name) for one in fields(options) if one.init}
         return cls(**asked | decided)
 

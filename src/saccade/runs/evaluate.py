@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from saccade.options import called_with
-from saccade.runs.open import open_run
+from saccade.data.reading import Reading
+from saccade.options import called_with, declared
+from saccade.runs.open import Opened, open_run
 from saccade.runs.options import EvaluateOptions
 from saccade.runs.train import reading_processes
 from saccade.tasks.evidence import images_in
@@ -58,8 +59,9 @@ def evaluate_network(options: EvaluateOptions) -> Evaluation:
     """Score a trained network; run by ``torchrun`` on all devices, with the same result.
 
     Scored are the images of the validation side of `data`; of a folder that was split for training, those that were
-    held out; of any other folder, all. Images of different sizes are scored one at a time.
-    `protocol` may also be a :class:`saccade.tasks.segmentation.protocols.Protocol`.
+    held out; of any other folder, all. Images of different sizes are scored one at a time. The folder is read as it
+    was in training, except for the options given. `protocol` may also be a
+    :class:`saccade.tasks.segmentation.protocols.Protocol`.
 
     Raises:
         InputError: Something given is wrong, or an image cannot be read.
@@ -68,7 +70,7 @@ def evaluate_network(options: EvaluateOptions) -> Evaluation:
     opened = open_run(options.model, options.trust)
     task = opened.task
     net, how = task.under(opened.net, options.protocol)
-    side, what = task.held_out(path, opened.held)
+    side, what = task.held_out(path, opened.held, reading_of(opened, options))
     workers = reading_processes(where) if options.workers is None else options.workers
     source = LoaderSource(side.samples, workers=workers, name=side.name, device=where.device)
     net.to(where.device).to(memory_format=torch.channels_last)
@@ -82,3 +84,10 @@ def evaluate_network(options: EvaluateOptions) -> Evaluation:
         "limits": {name: group.limits for name, group in groups.items()},
     }  # fmt: skip
     return Evaluation(results, where.index == 0)
+
+
+def reading_of(opened: Opened, options: Reading) -> Reading:
+    """How a folder is read that a trained network is given: as in training, but for the options given."""
+    names = {one.name for one in declared(Reading)} & options.given
+    given = {name: getattr(options, name) for name in names}
+    return Reading(**Reading.of(opened.reading).plain() | given)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
+from saccade.data.reading import Reading
 from saccade.options import Option, Options
-from saccade.ranges import LARGEST_SIDE, SEED, Number, Whole
+from saccade.ranges import LARGEST_SIDE, Number, Whole
 from saccade.training.recipe import BATCH, RATE, STEPS, RecipeOptions
 from saccade.training.recipes import DEFAULT, DEFAULTS, PRETRAINED_RATE, RECIPES
 
@@ -78,12 +79,11 @@ class NetworkOptions(Options):
             default=_AUGMENT,
         ),
     ] = None
-    split_seed: Annotated[int, Option("Another number splits a folder without `val/` differently.", Whole(0, SEED))] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec(NetworkOptions):
-    """Data and network of a run, with everything decided."""
+class RunSpec(Reading, NetworkOptions):
+    """Data, how their folder is read, and network of a run, with everything decided."""
 
     data: str
     """Absolute path of the folder, or what a data set is called."""
@@ -94,10 +94,11 @@ class RunSpec(NetworkOptions):
     augment: str = DEFAULT.augment
 
     @classmethod
-    def decide(cls, options: NetworkOptions) -> RunSpec:
+    def decide(cls, options: TrainOptions) -> RunSpec:
         """Fill in the defaults; size and augmentation are decided with the task."""
         data, pretrained = options.data, options.pretrained
-        asked = {one.name: getattr(options, one.name) for one in fields(NetworkOptions) if one.init}
+        names = (one.name for kind in (NetworkOptions, Reading) for one in fields(kind) if one.init)
+        asked = {name: getattr(options, name) for name in names}
         decided = {
             "data": type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve()),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
@@ -138,15 +139,9 @@ class LengthOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
+class TrainOptions(RecipeOptions, LengthOptions, Reading, NetworkOptions):
     """Options of :func:`saccade.train` and ``saccade train``."""
 
-    classes: Annotated[
-        Sequence[str] | None,
-        Option(
-            "Names of the classes, for Datasets that do not say their own.", default="those of the data", typed=None
-        ),
-    ] = None
     device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
     workers: Annotated[
         int | None, Option("Number of processes that read images.", WORKERS, default="one per core, 8 at most")
@@ -191,14 +186,14 @@ _AT_A_TIME = 64
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(Options):
-    """Options of :func:`saccade.evaluate` and ``saccade evaluate``."""
+class ScoringOptions(Options):
+    """What is scored, on what, and how."""
 
     data: Annotated[
         str | os.PathLike[str],
         Option(
             "Your folder: its `val/` is scored, or the validation images of a folder that training split, or all "
-            "images of any other folder.",
+            "images of any other folder, except those that training saw.",
             typed=str,
             argument="DATA",
         ),
@@ -222,6 +217,11 @@ class EvaluateOptions(Options):
     workers: Annotated[
         int | None, Option("Number of processes that read images.", WORKERS, default="one per core, 8 at most")
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Reading, ScoringOptions):
+    """Options of :func:`saccade.evaluate` and ``saccade evaluate``."""
 
 
 @dataclass(frozen=True)
