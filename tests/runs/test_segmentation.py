@@ -22,6 +22,7 @@ import saccade
 from saccade import InputError
 from saccade.data.demo_folder import write_demo
 from saccade.data.images import read_image, read_mask
+from saccade.data.reading import Reading
 from saccade.runs import train as run
 from saccade.tasks.segmentation import masks
 from saccade.tasks.segmentation.crops import LabelledSamples, RandomView
@@ -189,7 +190,9 @@ def test_a_folder_that_was_split_is_scored_by_what_was_held_out(tmp_path: Path) 
     data = folders.segmentation(tmp_path / "discs", count=10)
     folder = saccade.train(data, "fcn", out=tmp_path / "run", split_seed=3, **HOW).folder
     held = json.loads((folder / "split.json").read_text())["held_out"]
-    assert held == [pair.image.relative_to(data).as_posix() for pair in load_labelled(data, split_seed=3).val]
+    assert held == [
+        pair.image.relative_to(data).as_posix() for pair in load_labelled(data, reading=Reading(split_seed=3)).val
+    ]
     found = saccade.evaluate(data, folder, device="cpu", workers=0).results
     assert (found["images"], found["what"]) == (2, "those held out from training by seed 3")
     other = folders.segmentation(tmp_path / "other", count=3)

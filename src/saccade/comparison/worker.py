@@ -113,7 +113,7 @@ class Worker:
         validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
         done = train(
             net, task.fitted(net), source, recipe, folder, validate=validate, keep_best=False,
-            header=header_of(net) | {"reading": task.to_json()},
+            header=header_of(net) | {"reading": task.to_json(), "folder": self.experiment.settings.changed()},
             on_step=self._steps(name, index, recipe.steps), should_stop=self.stop.is_set,
         )  # fmt: skip
         return done.seconds
