@@ -277,7 +277,7 @@ CLASS_FOLDERS = {
         flatten,
         r"data is not recognised; seen: chelsea/ \(0 images\), .*15 images directly inside\nhint: known",
     ),
-    "train only": (under_train, r"seen: train/ \(15 images\)\nhint: it has train/ but no val/: .* give .*data/train;"),
+    "train only": (under_train, r"seen: train/ \(15 images\)\nhint: it has train/ but no val/: .* add --split 0.2;"),
 }
 TWO_SIDES = {
     "class in val only": (

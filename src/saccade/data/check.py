@@ -14,7 +14,7 @@ import numpy as np
 
 from saccade.data import IGNORE
 from saccade.data.images import UnreadableError, read_image
-from saccade.data.layouts import Item, listed
+from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError, require
 from saccade.tasks import recognise
@@ -113,10 +113,10 @@ def check_data(
         raise InputError(f"{path}: the images of {files.note} are not files of their own", "there is nothing to check")
     for (side, item), read in _reading(task, files, items):
         found.images += 1
-        name = item.image.relative_to(path).as_posix()
+        name = relative(item.image, path)
         on_progress(found.images, len(items))
         if read.problem:
-            found.bad[(read.file or item.image).relative_to(path).as_posix()] = read.problem
+            found.bad[relative(read.file or item.image, path)] = read.problem
             continue
         shapes[read.shape] += 1
         places[read.digest].append((side, name))

@@ -13,7 +13,7 @@ from saccade.data import Arrays, OnProgress, Split
 from saccade.data.cache import Append, Shapes, load_or_build
 from saccade.data.identity import Identity, identify
 from saccade.data.images import UnreadableError
-from saccade.data.layouts import Item
+from saccade.data.layouts import Item, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.tasks import recognise
@@ -124,7 +124,7 @@ def read_arrays(
                     image, target = row(item, side)
                 except UnreadableError as problem:
                     file = problem.file or item.image
-                    bad.append(f"{file.relative_to(path).as_posix()}: {problem}")
+                    bad.append(f"{relative(file, path)}: {problem}")
                 else:
                     append(f"{side}_images", image)
                     append(f"{side}_targets", target)
@@ -151,7 +151,7 @@ def read_arrays(
 
 
 def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:
-    names = tuple(item.image.relative_to(path).as_posix() for item in items)
+    names = tuple(relative(item.image, path) for item in items)
     return Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], names)
 
 

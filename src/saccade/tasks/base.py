@@ -22,6 +22,7 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.tree import LeftOut
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
@@ -44,6 +45,10 @@ class Files:
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
         drawn: True if a seed drew the validation side, because the folder has none.
+        layout: Name of the layout.
+        origin: Where the sides come from, in words.
+        left_out: Files that are not used, with the reasons.
+        problems: What makes a training on these sides dishonest, such as a group on both.
     """
 
     classes: tuple[str, ...]
@@ -53,9 +58,19 @@ class Files:
     reader: Any = None
     others: tuple[Path, ...] = ()
     drawn: bool = False
+    layout: str = ""
+    origin: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    problems: tuple[str, ...] = ()
 
     def under(self, folder: Path, task: str) -> DataFiles:
-        """Return the files that tell these data from any others."""
+        """Return the files that tell these data from any others.
+
+        Raises:
+            InputError: Training on these sides would not be honest.
+        """
+        if self.problems:
+            raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
         return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
 
 
@@ -141,6 +156,8 @@ class Task(ABC):
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
     layouts: ClassVar[Mapping[str, str]] = {}
     """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
+    competing: ClassVar[frozenset[str]] = frozenset()
+    """Layouts that a folder of another task may be in by chance; any other layout is decisive."""
     reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
     """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
@@ -159,8 +176,8 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def recognises(cls, folder: Path) -> Sequence[str]:
-        """Return the names of the layouts that a folder may be in; quick, and never an error.
+    def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
+        """Return the layouts that a folder may be in, and what each would make of it, in words; quick, never an error.
 
         None of them means that the folder is not for this task; two or more, that the user has to say which.
         """
