@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
-from saccade.cli.options import default
+from saccade.cli.options import takes, within
+from saccade.data.reading import Reading
+from saccade.options import Option, Options
+from saccade.ranges import SEED, Whole
 
 
-def check(
-    data: Annotated[str, Parameter(name="DATA")],
-    /,
-    *,
-    sheet: Annotated[Path | None, default("saccade-check/NAME.png, where NAME is that of your folder")] = None,
-    split_seed: int = 0,
-    settings: Given,
-) -> Answer:
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """The data of a check, and what it draws."""
+
+    data: Annotated[str, Option("Your folder, in any layout that `compare` and `train` take.", argument="DATA")]
+    _: KW_ONLY
+    sheet: Annotated[
+        Path | None,
+        Option(
+            "File (PNG) for the contact sheet: images of each class side by side, or images with their masks.",
+            default="saccade-check/NAME.png, where NAME is that of your folder",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Reading, DataOptions):
+    """Options of ``saccade data check``."""
+
+
+@takes(CheckOptions)
+def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
 
     The exit status is 1 if a file cannot be used, or if an image is both in training and validation.
-
-    Args:
-        data: Your folder, in any layout that `compare` and `train` take.
-        sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks.
-        split_seed: Another number splits a folder without `val/` differently, as in training.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
-    folder = Path(data)
+    folder, sheet = Path(data), given.pop("sheet", None)
+    reading = Reading(**{name: value for name, value in given.items() if value is not None})
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
             folder,
-            split_seed=split_seed,
+            reading=reading,
             on_progress=lambda done, total: showing.counting(done, total, "reading images"),
         )
-    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", split_seed=split_seed)
+    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", reading=reading)
     return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)
 
 
@@ -47,9 +61,9 @@ def demo(
     folder: Annotated[Path, Parameter(name="FOLDER")],
     /,
     *,
-    train: int = 400,
-    held_out: int = 100,
-    seed: int = 0,
+    train: Annotated[int, within(Whole(1, 10**6))] = 400,
+    held_out: Annotated[int, within(Whole(1, 10**6))] = 100,
+    seed: Annotated[int, within(Whole(0, SEED))] = 0,
     settings: Given,
 ) -> Answer:
     """Write scenes of the embedded demo as a folder of images and masks, to try segmentation on; nothing is downloaded.
@@ -71,47 +85,52 @@ def demo(
     )
 
 
-def import_(
-    source: Annotated[Path, Parameter(name="SOURCE")],
-    folder: Annotated[Path, Parameter(name="FOLDER")],
-    /,
-    *,
-    format: Annotated[str | None, default("recognised")] = None,
-    boxes: bool = False,
-    overlap: Literal["order", "area"] = "order",
-    unlabelled: Literal["background", "leave-out"] = "background",
-    exif: Annotated[Literal["turned", "stored"] | None, default("by the size of the image")] = None,
-    link: bool = False,
-    settings: Given,
-) -> Answer:
+@dataclass(frozen=True)
+class ImportOptions(Options):
+    """Options of ``saccade data import``."""
+
+    source: Annotated[Path, Option("Folder of the export, unpacked.", argument="SOURCE")]
+    folder: Annotated[Path, Option("Folder to write; new or empty.", argument="FOLDER")]
+    _: KW_ONLY
+    format: Annotated[
+        str | None,
+        Option(
+            "`coco`, `cvat`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.",
+            default="recognised by its files",
+        ),
+    ] = None
+    boxes: Annotated[
+        bool,
+        Option("Draw rectangles around objects as filled areas; otherwise they are left out and counted."),
+    ] = False
+    overlap: Annotated[
+        Literal["order", "area"],
+        Option("`order` draws later objects over earlier ones, `area` smaller ones over larger ones."),
+    ] = "order"
+    unlabelled: Annotated[
+        Literal["background", "leave-out"],
+        Option("`background` gives images without labels masks of background, `leave-out` leaves them out."),
+    ] = "background"
+    exif: Annotated[
+        Literal["turned", "stored"] | None,
+        Option(
+            "Pixels that labels refer to, if an image is to be turned by its EXIF data.",
+            default="told by the size of the image",
+        ),
+    ] = None
+    link: Annotated[bool, Option("Make hard links to the images instead of copies.")] = False
+
+
+@takes(ImportOptions)
+def import_(source: Path, folder: Path, /, *, settings: Given, **given: Any) -> Answer:
     """Write an export of a labelling tool as a folder of images and masks that every command takes.
 
     Exports of COCO (json), CVAT (images or masks), LabelMe, Roboflow (COCO, YOLO, masks), Supervisely, VOC and YOLO
     are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
-
-    Args:
-        source: Folder of the export, unpacked.
-        folder: Folder to write; new or empty.
-        format: `coco`, `cvat`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.
-        boxes: Draw rectangles around objects as filled areas; otherwise they are left out and counted.
-        overlap: `order` draws later objects over earlier ones, `area` smaller ones over larger ones.
-        unlabelled: `background` writes images without labels with masks of background; `leave-out` leaves them out.
-        exif: Pixels that labels refer to if an image is to be turned by its EXIF data and its size does not tell.
-        link: Make hard links to the images instead of copies.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.importing import import_data
 
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
-        done = import_data(
-            source,
-            folder,
-            format=format,
-            boxes=boxes,
-            overlap=overlap,
-            unlabelled=unlabelled,
-            exif=exif,
-            link=link,
-            on_progress=showing.counting,
-        )
+        done = import_data(source, folder, on_progress=showing.counting, **given)
     return Answer(done.to_json() | {"folder": str(folder)}, str(done))

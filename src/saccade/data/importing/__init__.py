@@ -191,7 +191,8 @@ def _account(folder: Path, form: str, export: Export, writer: Writer, options: d
         InputError: No image was written, or no object.
     """
     images, objects = export.images, export.objects
-    assert images.balanced and objects.balanced, (images.to_json(), objects.to_json())
+    for account in (images, objects):
+        assert account.balanced, account.to_json()
     masks = any(one.mask for one in export.pictures)
     if not images.written or not (masks or objects.written):
         what = [*images.lines(), *objects.lines()] or ["the export is empty"]

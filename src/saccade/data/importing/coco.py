@@ -210,6 +210,6 @@ def _draw(one: Any, name: str, export: Export) -> Draw | None:
             reasons.append(reason)
     if not usable:
         raise reasons[0]
-    for reason in reasons:
-        export.note(f"a part of an object is left out: {reason}", name)
+    for why in reasons:
+        export.note(f"a part of an object is left out: {why}", name)
     return polygon(*usable)

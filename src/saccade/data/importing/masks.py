@@ -144,7 +144,7 @@ def _sides(source: Source) -> dict[str, str | None]:
 
 
 def _labelmap(source: Source, path: Path) -> tuple[tuple[str, ...], Values, dict[Colour, int]]:
-    """Read ``name:R,G,B:parts:actions``; the background comes first, and names that mean "ignore" are no classes."""
+    """Read ``name:R,G,B:parts:actions``; the background comes first, and names that mean "ignore" are left out."""
     rows: list[tuple[str, Colour]] = []
     for number, line in enumerate(source.text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):

@@ -144,7 +144,7 @@ def run_rectangle(counts: Any, height: int, width: int, left: int, top: int) -> 
 
 
 def picture(text: Any, *, deflated: bool) -> Callable[[Size], NDArray[np.bool_]]:
-    """A mask as a picture file in base64; it is decoded only if it is no larger than the image.
+    """A mask as a picture file in base64; it is decoded only if it fits into the image.
 
     Raises:
         UnusableError: The text is damaged.
@@ -165,7 +165,7 @@ def picture(text: Any, *, deflated: bool) -> Callable[[Size], NDArray[np.bool_]]
         except (zlib.error, OSError, SyntaxError, ValueError) as cause:
             raise UnusableError("the bitmap is damaged") from cause
         if pixels.ndim == 2:
-            return pixels != 0
+            return np.asarray(pixels != 0)
         return np.asarray(pixels[..., -1] != 0 if pixels.shape[-1] in (2, 4) else pixels.any(axis=-1))
 
     return read

@@ -109,9 +109,9 @@ class Writer:
             InputError: It cannot be told which pixels labels refer to, or nothing is left to write.
         """
         pictures = self.export.pictures
-        sides = {one.side for one in pictures} - {None}
-        if not self._sided and sides:
-            self.export.note("all images are of one side, or none is for training, so sides are not kept", *sides)
+        if not self._sided:
+            for side in sorted({one.side for one in pictures if one.side}):
+                self.export.note("all images are of one side, or none is for training, so sides are not kept", side)
         for done, one in enumerate(pictures, 1):
             self._one(one)
             if on_progress is not None:
