@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -121,10 +121,19 @@ def ours(tokens: list[str]) -> list[str]:
     name = tokens[0] if tokens else ""
     if name not in _COMMANDS:
         return tokens
-    parameters = inspect.signature(_COMMANDS[name]).parameters.values()
+    parameters = list(inspect.signature(_COMMANDS[name]).parameters.values())
     known = {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
     tokens = [name, *translated(tokens[1:], name, known)]
-    return complete_pretrained(tokens) if "pretrained" in known else tokens
+    if "pretrained" not in known:
+        return tokens
+    flags = {one.name for one in parameters if one.default in (True, False) or _is_switch(one.annotation)}
+    several = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
+    positions = sum(one.kind is inspect.Parameter.POSITIONAL_ONLY for one in parameters)
+    return complete_pretrained(tokens, flags, None if several else positions)
+
+
+def _is_switch(annotation: Any) -> bool:
+    return bool in (annotation, *get_args(annotation))
 
 
 def explain(error: Exception) -> tuple[str, str | None, int]:

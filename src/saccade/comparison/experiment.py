@@ -16,6 +16,7 @@ from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, F
 from saccade.comparison.settings import Settings
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
@@ -28,7 +29,7 @@ from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
 from saccade.training.checkpoint import load_weights
 from saccade.training.recipe import Recipe
-from saccade.training.sources import ArraySource
+from saccade.training.sources import ArraySource, check_batch, check_memory
 
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
@@ -184,7 +185,7 @@ class Experiment:
             check_unchanged(self.folder, self.settings, data.identity)
             data.identity.write(self.folder / DATA)
         if data.split:
-            write_json(self.folder / SPLIT, {"seed": 0, "held_out": list(data.split)})
+            write_json(self.folder / SPLIT, {"seed": self.settings.split_seed, "held_out": list(data.split)})
         write_json(self.folder / EXPERIMENT, content)
 
     @classmethod
@@ -206,8 +207,9 @@ def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None =
     from saccade.data.folder import load_folder
 
     return load_folder(
-        Path(settings.data), folder / CACHE, size=settings.size, record=folder / DATA, on_progress=on_progress
-    )
+        Path(settings.data), folder / CACHE, size=settings.size, reading=Reading.of(settings), record=folder / DATA,
+        on_progress=on_progress,
+    )  # fmt: skip
 
 
 def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
@@ -239,8 +241,10 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
-    batch = min(batch, len(data.train.images))
+    if settings.batch is not None:
+        check_batch(settings.batch, len(data.train.images))
+    batch = settings.batch or min(DEMO_BATCH if demo else find_task(data.task).compare_batch, len(data.train.images))
+    check_memory(batch, data.val.images.shape[1:3])
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
         steps = settings.steps

@@ -16,20 +16,24 @@ from saccade.comparison.options import (
     QUICK_SEEDS,
     CompareOptions,
 )
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.networks.make import DEMO
 from saccade.ops import chosen
 from saccade.runs.folder import Owned
 from saccade.runs.names import (
     CACHE,
+    CHECKPOINTS,
     COSTS,
     DATA,
     EXPERIMENT,
+    LAST,
     LOCK,
     LOGS,
     PICTURES,
     PLACES,
     REPORT,
+    RESULT,
     RESULTS,
     RUNS,
     SETTINGS,
@@ -61,18 +65,9 @@ class Settings(CompareOptions):
     """Implementations of operations, see :func:`saccade.ops.tune`; others would give other bits."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "steps", "size", "batch"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"{name} must be a whole number of at least 1; received {value!r}")
-        if self.epochs is not None and not self.epochs > 0:
-            raise InputError(f"epochs must be above 0; received {self.epochs!r}")
+        super().__post_init__()
         if self.steps is not None and self.epochs is not None:
             raise InputError("give steps or epochs, not both")
-        if not isinstance(self.scenes, int) or self.scenes < 0:
-            raise InputError(f"scenes must be a whole number of at least 0; received {self.scenes!r}")
-        if self.size < 32:
-            raise InputError(f"size must be at least 32 pixels; received {self.size}")
 
     @classmethod
     def decide(cls, options: CompareOptions, mechanisms: tuple[str, ...], device: str) -> Settings:
@@ -105,6 +100,9 @@ class Settings(CompareOptions):
             "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
             "device": device,
         }
+        if demo and Reading.of(options).changed():
+            names = ", ".join(Reading.of(options).changed())
+            raise InputError(f"{names}: how a folder is read; the demo has none", "give a folder: saccade compare DATA")
         asked = {one.name: getattr(options, one.name) for one in fields(options) if one.init}
         return cls(**asked | decided)
 
@@ -131,8 +129,16 @@ def refuse(folder: Path, settings: Settings) -> None:
     """
     place = owned(folder)
     place.refuse_foreign()
-    if place.claimed:
+    if place.claimed and begun(folder):
         place.refuse_other(place.read(), settings.to_json())
+
+
+def begun(folder: Path) -> bool:
+    """Return True if a folder keeps something of a comparison; until then it belongs to none."""
+    kept = [
+        f"{runs}/{name}" for runs in (f"{RUNS}/*/*", f"{START}/*") for name in (LAST, RESULT, f"{CHECKPOINTS}/[!.]*")
+    ]
+    return (folder / RESULTS).exists() or any(any(folder.glob(pattern)) for pattern in kept)
 
 
 def clear(folder: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from saccade.data import IGNORE
 from saccade.data.images import UnreadableError, read_image
-from saccade.data.layouts import Item, listed
+from saccade.data.layouts import Item, listed, relative
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError, require
 from saccade.tasks import recognise
 from saccade.tasks.base import Files, Task
@@ -85,21 +86,24 @@ class _Read:
 
 
 def check_data(
-    path: str | Path, *, split_seed: int = 0, on_progress: Callable[[int, int], None] = lambda done, total: None
+    path: str | Path,
+    *,
+    reading: Reading = AS_IT_IS,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Findings:
     """Read every image and mask of a folder, and count images or pixels per class.
 
     Args:
         path: The data, in any layout that is recognised.
-        split_seed: Seed of the split, for a layout without a validation side.
+        reading: How the folder is to be read.
         on_progress: Called with (done, total).
 
     Raises:
         InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
-    task = recognise(path)
-    files = task.examined(task.files(path, split_seed), where=str(path))
+    task, reading = recognise(path, reading)
+    files = task.examined(task.files(path, reading), reading, where=str(path))
     found = Findings(files.note, task.name, task.unit, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tallies: dict[str, Any] = {"train": 0, "val": 0}
@@ -109,10 +113,10 @@ def check_data(
         raise InputError(f"{path}: the images of {files.note} are not files of their own", "there is nothing to check")
     for (side, item), read in _reading(task, files, items):
         found.images += 1
-        name = item.image.relative_to(path).as_posix()
+        name = relative(item.image, path)
         on_progress(found.images, len(items))
         if read.problem:
-            found.bad[(read.file or item.image).relative_to(path).as_posix()] = read.problem
+            found.bad[relative(read.file or item.image, path)] = read.problem
             continue
         shapes[read.shape] += 1
         places[read.digest].append((side, name))

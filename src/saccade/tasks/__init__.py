@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saccade.errors import InputError, near
 
 if TYPE_CHECKING:
+    from saccade.data.reading import Reading
     from saccade.runs.options import RunSpec
     from saccade.tasks.base import Task
 
@@ -73,21 +75,88 @@ def every_task() -> list[type[Task]]:
     return [find_task(name) for name in list_tasks()]
 
 
-def recognise(folder: Path) -> type[Task]:
-    """Find the task that a folder is laid out for.
+def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task], Reading]:
+    """Find the task that a folder is laid out for, and its layout.
+
+    Args:
+        folder: Folder of the data.
+        reading: How it is to be read; None recognises everything.
+
+    Returns:
+        The task, and the reading with the name of the layout.
 
     Raises:
-        InputError: There is no such folder, or no task recognises it.
+        InputError: There is no such folder, no task recognises it, it may be read in several ways, or the task cannot
+            read it as asked.
     """
+    from saccade.data.layouts import ambiguous, not_recognised
+    from saccade.data.reading import Reading
+    from saccade.data.tree import remembered
+
+    reading = reading if reading is not None else Reading()
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {what}", "give a folder of images")
-    for task in every_task():
-        if task.recognises(folder):
-            return task
-    from saccade.data.layouts import not_recognised
+    if reading.layout is not None:
+        found = task_of_layout(reading.layout)
+        check_reading(found, reading)
+        return found, reading
+    readings: dict[str, tuple[type[Task], str]] = {}
+    with remembered():
+        for task in every_task():
+            for name, words in task.recognises(folder, Reading.of(reading)).items():
+                readings[name] = task, words
+            if readings.keys() - task.competing - {n for n, (one, _) in readings.items() if one is not task}:
+                break
+        if not readings:
+            raise not_recognised(folder)
+        if len(readings) > 1:
+            raise ambiguous(folder, {name: words for name, (_, words) in readings.items()})
+    ((name, (found, _)),) = readings.items()
+    check_reading(found, reading)
+    return found, replace(reading, layout=name)
 
-    raise not_recognised(folder)
+
+def task_of_layout(name: str) -> type[Task]:
+    """Find the task with a layout of that name.
+
+    Raises:
+        InputError: There is none; all names are listed.
+    """
+    tasks = every_task()
+    for task in tasks:
+        if name in task.layouts:
+            return task
+    known = [layout for task in tasks for layout in task.layouts]
+    raise InputError(f"--layout {name}: no such layout", f"known: {', '.join(known)}")
+
+
+def layout_of(task: type[Task], folder: Path, reading: Reading) -> str:
+    """The layout that a folder is read in: the one of the reading, else the one recognised.
+
+    Raises:
+        InputError: See :func:`recognise`; or the layout belongs to another task.
+    """
+    if reading.layout is None:
+        found, reading = recognise(folder, reading)
+    else:
+        found = task_of_layout(reading.layout)
+    if found is not task and not issubclass(found, task):
+        raise InputError(f"{folder} is laid out for {found.name} ({reading.layout}), not for {task.name}")
+    assert reading.layout is not None
+    return reading.layout
+
+
+def check_reading(task: type[Task], reading: Reading) -> None:
+    """Refuse a reading that makes no sense for a task.
+
+    Raises:
+        InputError: Naming the options.
+    """
+    wrong = [name for name in reading.changed() if name not in task.reads]
+    if wrong:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise InputError(f"{options}: makes no sense for {task.name}", "leave it out, or see --layout")
 
 
 def task_for(spec: RunSpec) -> type[Task]:
@@ -96,7 +165,7 @@ def task_for(spec: RunSpec) -> type[Task]:
     Raises:
         InputError: See there.
     """
-    return _fitting(recognise(Path(spec.data)), spec)
+    return _fitting(recognise(Path(spec.data), spec)[0], spec)
 
 
 def task_for_datasets(spec: RunSpec) -> type[Task]:

@@ -22,6 +22,8 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.tree import LeftOut
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
@@ -46,6 +48,10 @@ class Files:
         drawn: True if a seed drew the validation side, because the folder has none.
         pixels: Range of values of the images, once they were examined.
         meaning: Sentences on what pixels and targets mean, once they were examined.
+        layout: Name of the layout.
+        origin: Where the sides come from, in words.
+        left_out: Files that are not used, with the reasons.
+        problems: What makes a training on these sides dishonest, such as a group on both.
     """
 
     classes: tuple[str, ...]
@@ -57,6 +63,10 @@ class Files:
     drawn: bool = False
     pixels: ValueRange = field(default_factory=ValueRange)
     meaning: tuple[str, ...] = ()
+    layout: str = ""
+    origin: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,7 +74,13 @@ class Files:
         return {} if self.pixels.white is None else {"white": self.pixels.white}
 
     def under(self, folder: Path, task: str) -> DataFiles:
-        """Return the files that tell these data from any others."""
+        """Return the files that tell these data from any others.
+
+        Raises:
+            InputError: Training on these sides would not be honest.
+        """
+        if self.problems:
+            raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
         return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
 
 
@@ -148,8 +164,12 @@ class Task(ABC):
     """Name in files and messages, such as ``"segmentation"``."""
     metric: ClassVar[str]
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
-    layouts: ClassVar[tuple[str, ...]] = ()
-    """Folders it recognises, one line each, for error messages."""
+    layouts: ClassVar[Mapping[str, str]] = {}
+    """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
+    competing: ClassVar[frozenset[str]] = frozenset()
+    """Layouts that a folder of another task may be in by chance; any other layout is decisive."""
+    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
+    """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
     """Name of the default recipe of ``saccade train``."""
     head_network: ClassVar[str | None] = None
@@ -172,13 +192,20 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Return True if a folder is laid out for this task; quick, and never an error."""
+    def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
+        """Return the layouts that a folder may be in, and what each would make of it, in words; quick, never an error.
+
+        None of them means that the folder is not for this task; two or more, that the user has to say which.
+        """
 
     @classmethod
     @abstractmethod
-    def files(cls, folder: Path, split_seed: int = 0) -> Files:
-        """List the files of a folder; where it has no validation side, split it by `split_seed`.
+    def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
+        """List the files of a folder; where it has no validation side, split it.
+
+        Args:
+            folder: A folder that :meth:`recognises` accepts.
+            reading: How it is to be read; its `layout` is the one recognised, or the one that was asked for.
 
         Raises:
             InputError: The layout is not complete.
@@ -188,9 +215,8 @@ class Task(ABC):
     def examined(
         cls,
         files: Files,
+        reading: Reading = AS_IT_IS,
         *,
-        bits: int | None = None,
-        ignore: int | str | None = None,
         where: str = "",
         on_progress: OnProgress | None = None,
     ) -> Files:
@@ -200,15 +226,14 @@ class Task(ABC):
 
         Args:
             files: Files as they were recognised.
-            bits: Number of bits that the values of images use, if it is known.
-            ignore: Value of a target that is ignored, or ``"none"``, for a task that has such.
+            reading: How the folder is to be read.
             where: The data in messages.
             on_progress: Called with (done, total, what).
 
         Raises:
             InputError: The meaning cannot be told; the message names the option that says it.
         """
-        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=bits, where=where)
+        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
         return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
 
     @classmethod
@@ -223,7 +248,7 @@ class Task(ABC):
         cache: Path,
         *,
         size: int,
-        split_seed: int = 0,
+        reading: Reading = AS_IT_IS,
         record: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> Arrays:
@@ -233,7 +258,7 @@ class Task(ABC):
         """
         from saccade.tasks.storing import stored
 
-        spec = RunSpec(data=str(folder), network="", size=size, augment="none", split_seed=split_seed)
+        spec = RunSpec(data=str(folder), network="", size=size, augment="none", **reading.plain())
         return stored(cls, cls.load(spec, on_progress), folder, cache, record, on_progress)
 
     @classmethod
@@ -254,17 +279,18 @@ class Task(ABC):
         note = f"{type(pair[0]).__name__}: {cls.counted(len(classes), len(sides[0]), len(sides[1]))}"
         return TaskData(cls(classes, size=spec.size), sides[0], sides[1], note, shape, None)
 
-    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+    def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         """Find the images of a folder that a trained network is to be scored on.
 
         Args:
             folder: Data, perhaps others than those of training.
             recorded: Images that training held out of a folder it split.
+            reading: How the folder is to be read.
 
         Returns:
             The samples, and which they are, in words.
         """
-        data = self.load(RunSpec(data=str(folder), network="", size=self.size, augment="none"))
+        data = self.load(RunSpec(data=str(folder), network="", size=self.size, augment="none", **reading.plain()))
         return data.val, "the validation images"
 
     @classmethod

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from saccade.data import Split
 from saccade.data.images import read_image
-from saccade.data.layouts import Item
+from saccade.data.layouts import Item, relative
 from saccade.errors import InputError, near, require
 
 _CROP = 224 / 256
@@ -127,4 +127,4 @@ def _whole(steps: list[Any]) -> Transform:
 
 def image_names(items: Sequence[Item], folder: Path) -> list[str]:
     """Return paths relative to the folder, with slashes on every system."""
-    return [item.image.relative_to(folder).as_posix() for item in items]
+    return [relative(item.image, folder) for item in items]
