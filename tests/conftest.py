@@ -1,4 +1,4 @@
-"""Say what a run leaves out: browser tests without Chromium, which fail on CI, and the full suite's."""
+"""Say what a run leaves out: the full suite's tests, browser tests among them, which fail on CI without Chromium."""
 
 import importlib.util
 import os
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if " at 0x" in item.nodeid:  # it differs between the processes of xdist, which then refuse to start
             raise pytest.UsageError(f"{item.nodeid}: its name holds an address; use ids=tests.ids.shown")
-        if item.get_closest_marker("processes"):
+        if item.get_closest_marker("processes") or item.get_closest_marker("browser"):
             item.add_marker("full")
     browser = [item for item in items if item.get_closest_marker("browser")]
     if browser and not HAVE_BROWSER and not os.environ.get("CI"):

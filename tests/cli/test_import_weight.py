@@ -17,6 +17,7 @@ def modules_after(statement):
     return set(done.stdout.split())
 
 
+@pytest.mark.full
 def test_using_the_core_loads_torch_and_nothing_heavier():
     torch_alone = modules_after("import torch")
     used = modules_after("import saccade\nsaccade.create('se', channels=16)\ndir(saccade)")

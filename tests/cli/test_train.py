@@ -53,6 +53,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.full
 def test_killed_it_ends_as_if_nothing_had_been(pictures, tmp_path, run, monkeypatch):
     """SIGKILL, then the end; compared with a run that nobody disturbed."""
     words = [str(pictures), *WORDS, "--steps", "12", "--workers", "0", "--quiet"]

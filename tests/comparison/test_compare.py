@@ -45,6 +45,7 @@ def finished(pictures, tmp_path_factory):
         return saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY)
 
 
+@pytest.mark.full
 def test_results_hold_what_the_schema_says(finished):
     found = finished.results
     assert (found.task, found.metric, found.seeds) == ("classification", "accuracy", (0, 1, 2))

@@ -97,7 +97,7 @@ def test_every_published_layout(tmp_path, made):
     root = made(tmp_path / "data")
     before = digest(root)
     assert digest(aged(root)) == before
-    layout = find_files(root, 0)
+    layout = find_files(root)
     trees.write(layout.val[0].target, trees.np.full(trees.SHAPE, 255, dtype="uint8"))
     after = digest(root)
     trees.picture(layout.train[0].image, shape=(5, 7))

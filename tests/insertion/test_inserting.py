@@ -117,6 +117,7 @@ def test_every_mechanism_starts_as_the_identity_and_learns(mechanism):
     assert not same(run(model, x, False), run(plain, x, False))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mechanism", sorted(CATALOG))
 def test_the_authors_start_is_bare(mechanism):
     model = saccade.insert(NotesNet(), mechanism, start="paper", example_input=torch.zeros(1, 3, 32, 32))

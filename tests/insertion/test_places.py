@@ -70,6 +70,7 @@ def test_shapes_and_strides_of_a_resnet():
     assert [place.depth for place in found.inner] == list(range(16))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "residual", "stage"),
     [

@@ -18,6 +18,7 @@ def params(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("start", ["identity", "paper"])
 @pytest.mark.parametrize("mechanism", ["se", "cbam", "psa", "gc", "pam", "dual", "non_local", "conv3x3"])
 def test_parameters_are_what_insertion_adds(mechanism, start):

@@ -145,6 +145,7 @@ def test_a_run_of_training_opens_with_its_classes_and_size(tmp_path):
     assert "the network read it at 48 × 64" in page
 
 
+@pytest.mark.full
 def test_a_run_of_a_comparison_opens_by_run_or_arm(tmp_path, monkeypatch):
     monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     how = {"seeds": 1, "steps": 2, "size": 32, "batch": 6, "jobs": 1, "device": "cpu", "progress": False}
@@ -207,6 +208,7 @@ def test_names_from_outside_stay_text(tmp_path):
     assert page.count("<script>") == 1
 
 
+@pytest.mark.full
 def test_a_page_stays_below_10_mb_whatever_the_maps(tmp_path):
     """Nine places of 96 x 96 positions: the grid of queries gives way, no place does."""
     net = torch.nn.Sequential(*(saccade.create("pam", channels=8) for _ in range(9)))
@@ -238,6 +240,7 @@ def test_what_is_stored_is_stated_with_its_error(tmp_path):
     assert found.places[0]["query_dependence"] > 0
 
 
+@pytest.mark.full
 def test_every_mechanism_makes_a_page(tmp_path):
     shown = picture(tmp_path)
     for name in saccade.list_mechanisms():

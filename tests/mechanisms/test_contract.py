@@ -17,21 +17,29 @@ from saccade import InputError
 from saccade.catalog import CATALOG, create
 from saccade.testing import Check, checks_of
 from tests.mechanisms.contract import CHANNELS, NEEDS_A_BATCH, Form, Largest, all_forms, default_forms, forms_with
+from tests.suites import everyday
 
 every_form = pytest.mark.parametrize("form", all_forms(), ids=str)
 every_row = pytest.mark.parametrize("form", default_forms(), ids=str)
 
 
+# What the everyday suite checks of forms that are not the default, and of which mechanisms it checks what is slow.
+OF_EVERY_FORM = ("shape", "sizes", "dtypes", "learns", "gradients", "in place", "identity")
+OF_A_KIND = ("se", "cbam", "sk", "pam", "fla", "gc")
+
+
 def cases() -> Iterator[ParameterSet]:
-    """Every property of every form; what is slow, of the default forms only, and of all in the full suite."""
+    """Every property of every form in the full suite; see above for the everyday one."""
     for form in all_forms():
         for check in checks_of(form.subject):
-            slow = check.name in ("compiles", "exports") and bool(form.options)
-            if check.name == "compiles" and not slow:
+            whole = [] if check.name in OF_EVERY_FORM or not form.options else [pytest.mark.full]
+            if check.name in ("compiles", "exports") and form.entry.name not in OF_A_KIND:
+                whole = [pytest.mark.full]
+            if check.name == "compiles" and not form.options:
                 quick = replace(check, subject=replace(check.subject, backend="eager"))
-                yield pytest.param(quick, id=f"{form}-compiles eagerly")
-                slow = True
-            yield pytest.param(check, id=f"{form}-{check.name}", marks=[pytest.mark.full] if slow else [])
+                yield pytest.param(quick, id=f"{form}-compiles eagerly", marks=whole)
+                whole = [pytest.mark.full]
+            yield pytest.param(check, id=f"{form}-{check.name}", marks=whole)
 
 
 @pytest.mark.parametrize("check", list(cases()))
@@ -46,6 +54,7 @@ def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "wide", lambda tensor: tensor)
 
 
+@pytest.mark.full
 @every_form
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_errs_at_most_twice_as_much_as_the_plain_definition(
@@ -82,9 +91,7 @@ def test_passes_the_gradient_check_of_pytorch(form: Form) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["se", *(pytest.param(name, marks=pytest.mark.full) for name in ("pam", "cam", "dual", "gc"))]
-)
+@pytest.mark.parametrize("name", everyday([], ["se", "pam", "cam", "dual", "gc"]))
 def test_compiles_with_the_code_generator(name: str) -> None:
     """One of each family, where there is a C++ compiler."""
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):

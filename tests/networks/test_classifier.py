@@ -77,6 +77,7 @@ def bn_inception(conv_biases: bool) -> int:
 
 
 # By formula from the plain networks' counts, by timm's own copies, or as printed in the papers.
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options", "params"),
     [
@@ -185,6 +186,7 @@ def test_every_kind_makes_a_network(name: str) -> None:
     assert any(isinstance(module, Mechanism) for module in net.modules())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "width"),
     [

@@ -36,6 +36,7 @@ def saved(path: Path, state: dict[str, Tensor]) -> str:
     return str(path / "weights.safetensors")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "backbone", ["resnet18", "convnext_atto", "efficientnet_b0", "xception41", "cs3darknet_focus_s"]
 )  # feature networks of every kind that timm makes at stride 8: by list, flattened, its own, by hook, by getter

@@ -39,7 +39,7 @@ def params(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-@every_name
+@pytest.mark.parametrize("name", everyday(["danet", "fcn", "flanet", "gcnet"], saccade.list_segmenters()))
 def test_one_map_in_evaluation_several_in_training_all_of_the_image_s_size(name: str) -> None:
     net, x = small(name), torch.randn(2, 3, 50, 70)
     assert net.eval()(x).shape == (2, 4, 50, 70)
@@ -118,6 +118,7 @@ def test_the_head_is_its_formula() -> None:
     assert isinstance(AttentionHead(16, 3, "none").attention, nn.Identity)
 
 
+@pytest.mark.full
 @every_name
 def test_norm_layer_is_taken_everywhere(name: str) -> None:
     options = {"mechanism": "fla"} if name == "head" else {}

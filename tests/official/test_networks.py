@@ -14,6 +14,7 @@ import saccade
 from saccade.official import load_official
 from tests.golden import segmenters as segmentation
 from tests.golden.networks import authors_names
+from tests.suites import everyday
 
 GSOP = "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks"
 
@@ -38,26 +39,31 @@ def snapshot(net: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in net.state_dict().items()}
 
 
+def whole(*case: Any) -> Any:
+    """A case of a network whose like is in the everyday suite in a smaller size."""
+    return pytest.param(*case, marks=pytest.mark.full)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "names", "source"),
     [
-        ("se_resnet34", {"bias": False}, "moskomule", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
+        whole("se_resnet34", {"bias": False}, "moskomule", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
         ("se_resnet20", {}, "moskomule", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
-        ("se_resnet50", {}, "implus/PytorchInsight", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
-        ("se_resnet50", {"variant": "timm"}, "timm", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
-        ("se_resnext50_32x4d", {}, "Cadene", "Cadene/pretrained-models.pytorch"),
-        ("senet154", {}, "Cadene SENet-154", "Cadene/pretrained-models.pytorch (SENet-154)"),
-        ("cbam_resnet34", {}, "Jongchan", "Jongchan/attention-module"),
+        whole("se_resnet50", {}, "implus/PytorchInsight", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
+        whole("se_resnet50", {"variant": "timm"}, "timm", "moskomule/senet.pytorch, implus/PytorchInsight, timm"),
+        whole("se_resnext50_32x4d", {}, "Cadene", "Cadene/pretrained-models.pytorch"),
+        whole("senet154", {}, "Cadene SENet-154", "Cadene/pretrained-models.pytorch (SENet-154)"),
+        whole("cbam_resnet34", {}, "Jongchan", "Jongchan/attention-module"),
         ("bam_resnet18", {"stem": "cifar"}, "Jongchan", "Jongchan/attention-module"),
         ("eca_resnet18", {"kernels": "3577"}, "BangguWu", "BangguWu/ECANet"),
-        ("eca_mobilenet_v2", {}, "BangguWu", "BangguWu/ECANet"),
-        ("gsop_net1_resnet50", {"variant": "concat"}, "ZilinGao", GSOP),
-        ("gsop_net2_resnet50", {"variant": "sum"}, "ZilinGao", GSOP),
-        ("gc_resnet50", {"num_classes": 0}, "xvjiarui", "xvjiarui/GCNet, open-mmlab/mmdetection"),
-        ("sk_resnet50", {}, "implus/PytorchInsight SK", "implus/PytorchInsight (SK)"),
+        whole("eca_mobilenet_v2", {}, "BangguWu", "BangguWu/ECANet"),
+        whole("gsop_net1_resnet50", {"variant": "concat"}, "ZilinGao", GSOP),
+        whole("gsop_net2_resnet50", {"variant": "sum"}, "ZilinGao", GSOP),
+        whole("gc_resnet50", {"num_classes": 0}, "xvjiarui", "xvjiarui/GCNet, open-mmlab/mmdetection"),
+        whole("sk_resnet50", {}, "implus/PytorchInsight SK", "implus/PytorchInsight (SK)"),
         ("skresnet18", {}, "timm SK", "timm (SK)"),
-        ("skresnet50", {}, "timm SK", "timm (SK)"),
-        ("skresnext50_32x4d", {}, "timm SK", "timm (SK)"),
+        whole("skresnet50", {}, "timm SK", "timm (SK)"),
+        whole("skresnext50_32x4d", {}, "timm SK", "timm (SK)"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -196,9 +202,9 @@ def segmenter(name: str, **options: Any) -> nn.Module:
         ("danet", {"backbone": "resnet18"}, "junfu1115", "junfu1115/DANet"),
         ("fcn", {"backbone": "resnet18"}, "junfu1115", "junfu1115/DANet"),
         ("flanet", {"backbone": "resnet18"}, "Ilareina", "Ilareina/FullyAttentional"),
-        ("ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
-        ("psa_ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
-        (
+        whole("ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
+        whole("psa_ocr", {"backbone": "hrnet_w18_small"}, "DeLightCMU", "DeLightCMU/PSA"),
+        whole(
             "psa_ocr",
             {"backbone": "hrnet_w32", "variant": "sequential", "scales": (0.5, 1)},
             "DeLightCMU",
@@ -207,7 +213,7 @@ def segmenter(name: str, **options: Any) -> nn.Module:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", everyday(["module."], ["", "module."]))
 def test_recognises_segmentation_networks(
     name: str, options: dict[str, Any], names: str, source: str, prefix: str
 ) -> None:
@@ -270,6 +276,7 @@ def test_refuses_another_segmentation_network(
         torch.testing.assert_close(tensor, before[key], rtol=0, atol=0)
 
 
+@pytest.mark.full
 def test_psa_s_two_forms_are_not_mixed_up() -> None:
     net = segmenter("psa_ocr", backbone="hrnet_w18_small")
     other = segmenter("psa_ocr", backbone="hrnet_w18_small", variant="sequential")

@@ -16,6 +16,7 @@ import saccade
 import saccade.ops
 from saccade.comparison.costs import height_of
 from saccade.ops import blocks, parts
+from tests.suites import everyday
 
 B, C, SIDE = 2, 32, 64
 N = SIDE * SIDE
@@ -77,17 +78,16 @@ def test_needs_what_its_formula_says(name: str) -> None:
     assert both < MIB * N * N / 2
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("pam", {}),
-        ("sagan", {"variant": "popular"}),
-        *(("non_local", {"pairwise": pairwise, "sub_sample": False}) for pairwise in
-          ("embedded_gaussian", "gaussian", "dot_product", "concatenation")),
-        ("a2", {}),
-    ],
-    ids=str,
-)  # fmt: skip
+LEAN: list[tuple[str, dict[str, object]]] = [
+    ("pam", {}),
+    ("sagan", {"variant": "popular"}),
+    *(("non_local", {"pairwise": pairwise, "sub_sample": False}) for pairwise in
+      ("embedded_gaussian", "gaussian", "dot_product", "concatenation")),
+    ("a2", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), everyday([LEAN[0], LEAN[4]], LEAN), ids=str)
 def test_grows_with_the_positions_not_with_their_square(name: str, options: dict[str, object]) -> None:
     module = saccade.create(name, 8, **options)
     (_, once), (_, later) = (heights(module, torch.randn(1, 8, side, side)) for side in (48, 96))

@@ -22,6 +22,7 @@ import saccade
 from saccade import InputError
 from saccade.data.demo_folder import write_demo
 from saccade.data.images import read_image, read_mask
+from saccade.data.reading import Reading
 from saccade.runs import train as run
 from saccade.tasks.segmentation import masks
 from saccade.tasks.segmentation.crops import LabelledSamples, RandomView
@@ -29,6 +30,7 @@ from saccade.tasks.segmentation.mask_folder import load_labelled
 from saccade.tasks.segmentation.protocols import Protocol
 from saccade.training.recipes import RECIPES
 from tests.comparison import folders
+from tests.suites import everyday
 from tests.tasks.segmentation import trees
 
 HOW: dict[str, Any] = {
@@ -85,7 +87,7 @@ TREES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("name", everyday(["notes"], TREES))
 def test_from_a_folder_to_masks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted and gone on with it is bit for bit what a run is that nobody disturbed; then scored, and used."""
     data = TREES[name](tmp_path / name)
@@ -188,7 +190,9 @@ def test_a_folder_that_was_split_is_scored_by_what_was_held_out(tmp_path: Path) 
     data = folders.segmentation(tmp_path / "discs", count=10)
     folder = saccade.train(data, "fcn", out=tmp_path / "run", split_seed=3, **HOW).folder
     held = json.loads((folder / "split.json").read_text())["held_out"]
-    assert held == [pair.image.relative_to(data).as_posix() for pair in load_labelled(data, split_seed=3).val]
+    assert held == [
+        pair.image.relative_to(data).as_posix() for pair in load_labelled(data, reading=Reading(split_seed=3)).val
+    ]
     found = saccade.evaluate(data, folder, device="cpu", workers=0).results
     assert (found["images"], found["what"]) == (2, "those held out from training by seed 3")
     other = folders.segmentation(tmp_path / "other", count=3)
@@ -230,6 +234,7 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
         saccade.train(data, "fcn", pretrained=trained, out=tmp_path / "no", **how)
 
 
+@pytest.mark.full
 def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path) -> None:
     data = folders.segmentation(tmp_path / "discs", count=4)
     how = HOW | {"steps": 4, "mechanism": "se[reduction=4]", "out": tmp_path / "run", "at": "backbone.layer3.*.bn2"}

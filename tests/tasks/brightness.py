@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS
 from saccade.errors import InputError
 from saccade.tasks.base import Files, Side, Task, TaskData
 
@@ -39,29 +40,29 @@ class Brightness(Task):
 
     name = "brightness"
     metric = "R2"
-    layouts = ("images/*.png and values.csv of name,value rows, split 80/20",)
+    layouts = {"values": "images/*.png and values.csv of name,value rows, split 80/20"}
     compare_batch = 4
 
     @classmethod
     def recognises(cls, folder):
-        return (folder / TABLE).is_file()
+        return ("values",) if (folder / TABLE).is_file() else ()
 
     @classmethod
-    def files(cls, folder, split_seed=0):
+    def files(cls, folder, reading=AS_IT_IS):
         items = []
         with (folder / TABLE).open(newline="", encoding="utf-8") as opened:
             for name, value in csv.reader(opened):
                 if not (folder / "images" / name).is_file():
                     raise InputError(f"{folder / TABLE}: there is no image {name}")
                 items.append(Item(folder / "images" / name, float(value)))
-        held = set(np.random.default_rng(split_seed).permutation(len(items))[: len(items) // 5].tolist())
+        held = set(np.random.default_rng(reading.split_seed).permutation(len(items))[: len(items) // 5].tolist())
         train, val = (tuple(item for i, item in enumerate(items) if (i in held) == side) for side in (False, True))
-        return Files(("value",), train, val, f"brightness, from {TABLE}, split by seed {split_seed}")
+        return Files(("value",), train, val, f"brightness, from {TABLE}, split by seed {reading.split_seed}")
 
     @classmethod
     def load(cls, spec, on_progress=None):
         folder = Path(spec.data)
-        files, task = cls.files(folder, spec.split_seed), cls(("value",), size=spec.size)
+        files, task = cls.files(folder, spec), cls(("value",), size=spec.size)
         sides = []
         for items in (files.train, files.val):
             samples = Samples(task, items)

@@ -82,6 +82,7 @@ def test_it_predicts(run, lamps, tmp_path):
     assert all(abs(row["value"] - 0.5) < 1 for row in found.rows)
 
 
+@pytest.mark.full
 def test_it_is_compared_and_reported(lamps, tmp_path):
     out = tmp_path / "compared"
     found = saccade.compare(

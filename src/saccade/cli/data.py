@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
-from saccade.cli.options import default
+from saccade.cli.options import takes
+from saccade.data.reading import Reading
+from saccade.options import Option, Options
 
 
-def check(
-    data: Annotated[str, Parameter(name="DATA")],
-    /,
-    *,
-    sheet: Annotated[Path | None, default("saccade-check/NAME.png, where NAME is that of your folder")] = None,
-    split_seed: int = 0,
-    settings: Given,
-) -> Answer:
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """The data of a check, and what it draws."""
+
+    data: Annotated[str, Option("Your folder, in any layout that `compare` and `train` take.", argument="DATA")]
+    _: KW_ONLY
+    sheet: Annotated[
+        Path | None,
+        Option(
+            "File (PNG) for the contact sheet: images of each class side by side, or images with their masks.",
+            default="saccade-check/NAME.png, where NAME is that of your folder",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(Reading, DataOptions):
+    """Options of ``saccade data check``."""
+
+
+@takes(CheckOptions)
+def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     """Read every file of a folder once: name the bad ones, count the classes, find images that are there twice.
 
     The exit status is 1 if a file cannot be used, or if an image is both in training and validation.
-
-    Args:
-        data: Your folder, in any layout that `compare` and `train` take.
-        sheet: File (PNG) for the contact sheet: images of each class side by side, or images with their masks.
-        split_seed: Another number splits a folder without `val/` differently, as in training.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
-    folder = Path(data)
+    folder, sheet = Path(data), given.pop("sheet", None)
+    reading = Reading(**{name: value for name, value in given.items() if value is not None})
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
             folder,
-            split_seed=split_seed,
+            reading=reading,
             on_progress=lambda done, total: showing.counting(done, total, "reading images"),
         )
-    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", split_seed=split_seed)
+    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", reading=reading)
     return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)
 
 

@@ -29,6 +29,7 @@ from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, clear, refuse
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
+from saccade.data.reading import Reading
 from saccade.errors import InputError, require
 from saccade.files import locked, write_json
 from saccade.options import called_with
@@ -127,7 +128,7 @@ def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
             f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
         )
     with ComparisonProgress(shown=shown, steps=0) as speaking:
-        found = folder_identity(path, folder / DATA, on_progress=speaking.counting)
+        found = folder_identity(path, folder / DATA, reading=Reading.of(settings), on_progress=speaking.counting)
     check_unchanged(folder, settings, found, hint=f"; saccade report {shlex.quote(str(folder))} shows the finished one")
 
 

@@ -16,6 +16,7 @@ from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, F
 from saccade.comparison.settings import Settings
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.insertion import insert
@@ -184,7 +185,7 @@ class Experiment:
             check_unchanged(self.folder, self.settings, data.identity)
             data.identity.write(self.folder / DATA)
         if data.split:
-            write_json(self.folder / SPLIT, {"seed": 0, "held_out": list(data.split)})
+            write_json(self.folder / SPLIT, {"seed": self.settings.split_seed, "held_out": list(data.split)})
         write_json(self.folder / EXPERIMENT, content)
 
     @classmethod
@@ -206,8 +207,9 @@ def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None =
     from saccade.data.folder import load_folder
 
     return load_folder(
-        Path(settings.data), folder / CACHE, size=settings.size, record=folder / DATA, on_progress=on_progress
-    )
+        Path(settings.data), folder / CACHE, size=settings.size, reading=Reading.of(settings), record=folder / DATA,
+        on_progress=on_progress,
+    )  # fmt: skip
 
 
 def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:

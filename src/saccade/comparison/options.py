@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from saccade.data.reading import Reading
 from saccade.options import Option, Options
 
 NONE = "none"
@@ -23,8 +24,8 @@ _BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
 
 
 @dataclass(frozen=True)
-class CompareOptions(Options):
-    """Options of :func:`saccade.compare` and ``saccade compare``."""
+class ArmsOptions(Options):
+    """What is compared, how long it is trained, and where it is written."""
 
     data: Annotated[
         str | os.PathLike[str] | None,
@@ -159,3 +160,8 @@ class CompareOptions(Options):
             typed=None,
         ),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(Reading, ArmsOptions):
+    """Options of :func:`saccade.compare` and ``saccade compare``."""

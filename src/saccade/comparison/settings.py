@@ -16,6 +16,7 @@ from saccade.comparison.options import (
     QUICK_SEEDS,
     CompareOptions,
 )
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.networks.make import DEMO
 from saccade.ops import chosen
@@ -61,6 +62,7 @@ class Settings(CompareOptions):
     """Implementations of operations, see :func:`saccade.ops.tune`; others would give other bits."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("seeds", "steps", "size", "batch"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
@@ -105,6 +107,9 @@ class Settings(CompareOptions):
             "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
             "device": device,
         }
+        if demo and Reading.of(options).changed():
+            names = ", ".join(Reading.of(options).changed())
+            raise InputError(f"{names}: how a folder is read; the demo has none", "give a folder: saccade compare DATA")
         asked = {one.name: getattr(options, one.name) for one in fields(options) if one.init}
         return cls(**asked | decided)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the command line shows its help without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
-if TYPE_CHECKING:
     from saccade.data.identity import Identity
 
 OnProgress = Callable[[int, int, str], None]

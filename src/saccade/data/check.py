@@ -15,6 +15,7 @@ import numpy as np
 from saccade.data import IGNORE
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item, listed
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError, require
 from saccade.tasks import recognise
 from saccade.tasks.base import Files, Task
@@ -85,21 +86,24 @@ class _Read:
 
 
 def check_data(
-    path: str | Path, *, split_seed: int = 0, on_progress: Callable[[int, int], None] = lambda done, total: None
+    path: str | Path,
+    *,
+    reading: Reading = AS_IT_IS,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Findings:
     """Read every image and mask of a folder, and count images or pixels per class.
 
     Args:
         path: The data, in any layout that is recognised.
-        split_seed: Seed of the split, for a layout without a validation side.
+        reading: How the folder is to be read.
         on_progress: Called with (done, total).
 
     Raises:
         InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
-    task = recognise(path)
-    files = task.files(path, split_seed)
+    task, reading = recognise(path, reading)
+    files = task.files(path, reading)
     found = Findings(files.note, task.name, task.unit, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tallies: dict[str, Any] = {"train": 0, "val": 0}

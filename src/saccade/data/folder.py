@@ -14,6 +14,7 @@ from saccade.data.cache import Append, Shapes, load_or_build
 from saccade.data.identity import Identity, identify
 from saccade.data.images import UnreadableError
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.tasks import recognise
 from saccade.tasks.base import Files
@@ -30,7 +31,7 @@ def load_folder(
     cache: Path,
     *,
     size: int,
-    split_seed: int = 0,
+    reading: Reading = AS_IT_IS,
     record: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Arrays:
@@ -43,7 +44,7 @@ def load_folder(
         path: Folder of the data.
         cache: Folder for the arrays; they are reused as long as no file and no setting differs.
         size: Side of the squares that networks see, in pixels.
-        split_seed: Seed of the split, for a layout without a validation side.
+        reading: How the folder is to be read.
         record: File with the state of the data's files in an earlier call, so that only changed ones are read again.
         on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
 
@@ -54,29 +55,27 @@ def load_folder(
     path = Path(path)
     if not isinstance(size, int) or size < 8:
         raise InputError(f"load_folder: `size` must be a whole number of at least 8; received {size=}")
-    if split_seed < 0:
-        raise InputError(f"load_folder: `split_seed` must be at least 0; received {split_seed=}")
-    task = recognise(path)
-    return task.load_arrays(path, Path(cache), size=size, split_seed=split_seed, record=record, on_progress=on_progress)
+    task, reading = recognise(path, reading)
+    return task.load_arrays(path, Path(cache), size=size, reading=reading, record=record, on_progress=on_progress)
 
 
 def folder_identity(
-    path: str | Path, record: Path | None = None, *, split_seed: int = 0, on_progress: OnProgress | None = None
+    path: str | Path, record: Path | None = None, *, reading: Reading = AS_IT_IS, on_progress: OnProgress | None = None
 ) -> Identity:
     """Identify the data of a folder without decoding an image.
 
     Args:
         path: Folder of the data.
         record: See :func:`load_folder`.
-        split_seed: See :func:`load_folder`.
+        reading: See :func:`load_folder`.
         on_progress: Called with (done, total, what) while files are read.
 
     Raises:
         InputError: The folder is not recognised, or a file in it cannot be read.
     """
     path = Path(path)
-    task = recognise(path)
-    return identify(task.files(path, split_seed).under(path, task.name), record, on_progress)
+    task, reading = recognise(path, reading)
+    return identify(task.files(path, reading).under(path, task.name), record, on_progress)
 
 
 def read_arrays(

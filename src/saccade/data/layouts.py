@@ -31,7 +31,7 @@ def known_layouts() -> str:
     """The layouts that tasks recognise, one per line."""
     from saccade.tasks import every_task
 
-    rows = [(f"{task.name}:", line) for task in reversed(every_task()) for line in task.layouts]
+    rows = [(f"{task.name}:", line) for task in reversed(every_task()) for line in task.layouts.values()]
     width = max(len(name) for name, _ in rows)
     return "known layouts:\n" + "\n".join(f"  {name:<{width}} {line}" for name, line in rows)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import require
 from saccade.files import replacing
 from saccade.tasks import recognise
@@ -22,16 +23,16 @@ Illustrated = Callable[[Item, Any], Any]
 """Draws the target of an item over its image."""
 
 
-def draw_sheet(path: Path, out: Path, *, split_seed: int = 0) -> Path:
+def draw_sheet(path: Path, out: Path, *, reading: Reading = AS_IT_IS) -> Path:
     """Draw images of each class of a folder, or images with their masks laid over them, as one PNG.
 
     Args:
         path: The data, in any layout that is recognised.
         out: PNG file to write.
-        split_seed: Seed of the split, as in the check.
+        reading: How the folder is to be read.
     """
-    task = recognise(path)
-    files = task.files(path, split_seed)
+    task, reading = recognise(path, reading)
+    files = task.files(path, reading)
     rows = task.sheet_rows(files, _COLUMNS)
     sheet = _drawn(rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS)
     with replacing(out) as temporary:

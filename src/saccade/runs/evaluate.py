@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from saccade.catalog.imports import Trust
-from saccade.runs.open import open_run
+from saccade.data.reading import Reading
+from saccade.options import called_with, declared
+from saccade.runs.open import Opened, open_run
+from saccade.runs.options import EvaluateOptions
 from saccade.runs.train import reading_processes
 from saccade.tasks.evidence import images_in
 from saccade.training.distributed import distributed
@@ -53,43 +54,25 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def evaluate_network(
-    data: str | os.PathLike[str],
-    model: str | os.PathLike[str],
-    *,
-    trust: Trust = (),
-    batch: int = 64,
-    protocol: Any = None,
-    device: str = "auto",
-    workers: int | None = None,
-) -> Evaluation:
+@called_with(EvaluateOptions, "evaluate")
+def evaluate_network(options: EvaluateOptions) -> Evaluation:
     """Score a trained network; run by ``torchrun`` on all devices, with the same result.
 
     Scored are the images of the validation side of `data`; of a folder that was split for training, those that were
-    held out; of any other folder, all. Images of different sizes are scored one at a time.
-
-    Args:
-        data: Folder of images.
-        model: Folder of a run or of an arm of a comparison, or a file in it.
-        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
-        batch: Images at a time, in each process.
-        protocol: Segmentation: ``"whole"`` images (the default), ``"sliding"`` windows of the size of the training
-            crops, ``"multi-scale"``: such windows at six scales, mirrored too; or any other, see
-            :class:`saccade.tasks.segmentation.protocols.Protocol`.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        workers: Processes that read images.
+    held out; of any other folder, all. Images of different sizes are scored one at a time. The folder is read as it
+    was in training, except for the options given.
 
     Raises:
         InputError: Something given is wrong, or an image cannot be read.
     """
-    opened, where, path = open_run(model, trust), distributed(device), Path(data)
+    opened, where, path = open_run(options.model, options.trust), distributed(options.device), Path(options.data)
     task = opened.task
-    net, how = task.under(opened.net, protocol)
-    side, what = task.held_out(path, opened.held)
-    workers = reading_processes(where) if workers is None else workers
+    net, how = task.under(opened.net, options.protocol)
+    side, what = task.held_out(path, opened.held, reading_of(opened, options))
+    workers = reading_processes(where) if options.workers is None else options.workers
     source = LoaderSource(side.samples, workers=workers, name=side.name, device=where.device)
     net.to(where.device).to(memory_format=torch.channels_last)
-    evidence = collect(net, task, source, batch if side.alike else 1, where, full=True)
+    evidence = collect(net, task, source, options.batch if side.alike else 1, where, full=True)
     groups = task.groups(evidence)
     results = {
         "file": str(opened.file), "data": str(path), "what": what, "images": images_in(evidence),
@@ -99,3 +82,10 @@ def evaluate_network(
         "limits": {name: group.limits for name, group in groups.items()},
     }  # fmt: skip
     return Evaluation(results, where.index == 0)
+
+
+def reading_of(opened: Opened, options: Reading) -> Reading:
+    """How a folder is read that a trained network is given: as in training, but for the options given."""
+    names = {one.name for one in declared(Reading)} & options.given
+    given = {name: getattr(options, name) for name in names}
+    return Reading(**Reading.of(opened.reading).plain() | given)

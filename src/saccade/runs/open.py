@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from saccade.catalog.imports import Trust
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.files import read_json
 from saccade.runs.names import CHECKPOINTS, CONFIG, EXPERIMENT, LAST, RUNS, SPLIT
@@ -26,12 +27,14 @@ class Opened:
         net: The network, in evaluation mode.
         name: Name of the run: that of its folder or file; of a comparison, its network and arm.
         known: Its task; None for a network that was saved without one.
+        reading: How the folder of its training data was read.
     """
 
     file: Path
     net: nn.Module
     name: str
     known: Task | None
+    reading: Reading = AS_IT_IS
 
     @property
     def task(self) -> Task:
@@ -79,9 +82,10 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
             f"give one arm: {', '.join(str(path / RUNS / arm) for arm in arms[:8])}" if arms else "no run is finished",
         )
     file = network_file(_first_seed(path))
-    reading = read_header(file).get("reading")
-    known = None if reading is None else from_json(reading)
-    return Opened(file, load(file, trust=trust).eval(), _name(path, file), known)
+    header = read_header(file)
+    known = None if header.get("reading") is None else from_json(header["reading"])
+    reading = Reading.from_json(header.get("folder", {}))
+    return Opened(file, load(file, trust=trust).eval(), _name(path, file), known, reading)
 
 
 def _name(path: Path, file: Path) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+from saccade.catalog.imports import Trust
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.options import Option, Options
 from saccade.training.recipe import RecipeOptions
@@ -74,12 +75,11 @@ class NetworkOptions(Options):
             default=_AUGMENT,
         ),
     ] = None
-    split_seed: Annotated[int, Option("Another number splits a folder without `val/` differently.")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSpec(NetworkOptions):
-    """Data and network of a run, with everything decided."""
+class RunSpec(Reading, NetworkOptions):
+    """Data, how their folder is read, and network of a run, with everything decided."""
 
     data: str
     """Absolute path of the folder, or what a data set is called."""
@@ -92,14 +92,14 @@ class RunSpec(NetworkOptions):
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 8:
             raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
-        if self.split_seed < 0:
-            raise InputError(f"split_seed must be at least 0; received {self.split_seed}")
+        super().__post_init__()
 
     @classmethod
-    def decide(cls, options: NetworkOptions) -> RunSpec:
+    def decide(cls, options: TrainOptions) -> RunSpec:
         """Fill in the defaults; size and augmentation are decided with the task."""
         data, pretrained = options.data, options.pretrained
-        asked = {one.name: getattr(options, one.name) for one in fields(NetworkOptions) if one.init}
+        names = (one.name for kind in (NetworkOptions, Reading) for one in fields(kind) if one.init)
+        asked = {name: getattr(options, name) for name in names}
         decided = {
             "data": type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve()),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
@@ -137,15 +137,9 @@ class LengthOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
+class TrainOptions(RecipeOptions, LengthOptions, Reading, NetworkOptions):
     """Options of :func:`saccade.train` and ``saccade train``."""
 
-    classes: Annotated[
-        Sequence[str] | None,
-        Option(
-            "Names of the classes, for Datasets that do not say their own.", default="those of the data", typed=None
-        ),
-    ] = None
     device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
     workers: Annotated[
         int | None, Option("Number of processes that read images.", default="one per core, 8 at most")
@@ -174,3 +168,51 @@ class TrainOptions(RecipeOptions, LengthOptions, NetworkOptions):
         """Return the values of the recipe that were asked for."""
         names = {*(one.name for one in fields(RecipeOptions)), "learning_rate", "evaluate_every", "log_every"}
         return {name: getattr(self, name) for name in sorted(self.given & names)}
+
+
+@dataclass(frozen=True)
+class ScoringOptions(Options):
+    """What is scored, on what, and how."""
+
+    data: Annotated[
+        str | os.PathLike[str],
+        Option(
+            "Your folder: its `val/` is scored, or the validation images of a folder that training split, or all "
+            "images of any other folder, except those that training saw.",
+            typed=str,
+            argument="DATA",
+        ),
+    ]
+    model: Annotated[
+        str | os.PathLike[str],
+        Option("The folder of a training or of an arm of a comparison, or one file in it.", typed=Path),
+    ]
+    _: KW_ONLY
+    trust: Annotated[
+        Trust,
+        Option(
+            "The import path of code of your own that the model needs and that may be imported for it, such as "
+            "`my_package.blocks:MyBlock`; may be given several times.",
+            typed=list[str] | None,
+        ),
+    ] = ()
+    batch: Annotated[int, Option("Number of images at a time; images with masks are scored one by one.")] = 64
+    protocol: Annotated[
+        Any,
+        Option(
+            "View of an image for segmentation networks: `whole`; in windows of the size of the training crops "
+            "(`sliding`); or in such windows at six scales, mirrored too (`multi-scale`). In Python also a "
+            ":class:`saccade.tasks.segmentation.protocols.Protocol`.",
+            default="whole",
+            typed=Literal["whole", "sliding", "multi-scale"] | None,
+        ),
+    ] = None
+    device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
+    workers: Annotated[
+        int | None, Option("Number of processes that read images.", default="one per core, 8 at most")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Reading, ScoringOptions):
+    """Options of :func:`saccade.evaluate` and ``saccade evaluate``."""

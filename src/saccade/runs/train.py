@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from saccade.data.reading import class_names
 from saccade.errors import InputError, require
 from saccade.files import locked
 from saccade.options import called_with
@@ -85,7 +86,7 @@ def train_network(options: TrainOptions) -> Training:
     published = find_recipe(options.recipe, task.name, task.recipe)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     where = distributed(options.device)
-    found = task.load(spec) if given is None else data_of(task, given, spec, options.classes)
+    found = task.load(spec) if given is None else data_of(task, given, spec, class_names(spec))
     decided = decide(published, found, where, options)
     out, overwrite, workers = options.out, options.overwrite, options.workers
     folder = Path(out) if out is not None else Path("saccade-train") / Path(spec.data).name
@@ -163,7 +164,7 @@ def _carry_out(
 ) -> None:
     data, recipe = run.data, run.recipe
     run.record(net, where)
-    reading = {"reading": data.task.to_json()} if data.files is not None else {}
+    reading = {"reading": data.task.to_json(), "folder": run.spec.changed()} if data.files is not None else {}
     source = LoaderSource(data.train.samples, workers=workers, name=data.train.name, device=where.device)
     with (
         stop_on_signals() as should_stop,

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saccade.errors import InputError, near
 
 if TYPE_CHECKING:
+    from saccade.data.reading import Reading
     from saccade.runs.options import RunSpec
     from saccade.tasks.base import Task
 
@@ -73,21 +75,65 @@ def every_task() -> list[type[Task]]:
     return [find_task(name) for name in list_tasks()]
 
 
-def recognise(folder: Path) -> type[Task]:
-    """Find the task that a folder is laid out for.
+def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task], Reading]:
+    """Find the task that a folder is laid out for, and its layout.
+
+    Args:
+        folder: Folder of the data.
+        reading: How it is to be read; None recognises everything.
+
+    Returns:
+        The task, and the reading with the name of the layout.
 
     Raises:
-        InputError: There is no such folder, or no task recognises it.
+        InputError: There is no such folder, no task recognises it, it may be read in several ways, or the task cannot
+            read it as asked.
     """
+    from saccade.data.layouts import not_recognised
+    from saccade.data.reading import Reading
+
+    reading = reading if reading is not None else Reading()
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {what}", "give a folder of images")
-    for task in every_task():
-        if task.recognises(folder):
-            return task
-    from saccade.data.layouts import not_recognised
+    if reading.layout is not None:
+        found = task_of_layout(reading.layout)
+    else:
+        for task in every_task():
+            names = task.recognises(folder)
+            if names:
+                found, reading = task, replace(reading, layout=names[0])
+                break
+        else:
+            raise not_recognised(folder)
+    check_reading(found, reading)
+    return found, reading
 
-    raise not_recognised(folder)
+
+def task_of_layout(name: str) -> type[Task]:
+    """Find the task with a layout of that name.
+
+    Raises:
+        InputError: There is none; all names are listed.
+    """
+    tasks = every_task()
+    for task in tasks:
+        if name in task.layouts:
+            return task
+    known = [layout for task in tasks for layout in task.layouts]
+    raise InputError(f"--layout {name}: no such layout", f"known: {', '.join(known)}")
+
+
+def check_reading(task: type[Task], reading: Reading) -> None:
+    """Refuse a reading that makes no sense for a task.
+
+    Raises:
+        InputError: Naming the options.
+    """
+    wrong = [name for name in reading.changed() if name not in task.reads]
+    if wrong:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        raise InputError(f"{options}: makes no sense for {task.name}", "leave it out, or see --layout")
 
 
 def task_for(spec: RunSpec) -> type[Task]:
@@ -96,7 +142,7 @@ def task_for(spec: RunSpec) -> type[Task]:
     Raises:
         InputError: See there.
     """
-    return _fitting(recognise(Path(spec.data)), spec)
+    return _fitting(recognise(Path(spec.data), spec)[0], spec)
 
 
 def task_for_datasets(spec: RunSpec) -> type[Task]:

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
@@ -138,8 +139,10 @@ class Task(ABC):
     """Name in files and messages, such as ``"segmentation"``."""
     metric: ClassVar[str]
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
-    layouts: ClassVar[tuple[str, ...]] = ()
-    """Folders it recognises, one line each, for error messages."""
+    layouts: ClassVar[Mapping[str, str]] = {}
+    """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
+    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
+    """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
     """Name of the default recipe of ``saccade train``."""
     head_network: ClassVar[str | None] = None
@@ -156,13 +159,20 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def recognises(cls, folder: Path) -> bool:
-        """Return True if a folder is laid out for this task; quick, and never an error."""
+    def recognises(cls, folder: Path) -> Sequence[str]:
+        """Return the names of the layouts that a folder may be in; quick, and never an error.
+
+        None of them means that the folder is not for this task; two or more, that the user has to say which.
+        """
 
     @classmethod
     @abstractmethod
-    def files(cls, folder: Path, split_seed: int = 0) -> Files:
-        """List the files of a folder; where it has no validation side, split it by `split_seed`.
+    def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
+        """List the files of a folder; where it has no validation side, split it.
+
+        Args:
+            folder: A folder that :meth:`recognises` accepts.
+            reading: How it is to be read; its `layout` is the one recognised, or the one that was asked for.
 
         Raises:
             InputError: The layout is not complete.
@@ -180,7 +190,7 @@ class Task(ABC):
         cache: Path,
         *,
         size: int,
-        split_seed: int = 0,
+        reading: Reading = AS_IT_IS,
         record: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> Arrays:
@@ -190,7 +200,7 @@ class Task(ABC):
         """
         from saccade.tasks.storing import stored
 
-        spec = RunSpec(data=str(folder), network="", size=size, augment="none", split_seed=split_seed)
+        spec = RunSpec(data=str(folder), network="", size=size, augment="none", **reading.plain())
         return stored(cls, cls.load(spec, on_progress), folder, cache, record, on_progress)
 
     @classmethod
@@ -211,17 +221,18 @@ class Task(ABC):
         note = f"{type(pair[0]).__name__}: {cls.counted(len(classes), len(sides[0]), len(sides[1]))}"
         return TaskData(cls(classes, size=spec.size), sides[0], sides[1], note, shape, None)
 
-    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+    def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         """Find the images of a folder that a trained network is to be scored on.
 
         Args:
             folder: Data, perhaps others than those of training.
             recorded: Images that training held out of a folder it split.
+            reading: How the folder is to be read.
 
         Returns:
             The samples, and which they are, in words.
         """
-        data = self.load(RunSpec(data=str(folder), network="", size=self.size, augment="none"))
+        data = self.load(RunSpec(data=str(folder), network="", size=self.size, augment="none", **reading.plain()))
         return data.val, "the validation images"
 
     @classmethod

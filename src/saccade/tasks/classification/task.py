@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from saccade.data import Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import centre, read_image, square
-from saccade.data.layouts import Item, held_out_folder, listed
+from saccade.data.layouts import Item, held_out_folder, listed, sides
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
 from saccade.errors import InputError
 from saccade.networks.make import is_classifier
@@ -57,26 +58,31 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
-    layouts = (
-        "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
-        "CLASS/*.jpg, split 80/20",
-        "CIFAR-10 and CIFAR-100, the binary versions",
-    )
+    layouts: ClassVar = {
+        "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
+        "classes": "CLASS/*.jpg, split 80/20",
+        "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
+    }
+    reads = ("layout", "classes", "split", "split_seed", "group", "bits")
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
         super().__init__(classes, size=size, crop=crop, **facts)
         self.crop, self.label_smoothing = crop, 0.0
 
     @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return is_cifar(folder) or is_class_folders(folder)
+    def recognises(cls, folder: Path) -> Sequence[str]:
+        if is_cifar(folder):
+            return ("cifar",)
+        if not is_class_folders(folder):
+            return ()
+        return ("classes",) if sides(folder) is None else ("train-val/classes",)
 
     @classmethod
-    def files(cls, folder: Path, split_seed: int = 0) -> Files:
+    def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
         cifar = find_cifar(folder)
         if cifar is not None:
             return Files(cifar.classes, (), (), cifar.name, others=cifar.files)
-        return find_classes(folder, split_seed)
+        return find_classes(folder, reading.split_seed)
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
@@ -85,11 +91,11 @@ class Classification(RatioTask):
         val = scoring_transform(spec.size, crop=crop)
         cifar = find_cifar(path)
         if cifar is not None:
-            sides = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
-            return cls._data(spec, sides, Files(cifar.classes, (), (), cifar.name, others=cifar.files))
+            both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+            return cls._data(spec, both, Files(cifar.classes, (), (), cifar.name, others=cifar.files))
         found = find_classes(path, spec.split_seed)
-        sides = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
-        return cls._data(spec, sides, found)
+        both = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
+        return cls._data(spec, both, found)
 
     @classmethod
     def _data(cls, spec: RunSpec, sides: Sequence[Side], files: Files) -> TaskData:
@@ -107,7 +113,7 @@ class Classification(RatioTask):
         cache: Path,
         *,
         size: int,
-        split_seed: int = 0,
+        reading: Reading = AS_IT_IS,
         record: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> Arrays:
@@ -118,9 +124,9 @@ class Classification(RatioTask):
         """
         if is_cifar(folder):
             return super().load_arrays(
-                folder, cache, size=size, split_seed=split_seed, record=record, on_progress=on_progress
+                folder, cache, size=size, reading=reading, record=record, on_progress=on_progress
             )
-        files, stored = cls.files(folder, split_seed), round(size * _STORED)
+        files, stored = cls.files(folder, reading), round(size * _STORED)
         length = {"train": stored, "val": size}
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
@@ -133,7 +139,7 @@ class Classification(RatioTask):
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
         return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED})
 
-    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
+    def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)
         cifar = find_cifar(folder)
         if cifar is not None:

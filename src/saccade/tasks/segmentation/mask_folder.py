@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from saccade.data import IGNORE, OnProgress
 from saccade.data.images import UnreadableError, read_mask
 from saccade.data.layouts import Item
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.tasks.base import Files
 from saccade.tasks.segmentation.ade20k import ade20k_root, load_ade20k
@@ -23,19 +24,19 @@ from saccade.tasks.segmentation.layout import find_pairs, is_pairs
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
 
 
-def load_labelled(path: str | Path, *, split_seed: int = 0, on_progress: OnProgress | None = None) -> Labelled:
+def load_labelled(path: str | Path, *, reading: Reading = AS_IT_IS, on_progress: OnProgress | None = None) -> Labelled:
     """Load segmentation data in any known layout: Cityscapes, PASCAL Context, PASCAL VOC, ADE20K, or a plain folder.
 
     Args:
         path: The folder.
-        split_seed: Seed of the split of a plain folder without a validation side.
+        reading: How the folder is to be read.
         on_progress: See :func:`load_mask_folder`.
 
     Raises:
         InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
-    return labelled(path, find_files(path, split_seed), on_progress)
+    return labelled(path, find_files(path, reading), on_progress)
 
 
 def load_published(path: Path) -> Labelled | None:
@@ -52,12 +53,18 @@ def load_published(path: Path) -> Labelled | None:
     return load_ade20k(path) if ade20k_root(path) is not None else None
 
 
-def is_published(path: Path) -> bool:
-    """Return True if a folder is laid out as one of the published data sets."""
-    return is_cityscapes(path) or is_context(path) or is_voc(path) or ade20k_root(path) is not None
+def is_published(path: Path) -> str | None:
+    """Return the name of the published data set that a folder is laid out as; None for any other folder."""
+    if is_cityscapes(path):
+        return "cityscapes"
+    if is_context(path):
+        return "context"
+    if is_voc(path):
+        return "voc"
+    return "ade20k" if ade20k_root(path) is not None else None
 
 
-def find_files(path: Path, split_seed: int) -> Files:
+def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
     """List the files of any layout with what reads their masks; nothing is opened but ``classes.txt``.
 
     Raises:
@@ -69,7 +76,7 @@ def find_files(path: Path, split_seed: int) -> Files:
         return Files(known.classes, train, val, known.note, MaskFiles(known.read, known.reader, known.palette, known))
     if not is_pairs(path):
         raise InputError(f"{path} has no masks", "segmentation needs images/ and masks/")
-    found = find_pairs(path, split_seed)
+    found = find_pairs(path, reading.split_seed)
     listing = path / "classes.txt"
     names = read_classes(listing) if listing.is_file() else None
     masks = MaskFiles(read_mask, MaskReader(names), _colours(names))
@@ -94,7 +101,9 @@ class MaskFiles(NamedTuple):
         return self.reader.classes(self.read(path))
 
 
-def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: OnProgress | None = None) -> Labelled:
+def load_mask_folder(
+    path: str | Path, *, reading: Reading = AS_IT_IS, on_progress: OnProgress | None = None
+) -> Labelled:
     """Load ``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
 
     Masks hold class numbers, or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that
@@ -103,14 +112,14 @@ def load_mask_folder(path: str | Path, *, split_seed: int = 0, on_progress: OnPr
 
     Args:
         path: The folder.
-        split_seed: Seed of the split, for a folder without a validation side.
+        reading: How the folder is to be read.
         on_progress: Called with (done, total, what) while masks are read to determine the classes.
 
     Raises:
         InputError: The layout is another or incomplete, or a mask cannot be read.
     """
     path = Path(path)
-    return labelled(path, find_files(path, split_seed), on_progress)
+    return labelled(path, find_files(path, reading), on_progress)
 
 
 def labelled(path: Path, files: Files, on_progress: OnProgress | None = None) -> Labelled:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from torch.utils.data import Dataset
 from saccade.data import IGNORE, Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import UnreadableError, padded, read_image
-from saccade.data.layouts import Item, listed
+from saccade.data.layouts import Item, listed, sides
+from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
+from saccade.options import declared
 from saccade.runs.options import RunSpec
 from saccade.tasks.base import Files, Held, Side, TaskData
 from saccade.tasks.evidence import Evidence, Floats, Group
@@ -60,11 +62,15 @@ class Segmentation(RatioTask):
 
     name = "segmentation"
     metric = "mIoU"
-    layouts = (
-        "train/images, train/masks, val/images, val/masks",
-        "images/*.jpg and masks/*.png of the same names, split 80/20",
-        "Cityscapes, PASCAL VOC, PASCAL Context and ADE20K as unpacked",
-    )
+    layouts: ClassVar = {
+        "train-val/images-masks": "train/images, train/masks, val/images, val/masks",
+        "images-masks": "images/*.jpg and masks/*.png of the same names, split 80/20",
+        "cityscapes": "Cityscapes as unpacked",
+        "voc": "PASCAL VOC as unpacked",
+        "context": "PASCAL Context as unpacked",
+        "ade20k": "ADE20K as unpacked",
+    }
+    reads = tuple(one.name for one in declared(Reading))
     recipe = "segmentation"
     head_network = "fcn"
     compare_batch = 8
@@ -91,18 +97,23 @@ class Segmentation(RatioTask):
         return tuple((r, g, b) for r, g, b in given) if given else palette(len(self.classes))
 
     @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return is_published(folder) or is_pairs(folder)
+    def recognises(cls, folder: Path) -> Sequence[str]:
+        published = is_published(folder)
+        if published is not None:
+            return (published,)
+        if not is_pairs(folder):
+            return ()
+        return ("images-masks",) if sides(folder) is None else ("train-val/images-masks",)
 
     @classmethod
-    def files(cls, folder: Path, split_seed: int = 0) -> Files:
-        return find_files(folder, split_seed)
+    def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
+        return find_files(folder, reading)
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
         path = Path(spec.data)
-        files = cls.files(path, spec.split_seed)
+        files = cls.files(path, spec)
         data = labelled(path, files, on_progress)
         view = None if spec.augment == "none" else training_view(spec.augment, spec.size)
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
@@ -117,12 +128,12 @@ class Segmentation(RatioTask):
         cache: Path,
         *,
         size: int,
-        split_seed: int = 0,
+        reading: Reading = AS_IT_IS,
         record: Path | None = None,
         on_progress: OnProgress | None = None,
     ) -> Arrays:
         """Bring the longer side of images and masks to `size` and pad them to a square, where the mask is ignored."""
-        files = cls.files(folder, split_seed)
+        files = cls.files(folder, reading)
         masks: MaskFiles = files.reader
         pixels = np.zeros(256, dtype=np.int64)
 
@@ -160,8 +171,8 @@ class Segmentation(RatioTask):
         sides = [replace(side, alike=False) for side in (data.train, data.val)]
         return replace(data, train=sides[0], val=sides[1])
 
-    def held_out(self, folder: Path, recorded: Held | None) -> tuple[Side, str]:
-        files = self.files(folder)
+    def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
+        files = self.files(folder, reading)
         data = labelled(folder, files)
         numbers = all(name.isdigit() for name in data.classes)
         if data.classes != self.classes and not (numbers and set(data.classes) <= set(self.classes)):
