@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
+from saccade.training.balance import BalanceOptions
 
 NONE = "none"
 DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
@@ -163,5 +164,5 @@ class ArmsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(Reading, ArmsOptions):
+class CompareOptions(BalanceOptions, Reading, ArmsOptions):
     """Options of :func:`saccade.compare` and ``saccade compare``."""

@@ -20,6 +20,7 @@ from saccade.inspection.recording import record
 from saccade.inspection.records import Record
 from saccade.runs.names import PICTURES
 from saccade.tasks.base import Task
+from saccade.tasks.evidence import Evidence
 from saccade.tasks.trees import mapped, named, taken
 from saccade.training.inputs import to_input
 
@@ -30,9 +31,9 @@ GRID = 16
 def take(experiment: Experiment, data: Arrays, device: str) -> None:
     """Write ``pictures/``: the images, and the predictions and attention of each arm on them."""
     folder, task = experiment.folder / PICTURES, experiment.task(data)
-    scores = [_image_scores(experiment, task, number) for number in range(len(experiment.arms))]
-    best = max(range(1, len(scores)), key=lambda number: scores[number].mean())
-    gain = scores[best] - scores[0]
+    found = [_evidence(experiment, number) for number in range(len(experiment.arms))]
+    best = max(range(1, len(found)), key=lambda number: task.score(found[number]))
+    gain = task.image_scores(found[best]) - task.image_scores(found[0])
     chosen = choose(gain)
     indices = [index for index, _ in chosen]
     images = data.val.images[indices]
@@ -115,9 +116,9 @@ def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _image_scores(experiment: Experiment, task: Task, number: int) -> NDArray[np.float64]:
-    """The score of each validation image alone, with the first seed, whose pictures are shown."""
-    return task.image_scores(evidence_of(experiment.run_folder(experiment.arms[number], 0)))
+def _evidence(experiment: Experiment, number: int) -> Evidence:
+    """The evidence of an arm with the first seed, whose pictures are shown."""
+    return evidence_of(experiment.run_folder(experiment.arms[number], 0))
 
 
 def _predict(net: nn.Module, x: torch.Tensor, task: Task) -> Any:

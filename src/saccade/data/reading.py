@@ -67,6 +67,7 @@ class Reading(Options):
     ] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.split_seed, int) or not 0 <= self.split_seed < 2**63:
             raise InputError(f"split_seed must be a whole number of at least 0; received {self.split_seed!r}")
         if self.bits is not None and not 1 <= self.bits <= 16:

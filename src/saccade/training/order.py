@@ -63,9 +63,7 @@ def _order(count: int, seed: int, epoch: int, groups: Groups | None = None) -> I
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def batch_at(
-    step: int, *, count: int, batch: int, seed: int, groups: Groups | None = None
-) -> tuple[Indices, Indices]:
+def batch_at(step: int, *, count: int, batch: int, seed: int, groups: Groups | None = None) -> tuple[Indices, Indices]:
     """Indices of the samples of a step, and the number that tells each from its other times in the training.
 
     Epochs follow each other without a gap. Where each sample comes once an epoch, that number is the epoch; in an

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError, near
-from saccade.options import Option, Options
+from saccade.options import Option
+from saccade.training.balance import BalanceOptions
 from saccade.training.schedules import SCHEDULES
 
 
@@ -18,7 +19,7 @@ def _ways() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeOptions(Options):
+class RecipeOptions(BalanceOptions):
     """The values of a recipe that are asked for and used alike: declared here once, in the order of the help."""
 
     seed: Annotated[int, Option("Another number draws other initial weights, another order and other crops.")] = 0
@@ -95,6 +96,7 @@ class Recipe(RecipeOptions):
     """Implementations of operations, see :func:`saccade.ops.tune`; others would give other bits."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("steps", "batch", "accumulate", "log_every", "keep"):
             _whole(name, getattr(self, name), 1)
         for name in ("seed", "evaluate_every", "patience"):

@@ -189,7 +189,7 @@ class LoaderSource:
 
 
 def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | None = None) -> list[Key]:
-    """Epoch, or what stands for it in an order by groups, and index of every sample of a step, all processes together."""
+    """Epoch (in an order by groups: position) and index of every sample of a step, all processes together."""
     indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed, groups=groups)
     return list(zip(epochs.tolist(), indices.tolist(), strict=True))
 
