@@ -20,7 +20,9 @@ def photos(tmp_path_factory):
     for side, name, count in (("train", "cat", 8), ("train", "dog", 2), ("val", "cat", 3), ("val", "dog", 1)):
         (folder / side / name).mkdir(parents=True)
         for number in range(count):
-            pixels = np.random.default_rng([len(side), ord(name[0]), number]).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            pixels = (
+                np.random.default_rng([len(side), ord(name[0]), number]).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            )
             Image.fromarray(pixels).save(folder / side / name / f"{number}.png")
     return folder
 
