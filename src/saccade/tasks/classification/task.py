@@ -61,6 +61,7 @@ class Classification(RatioTask):
     name = "classification"
     metric = "accuracy"
     metrics = ("accuracy", "balanced_accuracy", "macro_f1")
+    image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
@@ -219,13 +220,17 @@ class Classification(RatioTask):
         return probabilities
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, the class, the guess."""
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, the class, the guess.
+
+        Full evidence also has the probability of the class.
+        """
         guess = predictions.argmax(dim=1)
         right = (guess == targets).long()
         first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
         among = (first == targets[:, None]).any(dim=1).long()
         counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
         found = {"counts": counts, "among": among, "class": targets.long(), "guess": guess}
+        found |= {"probability": predictions.gather(1, targets[:, None].long())[:, 0]} if full else {}
         return {name: tensor.cpu().numpy() for name, tensor in found.items()}
 
     def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
@@ -250,6 +255,10 @@ class Classification(RatioTask):
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
+
+    def image_scores(self, evidence: Evidence) -> Floats:
+        """Probability of the true class of each image."""
+        return np.asarray(evidence["probability"], dtype=np.float64)
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """Accuracy of the classes that occur."""
