@@ -1,9 +1,12 @@
 """An option stands in one place; the call in Python, the command line, the help and the record follow from it."""
 
 import inspect
+import math
 import shlex
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, get_args
 
 import pytest
 
@@ -12,11 +15,12 @@ from saccade.cli.app import app, ours
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.settings import Settings
 from saccade.options import Option, Options, called_with, declared
-from saccade.runs.options import RunSpec, TrainOptions
+from saccade.runs.options import EvaluateOptions, PredictOptions, RunSpec, TrainOptions
 from saccade.training.recipe import Recipe, RecipeOptions
 from saccade.training.recipes import RECIPES
 
 KINDS = {"compare": CompareOptions, "train": TrainOptions}
+ALL = KINDS | {"evaluate": EvaluateOptions, "predict": PredictOptions}
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,15 @@ def test_the_record_and_the_command_line_follow():
     assert shlex.join(asked.words()) == words
 
 
-@pytest.mark.parametrize("command", KINDS)
+@pytest.mark.parametrize("command", ALL)
 def test_python_and_the_command_line_take_the_same(command):
-    options = declared(KINDS[command])
+    options = declared(ALL[command])
     python = inspect.signature(getattr(saccade, command)).parameters
     assert list(python) == [one.name for one in sorted(options, key=lambda one: not one.positional)]
     typed = set(inspect.signature(app[command].default_command).parameters) - {"settings"}
     assert typed == {one.flag for one in options if one.typed is not None}
     only_python = {one.name for one in options if one.typed is None}
-    assert only_python <= {"progress", "command", "classes"}
+    assert only_python <= {"progress", "command", "classes", "on_progress"}
 
 
 @pytest.mark.parametrize("command", KINDS)
@@ -129,3 +133,63 @@ def test_the_printed_command_line_asks_for_the_same(demo, tmp_path):
     again = CompareOptions(*bound.args, **bound.kwargs)
     assert (again.mechanisms, again.out) == (options.mechanisms, tmp_path / "out")
     assert Settings.decide(again, settings.mechanisms, again.device).to_json() == settings.to_json()
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_every_option_that_is_a_number_has_a_range(command):
+    def numeric(annotation):
+        return annotation in (int, float) or (
+            bool(get_args(annotation)) and {*get_args(annotation)} <= {int, float, NoneType}
+        )
+
+    options = declared(ALL[command])
+    assert any(numeric(one.annotation) for one in options)
+    assert [one.name for one in options if numeric(one.annotation) and one.range is None] == []
+
+
+WRONG = {
+    "data": ["", "a\0b", 3, None],
+    "epochs": [0, -1, math.inf, math.nan, "2", 1e300, True],
+    "steps": [1.5, 0, -3, 10**30, "many"],
+    "size": [0, 7, 100000, 32.0],
+    "batch": [0, -1, 1000000],
+    "seed": [-1, 10**20, 0.5],
+    "workers": [-1, 100000],
+    "lr_factors": [(("fc.*", -1.0),), (("fc.*", math.nan),), (("", 1.0),), "fc.*=1", (("fc.*",),), ((1, 1.0),)],
+    "learning_rate": [-0.1, math.inf, 1e10],
+    "evaluate_every": [0, -1],
+    "warmup": [-0.1, 1.1], "ema": [0.0, 1.0], "clip": [0.0], "schedule": ["cosin", ""], "amp": ["fp8", True],
+    "keep": [0, 10**12], "patience": [-1], "accumulate": [0], "momentum": [2], "checkpoint_seconds": [-1.0],
+    "backbone": ["", "  "], "network": ["", 3], "out": ["", 7, "a\0"], "pretrained": ["", 1.0, []], "compile": ["yes"],
+    "seeds": [0, 1001], "jobs": [0], "scenes": [-1], "at": [""], "mechanisms": [""], "preset": [""],
+    "images": [""], "model": ["", 3],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_nonsense_is_refused_before_any_work(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    required = {one.name: "x" for one in declared(ALL[command]) if one.required}
+    tried = 0
+    for name, values in WRONG.items():
+        for value in values:
+            if name in {one.name for one in declared(ALL[command])} and not (value is None and name not in required):
+                with pytest.raises(saccade.InputError, match=f"^{name} must"):
+                    getattr(saccade, command)(**required | {name: value})
+                tried += 1
+    assert tried > 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = {}
+
+    @called_with(PredictOptions, "predict")
+    def predict(options):
+        found.update(vars(options))
+
+    predict("~/a.png", Path("~/run"), out="~/out")
+    assert (found["model"], found["out"]) == (tmp_path / "run", str(tmp_path / "out"))
+    predict(["~/a.png"], "~nobody-there/run")
+    assert found["model"] == "~nobody-there/run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,38 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from cause
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse an output folder that could not be written; changes nothing.
+
+    Raises:
+        InputError: It is a file, lies in one, or may not be written.
+    """
+    _refuse_unwritable(folder, folder, "choose another folder")
+
+
+def check_file(path: Path) -> None:
+    """Refuse an output file that could not be written; changes nothing.
+
+    Raises:
+        InputError: It is a folder or no regular file, or its folder could not be written.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "not a regular file"
+        raise InputError(f"{path} cannot be written: it is {what}", "choose another name")
+    _refuse_unwritable(path, path.parent, "choose another name")
+
+
+def _refuse_unwritable(path: Path, folder: Path, hint: str) -> None:
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise InputError(f"{path} cannot be written: {there} is not a folder", hint)
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as cause:
+        raise InputError(f"{path} cannot be written: {cause.strerror or cause}", hint) from cause
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import textwrap
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import cache, wraps
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from saccade.errors import InputError, near
+from saccade.ranges import OneOf, Range, check, shortened
 from saccade.synonyms import hint_for, meant
 
 P = ParamSpec("P")
@@ -29,6 +32,7 @@ class Option:
 
     Args:
         help: One sentence, which the command line and the docstring of the Python call show.
+        range: Values it takes; every option that is a number has one. A value of None stands for "not given".
         default: The default in words, if it is decided later, by the data or by another option.
         recorded: True if the folder of a run records the value, so that a resumed run must have the same one. Options
             that do not affect the result, or are contained in another option, are not recorded.
@@ -37,9 +41,11 @@ class Option:
         argument: Name in the help, if the command line takes it by position.
         metavar: Placeholder for the value in the help.
         negative: True if the command line also takes ``--no-NAME``.
+        several: True if the command line takes any number of them by position.
     """
 
     help: str
+    range: Range | None = None
     default: str | None = None
     recorded: bool = True
     typed: Any = ...
@@ -47,6 +53,7 @@ class Option:
     argument: str = ""
     metavar: str | None = None
     negative: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,17 @@ class Declared:
         return self.default is inspect.Parameter.empty
 
     @property
+    def range(self) -> Range | None:
+        """Values it takes: as declared, else the words of a ``Literal``."""
+        words = [word for part in _kinds(self.annotation) if get_origin(part) is Literal for word in get_args(part)]
+        return self.option.range or (OneOf(tuple(words)) if words else None)
+
+    @property
+    def path(self) -> bool:
+        """True if a path is one of the values it takes."""
+        return os.PathLike[str] in _kinds(self.annotation)
+
+    @property
     def flag(self) -> str:
         """Its name on the command line, with underscores."""
         return self.option.flag or self.name
@@ -91,6 +109,17 @@ class Options:
 
     given: frozenset[str] = field(init=False, default=frozenset(), repr=False, compare=False)
     """Names of the options that the caller gave, to tell a requested value from an equal default."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of their declared ranges.
+
+        Raises:
+            InputError: Naming the option, its range and the value.
+        """
+        for one in declared(type(self)):
+            value, within = getattr(self, one.name), one.range
+            if within is not None and value is not None:
+                check(one.name, value, within)
 
     @classmethod
     def default_in_words(cls, name: str, default: Any) -> str:
@@ -126,6 +155,7 @@ def in_words(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
+@cache
 def declared(kind: type[Options]) -> tuple[Declared, ...]:
     """Return the options of a class, those of its bases first."""
     annotations = dict(_annotations(kind))
@@ -149,6 +179,31 @@ def _annotations(kind: type[Options]) -> Iterator[tuple[str, tuple[Any, Option]]
             described = [one for one in getattr(annotation, "__metadata__", ()) if isinstance(one, Option)]
             if described:
                 yield name, (annotation.__origin__, described[0])
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _typed(one: Declared, value: Any) -> Any:
+    """Return a value that a caller gave, a path with the home folder in the place of ``~``.
+
+    Raises:
+        InputError: It is empty, holds a character that no name has, or is of another kind than the option.
+    """
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise InputError(f"{one.name} must not be empty or hold a null character; received {shortened(value)}")
+    if one.path and isinstance(value, (str, os.PathLike)):
+        return type(value)(os.path.expanduser(value)) if os.fspath(value).startswith("~") else value
+    kinds = [get_origin(kind) or kind for kind in _kinds(one.annotation)]
+    plain = all(kind in (bool, str, tuple, os.PathLike, types.NoneType) for kind in kinds)
+    if plain and not isinstance(value, tuple(kinds)):
+        wanted = " or ".join(_CALLED[kind] for kind in kinds if kind in _CALLED)
+        raise InputError(f"{one.name} must be {wanted}; received {shortened(value)}")
+    return value
+
+
+_CALLED = {bool: "True or False", str: "a string", os.PathLike: "a path", tuple: "a pair of Datasets"}
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:
@@ -196,7 +251,12 @@ def called_with(kind: Callable[P, T], name: str) -> Callable[[Callable[[T], R]],
                 bound = signature.bind(*args, **named).arguments
             except TypeError as cause:
                 raise TypeError(f"{name}: {cause}") from None
-            asked = {key: value for key, value in bound.items() if value is not None}
+            by_name = {one.name: one for one in declared(options)}
+            asked = {
+                key: _typed(by_name[key], value)
+                for key, value in bound.items()
+                if value is not None or by_name[key].required
+            }
             made: Any = options(**asked)
             object.__setattr__(made, "given", frozenset(asked))
             return function(made)

@@ -40,7 +40,7 @@ def test_json_on_stdout_is_one_document(capsys):
     [
         (("pamm",), "unknown mechanism 'pamm'"),
         (("pam", "--shape", "a,b"), "must be like 1,512,64,64"),
-        (("pam", "--rounds", "0"), "must be at least 1"),
+        (("pam", "--rounds", "0"), "must be a whole number from 1"),
         (("pam", "--device", "abacus"), "unknown device 'abacus'"),
     ],
     ids=["mechanism", "shape", "rounds", "device"],

@@ -7,7 +7,7 @@ import pytest
 
 import saccade
 from saccade.cli import main
-from saccade.cli.compare import complete_pretrained
+from saccade.cli.app import ours
 
 
 class Finished:
@@ -81,13 +81,21 @@ def test_options_reach_the_library(asked, words, expected):
         ("--pretrained w.pt", "--pretrained=w.pt"),
         ("--pretrained=any", "--pretrained=any"),
         ("--quick -- --pretrained w.pt", "--quick -- --pretrained w.pt"),
+        ("--pretrained a_run", "--pretrained=a_run"),
+        ("--pretrained a_run photos", "--pretrained=a_run photos"),
+        ("photos --pretrained a_run --quick", "photos --pretrained=a_run --quick"),
+        ("photos --pretrained not_there", "photos --pretrained=not_there"),
+        ("--pretrained not_there --quick --seeds 3 photos", "--pretrained=not_there --quick --seeds 3 photos"),
+        ("--seeds 3 --pretrained photos", "--seeds 3 --pretrained=timm photos"),
     ],
 )
 def test_the_optional_value_of_pretrained(words, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "kept").touch()
-    assert complete_pretrained(words.split()) == expected.split()
+    (tmp_path / "a_run").mkdir()
+    (tmp_path / "a_run" / "run.json").touch()
+    assert ours(["compare", *words.split()]) == ["compare", *expected.split()]
 
 
 def test_prints_the_table_and_the_path_of_the_page(asked, capsys):

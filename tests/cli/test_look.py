@@ -48,7 +48,7 @@ def test_says_that_weights_are_random(run, tmp_path):
         (("--model", "nowhere"), "nowhere: no such file"),
         (("--mechanism", "se", "--backbone", "notes", "--query", "3x4"), "--query: expected Y,X such as 120,64"),
         (("--mechanism", "se", "--backbone", "notes", "--query", "60,0"), "which is 60 pixels high and 80 wide"),
-        (("--mechanism", "se", "--backbone", "notes", "--size", "0"), "`--size` must be at least 1"),
+        (("--mechanism", "se", "--backbone", "notes", "--size", "0"), "It must be a whole number from 8"),
         (("--mechanism", "sse", "--backbone", "notes"), "unknown mechanism"),
         (("--mechanism", "se", "--backbone", "notes", "--pretrained", "w.pth"), "has no trained weights"),
     ],

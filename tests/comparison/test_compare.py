@@ -210,7 +210,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(pictures, tmp_path, 
         ({"at": "layer9.*"}, "layer9"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
-        ({"jobs": 0}, "jobs must be at least 1"),
+        ({"jobs": 0}, "jobs must be a whole number from 1"),
         ({"data": None, "backbone": "resnet18"}, "the demo has its own network"),
         ({"data": "nowhere"}, "no such folder"),
     ],
@@ -275,10 +275,25 @@ def test_memory_is_measured_on_the_images_that_train(tmp_path):
 
 
 def prepared(data, **how):
-    """The experiment of a comparison that was begun."""
+    """The experiment of a comparison that was begun, and has kept something."""
+
+    def keep(experiment, *_):
+        (experiment.folder / "runs" / "none" / "0" / "checkpoints" / "1").mkdir(parents=True, exist_ok=True)
+        return experiment
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
+        patch.setattr("saccade.comparison.compare._carry_out", keep)
         return saccade.compare(data, "none,se", **how)
+
+
+def test_a_comparison_that_kept_nothing_does_not_hold_its_folder(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
+    how = TINY | {"out": tmp_path / "out", "seeds": 1}
+    saccade.compare(pictures, "none,se", **how)
+    assert saccade.compare(pictures, "none,eca", **how).settings.mechanisms == ("none", "eca")
+    prepared(pictures, **how)
+    with pytest.raises(ValueError, match=r"(?s)other settings \(mechanisms: .*hint: choose another folder with --out"):
+        saccade.compare(pictures, "none,eca", **how)
 
 
 def test_one_worker_a_gpu(monkeypatch):

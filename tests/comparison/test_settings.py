@@ -20,6 +20,12 @@ def begun(folder):
     return folder
 
 
+def kept(folder):
+    """A comparison with a finished run."""
+    write_json(folder / "runs" / "se" / "0" / "result.json", {})
+    return begun(folder)
+
+
 def test_the_same_settings_go_on(tmp_path):
     refuse(tmp_path / "new", ASKED)
     assert not (tmp_path / "new").exists()
@@ -28,7 +34,11 @@ def test_the_same_settings_go_on(tmp_path):
 
 def test_other_settings_are_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"seeds: 3 there, 5 now; steps: 10 there, 20 now"):
-        refuse(begun(tmp_path), replace(ASKED, seeds=5, steps=20))
+        refuse(kept(tmp_path), replace(ASKED, seeds=5, steps=20))
+
+
+def test_a_comparison_without_a_step_does_not_hold_its_folder(tmp_path):
+    refuse(begun(tmp_path), replace(ASKED, seeds=5))
 
 
 def test_a_cleared_folder_is_free(tmp_path):
@@ -68,11 +78,11 @@ def test_a_second_comparison_in_one_folder_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seeds": 0}, "seeds must be a whole number of at least 1"),
+        ({"seeds": 0}, "seeds must be a whole number from 1"),
         ({"steps": 1.5}, "steps must be a whole number"),
         ({"steps": 5, "epochs": 2.0}, "steps or epochs, not both"),
-        ({"steps": None, "epochs": -1.0}, "epochs must be above 0"),
-        ({"size": 8}, "size must be at least 32"),
+        ({"steps": None, "epochs": -1.0}, "epochs must be a number above 0"),
+        ({"size": 8}, "size must be a whole number from 32"),
     ],
 )
 def test_values_that_make_no_sense(change, message):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saccade.comparison.statistics import bootstrap_se, differences, holm, judge, mean_interval
+from saccade.comparison.statistics import bootstrap_se, differences, holm, images_to_show, judge, mean_interval
 from saccade.errors import InputError
 from saccade.tasks.ratios import score, scores
 from tests.suites import everyday
@@ -249,17 +249,43 @@ def test_judge_takes_many_tables_as_one():
 
 def test_identical_runs_are_named_and_leave_the_others_as_they_were():
     table = np.array([[0.61, 0.62, 0.64], [0.61, 0.62, 0.64], [0.65, 0.66, 0.67]])
-    same, other = differences(table, [0.0, 0.001])
+    same, other = differences(table, [0.0, 0.001], identical=[True, False])
     assert dataclasses.astuple(same) == (0.0, (0.0, 0.0), None, "can't tell", "identical runs")
     assert other == differences(table[[0, 2]], 0.001)[0]
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_a_table_of_identical_runs(seeds):
-    found = differences(np.full((3, seeds), 0.7))
+    found = differences(np.full((3, seeds), 0.7), identical=[True, True])
     assert [(d.interval, d.p, d.verdict, d.reason) for d in found] == [
         ((0, 0), None, "can't tell", "identical runs")
     ] * 2
+
+
+def test_a_tie_of_scores_is_not_called_identical():
+    table = np.array([[0.625, 0.75, 0.625]] * 2 + [[0.75, 0.75, 0.875]])
+    tie, other = differences(table, 0.04, images=24)
+    assert (tie.mean, tie.p, tie.verdict, tie.reason) == (0.0, None, "can't tell", "same score on every seed")
+    assert tie.interval == pytest.approx((-judge(table, 0.04).half_width[0], judge(table, 0.04).half_width[0]))
+    assert other.mean - other.interval[0] >= tie.interval[1]  # it counts among the arms, as those that do not tie
+
+
+@pytest.mark.parametrize("images", [1, 12, 1000])
+def test_where_no_image_tells_arms_apart_the_interval_is_that_of_the_images(images):
+    """The largest share of discordant images that leaves a chance of 2.5% to draw `images` without one."""
+    tie = differences(np.full((2, 3), 0.5), images=images)[0]
+    assert stats.binom.pmf(0, images, tie.interval[1]) == pytest.approx(0.025)
+    assert tie.interval[0] == -tie.interval[1]
+    assert differences(np.full((2, 3), 0.5))[0].interval is None  # nothing is known of the images
+
+
+@pytest.mark.parametrize("arms", [1, 4])
+def test_images_that_a_difference_needs_to_show(arms):
+    """The sign test rejects when an arm is right where the control is wrong, on 2% of the images, and never wrong."""
+    images = images_to_show(0.02, arms)
+    discordant = round(0.02 * images)
+    assert stats.binomtest(discordant, discordant).pvalue <= 0.05 / arms
+    assert stats.binomtest(discordant - 1, discordant - 1).pvalue > 0.05 / arms
 
 
 def test_one_seed_never_makes_a_claim():

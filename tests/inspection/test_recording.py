@@ -1,11 +1,13 @@
 """Records equal what the mechanism computes from what it read, and leave nothing behind."""
 
+import copy
 import threading
 
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import saccade
 from saccade.errors import InputError
@@ -250,3 +252,18 @@ def test_every_place_of_a_deeper_network_is_recorded():
     maps = recorded(model.eval(), torch.randn(1, 3, 64, 64))
     assert list(maps) == [place.name for place in model.saccade_report.places]
     assert all(seen.g == 0.0 for seen in maps.values())
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: AveragedModel(model).module], ids=["deepcopy", "average"]
+)
+def test_a_copy_made_meanwhile_is_not_recorded_and_carries_nothing_away(copied):
+    model, x = network("se"), images()
+    with saccade.record(model) as maps:
+        twin = copied(model)
+        twin(torch.zeros(1, 3, 32, 32))
+        assert not maps
+        model(x)
+    assert torch.equal(twin(x), model(x))
+    assert maps["block1.bn2"].input.shape[0] == len(x)
+    assert not hooked(twin)

@@ -24,7 +24,7 @@ from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
 from saccade.errors import InputError
-from saccade.report import build_report
+from saccade.report import build_report, table
 from saccade.report.texts import TEXTS
 from tests.report.fixture import write_comparison
 from tests.training.tiny import dataset
@@ -287,10 +287,30 @@ def test_maps_of_rows_and_columns_are_called_their_mean(tmp_path):
 
 
 def test_every_verdict_and_reason_has_both_languages():
-    for phrase in (*get_args(Verdict), *re.findall(r'"((?:identical|fewer|no spread)[^"]*)"', getsource(statistics))):
+    for phrase in (
+        *get_args(Verdict),
+        *re.findall(r'"((?:identical|fewer|no spread|same)[^"]*)"', getsource(statistics)),
+    ):
         english, chinese = TEXTS[phrase]
         assert english
         assert chinese != english
+
+
+def test_a_tie_says_how_many_images_could_show_a_difference(tmp_path):
+    write_comparison(tmp_path, task="classification", arms=("none", "se"), test_images=24)
+    results = read_results(tmp_path)
+    none, se = results.arms
+    tied = replace(
+        se, scores=none.scores, mean=none.mean, difference=statistics.differences([none.scores] * 2, images=24)[0]
+    )
+    results = replace(results, arms=(none, tied))
+    (tmp_path / "results.json").write_text(json.dumps(results.to_json()), encoding="utf-8")
+    sentence = (
+        "on 24 validation images one image is 0.0417 of the accuracy, and a difference of 0.02 could show from 300"
+    )
+    assert sentence in table.text(results)
+    assert "can't tell (same score on every seed)" in table.text(results)
+    assert sentence in build_report(tmp_path).read_text(encoding="utf-8")
 
 
 class TestGoingOn:

@@ -21,13 +21,14 @@ from sklearn.metrics import jaccard_score
 import saccade
 from saccade import InputError
 from saccade.data.demo_folder import write_demo
-from saccade.data.images import read_image, read_mask
+from saccade.data.images import read_image
 from saccade.data.reading import Reading
 from saccade.runs import train as run
 from saccade.tasks.segmentation import masks
 from saccade.tasks.segmentation.crops import LabelledSamples, RandomView
 from saccade.tasks.segmentation.mask_folder import load_labelled
 from saccade.tasks.segmentation.protocols import Protocol
+from saccade.tasks.segmentation.stored import read_mask
 from saccade.training.recipes import RECIPES
 from tests.comparison import folders
 from tests.suites import everyday
@@ -224,7 +225,7 @@ def test_two_torch_datasets(scenes: Path, tmp_path: Path) -> None:
 
 
 def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path: Path) -> None:
-    data = folders.segmentation(tmp_path / "discs", count=4)
+    data = folders.segmentation(tmp_path / "discs", count=5)
     how = HOW | {"steps": 1, "learning_rate": 1e-12, "optimizer": "momentum", "schedule": "constant"}
     again = saccade.train(data, "danet", pretrained=trained, out=tmp_path / "run", **how).folder
     own, given = saccade.load(again), saccade.load(trained)
@@ -236,7 +237,7 @@ def test_it_starts_from_an_earlier_run_of_other_classes(trained: Path, tmp_path:
 
 @pytest.mark.full
 def test_a_mechanism_goes_into_the_plain_network_and_stays_in_it(tmp_path: Path) -> None:
-    data = folders.segmentation(tmp_path / "discs", count=4)
+    data = folders.segmentation(tmp_path / "discs", count=5)
     how = HOW | {"steps": 4, "mechanism": "se[reduction=4]", "out": tmp_path / "run", "at": "backbone.layer3.*.bn2"}
     run = saccade.train(data, "fcn", **how)
     net = saccade.load(run.folder / "model.safetensors")

@@ -135,7 +135,7 @@ def test_data_that_changed_are_refused(finished, tmp_path):
 
 
 def test_images_overwritten_under_their_names_are_refused(tmp_path, monkeypatch):
-    """Of a run that was stopped half way as of a finished one; a mere touch changes nothing."""
+    """Of a run that was stopped after a checkpoint as of a finished one; a mere touch changes nothing."""
     data = folders.classification(tmp_path / "data", count=6)
     how = HOW | {"steps": 2, "out": tmp_path / "out"}
     image, brick = data / "grass" / "1.jpg", data / "brick" / "1.jpg"
@@ -144,6 +144,8 @@ def test_images_overwritten_under_their_names_are_refused(tmp_path, monkeypatch)
         patch.setattr("saccade.runs.train.train", raising(Interrupted()))
         with pytest.raises(KeyboardInterrupt):
             saccade.train(data, "test_resnet", **how)
+    (tmp_path / "out" / "checkpoints").mkdir()
+    (tmp_path / "out" / "checkpoints" / "1.part").touch()
     image.write_bytes(brick.read_bytes())
     with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: grass/1.jpg\)"):
         saccade.train(data, "test_resnet", **how)
@@ -196,11 +198,11 @@ def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
         ({"batch": 7, "accumulate": 2}, r"batch=7 cannot be divided among 1 processes x 2 parts"),
         ({"lr_factors": (("head.*", 10.0),)}, r"no parameter is called 'head.\*'"),
         ({"learning_rat": 1.0}, r"unknown option 'learning_rat'[\s\S]*learning_rate"),
-        ({"evaluate_every": 0, "patience": 3}, "patience counts validations"),
-        ({"ema": 2.0}, "ema must lie between 0 and 1"),
-        ({"clip": 0.0}, "clip must be above 0"),
-        ({"steps": 0}, "steps must be a whole number of at least 1"),
-        ({"size": 4}, "size must be a whole number of at least 8"),
+        ({"evaluate_every": 0, "patience": 3}, "evaluate_every must be a whole number from 1"),
+        ({"size": 4}, "size must be a whole number from 8"),
+        ({"batch": 25}, r"batch=25 is more than there are training images: 24\s+hint: choose 24 at most"),
+        ({"device": "mps"}, "device 'mps': torch finds no GPU of Apple here"),
+        ({"out": "/dev/null/x"}, "/dev/null/x cannot be written: /dev/null is not a folder"),
         ({"network": "vit_tiny_patch16_224"}, "cannot work on images of 32 x 32"),
         ({"pretrained": "nowhere.safetensors"}, "no such file"),
         ({"data": "nowhere"}, "does not exist"),
@@ -211,13 +213,39 @@ def test_mistakes_are_named(pictures, tmp_path, change, message):
     given = HOW | {"data": pictures, "network": "test_resnet", "out": tmp_path / "out"} | change
     with pytest.raises(ValueError, match=message):
         saccade.train(given.pop("data"), given.pop("network"), **given)
+    assert list(tmp_path.iterdir()) == []  # the corrected call would find other settings there
 
 
-def test_a_mistake_leaves_no_folder(pictures, tmp_path):
-    """The corrected call would find other settings there."""
-    with pytest.raises(ValueError, match="unknown mechanism"):
-        saccade.train(pictures, "test_resnet", mechanism="see", out=tmp_path / "out", **HOW)
-    assert not (tmp_path / "out").exists()
+def test_a_run_that_kept_nothing_does_not_hold_its_folder(tmp_path):
+    """Neither a corrupt image nor a loss that is no number refuses the corrected command."""
+    data = folders.classification(tmp_path / "data", count=6)
+    image, how = data / "grass" / "2.jpg", HOW | {"out": tmp_path / "out", "steps": 2}
+    good = image.read_bytes()
+    image.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"grass/2.jpg"):
+        saccade.train(data, "test_resnet", **how)
+    image.write_bytes(good)
+    with pytest.raises(ValueError, match="the loss is nan"):
+        saccade.train(
+            data, "test_resnet", **how | {"optimizer": "momentum", "learning_rate": 1e9, "steps": 20, "warmup": 0.0}
+        )
+    assert saccade.train(data, "test_resnet", **how).results["steps"] == 2
+
+
+def test_more_steps_than_a_finished_run_had_are_trained_from_it(pictures, tmp_path):
+    how = HOW | {"out": tmp_path / "a run"}
+    saccade.train(pictures, "test_resnet", **how | {"steps": 1})
+    with pytest.raises(ValueError, match=r"(?s)steps: 1 there, 2 now.*--pretrained '.*a run' --out NEW$"):
+        saccade.train(pictures, "test_resnet", **how | {"steps": 2})
+    more = how | {"steps": 2, "pretrained": tmp_path / "a run", "out": tmp_path / "more"}
+    assert saccade.train(pictures, "test_resnet", **more).results["steps"] == 2
+
+
+def test_overwriting_deletes_nothing_where_others_files_are_too(pictures, tmp_path):
+    saccade.train(pictures, "test_resnet", out=tmp_path, **HOW | {"steps": 1})
+    (tmp_path / "notes.txt").write_text("mine")
+    saccade.train(pictures, "test_resnet", out=tmp_path, overwrite=True, **HOW | {"steps": 2})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_masks_are_not_for_a_classifier(tmp_path):
@@ -238,7 +266,7 @@ def test_a_loss_that_is_no_number_names_files_and_checkpoint(pictures, tmp_path)
         Diverged, match=r"(?s)at step \d, learning rate .*/(brick|grass|gravel)/\d.jpg.*last good check"
     ):
         saccade.train(
-            pictures, "test_resnet", optimizer="momentum", learning_rate=1e38, schedule="constant", warmup=0.0,
+            pictures, "test_resnet", optimizer="momentum", learning_rate=1e9, schedule="constant", warmup=0.0,
             checkpoint_seconds=0.0, out=tmp_path / "out", **HOW,
         )  # fmt: skip
     assert not (tmp_path / "out" / "model.safetensors").exists()

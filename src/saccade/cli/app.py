@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -19,7 +19,7 @@ from saccade.catalog.imports import search_here
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, CommandSettings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
-from saccade.cli.data import check, demo
+from saccade.cli.data import check, demo, import_
 from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
@@ -62,6 +62,7 @@ for _name, _function in _COMMANDS.items():
 _data = App(name="data", help="Look at a folder of images before it is trained on; or write one.")
 _data.command(check)
 _data.command(demo)
+_data.command(import_, name="import")
 app.command(_data)
 
 
@@ -121,10 +122,19 @@ def ours(tokens: list[str]) -> list[str]:
     name = tokens[0] if tokens else ""
     if name not in _COMMANDS:
         return tokens
-    parameters = inspect.signature(_COMMANDS[name]).parameters.values()
+    parameters = list(inspect.signature(_COMMANDS[name]).parameters.values())
     known = {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
     tokens = [name, *translated(tokens[1:], name, known)]
-    return complete_pretrained(tokens) if "pretrained" in known else tokens
+    if "pretrained" not in known:
+        return tokens
+    flags = {one.name for one in parameters if one.default in (True, False) or _is_switch(one.annotation)}
+    several = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
+    positions = sum(one.kind is inspect.Parameter.POSITIONAL_ONLY for one in parameters)
+    return complete_pretrained(tokens, flags, None if several else positions)
+
+
+def _is_switch(annotation: Any) -> bool:
+    return bool in (annotation, *get_args(annotation))
 
 
 def explain(error: Exception) -> tuple[str, str | None, int]:

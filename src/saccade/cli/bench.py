@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.cli.answer import Answer, Given
-from saccade.cli.options import default
+from saccade.cli.options import default, within
 from saccade.errors import InputError
+from saccade.ranges import Whole
 
 
 def bench(
@@ -19,8 +20,8 @@ def bench(
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32",
     channels_last: bool = False,
     no_compile: bool = False,
-    rounds: int = 7,
-    threads: Annotated[int | None, default("as torch has it")] = None,
+    rounds: Annotated[int, within(Whole(1, 10**6))] = 7,
+    threads: Annotated[int | None, default("as torch has it"), within(Whole(1, 1024))] = None,
     plot: Path | None = None,
     settings: Given,
 ) -> Answer:
@@ -47,15 +48,13 @@ def bench(
     from saccade.bench.measure import Setting, machine_limits, measure, why_not_compiled
     from saccade.bench.results import described, document, draw_growth, table
     from saccade.bench.sizes import cases
+    from saccade.devices import find_device
 
-    if rounds < 1 or (threads is not None and threads < 1):
-        raise InputError(f"bench: `rounds` and `threads` must be at least 1; received {rounds=}, {threads=}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("bench: torch finds no CUDA device", "use --device cpu")
+    where = find_device(device, ("cpu", "cuda"))
     chosen = cases(mechanisms, size, _shape(shape))
     if threads is not None:
         torch.set_num_threads(threads)
-    setting = Setting(_device(device), getattr(torch, dtype), channels_last, rounds, compiled=not no_compile)
+    setting = Setting(where, getattr(torch, dtype), channels_last, rounds, compiled=not no_compile)
     limits = machine_limits(setting.device, setting.dtype)
     with _progress(settings.quiet or settings.json) as progress:
         rows = []
@@ -76,15 +75,6 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     if not 3 <= len(parts) <= 5 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"bench: `--shape` must be like 1,512,64,64; received {text!r}")
     return tuple(map(int, parts))
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"bench: unknown device {name!r}", "cpu or cuda") from error
 
 
 def _progress(quiet: bool) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import saccade
 from saccade.cli.answer import Answer, Given
 from saccade.cli.options import takes
 from saccade.comparison.options import CompareOptions
+from saccade.synonyms import plain_word
 
 _WEIGHTS = (".pth", ".pt", ".bin", ".safetensors")
 TIMM = "timm"
@@ -39,27 +40,53 @@ def pretrained_of(given: dict[str, Any]) -> dict[str, Any]:
     return given | {"pretrained": True} if given.get("pretrained") == TIMM else given
 
 
-def complete_pretrained(tokens: Sequence[str]) -> list[str]:
-    """Give ``--pretrained`` its value: the weights file that follows it, else timm's weights.
+def complete_pretrained(tokens: Sequence[str], flags: Collection[str] = (), positions: int | None = None) -> list[str]:
+    """Give ``--pretrained`` its value: the weights that follow it, else timm's weights.
 
-    What follows is the file when such a file exists or its ending is that of weights; ``--pretrained=FILE`` stays.
+    What follows is weights if it is a file or the folder of a training, if its ending is that of weights, or if the
+    command line names something else at every position there is; ``--pretrained=PATH`` stays.
+
+    Args:
+        tokens: The words of the command line, the command's name first.
+        flags: Options without a value, with underscores.
+        positions: Number of words that the command takes by position; None: any number.
     """
     completed: list[str] = []
     rest = list(tokens)
+    others = _by_position(rest, flags)
     while rest:
         token = rest.pop(0)
         if token == "--":
             return [*completed, token, *rest]
         if token == "--pretrained":
-            given = rest.pop(0) if rest and _is_weights(rest[0]) else TIMM
+            follows = bool(rest) and not rest[0].startswith("-")
+            full = positions is not None and others > positions
+            others -= follows and full
+            given = rest.pop(0) if follows and (full or _is_weights(rest[0])) else TIMM
             token = f"--pretrained={given}"
         completed.append(token)
     return completed
 
 
+def _by_position(tokens: Sequence[str], flags: Collection[str]) -> int:
+    """Count the words of a command line that are neither options nor their values."""
+    found = 0
+    for number, token in enumerate(tokens[1:], 1):
+        if token == "--":
+            return found + len(tokens) - number - 1
+        before = tokens[number - 1]
+        valued = before.startswith("--") and "=" not in before and plain_word(before) not in {*flags, "pretrained"}
+        found += not token.startswith("-") and (number == 1 or not valued)
+    return found
+
+
 def _is_weights(token: str) -> bool:
-    if token.startswith("-"):
-        return False
+    """Return True for a file other than a picture, for the folder of a training, and for an ending of weights."""
+    path = Path(token).expanduser()
+    if path.is_dir():
+        from saccade.runs.names import BEST, CHECKPOINTS, LAST, RUN
+
+        return any((path / name).exists() for name in (BEST, LAST, CHECKPOINTS, RUN))
     # Of `saccade look --pretrained photo.jpg` the photograph is what to look at.
     picture = token.lower().endswith((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"))
-    return token.lower().endswith(_WEIGHTS) or (Path(token).is_file() and not picture)
+    return token.lower().endswith(_WEIGHTS) or (path.is_file() and not picture)

@@ -16,5 +16,5 @@ def evaluate(data: str, /, *, settings: Given, **given: Any) -> Answer | None:
 
     - `saccade evaluate photos --model saccade-train/photos`
     """
-    found = saccade.evaluate(data, given.pop("model"), **given)
+    found = saccade.evaluate(data, **given)
     return Answer(found.results, str(found)) if found.writes else None

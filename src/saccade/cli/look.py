@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from saccade.cli.answer import Answer, Given
-from saccade.cli.options import PRETRAINED, default
+from saccade.cli.options import PRETRAINED, default, within
 from saccade.errors import InputError
+from saccade.ranges import LARGEST_SIDE, Whole
 
 if TYPE_CHECKING:
     from saccade.look.networks import Inspected
@@ -29,7 +30,7 @@ def look(
     at: Annotated[str | None, default("its natural places")] = None,
     query: Annotated[list[str] | None, Parameter(metavar="Y,X")] = None,
     place: Annotated[str | None, default("the last that weighs positions")] = None,
-    size: Annotated[int | None, default("as in training")] = None,
+    size: Annotated[int | None, default("as in training"), within(Whole(8, LARGEST_SIDE))] = None,
     png: bool = False,
     out: Path = Path("saccade-look"),
     settings: Given,
@@ -63,8 +64,6 @@ def look(
     """
     if not images:
         raise InputError("look: no image was given", "saccade look IMAGE --model RUN")
-    if size is not None and size < 1:
-        raise InputError(f"look: `--size` must be at least 1; received {size}")
     queries = [_query(text) for text in query or ()]
     network = _network(model, mechanism, backbone, pretrained, at, trust or ())
     from saccade.look.look import look as look_at

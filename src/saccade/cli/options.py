@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from saccade.errors import InputError
 from saccade.options import Declared, Options, declared
+from saccade.ranges import Range
 from saccade.synonyms import hint_for, meant, plain_word
 
 PRETRAINED = Annotated[str | None, Parameter(metavar="[PATH]")]
@@ -21,6 +22,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def default(words: str) -> Parameter:
     """Return what makes the help show a default in words, where it is decided later."""
     return Parameter(show_default=words)
+
+
+def within(limits: Range) -> Parameter:
+    """Return what refuses values out of a range, for an option that only the command line has."""
+
+    def refuse(kind: Any, value: Any) -> None:
+        wanted = None if value is None else limits.expected(value)
+        if wanted is not None:
+            raise ValueError(f"It must be {wanted}")
+
+    return Parameter(validator=refuse)
 
 
 def takes(kind: type[Options]) -> Callable[[Command], Command]:
@@ -50,9 +62,10 @@ def _parameter(one: Declared) -> inspect.Parameter:
         show_default=one.words if not one.required else None,
         negative=f"--no-{one.flag.replace('_', '-')}" if option.negative else (),
     )
+    kind = inspect.Parameter.POSITIONAL_ONLY if option.argument else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(
         one.flag,
-        inspect.Parameter.POSITIONAL_ONLY if option.argument else inspect.Parameter.KEYWORD_ONLY,
+        inspect.Parameter.VAR_POSITIONAL if option.several else kind,
         default=one.default if one.required or option.typed is ... else None,
         annotation=Annotated[one.typed, parameter],
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import saccade
 from saccade.cli.answer import Answer, Given
-from saccade.cli.options import default
+from saccade.cli.options import default, within
 from saccade.errors import InputError
+from saccade.ranges import Whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +25,7 @@ def plan(
     *,
     at: Annotated[str | None, default("its natural places")] = None,
     within: Annotated[str | None, default("the whole network")] = None,
-    every: Annotated[int | None, default("as the mechanism has it")] = None,
+    every: Annotated[int | None, default("as the mechanism has it"), within(Whole(1, 10**6))] = None,
     start: Literal["identity", "paper"] = "identity",
     example_input: Annotated[str | None, default("the network's own")] = None,
     settings: Given,

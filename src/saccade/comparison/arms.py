@@ -12,10 +12,10 @@ from typing import Any
 
 from saccade.catalog import PRESETS, Entry, Spec, entries, name_code, parse, split_top
 from saccade.catalog.imports import check_importable, is_installed
-from saccade.comparison.options import DEMO_ARMS, NONE
+from saccade.comparison.options import DEMO_ARMS, MOST_SEEDS, NONE
 from saccade.errors import InputError, SaccadeWarning, near
 
-_SEEDS_APART = 1000  # a second arm of one name runs on seeds this far from the first's
+_SEEDS_APART = MOST_SEEDS  # a second arm of one name runs on seeds this far from the first's
 _LONGEST = 120  # characters of a folder's name; file systems take 255 bytes
 Given = str | Mapping[str, Any] | Callable[..., Any]
 

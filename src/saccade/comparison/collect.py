@@ -20,7 +20,7 @@ from saccade.environment import environment
 from saccade.files import read_json
 from saccade.runs.names import COSTS, PLACES, RESULT
 from saccade.tasks.base import Task
-from saccade.tasks.evidence import Group
+from saccade.tasks.evidence import Group, images_in
 from saccade.version import __version__
 
 Details = dict[str, dict[str, float | None]]
@@ -34,11 +34,13 @@ class RunResult:
         score: Score on the validation images.
         train_seconds: Training time in seconds.
         groups: Scores of parts of the validation images, by the name of the group.
+        predictions: Hash of all predictions on the validation images; empty in older results.
     """
 
     score: float
     train_seconds: float
     groups: Mapping[str, Group] = field(default_factory=dict)
+    predictions: str = ""
 
 
 def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) -> Results:
@@ -55,7 +57,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
     runs = [[_run(folder / RESULT) for folder in row] for row in folders]
     scores = np.array([[run.score for run in row] for row in runs])
     costs, places = read_json(experiment.folder / COSTS), read_json(experiment.folder / PLACES)
-    found = zip(arms, runs, scores, _differences(task, folders, scores), strict=True)
+    found = zip(arms, runs, scores, _differences(task, folders, runs), strict=True)
     return Results(
         saccade=__version__,
         finished=True,
@@ -116,11 +118,16 @@ def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | Non
     return {name: float(np.mean(found)) if found else None for name, found in values.items()}
 
 
-def _differences(task: Task, folders: Sequence[Sequence[Path]], scores: NDArray[np.float64]) -> list[Difference | None]:
+def _differences(
+    task: Task, folders: Sequence[Sequence[Path]], runs: Sequence[Sequence[RunResult]]
+) -> list[Difference | None]:
     control, *others = folders
     evidence = [evidence_of(folder) for folder in control]
+    scores = [[run.score for run in row] for row in runs]
+    predicted = [[run.predictions for run in row] for row in runs]
+    identical = [all(predicted[0]) and arm == predicted[0] for arm in predicted[1:]]
     test = [bootstrap_se(evidence, [evidence_of(one) for one in arm], resampled=task.resampled) for arm in others]
-    return [None, *differences(scores, np.array(test))]
+    return [None, *differences(scores, test, identical=identical, images=images_in(evidence[0]))]
 
 
 def _run(path: Path) -> RunResult:

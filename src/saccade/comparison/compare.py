@@ -26,12 +26,13 @@ from saccade.comparison.options import CompareOptions
 from saccade.comparison.pool import Pool
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
-from saccade.comparison.settings import Settings, clear, refuse
+from saccade.comparison.settings import Settings, begun, clear, refuse
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
+from saccade.devices import find_device
 from saccade.errors import InputError, require
-from saccade.files import locked, write_json
+from saccade.files import check_folder, locked, write_json
 from saccade.options import called_with
 from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
 from saccade.tasks import registered
@@ -78,12 +79,14 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         InputError: Something given is wrong; nothing was changed.
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
+    device = str(find_device(options.device, ("cpu", "cuda")))
     arms = resolve_arms(options.mechanisms, options.preset, options.at)
     name_code(options.backbone)
-    settings = Settings.decide(options, tuple(arm.label for arm in arms), _device(options.device))
+    settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
     overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
     out = options.out if options.out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
     folder = Path(out)
+    check_folder(folder)
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
@@ -145,7 +148,7 @@ def _prepare(
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-    if overwrite:
+    if overwrite or not begun(folder):
         clear(folder)
     refuse(folder, settings)
     experiment.save(data)
@@ -197,24 +200,8 @@ def _check_data(settings: Settings) -> None:
         raise InputError(f"no such folder: {settings.data}", "give the folder that holds the images")
 
 
-def _device(asked: str) -> str:
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(asked).type
-    except RuntimeError:
-        kind = "unknown"
-    if kind not in ("cpu", "cuda"):
-        raise InputError(f"unknown device {asked!r}", "use auto, cpu, cuda, or one GPU such as cuda:1")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {asked!r}: torch sees no GPU here", "use --device cpu, or see saccade doctor")
-    return asked
-
-
 def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
     """The device of each worker: one worker per GPU, or one per core."""
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs must be at least 1; received {jobs}")
     asked = torch.device(device)
     if asked.type == "cuda":
         every = [device] if asked.index is not None else [f"cuda:{i}" for i in range(torch.cuda.device_count())]

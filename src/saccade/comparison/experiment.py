@@ -29,7 +29,7 @@ from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
 from saccade.training.checkpoint import load_weights
 from saccade.training.recipe import Recipe
-from saccade.training.sources import ArraySource
+from saccade.training.sources import ArraySource, check_batch, check_memory
 
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
@@ -241,8 +241,10 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
     demo = settings.data is None
-    batch = settings.batch or (DEMO_BATCH if demo else find_task(data.task).compare_batch)
-    batch = min(batch, len(data.train.images))
+    if settings.batch is not None:
+        check_batch(settings.batch, len(data.train.images))
+    batch = settings.batch or min(DEMO_BATCH if demo else find_task(data.task).compare_batch, len(data.train.images))
+    check_memory(batch, data.val.images.shape[1:3])
     epoch = len(data.train.images) / batch
     if settings.steps is not None:
         steps = settings.steps

@@ -10,11 +10,14 @@ from typing import Annotated, Any
 
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
+from saccade.ranges import LARGEST_SIDE, SEED, Whole
+from saccade.runs.options import EPOCHS
+from saccade.training.recipe import BATCH, STEPS
 
 NONE = "none"
 DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
 DEFAULT_BACKBONE = "resnet18"
-DEFAULT_SEEDS, QUICK_SEEDS = 5, 3
+DEFAULT_SEEDS, QUICK_SEEDS, MOST_SEEDS = 5, 3, 1000
 DEMO_SIZE, DEFAULT_SIZE = 96, 160
 DEMO_STEPS, DEFAULT_EPOCHS, FEWEST_STEPS, MOST_STEPS = 300, 10, 200, 2000
 DEMO_BATCH = 16
@@ -68,7 +71,7 @@ class ArmsOptions(Options):
         bool | str | os.PathLike[str],
         Option(
             "Start from trained weights: without PATH (in Python: True) those of timm, which are downloaded; with PATH "
-            "those of a .safetensors, .pth, .pt or .bin file.",
+            "those of a file, or of the folder of a training.",
             typed=str | None,
             metavar="[PATH]",
         ),
@@ -85,15 +88,17 @@ class ArmsOptions(Options):
         int | None,
         Option(
             "Number of runs of each arm; fewer than 3 allow no claim.",
+            Whole(1, MOST_SEEDS),
             default=f"{DEFAULT_SEEDS}, {QUICK_SEEDS} with quick",
         ),
     ] = None
     quick: Annotated[bool, Option(f"Run fewer seeds: {QUICK_SEEDS}.", recorded=False)] = False
-    steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", default=_STEPS)] = None
+    steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", STEPS, default=_STEPS)] = None
     epochs: Annotated[
         float | None,
         Option(
             "Length of each run, in passes through the data, instead of steps.",
+            EPOCHS,
             default="see steps",
         ),
     ] = None
@@ -101,10 +106,11 @@ class ArmsOptions(Options):
         int | None,
         Option(
             "Height and width, in pixels, to which images are brought.",
+            Whole(32, LARGEST_SIDE),
             default=f"{DEFAULT_SIZE}, the demo {DEMO_SIZE}",
         ),
     ] = None
-    batch: Annotated[int | None, Option("Number of images per step.", default=_BATCH)] = None
+    batch: Annotated[int | None, Option("Number of images per step.", BATCH, default=_BATCH)] = None
     device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.")] = "auto"
     out: Annotated[
         str | os.PathLike[str] | None,
@@ -119,6 +125,7 @@ class ArmsOptions(Options):
         int | None,
         Option(
             "Number of runs at a time.",
+            Whole(1, 1024),
             default="one per core, or one per GPU",
             recorded=False,
         ),
@@ -135,7 +142,7 @@ class ArmsOptions(Options):
             "In the demo, train a new network for all arms to start from, for each seed.",
         ),
     ] = False
-    scenes: Annotated[int, Option("In the demo, another number draws other scenes.")] = 0
+    scenes: Annotated[int, Option("In the demo, another number draws other scenes.", Whole(0, SEED))] = 0
     overwrite: Annotated[
         bool,
         Option(

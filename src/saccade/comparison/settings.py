@@ -23,14 +23,17 @@ from saccade.ops import chosen
 from saccade.runs.folder import Owned
 from saccade.runs.names import (
     CACHE,
+    CHECKPOINTS,
     COSTS,
     DATA,
     EXPERIMENT,
+    LAST,
     LOCK,
     LOGS,
     PICTURES,
     PLACES,
     REPORT,
+    RESULT,
     RESULTS,
     RUNS,
     SETTINGS,
@@ -63,18 +66,8 @@ class Settings(CompareOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("seeds", "steps", "size", "batch"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise InputError(f"{name} must be a whole number of at least 1; received {value!r}")
-        if self.epochs is not None and not self.epochs > 0:
-            raise InputError(f"epochs must be above 0; received {self.epochs!r}")
         if self.steps is not None and self.epochs is not None:
             raise InputError("give steps or epochs, not both")
-        if not isinstance(self.scenes, int) or self.scenes < 0:
-            raise InputError(f"scenes must be a whole number of at least 0; received {self.scenes!r}")
-        if self.size < 32:
-            raise InputError(f"size must be at least 32 pixels; received {self.size}")
 
     @classmethod
     def decide(cls, options: CompareOptions, mechanisms: tuple[str, ...], device: str) -> Settings:
@@ -136,8 +129,16 @@ def refuse(folder: Path, settings: Settings) -> None:
     """
     place = owned(folder)
     place.refuse_foreign()
-    if place.claimed:
+    if place.claimed and begun(folder):
         place.refuse_other(place.read(), settings.to_json())
+
+
+def begun(folder: Path) -> bool:
+    """Return True if a folder keeps something of a comparison; until then it belongs to none."""
+    kept = [
+        f"{runs}/{name}" for runs in (f"{RUNS}/*/*", f"{START}/*") for name in (LAST, RESULT, f"{CHECKPOINTS}/[!.]*")
+    ]
+    return (folder / RESULTS).exists() or any(any(folder.glob(pattern)) for pattern in kept)
 
 
 def clear(folder: Path) -> None:

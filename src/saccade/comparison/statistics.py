@@ -23,6 +23,7 @@ from saccade.errors import InputError
 from saccade.tasks.ratios import weighted
 
 Verdict = Literal["better", "worse", "can't tell"]
+TIE = "same score on every seed"
 
 
 def bootstrap_se(
@@ -99,8 +100,8 @@ class Difference:
         interval: Simultaneous over the arms of the table: all of them cover the truth with probability 1 - level.
         p: Two-sided, of this arm alone, before the correction for several arms; None where no test is made.
         verdict: Holm's procedure can claim a difference where the interval, which is wider, still touches 0.
-        reason: Obstacle to any claim, whatever the scores: ``"identical runs"``, ``"fewer than 3 seeds"``, or
-            ``"no spread to judge by"``.
+        reason: Obstacle to any claim, whatever the scores: ``"identical runs"``, ``"same score on every seed"``,
+            ``"fewer than 3 seeds"``, or ``"no spread to judge by"``.
     """
 
     mean: float
@@ -110,14 +111,25 @@ class Difference:
     reason: str | None
 
 
-def differences(table: ArrayLike, test_se: ArrayLike = 0.0, level: float = 0.05) -> list[Difference]:
+def differences(
+    table: ArrayLike,
+    test_se: ArrayLike = 0.0,
+    level: float = 0.05,
+    *,
+    identical: Sequence[bool] | None = None,
+    images: int | None = None,
+) -> list[Difference]:
     """Judge every arm against the control by the rule of :func:`judge`.
 
     Special tables, in this order:
 
-    * An arm equal to the control in every seed: "can't tell", ``identical runs``, interval [0, 0]. It brings no
-      information, so the rule is applied to the other arms as if it were not there.
+    * An arm that predicts what the control predicts, in every seed: "can't tell", ``identical runs``, interval [0, 0].
+      It brings no information, so the rule is applied to the other arms as if it were not there.
     * One seed: no interval, no verdict. Two seeds: an interval, no verdict and no p.
+    * The control's score in every seed, though not its predictions: a few images score coarsely, and arms that differ
+      then tie by chance. "can't tell", ``same score on every seed``; the interval is the rule's, or, where no image
+      tells the arms apart, plus and minus the largest share of images, 1 - (level / 2k)^(1 / images), on which they
+      could differ and still agree on all of these.
     * No spread over seeds nor over test images, so that any difference would be certain: no claim and no interval,
       since a few coarse scores can agree by chance.
 
@@ -125,6 +137,8 @@ def differences(table: ArrayLike, test_se: ArrayLike = 0.0, level: float = 0.05)
         table: (arms + 1, seeds) scores; row 0 is the control, column j holds the same seed for all.
         test_se: Standard error from the test images (:func:`bootstrap_se`) of each arm, (arms,), or one for all.
         level: Probability of at least one wrong claim in the table that is accepted.
+        identical: Whether an arm predicts what the control predicts, in every seed, (arms,); by default none does.
+        images: Number of test images.
 
     Returns:
         One difference for each row after the first. No number in it is NaN or infinite.
@@ -135,15 +149,28 @@ def differences(table: ArrayLike, test_se: ArrayLike = 0.0, level: float = 0.05)
     table = _checked(table)
     test_se = _checked_se(test_se, len(table) - 1)
     _between_0_and_1("differences", level)
-    identical = (table[1:] == table[0]).all(axis=1)
-    judged = iter(_judge_different(table[np.append(True, ~identical)], test_se[~identical], level))
+    equal = np.zeros(len(table) - 1, dtype=np.bool_) if identical is None else np.array(identical, dtype=np.bool_)
+    judged = iter(_judge_different(table[np.append(True, ~equal)], test_se[~equal], level, images))
     return [
-        Difference(0.0, (0.0, 0.0), None, "can't tell", "identical runs") if same else next(judged)
-        for same in identical
+        Difference(0.0, (0.0, 0.0), None, "can't tell", "identical runs") if same else next(judged) for same in equal
     ]
 
 
-def _judge_different(table: Floats, test_se: Floats, level: float) -> list[Difference]:
+def images_to_show(difference: float, arms: int = 1, level: float = 0.05) -> int:
+    """Number of test images from which on an accuracy `difference` could show.
+
+    An arm must be right, and the control wrong, on at least m images for the sign test to reach the level:
+    2 (1/2)^m <= level / k. These are `difference` of all images, where nothing speaks for the control.
+
+    Args:
+        difference: Difference of accuracies, above 0, at most 1.
+        arms: Number k of arms that are compared with the control.
+        level: As for :func:`differences`.
+    """
+    return math.ceil(math.ceil(math.log2(2 * arms / level)) / difference)
+
+
+def _judge_different(table: Floats, test_se: Floats, level: float, images: int | None) -> list[Difference]:
     seeds = table.shape[1]
     means = (table[1:] - table[0]).mean(axis=1)
     if len(means) == 0:
@@ -151,11 +178,16 @@ def _judge_different(table: Floats, test_se: Floats, level: float) -> list[Diffe
     if seeds == 1:
         return [Difference(float(mean), None, None, "can't tell", "fewer than 3 seeds") for mean in means]
     judged = judge(table, test_se, level)
+    tied = (table[1:] == table[0]).all(axis=1)
+    if images is not None:  # where no image tells them apart
+        judged.half_width[tied & (judged.half_width == 0)] = 1 - (level / 2 / len(means)) ** (1 / images)
     found = []
-    for mean, half, p, claim in zip(judged.mean, judged.half_width, judged.p, judged.claim, strict=True):
-        interval = (float(mean - half), float(mean + half))
+    for mean, half, p, claim, tie in zip(judged.mean, judged.half_width, judged.p, judged.claim, tied, strict=True):
+        interval = (float(mean - half), float(mean + half)) if half else None
         sign: Verdict = "better" if mean > 0 else "worse"
-        if half == 0:
+        if tie and seeds > 2:
+            found.append(Difference(0.0, interval, None, "can't tell", TIE))
+        elif half == 0:
             found.append(Difference(float(mean), None, None, "can't tell", "no spread to judge by"))
         elif seeds == 2:
             found.append(Difference(float(mean), interval, None, "can't tell", "fewer than 3 seeds"))

@@ -7,6 +7,7 @@ end of the pipe closes: the worker then saves its run and leaves.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
@@ -17,6 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +35,7 @@ from saccade.runs.names import CHECKPOINTS, CONFIG, COSTS, EVIDENCE, RESULT
 from saccade.saving.store import header_of
 from saccade.tasks import register
 from saccade.tasks.evidence import Evidence
+from saccade.tasks.trees import named
 from saccade.training.evaluation import collect_arrays, validation_on
 from saccade.training.log import Row
 from saccade.training.loop import Interrupted, train
@@ -118,15 +121,17 @@ class Worker:
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
         """Score a trained network on all validation images; ``result.json``, written last, marks it as done."""
         task = self.experiment.task(self.data)
-        found = self._collect(net, self.data, self.experiment.batch, full=True)
+        seen = hashlib.blake2b(digest_size=16)
+        found = self._collect(net, self.data, self.experiment.batch, full=True, on_predictions=partial(_hash, seen))
         with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
             np.savez(opened, allow_pickle=False, **found)
         groups = {name: asdict(group) for name, group in task.groups(found).items()}
-        write_json(folder / RESULT, {"score": task.score(found), "train_seconds": seconds, "groups": groups})
+        done = {"score": task.score(found), "train_seconds": seconds, "groups": groups}
+        write_json(folder / RESULT, done | {"predictions": seen.hexdigest()})
 
-    def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, *, full: bool = False) -> Evidence:
+    def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, **how: Any) -> Evidence:
         task = self.experiment.task(data)
-        return collect_arrays(net, task, data.val, device=torch.device(self.device), batch=batch, full=full)
+        return collect_arrays(net, task, data.val, device=torch.device(self.device), batch=batch, **how)
 
     def do_costs(self) -> None:
         """Measure what each arm costs."""
@@ -151,6 +156,12 @@ class Worker:
                 self.tell("step", name=name, index=index, step=row.step, of=of, loss=row.loss)
 
         return on_step
+
+
+def _hash(seen: Any, predictions: Any) -> None:
+    """Add the predictions of a batch to a hash."""
+    for name, leaf in named("prediction", predictions).items():
+        seen.update(name.encode() + np.ascontiguousarray(leaf.cpu()).tobytes())
 
 
 def main() -> None:

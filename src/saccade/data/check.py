@@ -14,7 +14,7 @@ import numpy as np
 
 from saccade.data import IGNORE
 from saccade.data.images import UnreadableError, read_image
-from saccade.data.layouts import Item, listed
+from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError, require
 from saccade.tasks import recognise
@@ -103,7 +103,7 @@ def check_data(
     """
     path = Path(path)
     task, reading = recognise(path, reading)
-    files = task.files(path, reading)
+    files = task.examined(task.files(path, reading), reading, where=str(path))
     found = Findings(files.note, task.name, task.unit, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tallies: dict[str, Any] = {"train": 0, "val": 0}
@@ -113,10 +113,10 @@ def check_data(
         raise InputError(f"{path}: the images of {files.note} are not files of their own", "there is nothing to check")
     for (side, item), read in _reading(task, files, items):
         found.images += 1
-        name = item.image.relative_to(path).as_posix()
+        name = relative(item.image, path)
         on_progress(found.images, len(items))
         if read.problem:
-            found.bad[(read.file or item.image).relative_to(path).as_posix()] = read.problem
+            found.bad[relative(read.file or item.image, path)] = read.problem
             continue
         shapes[read.shape] += 1
         places[read.digest].append((side, name))
@@ -128,7 +128,7 @@ def check_data(
             found.repeated.append(names)
             if len({side for side, _ in group}) > 1:
                 found.leaked.append(names)
-    found.remarks = list(_remarks(task, found, shapes))
+    found.remarks = [*files.meaning, *_remarks(task, found, shapes)]
     return found
 
 
@@ -142,10 +142,10 @@ def _reading(
         item = given[1]
         try:
             content = hashlib.blake2b(item.image.read_bytes(), digest_size=16).hexdigest()
-            size = read_image(item.image).size
+            size = read_image(item.image, white=files.pixels.white).size
             return _Read("", None, content, size, task.tally(files, item, size))
         except UnreadableError as problem:
-            return _Read(str(problem), problem.file)
+            return _Read(problem.whole, problem.file)
         except OSError as problem:
             return _Read(str(problem))
 

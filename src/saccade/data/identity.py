@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saccade.data import OnProgress
-from saccade.data.layouts import Item
+from saccade.data.layouts import Item, relative
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 
@@ -57,7 +57,7 @@ class DataFiles:
 
     def name(self, file: Path) -> str:
         """Return the path of a file relative to `root`, with slashes on every system."""
-        return (file.relative_to(self.root) if file.is_relative_to(self.root) else file).as_posix()
+        return relative(file, self.root)
 
 
 class FileState(NamedTuple):

@@ -1,22 +1,28 @@
-"""Reading folders, as all tasks do it: finding images, sides and splits, and saying what was seen."""
+"""Reading folders, as all tasks do it: wrapping folders, sides and splits, and saying what was seen."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saccade.data.images import SUFFIXES
+from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, shown, side_of_word, weak_kind_of
+from saccade.data.reading import Reading
+from saccade.data.tree import Folder, scan
 from saccade.errors import InputError
 
-_VALIDATION = ("val", "valid", "validation", "test")
-_ROLES = ("train", "images", "masks", *_VALIDATION)  # recognised in any case
-_VALIDATION_FRACTION = 0.2
+FRACTION = 0.2
+"""Fraction of the images that a seed holds out for validation, unless ``--split`` says another."""
+
 _SHOWN = 10
+_ANNOTATIONS = (".json", ".xml", ".txt", ".csv")
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,27 @@ class Item:
 
     image: Path
     target: Any
+
+
+@dataclass(frozen=True)
+class Division:
+    """Images divided into sides.
+
+    Args:
+        train: Training images.
+        val: Validation images.
+        origin: Where the sides come from, in words.
+        drawn: True if a seed chose the validation side.
+        left_out: The reason why an image is on neither side.
+        problems: What is wrong with the sides, in words, where training on them would not be honest.
+    """
+
+    train: tuple[Item, ...]
+    val: tuple[Item, ...]
+    origin: str
+    drawn: bool = False
+    left_out: Mapping[Path, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
 
 def known_layouts() -> str:
@@ -36,92 +63,330 @@ def known_layouts() -> str:
     return "known layouts:\n" + "\n".join(f"  {name:<{width}} {line}" for name, line in rows)
 
 
-def sides(path: Path) -> tuple[Path, Path] | None:
-    """The folders of training and validation, where a folder has both."""
-    inside = folders(path)
-    val = next((inside[name] for name in _VALIDATION if name in inside), None)
-    return (inside["train"], val) if "train" in inside and val is not None else None
-
-
-def held_out_folder(path: Path) -> Path | None:
-    """The validation side of a folder, where it has one."""
-    found = sides(path) if path.is_dir() else None
-    return found and found[1]
-
-
-def both_have_images(pair: tuple[Path, Path]) -> None:
-    """Refuse a side without images.
-
-    Raises:
-        InputError: Naming it.
-    """
-    for side in pair:
-        if not has_images(side):
-            raise InputError(f"{side} contains no images", "both sides need some")
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Return every image below `folder`, in order of name; hidden files and folders are left out."""
-    return sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield every image below `folder`, through symbolic links too; a folder that several links reach is read once."""
-    seen = set(folder.resolve().parents)  # a link upwards is a circle, or leads to other classes
-    for place, inner, files in os.walk(folder, followlinks=True):
-        here, real = Path(place), Path(place).resolve()
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        # Real folders come first, so that a link next to one does not rename its images.
-        inner[:] = sorted((n for n in inner if not n.startswith(".")), key=lambda n: ((here / n).is_symlink(), n))
-        for name in files:
-            path = here / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
-                yield path
-
-
-def has_images(folder: Path) -> bool:
-    """Return True if there is an image below a folder; a million files are not listed to see one."""
-    return next(_walk(folder), None) is not None
-
-
 def listed(names: Sequence[str]) -> str:
     """Return the first ten names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-def folders(path: Path) -> dict[str, Path]:
-    """The visible folders in a folder by name; names that say a role are in lower case."""
-    visible = sorted(
-        (p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))), key=lambda p: p.name
-    )
-    return {folder.name.lower() if folder.name.lower() in _ROLES else folder.name: folder for folder in visible}
+def images_in(folder: Path) -> list[Path]:
+    """Return every image below `folder`, in order of name; hidden files and folders are left out."""
+    return scan(folder).every_image()
 
 
-def split(groups: Sequence[Sequence[Item]], seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Split every group of at least 2 items 80/20; each side gets at least one item of each."""
+def unwrapped(top: Folder) -> Folder:
+    """Look through folders that only wrap another one: of ``data/dataset/train/...`` that is ``dataset``.
+
+    A folder is looked through if it has no image itself and one folder alone, whose name says no role and which holds
+    folders in turn. The only folder with images of a class is no wrapper.
+    """
+    found = top
+    while not found.images:
+        with_files = [one for one in found.visible() if one.has_files]
+        if len(with_files) != 1 or with_files[0].role is not None:
+            break
+        inner = with_files[0]
+        if inner.images or not inner.inside():
+            break
+        found = inner
+    return found
+
+
+def kinds_of(children: Sequence[Folder]) -> dict[str, str]:
+    """What folders hold by their names; words such as ``photos`` count where another folder says the other kind."""
+    found = {one.name: one.role.kind for one in children if one.role is not None and one.role.kind is not None}
+    for one in children:
+        weak = weak_kind_of(one.path.name)
+        others = {kind for name, kind in found.items() if name != one.name}
+        if one.role is None and weak is not None and others == {MASKS if weak == IMAGES else IMAGES}:
+            found[one.name] = weak
+    if not found:
+        weak_ones = {one.name: weak for one in children if (weak := weak_kind_of(one.path.name)) is not None}
+        if sorted(weak_ones.values()) == [IMAGES, MASKS]:
+            found = weak_ones
+    return found
+
+
+def said_inside(top: Folder, root: Folder) -> str:
+    """Say which folder was looked through, as the end of a sentence."""
+    return f", inside {shown(root.path.relative_to(top.path))}/" if root is not top else ""
+
+
+def split(
+    groups: Sequence[Sequence[Item]], seed: int, fraction: float = FRACTION
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Split every group of at least 2 items; each side gets at least one item of each."""
     train: list[Item] = []
     val: list[Item] = []
     for index, group in enumerate(groups):
-        count = max(1, round(_VALIDATION_FRACTION * len(group)))
+        count = min(len(group) - 1, max(1, round(fraction * len(group))))
         chosen = set(np.random.default_rng((seed, index)).permutation(len(group))[:count].tolist())
         for place, item in enumerate(group):
             (val if place in chosen else train).append(item)
     return tuple(train), tuple(val)
 
 
+def divide(
+    found: Mapping[str | None, Sequence[Item]],
+    top: Folder,
+    reading: Reading,
+    stratum: Callable[[Item], Hashable] = lambda item: 0,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> Division:
+    """Divide images into training and validation, as the folder or the reading says.
+
+    Args:
+        found: Images by the side that their folder says, None where it says none.
+        top: The whole folder.
+        reading: How it is to be read.
+        stratum: What is split evenly, such as the class.
+        names: Names of the folders of the sides, for messages.
+
+    Raises:
+        InputError: A side is missing or empty, there are too few images to split, or the reading does not fit.
+    """
+    called = names or {}
+    sides = {side: tuple(items) for side, items in found.items() if items}
+    if reading.split_file is not None:
+        return _grouped(_by_file(sides, top, reading.split_file), top, reading)
+    if None in sides and len(sides) > 1:
+        raise InputError(
+            f"{top.path}: {len(sides[None])} images are on no side, and others are in "
+            f"{listed([called.get(side or '', str(side)) for side in sides if side])}/",
+            "move them to a side, or say which folders are the sides: --split TRAIN:VAL",
+        )
+    if reading.fraction is not None or None in sides:
+        return _drawn(sides, top, reading, stratum, called)
+    if TRAIN not in sides:
+        raise InputError(
+            f"{top.path}: there is no training side, only {listed([called.get(s or '', str(s)) for s in sides])}",
+            "say which folders are the sides: --split TRAIN:VAL",
+        )
+    held = VAL if VAL in sides else TEST if TEST in sides else None
+    if held is None:
+        name = called.get(TRAIN, TRAIN)
+        raise InputError(
+            f"{top.path}: it has {name}/, but no validation side", f"to have {name}/ split, add --split {FRACTION}"
+        )
+    words = f"validation on {called.get(held, held)}/"
+    unused = {
+        item.image: f"the side {called.get(side or '', str(side))}/ is not used: {words}"
+        for side, items in sides.items()
+        if side not in (TRAIN, held)
+        for item in items
+    }
+    return _grouped(Division(sides[TRAIN], sides[held], "the sides of the folder", left_out=unused), top, reading)
+
+
+def _drawn(
+    sides: Mapping[str | None, tuple[Item, ...]],
+    top: Folder,
+    reading: Reading,
+    stratum: Callable[[Item], Hashable],
+    called: Mapping[str, str],
+) -> Division:
+    """Split the images without a side, or the training side, by the seed."""
+    of = None if None in sides else TRAIN
+    if of not in sides:
+        raise InputError(f"{top.path}: there is no training side to split", "leave --split out")
+    left_out = {
+        item.image: f"the side {called.get(side or '', str(side))}/ is not used: --split divides the training side"
+        for side, items in sides.items()
+        if side != of
+        for item in items
+    }
+    fraction, seed = reading.fraction or FRACTION, reading.split_seed
+    strata: dict[Hashable, list[Item]] = defaultdict(list)
+    for item in sides[of]:
+        strata[stratum(item)].append(item)
+    if reading.group is not None:
+        train, val = _split_groups(sides[of], top, reading, fraction, stratum)
+    else:
+        train, val = split(list(strata.values()), seed, fraction)
+    share = "" if reading.fraction is None else f"{fraction:.0%} for validation, "
+    together = "" if reading.group is None else ", groups kept together"
+    return Division(train, val, f"{share}split by seed {seed}{together}", True, left_out)
+
+
+def _split_groups(
+    items: Sequence[Item], top: Folder, reading: Reading, fraction: float, stratum: Callable[[Item], Hashable]
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Hold out whole groups until each stratum has its fraction; what only one group has is trained on."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    spread: dict[Hashable, set[str]] = defaultdict(set)
+    total: dict[Hashable, int] = defaultdict(int)
+    for item in items:
+        group = reading.group_of(relative(item.image, top.path))
+        assert group is not None
+        groups[group].append(item)
+        spread[stratum(item)].add(group)
+        total[stratum(item)] += 1
+    if len(groups) < 2:
+        raise InputError(
+            f"--group {reading.group}: all images belong to one group ({next(iter(groups))!r})",
+            "a split needs two groups or more: see whether the pattern says what you mean",
+        )
+    wanted = {one: max(1, math.floor(fraction * count + 0.5)) for one, count in total.items()}
+    held: dict[Hashable, int] = defaultdict(int)
+    names = sorted(groups)
+    chosen: set[str] = set()
+    for place in np.random.default_rng(reading.split_seed).permutation(len(names)).tolist():
+        name = names[place]
+        counts: dict[Hashable, int] = defaultdict(int)
+        for item in groups[name]:
+            counts[stratum(item)] += 1
+        # A group must bring what is still missing, and leave every stratum something to train on.
+        needed = any(held[one] < wanted[one] for one in counts)
+        leaves = all(spread[one] - chosen - {name} for one in counts)
+        before = sum(abs(wanted[one] - held[one]) for one in counts)
+        after = sum(abs(wanted[one] - held[one] - count) for one, count in counts.items())
+        if needed and leaves and (after <= before or not chosen):
+            chosen.add(name)
+            for one, count in counts.items():
+                held[one] += count
+    if not chosen:
+        raise InputError(
+            f"--group {reading.group}: no group can be held out, since each has a class of its own",
+            "validation needs images of a class in two groups",
+        )
+    val = {id(item) for name in chosen for item in groups[name]}
+    return tuple(i for i in items if id(i) not in val), tuple(i for i in items if id(i) in val)
+
+
+def _by_file(sides: Mapping[str | None, tuple[Item, ...]], top: Folder, file: Path) -> Division:
+    """Divide by a file: a list of the images for validation, or a table of files and sides."""
+    items = [item for some in sides.values() for item in some]
+    rows = _split_rows(file)
+    places: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        name = relative(item.image, top.path)
+        for key in {name, item.image.name, item.image.stem, name.rpartition(".")[0]}:
+            places[key].append(item)
+    side_of: dict[int, str] = {}
+    unknown, several = [], []
+    for name, side in rows:
+        found = places.get(name.removeprefix("./").replace("\\", "/"), [])
+        if not found:
+            unknown.append(name)
+        elif len(found) > 1:
+            several.append(name)
+        elif side_of.setdefault(id(found[0]), side) != side:
+            raise InputError(f"{file}: {name!r} is on two sides", "list each image once")
+    if unknown or several:
+        what = f"no image is called {listed(unknown)}" if unknown else f"several images are called {listed(several)}"
+        raise InputError(f"{file}: {what}", f"give paths relative to {top.path}")
+    table = any(side == TRAIN for _, side in rows)
+    held = VAL if any(side == VAL for _, side in rows) else TEST
+    chosen = {id(item): side_of.get(id(item), "" if table else TRAIN) for item in items}
+    train = tuple(item for item in items if chosen[id(item)] == TRAIN)
+    val = tuple(item for item in items if chosen[id(item)] == held)
+    if not train or not val:
+        raise InputError(
+            f"{file}: it leaves no images for {'validation' if train else 'training'}", "both sides need some"
+        )
+    left_out = {
+        item.image: f"{file.name} has it on {chosen[id(item)] or 'no side'}"
+        for item in items
+        if chosen[id(item)] not in (TRAIN, held)
+    }
+    return Division(train, val, f"split by {shown(file.name)}", left_out=left_out)
+
+
+def _split_rows(file: Path) -> list[tuple[str, str]]:
+    """Names and sides in a file; a plain list is of validation images."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError(f"--split {file}: cannot be read ({cause})", "save it as text in UTF-8") from cause
+    if file.suffix.lower() != ".csv":
+        return [(line.strip(), VAL) for line in text.splitlines() if line.strip()]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
+    header = [cell.lower() for cell in rows[0]] if rows else []
+    columns = [next((header.index(name) for name in some if name in header), None) for some in _COLUMNS]
+    if columns[0] is None or columns[1] is None:
+        raise InputError(
+            f"--split {file}: expected the columns file and side; received {', '.join(header) or 'nothing'}",
+            "such as a first line of file,side and then lines like cats/1.jpg,val",
+        )
+    found = []
+    for number, row in enumerate(rows[1:], 2):
+        name, word = (row[column] if column < len(row) else "" for column in columns if column is not None)
+        side = side_of_word(word)
+        if side is None:
+            raise InputError(f"--split {file}, line {number}: {word!r} is no side", "write train, val or test")
+        found.append((name, side))
+    return found
+
+
+_COLUMNS = (("file", "filename", "image", "path", "name"), ("side", "split", "set", "subset"))
+
+
+def _grouped(division: Division, top: Folder, reading: Reading) -> Division:
+    """Name the groups that are on both sides, where the sides are given."""
+    if reading.group is None:
+        return division
+    sides = [
+        {reading.group_of(relative(item.image, top.path)) for item in items} for items in (division.train, division.val)
+    ]
+    both = sorted(str(group) for group in sides[0] & sides[1])
+    if not both:
+        return division
+    problem = f"groups of --group {reading.group} on both sides, {len(both)} in number: {listed(both)}"
+    return Division(
+        division.train, division.val, division.origin, division.drawn, division.left_out, (*division.problems, problem)
+    )
+
+
+def relative(path: Path, root: Path) -> str:
+    """Return a path relative to a folder as text, with slashes on every system."""
+    return shown(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def unusable(folder: Folder) -> str:
+    """Say why nothing in a folder can be used."""
+    from saccade.data.tree import other_reason
+
+    if folder.problem:
+        return folder.problem
+    files = list(folder.files())
+    if not files:
+        return "it is empty" if not folder.folders else "it holds empty folders only"
+    return f"{len(files)} file{'s' if len(files) > 1 else ''}, such as {shown(files[0].name)}: {other_reason(files[0])}"
+
+
 def not_recognised(path: Path) -> InputError:
     """Say what a folder holds that no task recognises, and what tasks would."""
-    if not has_images(path):
+    top = scan(path)
+    if top.problem:
+        return InputError(f"{path}: {top.problem}", "see its permissions")
+    if not top.has_images:
         return InputError(f"{path} contains no images", f"images are files ending in {' '.join(SUFFIXES)}")
-    inside = folders(path)
-    loose = [p for p in images_in(path) if p.parent == path]
-    seen = [f"{folder.name}/ ({len(images_in(folder))} images)" for folder in inside.values()]
-    seen += [f"{len(loose)} images directly inside"] if loose else []
+    root = unwrapped(top)
+    seen = [f"{one.name}/ ({len(one.every_image())} images)" for one in root.folders.values()]
+    seen += [f"{len(root.images)} images directly inside"] if root.images else []
     advice = known_layouts()
-    if "train" in inside:
-        advice = f"it has train/ but no val/: to have train/ split, give {inside['train']}; {advice}"
+    train = [one for one in root.folders.values() if one.role is not None and one.role.side == TRAIN]
+    if len(train) == 1 and len(root.inside()) == 1:
+        name = train[0].name
+        advice = f"it has {name}/ but no val/: to have {name}/ split, add --split {FRACTION}; {advice}"
+    notes = {file.suffix.lower() for one in root.walk() for file in one.others} & set(_ANNOTATIONS)
+    if notes:
+        advice = f"annotations of other tools ({' '.join(sorted(notes))}) are read by saccade data import; {advice}"
     return InputError(f"the layout of {path} is not recognised; seen: {listed(seen)}", advice)
+
+
+def ambiguous(path: Path, readings: Mapping[str, str]) -> InputError:
+    """Say in which ways a folder can be read.
+
+    Args:
+        path: The folder.
+        readings: What each layout would make of it, in words.
+    """
+    root = unwrapped(scan(path))
+    seen = [f"{one.name}/ ({len(one.every_image())} images)" for one in root.inside()]
+    seen += [f"{len(root.images)} images directly inside"] if root.images else []
+    ways = "".join(f"\n  --layout {name}: {words}" for name, words in readings.items())
+    return InputError(
+        f"{path} can be read in {len(readings)} ways; seen: {listed(seen)}{ways}", "say which: add --layout"
+    )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from saccade.errors import InputError
 from saccade.options import Option, Options, declared
+from saccade.ranges import SEED, Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Reading(Options):
             typed=str | None,
         ),
     ] = None
-    split_seed: Annotated[int, Option("Another number splits a folder without `val/` differently.")] = 0
+    split_seed: Annotated[int, Option("Another number splits a folder without `val/` differently.", Whole(0, SEED))] = 0
     group: Annotated[
         str | None,
         Option(
@@ -60,19 +61,21 @@ class Reading(Options):
     ] = None
     bits: Annotated[
         int | None,
-        Option("Bits of an image's values that are used, such as 12 of 16.", default="all, or as the files say"),
+        Option(
+            "Bits of an image's values that are used, such as 12 of 16.",
+            Whole(1, 16),
+            default="all, or as the files say",
+        ),
     ] = None
     ignore: Annotated[
-        int | None, Option("The value of mask pixels that count neither in the loss nor in the score.", default="255")
+        int | None,
+        Option(
+            "The value of mask pixels that count neither in the loss nor in the score.", Whole(0, 65535), default="255"
+        ),
     ] = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.split_seed, int) or not 0 <= self.split_seed < 2**63:
-            raise InputError(f"split_seed must be a whole number of at least 0; received {self.split_seed!r}")
-        if self.bits is not None and not 1 <= self.bits <= 16:
-            raise InputError(f"bits must be 1 to 16; received {self.bits!r}")
-        if self.ignore is not None and not 0 <= self.ignore <= 65535:
-            raise InputError(f"ignore must be a value of a mask, 0 to 65535; received {self.ignore!r}")
+        super().__post_init__()
         if self.group is not None:
             _pattern(self.group)
         object.__setattr__(self, "classes", _plain_classes(self.classes))

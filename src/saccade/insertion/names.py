@@ -23,7 +23,7 @@ def matching(trace: Trace, pattern: str, *, option: str = "within", words: tuple
     Raises:
         InputError: There is no match; the hint lists the nearest names and `words`, which may be given as well.
     """
-    names, expression = module_names(trace), _expression(pattern)
+    names, expression = module_names(trace), _expression(pattern, option)
     matched = [name for name in names if expression.fullmatch(name)]
     if not matched:
         network = type(trace.calls[0].module).__name__
@@ -47,10 +47,24 @@ def _near(pattern: str, names: list[str], words: tuple[str, ...]) -> str:
     return f"give {kinds}names of modules such as {', '.join(names[-3:])}; {globs}"
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    """Convert a glob over the parts of a dotted name to a regular expression."""
-    wild = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
-    parts = re.split(r"(\*\*|\*|\?|\[[\w!-]+\])", pattern)
-    return re.compile(
-        "".join(part.replace("[!", "[^") if part.startswith("[") else wild.get(part, re.escape(part)) for part in parts)
-    )
+def _expression(pattern: str, option: str) -> re.Pattern[str]:
+    """Convert a glob over the parts of a dotted name to a regular expression.
+
+    Raises:
+        InputError: A range of characters that no expression has, such as ``[z-a]``.
+    """
+    parts = re.split(rf"(\*\*|\*|\?|{_SET})", pattern)
+    try:
+        return re.compile("".join(map(_part, parts)))
+    except re.error as cause:
+        raise InputError(f"{option}={pattern!r} is not a glob of names of modules: {cause}") from cause
+
+
+_SET = r"\[!?[\w-]+\]"
+_WILD = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+
+
+def _part(part: str) -> str:
+    if re.fullmatch(_SET, part):
+        return part.replace("[!", "[^")
+    return _WILD.get(part, re.escape(part))

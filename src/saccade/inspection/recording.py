@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from saccade.errors import InputError
 from saccade.insertion.attach import Attachment, attachments
@@ -53,21 +54,20 @@ def record(model: nn.Module, *, copy: bool = False) -> Iterator[Records]:
             f"record: {type(model).__name__} contains no mechanism",
             "insert one first: saccade.plan(model, 'cbam') shows where it would go",
         )
-    maps, thread, handles = Records(), threading.get_ident(), []
+    maps, thread = Records(), threading.get_ident()
 
     def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-        if threading.get_ident() == thread:
-            seen = watched[module]
+        seen = watched.get(module)
+        if seen is not None and threading.get_ident() == thread:
             seen.keep(args[0])
             maps[seen.name] = seen
 
+    # A hook of all modules: one on each mechanism would stay in every copy of the network that is made meanwhile.
+    handle = register_module_forward_pre_hook(keep)
     try:
-        for module in watched:
-            handles.append(module.register_forward_pre_hook(keep))
         yield maps
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
 def _watched(model: nn.Module, copy: bool) -> dict[nn.Module, Record]:

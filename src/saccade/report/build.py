@@ -77,6 +77,7 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
         "title": texts.pair("page_title", name=results.data.name),
         "lead": verdict.lead(results),
         "control": verdict.control_note(results),
+        "tied": texts.shown(*(verdict.tie_texts(results) or ("", ""))),
         "difference_chart": charts.difference_chart(arms, reference),
         "has_intervals": any(arm.interval for arm in arms),
         "gallery": scenes.load_gallery(directory, results),

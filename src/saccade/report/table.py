@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from saccade.comparison.results import ArmResult, Results
+from saccade.report.verdict import tie_texts
 
 Rows = Sequence[Sequence[str]]
 Draw = Callable[[Rows, int], list[str]]
@@ -33,7 +34,9 @@ def _drawn(results: Results, draw: Draw) -> str:
     lines += ["", *draw(groups, 1)] if groups else []
     seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
     foot = f"{seeds}, {results.steps} steps, {results.test_images} validation images; "
-    return "\n".join([*lines, "", foot + "intervals of differences are simultaneous, 95%"])
+    tied = tie_texts(results)
+    notes = [foot + "intervals of differences are simultaneous, 95%", *(tied[:1] if tied else ())]
+    return "\n".join([*lines, "", *notes])
 
 
 def _row(arm: ArmResult) -> tuple[str, ...]:

@@ -58,6 +58,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "can't tell": ("can't tell", "无法判断"),
     "reference": ("reference", "参照"),
     "identical runs": ("identical runs", "结果完全相同"),
+    "same score on every seed": ("same score on every seed", "每个种子的得分都相同"),
+    "tied": (
+        "A tie: on {images} validation images one image is {step} of the accuracy, and a difference of {wanted} could show "
+        "from {needed} images on.",
+        "得分相同：共 {images} 张验证图像，一张就占准确率的 {step}；要看出 {wanted} 的差异，至少需要 {needed} 张图像。",
+    ),
     "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
     "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),
     # demo

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from saccade.catalog import CATALOG
 from saccade.comparison.results import ArmResult, Results
-from saccade.comparison.statistics import Difference
+from saccade.comparison.statistics import TIE, Difference, images_to_show
 from saccade.report import numbers
 from saccade.report.texts import TEXTS, both, breakable, pair, shown
 
@@ -17,6 +17,8 @@ NAMED = 4
 """Largest number of arms of one verdict that a sentence names; the others are counted."""
 LETTERS = 80
 """Largest length of these names together, in letters."""
+SMALL = 0.02
+"""Difference of accuracies that a tie is measured by."""
 
 
 def is_control(arm: ArmResult) -> bool:
@@ -85,6 +87,16 @@ def control_note(results: Results) -> str:
         return ""
     more = numbers.count(control.params - results.reference.params)
     return both(key, name=control.name, params=more, gain=numbers.signed(found.mean))
+
+
+def tie_texts(results: Results) -> tuple[str, str] | None:
+    """Return what could have shown, where scores tie because one image moves them much, in English and in Chinese."""
+    ties = [difference.reason == TIE for _, difference in judged_arms(results.arms)]
+    if not any(ties) or results.metric != "accuracy":
+        return None
+    images, needed = results.test_images, images_to_show(SMALL, len(ties))
+    step = numbers.figures(1 / images)
+    return pair("tied", images=numbers.count(images), step=step, wanted=SMALL, needed=numbers.count(needed))
 
 
 def lead(results: Results) -> str:

@@ -60,12 +60,14 @@ def evaluate_network(options: EvaluateOptions) -> Evaluation:
 
     Scored are the images of the validation side of `data`; of a folder that was split for training, those that were
     held out; of any other folder, all. Images of different sizes are scored one at a time. The folder is read as it
-    was in training, except for the options given.
+    was in training, except for the options given. `protocol` may also be a
+    :class:`saccade.tasks.segmentation.protocols.Protocol`.
 
     Raises:
         InputError: Something given is wrong, or an image cannot be read.
     """
-    opened, where, path = open_run(options.model, options.trust), distributed(options.device), Path(options.data)
+    where, path = distributed(options.device), Path(options.data)
+    opened = open_run(options.model, options.trust)
     task = opened.task
     net, how = task.under(opened.net, options.protocol)
     side, what = task.held_out(path, opened.held, reading_of(opened, options))

@@ -11,7 +11,7 @@ from typing import Any
 from saccade.errors import InputError
 from saccade.files import LOCK, read_json
 
-OTHER_FOLDER = "choose another folder with --out, or start over with --overwrite"
+OTHER_FOLDER = "choose another folder with --out; the command that began there resumes it"
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,13 @@ class Owned:
                 f"{self.folder} is not empty and does not hold a {self.kind}", "choose another folder with --out"
             )
 
-    def refuse_other(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    def refuse_other(self, before: Mapping[str, Any], now: Mapping[str, Any], hint: str = OTHER_FOLDER) -> None:
         """Refuse settings that differ from those the folder was claimed with.
+
+        Args:
+            before: Settings it was claimed with.
+            now: Settings asked for.
+            hint: Advice for settings that differ.
 
         Raises:
             InputError: Naming each setting with both values.
@@ -64,9 +69,7 @@ class Owned:
             if before.get(name) != value
         ]
         if differing:
-            raise InputError(
-                f"{self.folder} holds a {self.kind} with other settings ({'; '.join(differing)})", OTHER_FOLDER
-            )
+            raise InputError(f"{self.folder} holds a {self.kind} with other settings ({'; '.join(differing)})", hint)
 
     def clear(self, files: Iterable[str], folders: Iterable[str]) -> None:
         """Delete what this kind writes, the marker last; anything else stays.

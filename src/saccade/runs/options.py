@@ -1,23 +1,25 @@
-"""The options of a training, each declared once; those that a recipe has values for are in `training.recipe`."""
+"""The options of training, evaluation and prediction, each declared once; those of recipes are in `training.recipe`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
-from saccade.errors import InputError
 from saccade.options import Option, Options
-from saccade.training.recipe import RecipeOptions
+from saccade.ranges import LARGEST_SIDE, Number, Whole
+from saccade.training.recipe import BATCH, RATE, STEPS, RecipeOptions
 from saccade.training.recipes import DEFAULT, DEFAULTS, PRETRAINED_RATE, RECIPES
 
 _EPOCHS, _BATCH, _SIZE, _AUGMENT = (
     "{}, {} for segmentation, or that of the recipe".format(*(getattr(one, name) for one in DEFAULTS.values()))
     for name in ("epochs", "batch", "size", "augment")
 )
+EPOCHS, WORKERS = Number(0, 1e6, open=True), Whole(0, 256)
 _RATE = f"{DEFAULT.values['learning_rate']}, {PRETRAINED_RATE} with pretrained weights, or that of the recipe"
 _RECIPES = ", ".join(f"`{name}`" for name in RECIPES)
 
@@ -66,7 +68,9 @@ class NetworkOptions(Options):
             metavar="[PATH]",
         ),
     ] = False
-    size: Annotated[int | None, Option("Side of the training images or crops, in pixels.", default=_SIZE)] = None
+    size: Annotated[
+        int | None, Option("Side of the training images or crops, in pixels.", Whole(8, LARGEST_SIDE), default=_SIZE)
+    ] = None
     augment: Annotated[
         str | None,
         Option(
@@ -88,11 +92,6 @@ class RunSpec(Reading, NetworkOptions):
     """True if timm's weights are loaded, or the absolute path of a file."""
     size: int = DEFAULT.size
     augment: str = DEFAULT.augment
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 8:
-            raise InputError(f"size must be a whole number of at least 8 pixels; received {self.size!r}")
-        super().__post_init__()
 
     @classmethod
     def decide(cls, options: TrainOptions) -> RunSpec:
@@ -116,23 +115,26 @@ class LengthOptions(Options):
     recipe: Annotated[str, Option(f"A recipe by name: {_RECIPES}; `saccade list --recipes` shows all values.")] = (
         "default"
     )
-    steps: Annotated[int | None, Option("Length of the training in steps of one batch.", default="see epochs")] = None
-    epochs: Annotated[float | None, Option("Length of the training in passes through the data.", default=_EPOCHS)] = (
-        None
-    )
-    batch: Annotated[int | None, Option("Number of images per step, over all processes.", default=_BATCH)] = None
+    steps: Annotated[
+        int | None, Option("Length of the training in steps of one batch.", STEPS, default="see epochs")
+    ] = None
+    epochs: Annotated[
+        float | None, Option("Length of the training in passes through the data.", EPOCHS, default=_EPOCHS)
+    ] = None
+    batch: Annotated[int | None, Option("Number of images per step, over all processes.", BATCH, default=_BATCH)] = None
     learning_rate: Annotated[
         float | None,
         Option(
             "The largest learning rate of the schedule.",
+            RATE,
             default=_RATE,
         ),
     ] = None
     evaluate_every: Annotated[
-        int | None, Option("Number of steps between two validations.", default="about an epoch")
+        int | None, Option("Number of steps between two validations.", STEPS, default="about an epoch")
     ] = None
     log_every: Annotated[
-        int | None, Option("Number of steps per row of the log.", default="1, more in long trainings")
+        int | None, Option("Number of steps per row of the log.", STEPS, default="1, more in long trainings")
     ] = None
 
 
@@ -142,7 +144,7 @@ class TrainOptions(RecipeOptions, LengthOptions, Reading, NetworkOptions):
 
     device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
     workers: Annotated[
-        int | None, Option("Number of processes that read images.", default="one per core, 8 at most")
+        int | None, Option("Number of processes that read images.", WORKERS, default="one per core, 8 at most")
     ] = None
     tensorboard: Annotated[bool, Option("Write files for TensorBoard too.")] = False
     out: Annotated[
@@ -170,6 +172,19 @@ class TrainOptions(RecipeOptions, LengthOptions, Reading, NetworkOptions):
         return {name: getattr(self, name) for name in sorted(self.given & names)}
 
 
+_MODEL = Option(
+    "The folder of a training or of an arm of a comparison, or one file in it.",
+    typed=Path,
+)
+_TRUST = Option(
+    "The import path of code of your own that the model needs and that may be imported for it, such as "
+    "`my_package.blocks:MyBlock`; may be given several times.",
+    typed=list[str] | None,
+)
+_DEVICE = Option("Device to run on: `auto` (a GPU if there is one), `cpu` or `cuda`.")
+_AT_A_TIME = 64
+
+
 @dataclass(frozen=True)
 class ScoringOptions(Options):
     """What is scored, on what, and how."""
@@ -183,36 +198,69 @@ class ScoringOptions(Options):
             argument="DATA",
         ),
     ]
-    model: Annotated[
-        str | os.PathLike[str],
-        Option("The folder of a training or of an arm of a comparison, or one file in it.", typed=Path),
-    ]
+    model: Annotated[str | os.PathLike[str], _MODEL]
     _: KW_ONLY
-    trust: Annotated[
-        Trust,
-        Option(
-            "The import path of code of your own that the model needs and that may be imported for it, such as "
-            "`my_package.blocks:MyBlock`; may be given several times.",
-            typed=list[str] | None,
-        ),
-    ] = ()
-    batch: Annotated[int, Option("Number of images at a time; images with masks are scored one by one.")] = 64
+    trust: Annotated[Trust, _TRUST] = ()
+    batch: Annotated[
+        int, Option("Number of images at a time, in each process; images with masks are scored one by one.", BATCH)
+    ] = _AT_A_TIME
     protocol: Annotated[
         Any,
         Option(
             "View of an image for segmentation networks: `whole`; in windows of the size of the training crops "
-            "(`sliding`); or in such windows at six scales, mirrored too (`multi-scale`). In Python also a "
-            ":class:`saccade.tasks.segmentation.protocols.Protocol`.",
+            "(`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).",
             default="whole",
-            typed=Literal["whole", "sliding", "multi-scale"] | None,
+            typed=Literal["whole", "sliding", "multi-scale"],
         ),
     ] = None
-    device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu` or `cuda`.")] = "auto"
+    device: Annotated[str, _DEVICE] = "auto"
     workers: Annotated[
-        int | None, Option("Number of processes that read images.", default="one per core, 8 at most")
+        int | None, Option("Number of processes that read images.", WORKERS, default="one per core, 8 at most")
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(Reading, ScoringOptions):
     """Options of :func:`saccade.evaluate` and ``saccade evaluate``."""
+
+
+@dataclass(frozen=True)
+class PredictOptions(Options):
+    """Options of :func:`saccade.predict` and ``saccade predict``."""
+
+    images: Annotated[
+        str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        Option(
+            'Files, folders, which are searched, or patterns such as `"photos/*.jpg"`.',
+            typed=str,
+            argument="IMAGES",
+            several=True,
+        ),
+    ]
+    model: Annotated[str | os.PathLike[str], _MODEL]
+    _: KW_ONLY
+    trust: Annotated[Trust, _TRUST] = ()
+    out: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "Folder for `predictions.csv`, with the five likeliest classes of each image; for segmentation, with "
+            "masks, overlays, and the fraction of each class. Files that an earlier prediction wrote are replaced, "
+            "others never.",
+            default="nothing is written",
+            typed=Path | None,
+        ),
+    ] = None
+    batch: Annotated[
+        int, Option("Number of images at a time; segmentation networks take images one by one.", BATCH)
+    ] = _AT_A_TIME
+    protocol: Annotated[
+        Any,
+        Option(
+            "View of an image for segmentation networks: `whole`; in windows of the size of the training crops, if it "
+            "is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).",
+            default="sliding",
+            typed=Literal["whole", "sliding", "multi-scale"],
+        ),
+    ] = None
+    device: Annotated[str, _DEVICE] = "auto"
+    on_progress: Annotated[Callable[[int, int], None] | None, Option("Called with (done, total).", typed=None)] = None

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from saccade.catalog.imports import Trust
 from saccade.data.layouts import images_in
 from saccade.errors import InputError
+from saccade.options import called_with
 from saccade.runs.open import open_run
+from saccade.runs.options import PredictOptions
 from saccade.training.distributed import distributed
 
 
@@ -37,49 +38,34 @@ class Options:
     on_progress: Callable[[int, int], None]
 
 
-def predict_images(
-    images: Iterable[str | os.PathLike[str]],
-    model: str | os.PathLike[str],
-    *,
-    trust: Trust = (),
-    out: str | os.PathLike[str] | None = None,
-    batch: int = 64,
-    protocol: Any = None,
-    device: str = "auto",
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Any:
+@called_with(PredictOptions, "predict")
+def predict_images(asked: PredictOptions) -> Any:
     """Predict images; those that cannot be read are named and left out.
 
-    Masks and overlays are written one by one; of the other images only the paths are in memory.
-
-    Args:
-        images: Files, folders, which are searched, and patterns such as ``"photos/*.jpg"``.
-        model: Folder of a run or of an arm of a comparison, or a file in it.
-        trust: Code of your own that may be imported for it, as for :func:`saccade.load`.
-        out: Folder for ``predictions.csv``; for masks and overlays, for which it must be given.
-        batch: Images at a time, where they are brought to one size.
-        protocol: Segmentation, see :func:`saccade.evaluate`; ``"sliding"`` by default: an image no larger than
-            the training crops is seen whole, larger ones through windows of that size.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        on_progress: Called with (done, total).
+    Masks and overlays are written one by one; of the other images only the paths are in memory. With the protocol
+    ``"sliding"`` an image no larger than the training crops is seen whole. `protocol` may also be a
+    :class:`saccade.tasks.segmentation.protocols.Protocol`.
 
     Returns:
         :class:`saccade.runs.rows.Predictions`, or :class:`saccade.tasks.segmentation.masks.Masks`: both have
         ``failed``, the images that could not be read, and ``to_json()``.
 
     Raises:
-        InputError: A path that does not exist, no image at all, or a model that cannot be used.
+        InputError: A path that does not exist, no image at all, a model that cannot be used, or an output file that
+            another program wrote.
     """
-    given, opened, where = list(_paths(images)), open_run(model, trust), distributed(device)
+    where, given = distributed(asked.device), list(_paths(asked.images))
+    opened = open_run(asked.model, asked.trust)
     opened.net.to(where.device).to(memory_format=torch.channels_last)
-    options = Options(None if out is None else Path(out), batch, protocol, where.device, on_progress)
+    out, on_progress = None if asked.out is None else Path(asked.out), asked.on_progress or (lambda done, total: None)
+    options = Options(out, asked.batch, asked.protocol, where.device, on_progress)
     return opened.task.write_predictions(opened, given, options)
 
 
-def _paths(given: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
+def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
     """Every image, and the folder that its name is relative to."""
     found = False
-    for one in map(Path, given):
+    for one in (Path(path).expanduser() for path in ([given] if isinstance(given, (str, os.PathLike)) else given)):
         matching = [one] if one.exists() else [Path(name) for name in sorted(glob(str(one), recursive=True))]
         if not matching:
             raise InputError(f"{one}: no such file or folder")

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.reading import class_names
+from saccade.devices import find_device
 from saccade.errors import InputError, require
-from saccade.files import locked
+from saccade.files import check_folder, locked
 from saccade.options import called_with
 from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
@@ -27,11 +28,12 @@ from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
+from saccade.training.optimizers import check_optimizer, optimizer_for
 from saccade.training.progress import Counting, TrainingProgress, duration
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import PRETRAINED_RATE, NamedRecipe, find_recipe
 from saccade.training.signals import stop_on_signals
-from saccade.training.sources import LoaderSource, cores
+from saccade.training.sources import LoaderSource, Share, check_batch, check_memory, cores
 
 _VALIDATIONS, _ROWS = 100, 2000  # per run, at most
 
@@ -80,20 +82,27 @@ def train_network(options: TrainOptions) -> Training:
     """
     for package in ("timm", "torchvision", "PIL"):
         require(package, extra="train")
+    find_device(options.device)
+    if options.steps is not None and options.epochs is not None:
+        raise InputError("give steps or epochs, not both")
     given = options.data if isinstance(options.data, tuple) else None
     asked = RunSpec.decide(options)
     task = task_for(asked) if given is None else task_for_datasets(asked)
     published = find_recipe(options.recipe, task.name, task.recipe)
+    check_optimizer(options.optimizer if "optimizer" in options.given else published.values["optimizer"])
+    folder = Path(options.out) if options.out is not None else Path("saccade-train") / Path(asked.data).name
+    check_folder(folder)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     where = distributed(options.device)
     found = task.load(spec) if given is None else data_of(task, given, spec, class_names(spec))
     decided = decide(published, found, where, options)
-    out, overwrite, workers = options.out, options.overwrite, options.workers
-    folder = Path(out) if out is not None else Path("saccade-train") / Path(spec.data).name
+    overwrite, workers = options.overwrite, options.workers
     run = TrainingRun(folder, spec, decided, found)
     finished = run.result() is not None and not overwrite
     net = None if finished else run.network()  # before a folder is made: the corrected call would find it taken
     fit = None if net is None else found.task.fitted(net, label_smoothing=decided.label_smoothing)
+    if net is not None:
+        optimizer_for(net, decided)  # a pattern that fits no parameter
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
@@ -135,14 +144,16 @@ def data_of(
 def decide(published: NamedRecipe, data: TaskData, where: Distributed, options: TrainOptions) -> Recipe:
     """Return the recipe decided: what was asked for, else what was published, else what suits the data."""
     steps, epochs, batch = options.steps, options.epochs, options.batch
-    if steps is not None and epochs is not None:
-        raise InputError("give steps or epochs, not both")
     suited = {"learning_rate": PRETRAINED_RATE} if options.pretrained and options.recipe == "default" else {}
     values = {**published.values, **suited, **options.changes()}
     unit = where.processes * int(values.get("accumulate", 1))
     count = len(data.train)
     if batch is None:
         batch = max(unit, min(published.batch, count) // unit * unit)
+    else:
+        check_batch(batch, count)
+    Share(where.index, where.processes, int(values.get("accumulate", 1))).check(batch)
+    check_memory(batch // unit, data.shape)
     each = math.ceil(count / batch)  # steps per epoch
     if steps is None:
         steps = max(1, math.ceil((published.epochs if epochs is None else epochs) * count / batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,31 @@ class TrainingRun:
         """Return the settings that must be the same for a run to be resumed."""
         return {**self.spec.recorded(), **self.recipe.recorded()}
 
+    def begun(self) -> bool:
+        """Return True if the folder keeps something that a run is resumed from; until then it belongs to none."""
+        kept = (self.folder / name for name in (LAST, RESULT))
+        return any(path.exists() for path in kept) or any((self.folder / CHECKPOINTS).glob("[!.]*"))
+
     def claim(self, *, overwrite: bool, command: str | None, on_progress: OnProgress | None = None) -> None:
         """Make it the folder of this run, or find that it is; the caller holds its lock.
+
+        A run that ended before it kept anything, such as one with a mistake in its command, does not hold the folder.
 
         Raises:
             InputError: Another run is in it (what differs is said), its data have changed, or it holds other files.
         """
-        if overwrite:
+        if not self.owned.claimed:
+            self.owned.refuse_foreign()
+        elif overwrite or not self.begun():
             self.owned.clear((BEST, LAST, RESULT, SPLIT, DATA, LOG, GATES), (CHECKPOINTS, TENSORBOARD))
-        self.owned.refuse_foreign()
         identity = self.data.identity(self.folder / DATA, on_progress)
         if self.owned.claimed:
             before = self.owned.read()
-            self.owned.refuse_other(before["asked"], self.asked())
+            further = (
+                f"to train it further, start another from it: --pretrained {shlex.quote(str(self.folder))} --out NEW"
+            )
+            done = (self.folder / RESULT).exists()
+            self.owned.refuse_other(before["asked"], self.asked(), further if done else OTHER_FOLDER)
             identity.check(
                 before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )

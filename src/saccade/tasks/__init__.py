@@ -89,8 +89,9 @@ def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task],
         InputError: There is no such folder, no task recognises it, it may be read in several ways, or the task cannot
             read it as asked.
     """
-    from saccade.data.layouts import not_recognised
+    from saccade.data.layouts import ambiguous, not_recognised
     from saccade.data.reading import Reading
+    from saccade.data.tree import remembered
 
     reading = reading if reading is not None else Reading()
     if not folder.is_dir():
@@ -98,16 +99,22 @@ def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task],
         raise InputError(f"{folder} {what}", "give a folder of images")
     if reading.layout is not None:
         found = task_of_layout(reading.layout)
-    else:
+        check_reading(found, reading)
+        return found, reading
+    readings: dict[str, tuple[type[Task], str]] = {}
+    with remembered():
         for task in every_task():
-            names = task.recognises(folder)
-            if names:
-                found, reading = task, replace(reading, layout=names[0])
+            for name, words in task.recognises(folder, Reading.of(reading)).items():
+                readings[name] = task, words
+            if readings.keys() - task.competing - {n for n, (one, _) in readings.items() if one is not task}:
                 break
-        else:
+        if not readings:
             raise not_recognised(folder)
+        if len(readings) > 1:
+            raise ambiguous(folder, {name: words for name, (_, words) in readings.items()})
+    ((name, (found, _)),) = readings.items()
     check_reading(found, reading)
-    return found, reading
+    return found, replace(reading, layout=name)
 
 
 def task_of_layout(name: str) -> type[Task]:
@@ -122,6 +129,22 @@ def task_of_layout(name: str) -> type[Task]:
             return task
     known = [layout for task in tasks for layout in task.layouts]
     raise InputError(f"--layout {name}: no such layout", f"known: {', '.join(known)}")
+
+
+def layout_of(task: type[Task], folder: Path, reading: Reading) -> str:
+    """The layout that a folder is read in: the one of the reading, else the one recognised.
+
+    Raises:
+        InputError: See :func:`recognise`; or the layout belongs to another task.
+    """
+    if reading.layout is None:
+        found, reading = recognise(folder, reading)
+    else:
+        found = task_of_layout(reading.layout)
+    if found is not task and not issubclass(found, task):
+        raise InputError(f"{folder} is laid out for {found.name} ({reading.layout}), not for {task.name}")
+    assert reading.layout is not None
+    return reading.layout
 
 
 def check_reading(task: type[Task], reading: Reading) -> None:

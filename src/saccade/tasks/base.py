@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data import Arrays, OnProgress
+from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.tree import LeftOut
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
@@ -44,6 +46,12 @@ class Files:
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
         drawn: True if a seed drew the validation side, because the folder has none.
+        pixels: Range of values of the images, once they were examined.
+        meaning: Sentences on what pixels and targets mean, once they were examined.
+        layout: Name of the layout.
+        origin: Where the sides come from, in words.
+        left_out: Files that are not used, with the reasons.
+        problems: What makes a training on these sides dishonest, such as a group on both.
     """
 
     classes: tuple[str, ...]
@@ -53,9 +61,26 @@ class Files:
     reader: Any = None
     others: tuple[Path, ...] = ()
     drawn: bool = False
+    pixels: ValueRange = field(default_factory=ValueRange)
+    meaning: tuple[str, ...] = ()
+    layout: str = ""
+    origin: str = ""
+    left_out: tuple[LeftOut, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain values of the examination that a trained network keeps, for it must read other images alike."""
+        return {} if self.pixels.white is None else {"white": self.pixels.white}
 
     def under(self, folder: Path, task: str) -> DataFiles:
-        """Return the files that tell these data from any others."""
+        """Return the files that tell these data from any others.
+
+        Raises:
+            InputError: Training on these sides would not be honest.
+        """
+        if self.problems:
+            raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
         return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
 
 
@@ -141,6 +166,8 @@ class Task(ABC):
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
     layouts: ClassVar[Mapping[str, str]] = {}
     """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
+    competing: ClassVar[frozenset[str]] = frozenset()
+    """Layouts that a folder of another task may be in by chance; any other layout is decisive."""
     reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
     """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
@@ -155,12 +182,18 @@ class Task(ABC):
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
 
+    @property
+    def white(self) -> float | None:
+        """Stored value of white in images of more than 8 bits, as in training; None if training had none of them."""
+        found = self.facts.get("white")
+        return None if found is None else float(found)
+
     # ---------------------------------------------------------------- folders
 
     @classmethod
     @abstractmethod
-    def recognises(cls, folder: Path) -> Sequence[str]:
-        """Return the names of the layouts that a folder may be in; quick, and never an error.
+    def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
+        """Return the layouts that a folder may be in, and what each would make of it, in words; quick, never an error.
 
         None of them means that the folder is not for this task; two or more, that the user has to say which.
         """
@@ -177,6 +210,31 @@ class Task(ABC):
         Raises:
             InputError: The layout is not complete.
         """
+
+    @classmethod
+    def examined(
+        cls,
+        files: Files,
+        reading: Reading = AS_IT_IS,
+        *,
+        where: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> Files:
+        """Determine what the values of pixels and targets mean, before anything is learned from them.
+
+        The default finds the range of values that images of more than 8 bits use.
+
+        Args:
+            files: Files as they were recognised.
+            reading: How the folder is to be read.
+            where: The data in messages.
+            on_progress: Called with (done, total, what).
+
+        Raises:
+            InputError: The meaning cannot be told; the message names the option that says it.
+        """
+        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
+        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
 
     @classmethod
     @abstractmethod

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from saccade.devices import find_device
 from saccade.errors import InputError, require
 
 _BEAT = 5.0  # seconds between two signs of life
@@ -126,28 +127,19 @@ def distributed(device: str = "auto") -> Distributed:
     """Together with the other processes if torchrun started several, else alone on `device`.
 
     Args:
-        device: ``"auto"`` takes a GPU if there is one; ``"cpu"``, ``"cuda"``, or one GPU such as ``"cuda:1"``.
+        device: See :func:`saccade.devices.find_device`.
 
     Raises:
         InputError: A device that torch does not have, or one GPU by number for several processes.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device)
-    except RuntimeError as cause:
-        raise InputError(f"unknown device {device!r}", "use auto, cpu, cuda, or one GPU such as cuda:1") from cause
-    if kind.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device {device!r}: torch sees no GPU here", "use --device cpu, or see saccade doctor")
-    if kind.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"unknown device {device!r}", "use auto, cpu, cuda, or one GPU such as cuda:1")
+    kind = find_device(device)
     if _world_size() == 1:
         return SingleProcess(kind)
     if ":" in device:
         raise InputError(
             f"device {device!r} is one device, and torchrun started {_world_size()} processes", "use --device cuda"
         )
-    return MultiProcess(device)
+    return MultiProcess(kind.type)
 
 
 def by_the_first(where: Distributed, work: Callable[[], None]) -> None:

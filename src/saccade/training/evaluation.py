@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,8 +36,12 @@ def collect_arrays(
     batch: int,
     which: slice = slice(None),
     full: bool = False,
+    on_predictions: Callable[[Any], None] = lambda predictions: None,
 ) -> Evidence:
-    """Evidence of `model`, in evaluation mode, on a split in memory; `which` chooses images."""
+    """Evidence of `model`, in evaluation mode, on a split in memory; `which` chooses images.
+
+    `on_predictions` is called with the predictions of each batch.
+    """
     model.eval()
     chosen = np.arange(len(split.images))[which]
     found = []
@@ -45,7 +49,9 @@ def collect_arrays(
         indices = chosen[start : start + batch]
         images = torch.from_numpy(np.array(split.images[indices])).permute(0, 3, 1, 2)
         targets = moved(tensors(split.targets, indices), device)
-        found.append(task.evidence(predicted(model, task, images, device), targets, full=full))
+        predictions = predicted(model, task, images, device)
+        on_predictions(predictions)
+        found.append(task.evidence(predictions, targets, full=full))
     return joined(found)
 
 

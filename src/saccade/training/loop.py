@@ -291,9 +291,11 @@ def _diverged(
     names = source.names(recipe, step)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     paths = kept.paths()
-    hint = f"the last good checkpoint is {paths[0]}" if paths else "no checkpoint had been written yet"
+    hint, elsewhere = "no checkpoint had been written yet", ""
+    if paths:
+        hint, elsewhere = f"the last good checkpoint is {paths[0]}", ", in another folder with --out"
     return Diverged(
         f"the loss is {loss} at step {step + 1}, learning rate {recipe.learning_rate * factor:.2e}; "
         f"the batch was {', '.join(names[:_SHOWN])}{more}",
-        f"{hint}; lower the learning rate, or clip gradients",
+        f"{hint}; lower the learning rate, or clip gradients{elsewhere}",
     )

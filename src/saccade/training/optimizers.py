@@ -29,14 +29,24 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = list(_divided(groups, model, recipe.lr_factors))
     if recipe.optimizer == "adamw":  # what timm would make, without the seconds that loading timm takes
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    check_optimizer(recipe.optimizer)
     factory: Any = require("timm.optim", extra="train")
-    known = factory.list_optimizers()
-    if recipe.optimizer not in known:
-        raise InputError(f"unknown optimizer {recipe.optimizer!r}", near(recipe.optimizer, known))
     made: torch.optim.Optimizer = factory.create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.learning_rate, momentum=recipe.momentum
     )
     return made
+
+
+def check_optimizer(name: str) -> None:
+    """Refuse an optimizer that there is not.
+
+    Raises:
+        InputError: With names like it.
+    """
+    if name != "adamw":
+        known = require("timm.optim", extra="train").list_optimizers()
+        if name not in known:
+            raise InputError(f"unknown optimizer {name!r}", near(name, known))
 
 
 def _divided(

@@ -194,6 +194,41 @@ def seed_of(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
 
 
+def check_batch(batch: int, images: int) -> None:
+    """Refuse a batch with some images twice.
+
+    Raises:
+        InputError: It is larger than the training side.
+    """
+    if batch > images:
+        raise InputError(
+            f"batch={batch} is more than there are training images: {images}",
+            f"choose {images} at most, or leave --batch out",
+        )
+
+
+def check_memory(batch: int, shape: tuple[int, int]) -> None:
+    """Refuse a batch that does not fit into the memory of this machine even before a network has seen it.
+
+    Args:
+        batch: Images that are in memory at a time.
+        shape: Their height and width.
+
+    Raises:
+        InputError: As numbers of 32 bits its images need more bytes than there are.
+    """
+    names = getattr(os, "sysconf_names", {})  # Windows has none
+    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
+        return
+    needed, there = batch * 3 * shape[0] * shape[1] * 4, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there > 0:
+        raise InputError(
+            f"{batch} images of {shape[0]} x {shape[1]} at a time take {needed / 2**30:,.0f} GiB, and this machine has "
+            f"{there / 2**30:,.0f}",
+            "choose a smaller --batch or --size, or divide each step with --accumulate",
+        )
+
+
 def cores() -> int:
     """Processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

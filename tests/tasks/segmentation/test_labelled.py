@@ -203,5 +203,5 @@ def test_a_plain_folder_of_one_class_or_of_none(tmp_path: Path) -> None:
     for name in "ab":
         trees.picture(tmp_path / "b" / name / "1.jpg")
         trees.picture(tmp_path / "b" / name / "2.jpg")
-    with pytest.raises(InputError, match="has no masks"):
+    with pytest.raises(InputError, match="laid out for classification"):
         load_labelled(tmp_path / "b")

@@ -1,43 +1,102 @@
-"""One folder per class: below ``train/`` and ``val/``, or alone and split."""
+"""One folder per class: below the sides of a split, or alone and split."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from saccade.data.layouts import (
     Item,
-    both_have_images,
-    folders,
-    has_images,
-    images_in,
+    divide,
+    kinds_of,
     known_layouts,
     listed,
-    sides,
-    split,
+    relative,
+    said_inside,
+    unusable,
+    unwrapped,
 )
-from saccade.errors import InputError
+from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL
+from saccade.data.reading import Reading, class_names
+from saccade.data.tree import Folder, account, scan
+from saccade.errors import InputError, near
 from saccade.tasks.base import Files
 
-
-def is_class_folders(path: Path) -> bool:
-    """Return True if a folder has both sides, or folders with images and no folder that says another role."""
-    inside = folders(path)
-    if sides(path) is not None:
-        return has_images(path)
-    roles = {"train", "images", "masks"} & set(inside)
-    return not roles and any(has_images(folder) for folder in inside.values())
+CLASSES, SIDES = "classes", "train-val/classes"
+_HELD = (VAL, TEST)
 
 
-def find_classes(path: Path, split_seed: int) -> Files:
-    """List the images of every class; where there is no validation side, split each class by `split_seed`.
+def class_readings(path: Path, reading: Reading) -> Mapping[str, str]:
+    """Return the layouts with a folder per class that a folder may be in, and what each would make of it."""
+    top = scan(path)
+    root = _entered(unwrapped(top))
+    if reading.split_folders is not None:
+        both = [root.under(name) or top.under(name) for name in reading.split_folders]
+        if all(one is not None and _entered(one).inside() for one in both):
+            return {SIDES: f"the sides {' and '.join(reading.split_folders)}"}
+        return {}
+    inside = root.inside()
+    if set(kinds_of(inside).values()) == {IMAGES, MASKS} and len(kinds_of(inside)) == len(inside) and _strong(inside):
+        return {}
+    said = [one for one in inside if one.role is not None]
+    plain = [one for one in inside if one.role is None]
+    if not said:
+        return _nested(plain) if plain else {}
+    sides = _sides(root)
+    train, held = sides.get(TRAIN, []), [one for side in _HELD for one in sides.get(side, [])]
+    split = bool(train and held) and any(_has_classes(one) for one in train)
+    if not plain:
+        only_train = bool(train) and reading.fraction is not None and any(_has_classes(one) for one in train)
+        return {SIDES: _said_sides(sides)} if split or only_train else {}
+    names = [{one.name for one in _entered(side).inside()} for side in (*train, *held)]
+    if split and set.intersection(*names):
+        return {SIDES: _said_sides(sides)}  # the same classes on each side leave no doubt
+    return {
+        CLASSES: _said_classes([one.name for one in inside]),
+        SIDES: f"a side or all images in {listed([f'{one.name}/' for one in said])}, and the other folders left out",
+    }
+
+
+def find_classes(path: Path, reading: Reading, layout: str) -> Files:
+    """List the images of every class; where there is no validation side, split each class by the seed.
+
+    Args:
+        path: The folder.
+        reading: How it is to be read.
+        layout: `CLASSES` or `SIDES`.
 
     Raises:
-        InputError: A side is empty, there is one class only, a class is in validation only, or there are too few
-            images to split.
+        InputError: A side is missing or empty, there is one class only, a class is in validation only, a folder of a
+            class holds nothing that can be used, or there are too few images to split.
     """
-    both = sides(path)
-    return _split_classes(path, split_seed) if both is None else _two_sides(path, both)
+    top = scan(path)
+    found = _found(top, reading, layout)
+    classes = _chosen(found, reading)
+    _several(path, classes)
+    items = {side: _labelled(folders, classes) for side, folders in found.folders.items()}
+    if None in items:
+        counts = [sum(item.target == index for item in items[None]) for index in range(len(classes))]
+        single = [name for name, count in zip(classes, counts, strict=True) if count < 2]
+        if single and reading.split_file is None:
+            raise InputError(f"{path}: too few images; a class needs at least 2 to be split: {listed(single)}")
+    division = divide(items, top, reading, lambda item: item.target, names=found.names)
+    _every_class_is_trained(path, classes, division.train, division.val)
+    why = found.reasons(classes) | dict(division.left_out)
+    if layout == CLASSES:
+        note = f"classification, one folder per class{said_inside(top, found.root)}, {division.origin}"
+    else:
+        held = VAL if VAL in found.names else TEST
+        both = [found.names[side] for side in (TRAIN, held) if side in found.names]
+        note = f"classification, from {' and '.join(f'{name}/CLASS' for name in both)}{said_inside(top, found.root)}"
+        note += "" if division.origin == "the sides of the folder" else f", {division.origin}"
+    used = [item.image for item in (*division.train, *division.val)]
+    listing = reading.classes_file
+    return Files(
+        classes, division.train, division.val, note, others=(listing,) if listing is not None else (),
+        drawn=division.drawn, layout=layout, origin=division.origin,
+        left_out=account(top, [*used, *([listing] if listing else [])], why), problems=division.problems,
+    )  # fmt: skip
 
 
 def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
@@ -48,50 +107,204 @@ def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
     """
     if not path.is_dir():
         raise InputError(f"{path} is not a folder", "give a folder with one folder for each class")
-    found = _class_names(folders(path).values())
-    unknown = [name for name in found if name not in classes]
-    if unknown or not found:
-        said = f"classes the network does not know: {listed(unknown)}" if unknown else "no folders with images"
-        raise InputError(f"{path} has {said}", f"it knows {listed(classes)}")
-    return _labelled([path / name if name in found else path / ".none" for name in classes])
+    folders = {one.name: one for one in scan(path).inside()}
+    _refuse_unknown(path, folders, classes)
+    return _labelled(folders, classes)
 
 
-def _two_sides(path: Path, both: tuple[Path, Path]) -> Files:
-    train, val = both
-    both_have_images(both)
-    classes = _class_names(folders(train).values())
-    unknown = [name for name in _class_names(folders(val).values()) if name not in classes]
-    if unknown:
+def scored_images(
+    path: Path, classes: Sequence[str], reading: Reading, layout: str
+) -> tuple[tuple[Item, ...], str | None]:
+    """Return the images that a trained network is scored on, and the name of their side; None if it has no sides.
+
+    Args:
+        path: The folder.
+        classes: Classes of the network.
+        reading: How the folder is to be read.
+        layout: `CLASSES` or `SIDES`.
+
+    Raises:
+        InputError: See :func:`labelled_images`.
+    """
+    found = _found(scan(path), reading, layout)
+    side = next((side for side in (*_HELD, TRAIN, None) if side in found.folders), None)
+    if side == TRAIN:
+        raise InputError(f"{path} has no validation side", known_layouts())
+    _refuse_unknown(path, found.folders.get(side, {}), classes)
+    return _labelled(found.folders[side], classes), found.names.get(side or "")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Folders of classes by side; the names of the sides; the folder they are in; and reasons for what is not used."""
+
+    root: Folder
+    folders: dict[str | None, dict[str, Folder]]
+    names: dict[str, str] = field(default_factory=dict)
+    unused: tuple[tuple[Folder, str], ...] = ()
+    loose: tuple[Folder, ...] = ()
+
+    def reasons(self, classes: Sequence[str]) -> dict[Path, str]:
+        """The reason why an image was not used."""
+        found = {image: "in no folder of a class" for one in self.loose for image in one.images}
+        for folders in self.folders.values():
+            for name, folder in folders.items():
+                if name not in classes:
+                    found |= dict.fromkeys(folder.every_image(), "of a class that is not in --classes")
+        for folder, reason in self.unused:
+            found |= dict.fromkeys(folder.every_image(), reason)
+        return found
+
+
+def _found(top: Folder, reading: Reading, layout: str) -> _Found:
+    root = _entered(unwrapped(top))
+    if layout == CLASSES:
+        plain = unwrapped(top)
+        root = plain if [one for one in plain.inside() if one.role is None] else root
+        return _Found(root, {None: _class_folders(root, reading)}, loose=(root,))
+    if reading.split_folders is not None:
+        sides = {}
+        for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True):
+            folder = root.under(name) or top.under(name)
+            if folder is None:
+                raise InputError(f"--split: {root.path} has no folder {name}/", f"it has {listed(list(root.folders))}")
+            sides[side] = [folder]
+    else:
+        sides = _sides(root)
+    for side, several in sides.items():
+        if len(several) > 1:
+            raise InputError(
+                f"{root.path}: {' and '.join(f'{one.name}/' for one in several)} both say the side {side}",
+                "say which folders are the sides: --split TRAIN:VAL",
+            )
+    if TRAIN not in sides or not (set(sides) & set(_HELD) or reading.fraction is not None):
+        seen = listed([f"{one.name}/" for one in root.visible()])
+        raise InputError(f"{root.path} has no two sides; seen: {seen}", "say which they are: --split TRAIN:VAL")
+    folders = {side: several[0] for side, several in sides.items()}
+    held = VAL if VAL in folders else TEST
+    for side in (TRAIN, held):
+        if side in folders and not folders[side].has_images:
+            raise InputError(f"{folders[side].path} contains no images", "both sides need some")
+    inner = {side: _entered(folder) for side, folder in folders.items()}
+    names = {side: relative(folder.path, root.path) for side, folder in folders.items()}
+    unused = [
+        (one, "neither on the training nor on the validation side")
+        for one in root.inside()
+        if not any(folder is one or one in folder.walk() for folder in folders.values())
+        and not any(folder in one.walk() for folder in folders.values())
+    ]
+    by_side: dict[str | None, dict[str, Folder]] = {}
+    for side, folder in inner.items():
+        strict = side in (TRAIN, held)
+        by_side[side] = _class_folders(folder, reading) if strict else {one.name: one for one in folder.inside()}
+    if held in by_side and not by_side[held]:
+        raise InputError(f"{folders[held].path} has images, but none in a folder of its class", known_layouts())
+    return _Found(root, by_side, names, tuple(unused), (root, *inner.values()))
+
+
+def _entered(folder: Folder) -> Folder:
+    """Look through wrapping folders, and through the only folder with images where its name says images."""
+    found = unwrapped(folder)
+    while not found.images:
+        inside = found.inside()
+        role = inside[0].role if len(inside) == 1 else None
+        if role is None or role.kind != IMAGES or role.side is not None or inside[0].images:
+            break
+        found = unwrapped(inside[0])
+    return found
+
+
+def _strong(inside: Sequence[Folder]) -> bool:
+    """True if a name says images or masks by itself."""
+    return any(one.role is not None and one.role.kind is not None for one in inside)
+
+
+def _has_classes(side: Folder) -> bool:
+    """True if a side holds folders with images, other than one of images and one of masks."""
+    inside = _entered(side).inside()
+    return bool(inside) and {one.role.kind for one in inside if one.role is not None} != {IMAGES, MASKS}
+
+
+def _sides(root: Folder) -> dict[str, list[Folder]]:
+    """Folders by the side that their names say."""
+    found: dict[str, list[Folder]] = {}
+    for one in root.visible():
+        role = one.role
+        if role is not None and role.side is not None and role.kind != MASKS:
+            found.setdefault(role.side, []).append(one)
+    return found
+
+
+def _nested(plain: Sequence[Folder]) -> dict[str, str]:
+    """Folders as classes; those that hold the same folders may as well be parts of the data with the classes inside."""
+    names = [one.name for one in plain]
+    inner = [{deeper.name for deeper in one.inside()} for one in plain if not one.images]
+    common = set.intersection(*inner) if len(inner) == len(plain) > 1 else set()
+    if len(common) < 2:
+        return {CLASSES: _said_classes(names)}
+    return {
+        CLASSES: _said_classes(names),
+        SIDES: f"classes {listed(sorted(common))} in each: say which folders are the sides with --split "
+        f"{names[0]}:{names[1]}",
+    }
+
+
+def _said_classes(names: Sequence[str]) -> str:
+    return f"{len(names)} classes: {listed(names)}"
+
+
+def _said_sides(sides: Mapping[str, Sequence[Folder]]) -> str:
+    return "sides " + listed([f"{one.name}/" for some in sides.values() for one in some])
+
+
+def _class_folders(root: Folder, reading: Reading) -> dict[str, Folder]:
+    """Folders of classes by name; one in which nothing can be used is refused, unless it is not asked for."""
+    asked = class_names(reading)
+    every = [one for one in root.visible() if asked is None or one.name in asked]
+    without = [one for one in every if not one.has_images and "elsewhere" not in one.problem]
+    if without and any(one.has_images for one in every):
+        said = "; ".join(f"{one.name}/ ({unusable(one)})" for one in without[:5])
+        good = ",".join(one.name for one in every if one.has_images)
         raise InputError(
-            f"{val} has classes missing from {train}: {listed(unknown)}",
-            "nothing can be learned about them: move or remove them",
+            f"{root.path}: {len(without)} of {len(every)} folders of classes hold nothing that can be used: {said}",
+            f"convert the files or remove the folder, or name the classes that count: --classes {good}",
         )
-    _several(path, classes)
-    found = [_labelled([side / name for name in classes]) for side in both]
-    if not found[1]:
-        raise InputError(f"{val} has images, but none in a folder of its class", known_layouts())
-    return Files(classes, found[0], found[1], f"classification, from {train.name}/CLASS and {val.name}/CLASS")
+    every = [one for one in root.visible() if one.has_images]
+    return {one.name: one for one in every}
 
 
-def _split_classes(path: Path, split_seed: int) -> Files:
-    classes = _class_names(folders(path).values())
-    _several(path, classes)
-    items = _labelled([path / name for name in classes])
-    groups = [[item for item in items if item.target == index] for index in range(len(classes))]
-    single = [name for name, group in zip(classes, groups, strict=True) if len(group) < 2]
-    if single:
-        raise InputError(f"{path}: too few images; a class needs at least 2 to be split: {listed(single)}")
-    train, val = split(groups, split_seed)
-    note = f"classification, one folder per class, split by seed {split_seed}"
-    return Files(classes, train, val, note, drawn=True)
+def _chosen(found: _Found, reading: Reading) -> tuple[str, ...]:
+    """Names of the classes in their order."""
+    asked = class_names(reading)
+    first = found.folders.get(None, found.folders.get(TRAIN, {}))
+    if asked is None:
+        held = found.folders.get(VAL, found.folders.get(TEST, {})) if None not in found.folders else {}
+        unknown = [name for name in held if name not in first]
+        if unknown and reading.split_file is None and reading.fraction is None:
+            raise InputError(
+                f"{found.root.path / found.names[VAL if VAL in found.names else TEST]} has classes missing from "
+                f"{found.root.path / found.names[TRAIN]}: {listed(unknown)}",
+                "nothing can be learned about them: move or remove them",
+            )
+        return tuple(first)
+    repeated = [name for index, name in enumerate(asked) if name in asked[:index]]
+    if repeated:
+        raise InputError(f"--classes: {listed(repeated)} is listed twice", "list each class once")
+    missing = [name for name in asked if name not in first]
+    if missing:
+        raise InputError(
+            f"{found.root.path}: no images of {listed(missing)}, which --classes lists", near(missing[0], first)
+        )
+    return asked
 
 
-def _class_names(inside: Iterable[Path]) -> tuple[str, ...]:
-    return tuple(folder.name for folder in inside if has_images(folder))
-
-
-def _labelled(inside: Sequence[Path]) -> tuple[Item, ...]:
-    return tuple(Item(image, index) for index, folder in enumerate(inside) for image in images_in(folder))
+def _labelled(folders: Mapping[str, Folder], classes: Sequence[str]) -> tuple[Item, ...]:
+    return tuple(
+        Item(image, index)
+        for index, name in enumerate(classes)
+        if name in folders
+        for image in folders[name].every_image()
+    )
 
 
 def _several(path: Path, classes: Sequence[str]) -> None:
@@ -100,3 +313,22 @@ def _several(path: Path, classes: Sequence[str]) -> None:
             f"{path}: only one class ({listed(classes) or 'no folder of a class'}); classification needs two or more",
             f"put each class in a folder of its own; {known_layouts()}",
         )
+
+
+def _every_class_is_trained(path: Path, classes: Sequence[str], train: Sequence[Item], val: Sequence[Item]) -> None:
+    there = {item.target for item in train}
+    without = [name for index, name in enumerate(classes) if index not in there]
+    if without:
+        raise InputError(
+            f"{path}: no training images of {listed(without)}",
+            "nothing can be learned about them: see --split, --classes",
+        )
+    if not val:
+        raise InputError(f"{path}: no images for validation", "both sides need some")
+
+
+def _refuse_unknown(path: Path, folders: Mapping[str, Folder], classes: Sequence[str]) -> None:
+    unknown = [name for name in folders if name not in classes]
+    if unknown or not folders:
+        said = f"classes the network does not know: {listed(unknown)}" if unknown else "no folders with images"
+        raise InputError(f"{path} has {said}", f"it knows {listed(classes)}")

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from saccade.data import Split
 from saccade.data.images import read_image
-from saccade.data.layouts import Item
+from saccade.data.layouts import Item, relative
 from saccade.errors import InputError, near, require
 
 _CROP = 224 / 256
@@ -27,12 +27,16 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
         items: Files and classes.
         transform: Converts a Pillow image of mode RGB to the tensor.
         near: Large JPEGs are decoded at a fraction of their size, never below twice this side.
+        white: Stored value of white in images of more than 8 bits.
     """
 
-    def __init__(self, items: Sequence[Item], transform: Transform, *, near: int | None = None) -> None:
+    def __init__(
+        self, items: Sequence[Item], transform: Transform, *, near: int | None = None, white: float | None = None
+    ) -> None:
         self.items = items
         self.transform = transform
         self.near = near
+        self.white = white
 
     def __len__(self) -> int:
         return len(self.items)
@@ -40,7 +44,7 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         item = self.items[index]
         assert isinstance(item.target, int)
-        return self.transform(read_image(item.image, near=self.near)), item.target
+        return self.transform(read_image(item.image, near=self.near, white=self.white)), item.target
 
     def name(self, index: int) -> str:
         """Path of a sample."""
@@ -123,4 +127,4 @@ def _whole(steps: list[Any]) -> Transform:
 
 def image_names(items: Sequence[Item], folder: Path) -> list[str]:
     """Return paths relative to the folder, with slashes on every system."""
-    return [item.image.relative_to(folder).as_posix() for item in items]
+    return [relative(item.image, folder) for item in items]

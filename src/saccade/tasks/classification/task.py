@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +17,16 @@ from torch.nn import functional as F
 from saccade.data import Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import centre, read_image, square
-from saccade.data.layouts import Item, held_out_folder, listed, sides
+from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
 from saccade.errors import InputError
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
+from saccade.tasks import layout_of
 from saccade.tasks.base import Files, Held, Side, TaskData
-from saccade.tasks.classification.cifar import find_cifar, is_cifar
-from saccade.tasks.classification.layout import find_classes, is_class_folders, labelled_images
+from saccade.tasks.classification.cifar import Cifar, find_cifar, is_cifar
+from saccade.tasks.classification.layout import CLASSES, SIDES, class_readings, find_classes, scored_images
 from saccade.tasks.classification.samples import (
     ArraySamples,
     ImageSamples,
@@ -63,6 +65,7 @@ class Classification(RatioTask):
         "classes": "CLASS/*.jpg, split 80/20",
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
+    competing = frozenset({CLASSES, SIDES})
     reads = ("layout", "classes", "split", "split_seed", "group", "bits")
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
@@ -70,38 +73,39 @@ class Classification(RatioTask):
         self.crop, self.label_smoothing = crop, 0.0
 
     @classmethod
-    def recognises(cls, folder: Path) -> Sequence[str]:
+    def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
-            return ("cifar",)
-        if not is_class_folders(folder):
-            return ()
-        return ("classes",) if sides(folder) is None else ("train-val/classes",)
+            return {"cifar": "CIFAR-10 or CIFAR-100"}
+        return class_readings(folder, reading)
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
-        cifar = find_cifar(folder)
-        if cifar is not None:
-            return Files(cifar.classes, (), (), cifar.name, others=cifar.files)
-        return find_classes(folder, reading.split_seed)
+        layout = layout_of(cls, folder, reading)
+        if layout == "cifar":
+            cifar = _cifar(folder)
+            return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout)
+        return find_classes(folder, reading, layout)
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         path, crop = Path(spec.data), _crop_of(spec.augment)
         train = training_transform(spec.augment, spec.size, crop)
         val = scoring_transform(spec.size, crop=crop)
-        cifar = find_cifar(path)
-        if cifar is not None:
+        found = cls.files(path, spec)
+        if found.layout == "cifar":
+            cifar = _cifar(path)
             both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
-            return cls._data(spec, both, Files(cifar.classes, (), (), cifar.name, others=cifar.files))
-        found = find_classes(path, spec.split_seed)
-        both = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
+            return cls._data(spec, both, found)
+        found = cls.examined(found, spec, where=str(path))
+        white = found.pixels.white
+        both = [_side(items, path, way, spec.size, white) for items, way in ((found.train, train), (found.val, val))]
         return cls._data(spec, both, found)
 
     @classmethod
     def _data(cls, spec: RunSpec, sides: Sequence[Side], files: Files) -> TaskData:
         train, val = sides
         return TaskData(
-            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment)), train, val,
+            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment), **files.facts), train, val,
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
             files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
@@ -122,41 +126,44 @@ class Classification(RatioTask):
         Training images have a side of round(size * 8 / 7), from which augmentation crops; validation images are the
         middle of such a square.
         """
-        if is_cifar(folder):
+        if layout_of(cls, folder, reading) == "cifar":
             return super().load_arrays(
                 folder, cache, size=size, reading=reading, record=record, on_progress=on_progress
             )
         files, stored = cls.files(folder, reading), round(size * _STORED)
         length = {"train": stored, "val": size}
+        examined = functools.cache(lambda: cls.examined(files, reading, where=str(folder)))
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
-            return centre(square(read_image(item.image, near=stored), stored), length[side]), item.target
+            image = read_image(item.image, near=stored, white=examined().pixels.white)
+            return centre(square(image, stored), length[side]), item.target
 
         shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
-        splits, _ = read_arrays(
-            folder, cls.name, files, cache, shapes, row, size=size, record=record, on_progress=on_progress
-        )
+        splits, facts = read_arrays(
+            folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
+            record=record, on_progress=on_progress,
+        )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
-        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED})
+        return Arrays(
+            folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED, **facts}
+        )
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)
-        cifar = find_cifar(folder)
-        if cifar is not None:
+        layout = layout_of(type(self), folder, reading)
+        if layout == "cifar":
+            cifar = _cifar(folder)
             if cifar.classes != self.classes:
                 raise InputError(f"{folder} is {cifar.name}, whose classes the network does not know")
             samples = ArraySamples(cifar.val, transform)
             return Side(samples, samples.name), "the test images"
-        side = held_out_folder(folder)
+        items, side = scored_images(folder, self.classes, reading, layout)
         if side is not None:
-            items, what = labelled_images(side, self.classes), f"those of {side.name}/"
+            what = f"those of {side}/"
         else:
-            every = labelled_images(folder, self.classes)
-            held, what = recorded_of(
-                {item.image.relative_to(folder).as_posix(): item for item in every}, folder, recorded
-            )
+            held, what = recorded_of({relative(item.image, folder): item for item in items}, folder, recorded)
             items = tuple(held)
-        return _side(items, folder, transform, self.size), what
+        return _side(items, folder, transform, self.size, self.white), what
 
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
@@ -258,12 +265,19 @@ class Classification(RatioTask):
         answer.right = int(best[0]) == true
 
 
+def _cifar(folder: Path) -> Cifar:
+    found = find_cifar(folder)
+    if found is None:
+        raise InputError(f"{folder} holds neither CIFAR-10 nor CIFAR-100", "unpack the binary version there")
+    return found
+
+
 def _crop_of(augment: str) -> float:
     """Fraction of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
     return 1.0 if augment in _WHOLE else _MIDDLE
 
 
-def _side(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
     """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
-    samples = ImageSamples(items, transform, near=2 * size)
+    samples = ImageSamples(items, transform, near=2 * size, white=white)
     return Side(samples, samples.name, image_names(items, folder))

@@ -1,77 +1,337 @@
-"""``images/`` and ``masks/`` of the same names: below ``train/`` and ``val/``, or alone and split."""
+"""Images and masks of the same names, in folders of their own or side by side, on the sides of a split or alone."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from saccade.data.layouts import (
-    Item,
-    both_have_images,
-    folders,
-    has_images,
-    images_in,
-    known_layouts,
-    listed,
-    sides,
-    split,
-)
+from saccade.data.layouts import Item, divide, kinds_of, known_layouts, listed, relative, said_inside, unwrapped
+from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, shown
+from saccade.data.reading import Reading
+from saccade.data.tree import Folder, account, scan
 from saccade.errors import InputError
 from saccade.tasks.base import Files
 
-_PAIR = {"images", "masks"}
+PAIRS, SIDED_PAIRS, TOGETHER = "images-masks", "train-val/images-masks", "side-by-side"
+
+# Ends of the names of masks that lie next to their images, as tools write them.
+_SUFFIXES = (
+    "_mask", "-mask", ".mask", " mask", "_masks", "_Mask", "_MASK", "_gt", "-gt", "_GT", "_label", "-label", "_labels",
+    "_Label", "_seg", "-seg", "_segmentation", "_Segmentation", "_segm", "_annotation", "_anno", "_ann", "_labelIds",
+    "_labelTrainIds", "_gtFine_labelIds", "_L", "_P", "_matte", "_target", "_groundtruth", "_ground_truth", "_semantic",
+    "_manual1", "_1stHO",
+)  # fmt: skip
+_ANY_PAIR = 0.5  # fraction of the images of a folder that must be pairs for it to hold images and masks side by side
+_DEEPEST = 4
 
 
-def is_pairs(path: Path) -> bool:
-    """Return True if a folder, or one of its two sides, has ``images/`` and ``masks/`` or one of them."""
-    if set(folders(path)) >= _PAIR:
-        return has_images(path)
-    both = sides(path)
-    return both is not None and any(_PAIR & set(folders(side)) for side in both)
+@dataclass(frozen=True)
+class _Place:
+    """A folder of images or of masks, and the side that the names of the folders say."""
+
+    side: str | None
+    kind: str
+    folder: Folder
 
 
-def find_pairs(path: Path, split_seed: int) -> Files:
-    """List images and masks; where there is no validation side, split them by `split_seed`.
+def pair_readings(path: Path, reading: Reading) -> Mapping[str, str]:
+    """Return the layouts with images and masks that a folder may be in, and what each would make of it."""
+    top = scan(path)
+    root = unwrapped(top)
+    places = _places(root, reading)
+    sides = {one.side for one in places}
+    names = [relative(one.folder.path, root.path) + "/" for one in places]
+    # A folder of masks that holds text only is one of another task; an empty one is incomplete.
+    filled = {one.kind for one in places if one.folder.has_images or not one.folder.has_files}
+    if {one.kind for one in places} == filled == {IMAGES, MASKS} and top.has_images:
+        layout = PAIRS if sides == {None} else SIDED_PAIRS
+        return {layout: f"images and masks in {listed(names)}"}
+    together = [(one, _suffix(one, reading)) for one in _together(root, reading)]
+    found = [(one, suffix) for one, suffix in together if suffix is not None]
+    if found:
+        return {TOGETHER: f"images and masks next to them, called NAME{found[0][1]}"}
+    return {}
+
+
+def find_pairs(path: Path, reading: Reading, layout: str) -> Files:
+    """List images and masks; where there is no validation side, split them by the seed.
+
+    Args:
+        path: The folder.
+        reading: How it is to be read.
+        layout: `PAIRS`, `SIDED_PAIRS` or `TOGETHER`.
 
     Raises:
         InputError: A side or a mask is missing, or there are too few images to split.
     """
-    both = sides(path)
-    if set(folders(path)) >= _PAIR or both is None:
-        pairs = _pairs(path)
-        if len(pairs) < 2:
-            raise InputError(f"{path}: too few images; at least 2 with masks are needed; received {len(pairs)}")
-        train, val = split([pairs], split_seed)
-        note = f"segmentation, from images/ and masks/, split by seed {split_seed}"
-        return Files((), train, val, note, drawn=True)
-    both_have_images(both)
-    train, val = (_pairs(side) for side in both)
-    names = [side.name for side in both]
-    return Files((), train, val, f"segmentation, from {names[0]}/ and {names[1]}/ with images/ and masks/")
+    top = scan(path)
+    root = unwrapped(top)
+    if layout == TOGETHER:
+        found, said, names = _side_by_side(root, reading)
+    else:
+        found, said, names = _in_two_folders(root, reading)
+    if set(found.pairs) == {None} and len(found.pairs[None]) < 2:
+        raise InputError(f"{path}: too few images; at least 2 with masks are needed; received {len(found.pairs[None])}")
+    division = divide(found.pairs, top, reading, names=names)
+    note = f"segmentation, from {said}{said_inside(top, root)}"
+    note += "" if division.origin == "the sides of the folder" else f", {division.origin}"
+    items = (*division.train, *division.val)
+    used = [file for item in items for file in (item.image, item.target)]
+    unused = dict(division.left_out)
+    unused |= {
+        item.target: unused[item.image] for some in found.pairs.values() for item in some if item.image in unused
+    }
+    return Files(
+        (), division.train, division.val, note, drawn=division.drawn, layout=layout, origin=division.origin,
+        left_out=account(top, used, found.unused | unused), problems=division.problems,
+    )  # fmt: skip
 
 
-def _pairs(folder: Path) -> tuple[Item, ...]:
-    """Images with the masks of the same name, whatever the suffixes."""
-    inside = folders(folder)
-    for need in ("images", "masks"):
-        if need not in inside or not has_images(inside[need]):
-            raise InputError(f"{folder}: {need}/ is missing or empty", known_layouts())
-    images, masks = (_by_stem(inside[name]) for name in ("images", "masks"))
-    without = [image.name for stem, image in images.items() if stem not in masks]
+@dataclass(frozen=True)
+class _Found:
+    """Pairs by side, and reasons for what is not used."""
+
+    pairs: dict[str | None, list[Item]]
+    unused: dict[Path, str]
+
+
+def _in_two_folders(root: Folder, reading: Reading) -> tuple[_Found, str, dict[str, str]]:
+    """Pair the files of folders of images with those of folders of masks."""
+    places = _places(root, reading)
+    for kind in (IMAGES, MASKS):
+        if not any(one.kind == kind and one.folder.has_images for one in places):
+            raise InputError(f"{root.path}: {kind}/ is missing or empty", known_layouts())
+    by_side: dict[str | None, dict[str, list[Folder]]] = {}
+    for one in places:
+        by_side.setdefault(one.side, {}).setdefault(one.kind, []).append(one.folder)
+    _refuse_several(root, by_side)
+    pooled = _pooled(by_side)
+    found = _Found({}, {})
+    wanted = {one.side for one in places if one.kind == IMAGES}
+    for side in sorted(wanted, key=lambda one: one or ""):
+        kinds = by_side[side]
+        masks = kinds.get(MASKS) or pooled
+        images = kinds[IMAGES]
+        if not any(one.has_images for one in images):
+            raise InputError(f"{images[0].path} contains no images", "both sides need some")
+        if not any(one.has_images for one in masks):
+            if side == TEST and wanted - {TEST, None}:  # a test side is often without masks
+                reason = f"the side {relative(images[0].path, root.path)}/ has no masks"
+                found.unused.update({image: reason for one in images for image in one.every_image()})
+                continue
+            raise InputError(f"{images[0].path.parent}: masks/ is missing or empty", known_layouts())
+        found.pairs[side] = _paired(images, masks, reading, shared=masks is pooled)
+    for side, kinds in by_side.items():
+        if IMAGES not in kinds and kinds.get(MASKS) and side is not None:
+            raise InputError(f"{kinds[MASKS][0].path}: images/ of the side {side} is missing or empty", known_layouts())
+    paired = {item.target for some in found.pairs.values() for item in some}
+    masks_there = [path for one in places if one.kind == MASKS for path in one.folder.every_image()]
+    found.unused.update({path: "a mask without an image" for path in masks_there if path not in paired})
+    names = {side or "": _side_name(root, kinds) for side, kinds in by_side.items() if side is not None}
+    if set(found.pairs) == {None}:
+        some = by_side[None]
+        masks = some.get(MASKS) or pooled
+        return found, f"{_called(root, some[IMAGES])} and {_called(root, masks)}", names
+    held = VAL if VAL in found.pairs else TEST
+    sides = [names[side] for side in (TRAIN, held) if side in found.pairs]
+    inner = sorted({one.kind for one in places})
+    there = [listed(sorted({one.folder.name + "/" for one in places if one.kind == kind})) for kind in inner]
+    if any("/" in one for one in sides):
+        return found, " and ".join(f"{one}/" for one in sides), names
+    return found, f"{' and '.join(f'{one}/' for one in sides)} with {' and '.join(there)}", names
+
+
+def _side_name(root: Folder, kinds: Mapping[str, Sequence[Folder]]) -> str:
+    """What a side is called: the folder above its images, or that of the images where it says the side itself."""
+    folder = (kinds.get(IMAGES) or kinds[MASKS])[0]
+    role = folder.role
+    path = folder.path if role is None or role.side is not None else folder.path.parent
+    return relative(path, root.path)
+
+
+def _called(root: Folder, folders: Sequence[Folder]) -> str:
+    return " and ".join(f"{relative(one.path, root.path)}/" for one in folders)
+
+
+def _refuse_several(root: Folder, by_side: Mapping[str | None, Mapping[str, Sequence[Folder]]]) -> None:
+    for side, kinds in by_side.items():
+        for kind, folders in kinds.items():
+            some = [one for one in folders if one.has_images]
+            if len(some) > 1:
+                where = f" of the side {side}" if side else ""
+                raise InputError(
+                    f"{root.path}: several folders may be the {kind}{where}: {_called(root, some)}",
+                    "keep one of them there, or rename the others",
+                )
+
+
+def _pooled(by_side: Mapping[str | None, Mapping[str, list[Folder]]]) -> list[Folder]:
+    """Folders of masks that serve images on any side."""
+    return by_side.get(None, {}).get(MASKS, [])
+
+
+def _places(root: Folder, reading: Reading) -> list[_Place]:
+    """Folders of images and of masks."""
+    if reading.split_folders is not None:
+        found = []
+        for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True):
+            folder = root.under(name)
+            if folder is not None:
+                found += list(_below(folder, side, None, 0))
+        if {one.kind for one in found} == {IMAGES, MASKS}:
+            return found
+        return [  # images/TRAIN and masks/TRAIN
+            _Place(side, one.kind, folder)
+            for one in _below(root, None, None, 0)
+            for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True)
+            if (folder := one.folder.under(name)) is not None
+        ]
+    return list(_below(root, None, None, 0))
+
+
+def _below(folder: Folder, side: str | None, kind: str | None, depth: int) -> Iterator[_Place]:
+    children = folder.visible()
+    kinds = kinds_of(children)
+    for one in children:
+        role = one.role
+        says_side = role.side if role is not None else None
+        says_kind = kinds.get(one.name)
+        if (says_side is None and says_kind is None) or (kind is not None and says_kind not in (None, kind)):
+            continue
+        if side is not None and says_side not in (None, side):
+            continue
+        at, what = side or says_side, kind or says_kind
+        deeper = list(_below(one, at, what, depth + 1)) if depth < _DEEPEST else []
+        if deeper:
+            yield from deeper
+        elif what is not None:
+            yield _Place(at, what, one)
+        elif one.images and any(
+            other.role and other.role.side == at and kinds.get(other.name) == MASKS for other in children
+        ):
+            yield _Place(at, IMAGES, one)  # train/ with images next to train_masks/
+
+
+def _masks_of(side: str | None, folder: Folder, kinds: Mapping[str, str]) -> bool:
+    return folder.role is not None and folder.role.side == side and kinds.get(folder.name) == MASKS
+
+
+def _paired(images: Sequence[Folder], masks: Sequence[Folder], reading: Reading, *, shared: bool) -> list[Item]:
+    """Pair images with the masks of the same name, whatever the ends of the files' names."""
+    pictures, drawn = _by_stem(images[0]), _by_stem(masks[0])
+    suffix = _common_suffix(pictures, drawn) if reading.mask_suffix is None else reading.mask_suffix
+    targets = {stem + suffix: stem for stem in pictures}
+    if shared:  # masks of both sides in one folder, perhaps by name alone
+        drawn |= {Path(stem).name: path for stem, path in drawn.items()}
+        targets |= {Path(stem).name + suffix: stem for stem in pictures if stem + suffix not in drawn}
+    partner = {image: drawn[target] for target, image in targets.items() if target in drawn}
+    without = [shown(pictures[stem].name) for stem in pictures if stem not in partner]
     if without:
+        example = next(iter(pictures))
         raise InputError(
-            f"{folder}: {len(without)} of {len(images)} images have no mask: {listed(without)}",
-            "a mask has the name of its image: images/a.jpg and masks/a.png",
+            f"{images[0].path.parent}: {len(without)} of {len(pictures)} images have no mask: {listed(without)}",
+            "a mask has the name of its image: images/a.jpg and masks/a.png; where it has more, such as a_mask.png, "
+            f"say so: --mask-suffix _mask; a mask of {shown(pictures[example].name)} is looked for in "
+            f"{masks[0].path}",
         )
-    return tuple(Item(image, masks[stem]) for stem, image in images.items())
+    return [Item(pictures[stem], partner[stem]) for stem in pictures]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _common_suffix(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
+    """What all masks have after the names of their images, where every image has such a mask; else nothing."""
+    if not images or any(stem in masks for stem in images):
+        return ""
+    first = next(iter(images))
+    ends = [stem[len(first) :] for stem in masks if stem.startswith(first)]
+    fitting = [end for end in ends if all(stem + end in masks for stem in images)]
+    return min(fitting, key=len) if fitting else ""
+
+
+def _by_stem(folder: Folder) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in images_in(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+    for path in folder.every_image():
+        stem = path.relative_to(folder.path).with_suffix("").as_posix()
         if stem in found:
             raise InputError(
                 f"{found[stem]} and {path.name} have the same name, so masks cannot be told apart", "rename one"
             )
         found[stem] = path
     return found
+
+
+def _together(root: Folder, reading: Reading) -> list[Folder]:
+    """Folders that may hold images with their masks next to them: the sides, or the folder itself."""
+    return list(_together_by_side(root, reading).values())
+
+
+def _together_by_side(root: Folder, reading: Reading) -> dict[str | None, Folder]:
+    if reading.split_folders is not None:
+        both = [root.under(name) for name in reading.split_folders]
+        return {side: one for side, one in zip((TRAIN, VAL), both, strict=True) if one is not None}
+    sides: dict[str | None, Folder] = {}
+    for one in root.inside():
+        role = one.role
+        if role is not None and role.side is not None and role.kind != MASKS:
+            if role.side in sides:
+                raise InputError(
+                    f"{root.path}: {sides[role.side].name}/ and {one.name}/ both say the side {role.side}",
+                    "say which folders are the sides: --split TRAIN:VAL",
+                )
+            sides[role.side] = one
+    return sides or {None: root}
+
+
+def _suffix(folder: Folder, reading: Reading) -> str | None:
+    """What masks next to their images have after the name of the image; None if there are no such pairs."""
+    stems = Counter(path.with_suffix("").relative_to(folder.path).as_posix() for path in folder.every_image())
+    best, most = None, 0
+    for suffix in _SUFFIXES if reading.mask_suffix is None else (reading.mask_suffix,):
+        if not suffix:
+            continue
+        count = sum(stem.endswith(suffix) and stem.removesuffix(suffix) in stems for stem in stems)
+        if count > most:
+            best, most = suffix, count
+    return best if 2 * most > _ANY_PAIR * sum(stems.values()) else None
+
+
+def _side_by_side(root: Folder, reading: Reading) -> tuple[_Found, str, dict[str, str]]:
+    sides = _together_by_side(root, reading)
+    found = _Found({}, {})
+    said = ""
+    for side, folder in sides.items():
+        suffix = _suffix(folder, reading)
+        if suffix is None:
+            if side == TEST:
+                found.unused.update(dict.fromkeys(folder.every_image(), f"the side {folder.name}/ has no masks"))
+                continue
+            raise InputError(
+                f"{folder.path}: no masks lie next to the images",
+                "a mask is called like its image and more, such as a_mask.png: say it with --mask-suffix _mask",
+            )
+        said = said or suffix
+        by_stem: dict[str, list[Path]] = {}
+        for path in folder.every_image():
+            by_stem.setdefault(path.relative_to(folder.path).with_suffix("").as_posix(), []).append(path)
+        masks = {stem for stem in by_stem if stem.endswith(suffix) and stem.removesuffix(suffix) in by_stem}
+        alone = {stem for stem in by_stem if stem.endswith(suffix) and stem not in masks}
+        images = [stem for stem in by_stem if stem not in masks and stem not in alone]
+        several = [shown(paths[1].name) for paths in by_stem.values() if len(paths) > 1]
+        if several:
+            raise InputError(f"{folder.path}: several files have the name of {listed(several)}", "rename one of each")
+        without = [shown(by_stem[stem][0].name) for stem in images if stem + suffix not in masks]
+        if without:
+            raise InputError(
+                f"{folder.path}: {len(without)} of {len(images)} images have no mask: {listed(without)}",
+                f"the mask of {without[0]} would be called {Path(without[0]).stem}{suffix}.png",
+            )
+        found.unused.update({by_stem[stem][0]: "a mask without an image" for stem in alone})
+        found.pairs[side] = [Item(by_stem[stem][0], by_stem[stem + suffix][0]) for stem in images]
+    names = {side or "": folder.name for side, folder in sides.items()}
+    where = (
+        " and ".join(f"{folder.name}/" for side, folder in sides.items() if side in found.pairs)
+        if None not in sides
+        else ""
+    )
+    return found, f"{where + ' with ' if where else ''}images and masks side by side (NAME{said})", names

@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE, OnProgress
-from saccade.data.images import UnreadableError, read_mask
+from saccade.data.images import UnreadableError
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.tree import account, scan
 from saccade.errors import InputError
 from saccade.tasks.base import Files
 from saccade.tasks.segmentation.ade20k import ade20k_root, load_ade20k
 from saccade.tasks.segmentation.cityscapes import is_cityscapes, load_cityscapes
 from saccade.tasks.segmentation.classes import ClassList, MaskReader, read_classes
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
-from saccade.tasks.segmentation.layout import find_pairs, is_pairs
+from saccade.tasks.segmentation.layout import find_pairs
+from saccade.tasks.segmentation.stored import read_mask
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
 
 
@@ -39,18 +41,18 @@ def load_labelled(path: str | Path, *, reading: Reading = AS_IT_IS, on_progress:
     return labelled(path, find_files(path, reading), on_progress)
 
 
-def load_published(path: Path) -> Labelled | None:
-    """Load one of the published datasets in its own layout; None for any other folder.
+def load_published(path: Path, layout: str) -> Labelled | None:
+    """Load one of the published datasets in its own layout; None for any other layout.
 
     SBD in a folder ``sbd`` or ``benchmark_RELEASE`` next to VOC's is added to its training images.
     """
-    if is_cityscapes(path):
+    if layout == "cityscapes":
         return load_cityscapes(path)
-    if is_context(path):
+    if layout == "context":
         return load_context(path)
-    if is_voc(path):
+    if layout == "voc":
         return load_voc(path, sbd=next((p for p in (path / "sbd", path / "benchmark_RELEASE") if p.is_dir()), None))
-    return load_ade20k(path) if ade20k_root(path) is not None else None
+    return load_ade20k(path) if layout == "ade20k" else None
 
 
 def is_published(path: Path) -> str | None:
@@ -70,19 +72,30 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
     Raises:
         InputError: The layout is not recognised or is incomplete.
     """
-    known = load_published(path)
+    layout = _layout_of(path, reading)
+    known = load_published(path, layout)
     if known is not None:
         train, val = (tuple(Item(*pair) for pair in pairs) for pairs in (known.train, known.val))
-        return Files(known.classes, train, val, known.note, MaskFiles(known.read, known.reader, known.palette, known))
-    if not is_pairs(path):
-        raise InputError(f"{path} has no masks", "segmentation needs images/ and masks/")
-    found = find_pairs(path, reading.split_seed)
+        masks = MaskFiles(known.read, known.reader, known.palette, known)
+        used = [file for pair in (*known.train, *known.val) for file in pair]
+        return Files(
+            known.classes, train, val, known.note, masks, layout=layout, origin="the lists of the data set",
+            left_out=account(scan(path), used),
+        )  # fmt: skip
+    found = find_pairs(path, reading, layout)
     listing = path / "classes.txt"
     names = read_classes(listing) if listing.is_file() else None
     masks = MaskFiles(read_mask, MaskReader(names), _colours(names))
     return replace(
         found, classes=names.names if names else (), reader=masks, others=(listing,) if listing.is_file() else ()
     )
+
+
+def _layout_of(path: Path, reading: Reading) -> str:
+    from saccade.tasks import layout_of
+    from saccade.tasks.segmentation.task import Segmentation
+
+    return layout_of(Segmentation, path, reading)
 
 
 class MaskFiles(NamedTuple):

@@ -81,7 +81,7 @@ def write_masks(task: Segmentation, opened: Opened, images: Sequence[tuple[Path,
             try:
                 classes = _one(path, options.out, place, task, opened.net, protocol, options.device)
             except UnreadableError as cause:
-                problem = str(cause)
+                problem = cause.whole
                 done.failed.append(f"{path}: {problem}")
             else:
                 done.images += 1
@@ -96,7 +96,7 @@ def _one(
     path: Path, out: Path, place: Path, task: Segmentation, net: nn.Module, protocol: Protocol, device: torch.device
 ) -> Any:
     """Classes (H, W) of an image, which are then on disk."""
-    image = np.array(read_image(path))
+    image = np.array(read_image(path, white=task.white))
     x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device)
     classes = classify(net, x, protocol)[0].argmax(dim=0).cpu().numpy()
     save_mask(out / MASKS / place.with_suffix(".png"), classes, task.palette)

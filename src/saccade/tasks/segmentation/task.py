@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from saccade.data import IGNORE, Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import UnreadableError, padded, read_image
-from saccade.data.layouts import Item, listed, sides
+from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.networks.make import is_segmenter, segmentation_network
@@ -30,7 +30,7 @@ from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, palette
-from saccade.tasks.segmentation.layout import is_pairs
+from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, pair_readings
 from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, labelled
 from saccade.tasks.segmentation.objects import (
     SIZES,
@@ -65,11 +65,13 @@ class Segmentation(RatioTask):
     layouts: ClassVar = {
         "train-val/images-masks": "train/images, train/masks, val/images, val/masks",
         "images-masks": "images/*.jpg and masks/*.png of the same names, split 80/20",
+        "side-by-side": "NAME.jpg and NAME_mask.png in one folder, below train/ and val/ or split 80/20",
         "cityscapes": "Cityscapes as unpacked",
         "voc": "PASCAL VOC as unpacked",
         "context": "PASCAL Context as unpacked",
         "ade20k": "ADE20K as unpacked",
     }
+    competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER})
     reads = tuple(one.name for one in declared(Reading))
     recipe = "segmentation"
     head_network = "fcn"
@@ -97,13 +99,9 @@ class Segmentation(RatioTask):
         return tuple((r, g, b) for r, g, b in given) if given else palette(len(self.classes))
 
     @classmethod
-    def recognises(cls, folder: Path) -> Sequence[str]:
+    def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         published = is_published(folder)
-        if published is not None:
-            return (published,)
-        if not is_pairs(folder):
-            return ()
-        return ("images-masks",) if sides(folder) is None else ("train-val/images-masks",)
+        return pair_readings(folder, reading) if published is None else {published: cls.layouts[published]}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
@@ -185,7 +183,7 @@ class Segmentation(RatioTask):
         if not files.drawn:
             return _side(data, data.val, folder), f"the validation side of {data.name}"
         every = sorted([*data.train, *data.val])
-        held, what = recorded_of({pair.image.relative_to(folder).as_posix(): pair for pair in every}, folder, recorded)
+        held, what = recorded_of({relative(pair.image, folder): pair for pair in every}, folder, recorded)
         return _side(data, held, folder), what
 
     @classmethod
@@ -339,7 +337,7 @@ class Segmentation(RatioTask):
 def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None = None) -> Side:
     """Images with masks as samples; they are scored at their own sizes."""
     samples = LabelledSamples(data, pairs, view)
-    names = [pair.image.relative_to(folder).as_posix() for pair in pairs if pair.image.is_relative_to(folder)]
+    names = [relative(pair.image, folder) for pair in pairs]
     return Side(samples, samples.name, names, alike=False)
 
 
