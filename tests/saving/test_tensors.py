@@ -91,7 +91,7 @@ def test_plain_weights_are_loaded_into_a_given_network(tmp_path, name):
     torch.save({"epoch": 3, "net": {f"module.{key}": t for key, t in one.state_dict().items()}}, tmp_path / name)
     assert saccade.load(tmp_path / name, model=other) is other
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    with pytest.raises(InputError, match="does not fit this NotesNet: .* tensors do not fit"):
+    with pytest.raises(InputError, match=r"does not fit this NotesNet: .* tensors do not fit"):
         saccade.load(tmp_path / name, model=NotesNet(4))
     with pytest.raises(InputError, match="cannot be read as safetensors"):
         saccade.load(tmp_path / name)

@@ -27,6 +27,7 @@ FOLDER = "checkpoints"
 _SUFFIX = ".safetensors"
 _MODEL, _AVERAGE, _OPTIMIZER = "model/", "average/", "optimizer/"
 _RESTORE = "restore it from a copy; the checkpoint before it is still good"
+_FIRST = "there is none before it: the training begins again at step 1"
 
 Check = Callable[[Mapping[str, Any]], object]
 """Raises an `InputError` for a state that a run cannot have."""
@@ -163,11 +164,7 @@ class CheckpointManager:
             try:
                 return load_checkpoint(path, trained, partial(_check_step, path, check))
             except Damaged as cause:
-                then = (
-                    "resuming from the one before it"
-                    if number < len(paths)
-                    else "there is none before it: the training begins again at step 1"
-                )
+                then = "resuming from the one before it" if number < len(paths) else _FIRST
                 warnings.warn(f"{cause.message}; {then}", SaccadeWarning, stacklevel=2)
                 if tidy:
                     path.replace(path.with_suffix(".damaged"))
