@@ -92,9 +92,9 @@ def _read(paths: Sequence[Path], task: Task, batch: int) -> Iterator[tuple[list[
 
     def one(path: Path) -> Tensor | str:
         try:
-            return task.input(read_image(path, near=2 * task.size))
+            return task.input(read_image(path, near=2 * task.size, white=task.white))
         except UnreadableError as problem:
-            return str(problem)
+            return problem.whole
 
     waiting = iter(paths)
     with ThreadPoolExecutor(cores()) as pool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data import Arrays, OnProgress
+from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
@@ -45,6 +46,8 @@ class Files:
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
         drawn: True if a seed drew the validation side, because the folder has none.
+        pixels: Range of values of the images, once they were examined.
+        meaning: Sentences on what pixels and targets mean, once they were examined.
         layout: Name of the layout.
         origin: Where the sides come from, in words.
         left_out: Files that are not used, with the reasons.
@@ -58,10 +61,17 @@ class Files:
     reader: Any = None
     others: tuple[Path, ...] = ()
     drawn: bool = False
+    pixels: ValueRange = field(default_factory=ValueRange)
+    meaning: tuple[str, ...] = ()
     layout: str = ""
     origin: str = ""
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain values of the examination that a trained network keeps, for it must read other images alike."""
+        return {} if self.pixels.white is None else {"white": self.pixels.white}
 
     def under(self, folder: Path, task: str) -> DataFiles:
         """Return the files that tell these data from any others.
@@ -172,6 +182,12 @@ class Task(ABC):
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
 
+    @property
+    def white(self) -> float | None:
+        """Stored value of white in images of more than 8 bits, as in training; None if training had none of them."""
+        found = self.facts.get("white")
+        return None if found is None else float(found)
+
     # ---------------------------------------------------------------- folders
 
     @classmethod
@@ -194,6 +210,31 @@ class Task(ABC):
         Raises:
             InputError: The layout is not complete.
         """
+
+    @classmethod
+    def examined(
+        cls,
+        files: Files,
+        reading: Reading = AS_IT_IS,
+        *,
+        where: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> Files:
+        """Determine what the values of pixels and targets mean, before anything is learned from them.
+
+        The default finds the range of values that images of more than 8 bits use.
+
+        Args:
+            files: Files as they were recognised.
+            reading: How the folder is to be read.
+            where: The data in messages.
+            on_progress: Called with (done, total, what).
+
+        Raises:
+            InputError: The meaning cannot be told; the message names the option that says it.
+        """
+        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
+        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
 
     @classmethod
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -95,14 +96,16 @@ class Classification(RatioTask):
             cifar = _cifar(path)
             both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
             return cls._data(spec, both, found)
-        both = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
+        found = cls.examined(found, spec, where=str(path))
+        white = found.pixels.white
+        both = [_side(items, path, way, spec.size, white) for items, way in ((found.train, train), (found.val, val))]
         return cls._data(spec, both, found)
 
     @classmethod
     def _data(cls, spec: RunSpec, sides: Sequence[Side], files: Files) -> TaskData:
         train, val = sides
         return TaskData(
-            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment)), train, val,
+            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment), **files.facts), train, val,
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
             files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
@@ -129,16 +132,21 @@ class Classification(RatioTask):
             )
         files, stored = cls.files(folder, reading), round(size * _STORED)
         length = {"train": stored, "val": size}
+        examined = functools.cache(lambda: cls.examined(files, reading, where=str(folder)))
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
-            return centre(square(read_image(item.image, near=stored), stored), length[side]), item.target
+            image = read_image(item.image, near=stored, white=examined().pixels.white)
+            return centre(square(image, stored), length[side]), item.target
 
         shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
-        splits, _ = read_arrays(
-            folder, cls.name, files, cache, shapes, row, size=size, record=record, on_progress=on_progress
-        )
+        splits, facts = read_arrays(
+            folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
+            record=record, on_progress=on_progress,
+        )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
-        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED})
+        return Arrays(
+            folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED, **facts}
+        )
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)
@@ -155,7 +163,7 @@ class Classification(RatioTask):
         else:
             held, what = recorded_of({relative(item.image, folder): item for item in items}, folder, recorded)
             items = tuple(held)
-        return _side(items, folder, transform, self.size), what
+        return _side(items, folder, transform, self.size, self.white), what
 
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
@@ -269,7 +277,7 @@ def _crop_of(augment: str) -> float:
     return 1.0 if augment in _WHOLE else _MIDDLE
 
 
-def _side(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
     """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
-    samples = ImageSamples(items, transform, near=2 * size)
+    samples = ImageSamples(items, transform, near=2 * size, white=white)
     return Side(samples, samples.name, image_names(items, folder))

@@ -85,7 +85,7 @@ def write_masks(task: Segmentation, opened: Opened, images: Sequence[tuple[Path,
             try:
                 classes = _one(path, outputs, place, task, opened.net, protocol, options.device)
             except UnreadableError as cause:
-                problem = str(cause)
+                problem = cause.whole
                 done.failed.append(f"{path}: {problem}")
             else:
                 done.images += 1
@@ -106,7 +106,7 @@ def _one(
     device: torch.device,
 ) -> Any:
     """Classes (H, W) of an image, which are then on disk."""
-    image = np.array(read_image(path))
+    image = np.array(read_image(path, white=task.white))
     x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device)
     classes = classify(net, x, protocol)[0].argmax(dim=0).cpu().numpy()
     mask, over = _files(outputs.folder, place)
