@@ -174,6 +174,8 @@ class Task(ABC):
     """Name of the default recipe of ``saccade train``."""
     head_network: ClassVar[str | None] = None
     """Network that ``saccade compare`` puts on a backbone; None where the backbone itself answers."""
+    image_metric: ClassVar[str | None] = None
+    """Name of :meth:`image_scores`, where it is not `metric`."""
     compare_batch: ClassVar[int] = 32
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
@@ -418,7 +420,7 @@ class Task(ABC):
         return np.array([self.score(evidence, row) for row in weights])
 
     def image_scores(self, evidence: Evidence) -> Floats:
-        """Compute the score of each image alone."""
+        """Say how right the prediction of each image is, by what its picture shows; the default is its score alone."""
         images = np.arange(images_in(evidence))
         return np.array([self.score(evidence, np.equal(images, image).astype(np.float64)) for image in images])
 
@@ -497,6 +499,11 @@ class Task(ABC):
             best: Prediction of the best arm.
         """
         return None
+
+    def extent(self, image: Any, target: Any) -> tuple[int, int]:
+        """Height and width of the part of an image array that the report shows, from its top left corner."""
+        height, width = image.shape[:2]
+        return height, width
 
     def ground_of(self, targets: Any) -> int | None:
         """The class that pictures of the report leave without colour; None: there is none."""

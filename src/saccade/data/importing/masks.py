@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.images import UnreadableError, read_mask
+from saccade.data.decoding import UnreadableError
 from saccade.data.importing.export import (
     BACKGROUND,
     Export,
@@ -23,6 +23,7 @@ from saccade.data.importing.export import (
 )  # fmt: skip
 from saccade.data.importing.source import Source
 from saccade.errors import InputError, require
+from saccade.tasks.segmentation.stored import read_mask
 
 Colour = tuple[int, int, int]
 Values = dict[int, int]

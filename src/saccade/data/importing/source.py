@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from saccade.data.images import SUFFIXES
+from saccade.data.decoding import SUFFIXES
 from saccade.data.importing.export import side_in
 from saccade.errors import InputError
 
@@ -65,7 +65,7 @@ class Source:
     @cached_property
     def images(self) -> list[Path]:
         """Files that are pictures by their name."""
-        return self.ending(*SUFFIXES, ".jfif")
+        return self.ending(*SUFFIXES)
 
     @cached_property
     def _by_name(self) -> dict[str, list[Path]]:

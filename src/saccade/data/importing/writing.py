@@ -6,29 +6,20 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE, OnProgress
+from saccade.data.decoding import UnreadableError, opened, orientation_of
 from saccade.data.importing.export import Export, Picture, Shape, Size, UnusableError, is_background
 from saccade.errors import InputError, require
+from saccade.tasks.segmentation.stored import turned_array
 
-_ORIENTATION = 0x0112
-_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.T,
-    6: lambda a: a.T[:, ::-1],
-    7: lambda a: a[::-1, ::-1].T,
-    8: lambda a: a.T[::-1],
-}
 IGNORED = "ignored (255)"
 Frame = Literal["turned", "stored"]
 
@@ -174,8 +165,7 @@ class Writer:
 
     def _mask(self, one: Picture, stored: Size, orientation: int) -> NDArray[np.uint8]:
         """The mask, as the image is seen."""
-        turn = _TURNS[orientation]
-        seen = turn(np.empty(stored, dtype=np.bool_)).shape
+        seen = stored if orientation < 5 else (stored[1], stored[0])
         given = one.mask() if one.mask is not None else None
         stated = one.size if given is None else given.shape
         if stated is not None and tuple(stated) not in (stored, seen):
@@ -190,8 +180,8 @@ class Writer:
                 )
             on_stored = self.frame == "stored"
         if given is None:
-            given = self._drawn(one, stored if on_stored else (seen[0], seen[1]))
-        return np.ascontiguousarray(turn(given) if on_stored else given)
+            given = self._drawn(one, stored if on_stored else seen)
+        return turned_array(given, orientation if on_stored else 1)
 
     def _drawn(self, one: Picture, size: Size) -> NDArray[np.uint8]:
         mask = np.zeros(size, dtype=np.uint8)
@@ -232,15 +222,12 @@ class Writer:
 
 def _header(path: Path) -> tuple[Size, int]:
     """Height and width as stored, and the EXIF orientation, 1 to 8."""
-    pil = require("PIL.Image", extra="train")
     try:
-        with pil.open(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            return (image.height, image.width), orientation if orientation in _TURNS else 1
-    except pil.DecompressionBombError as cause:
-        raise UnusableError("they are larger than Pillow's limit") from cause
-    except Exception as cause:  # damaged headers surface from Pillow's decoders as anything
-        raise UnusableError("they cannot be read as pictures") from cause
+        with opened(path) as image:
+            size = image.height, image.width
+        return size, orientation_of(path)
+    except UnreadableError as cause:
+        raise UnusableError(f"they cannot be used: {cause}") from cause
 
 
 def _written_names(export: Export) -> list[str]:

@@ -60,6 +60,7 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
+    image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
@@ -207,18 +208,27 @@ class Classification(RatioTask):
         return probabilities
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class."""
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class.
+
+        Full evidence also has the probability of the class.
+        """
         right = (predictions.argmax(dim=1) == targets).long()
         first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
         among = (first == targets[:, None]).any(dim=1).long()
         counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
-        return {"counts": counts.cpu().numpy(), "among": among.cpu().numpy(), "class": targets.long().cpu().numpy()}
+        found = {"counts": counts, "among": among, "class": targets.long()}
+        found |= {"probability": predictions.gather(1, targets[:, None].long())[:, 0]} if full else {}
+        return {name: part.cpu().numpy() for name, part in found.items()}
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         found = {self.metric: self.score(evidence, weights)}
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
+
+    def image_scores(self, evidence: Evidence) -> Floats:
+        """Probability of the true class of each image."""
+        return np.asarray(evidence["probability"], dtype=np.float64)
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """Accuracy of the classes that occur."""
