@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError
 from saccade.options import Option
-from saccade.ranges import SEED, Factors, Number, OneOf, Whole, check
+from saccade.ranges import SEED, Factors, Number, OneOf, Range, Whole, check
 from saccade.training.balance import BalanceOptions
 from saccade.training.schedules import SCHEDULES
 
@@ -105,7 +105,7 @@ class RecipeOptions(BalanceOptions):
 
 
 STEPS, BATCH, RATE = Whole(1, 10**9), Whole(1, 65536), Number(0, 1e9)
-_DECIDED = {
+_DECIDED: Mapping[str, Range] = {
     "steps": STEPS,
     "batch": BATCH,
     "learning_rate": RATE,
