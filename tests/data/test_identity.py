@@ -45,7 +45,7 @@ def digest(folder):
 
 
 def overwrite(path):
-    save(path, 255 - PHOTO)
+    save(path, 255 - PHOTO[len(path.stem) + sum(path.stem.encode()) % 7 :])
 
 
 def appended(path):

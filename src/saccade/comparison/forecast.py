@@ -100,7 +100,7 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         one_run = seconds / (len(experiment.arms) * settings.seeds)
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
-        note = data.note
+        note = str(data.statement)
         del data
     return Forecast(
         note=note,

@@ -106,7 +106,7 @@ def read_arrays(
         on_progress: Called with (done, total, what).
 
     Returns:
-        Splits, identity and split of a :class:`saccade.data.Arrays`, by the names of its fields; and the facts.
+        Splits, identity, split and statement of a :class:`saccade.data.Arrays`, by the names of its fields; the facts.
 
     Raises:
         InputError: Files cannot be used; all are counted, ten named.
@@ -114,7 +114,8 @@ def read_arrays(
     every: dict[str, tuple[Item, ...]] = {"train": files.train, "val": files.val}
     total, bad = sum(map(len, every.values())), []
     own = cache / "files.json"
-    identity = identify(files.under(path, task), record or own, on_progress)
+    data = files.under(path, task)
+    identity = identify(data, record or own, on_progress)
 
     def fill(append: Append) -> dict[str, Any]:
         done = 0
@@ -147,7 +148,7 @@ def read_arrays(
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if files.drawn else ()
-    return {**found, "identity": identity, "split": split}, facts
+    return {**found, "identity": identity, "split": split, "stated": data.statement}, facts
 
 
 def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:

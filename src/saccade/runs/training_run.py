@@ -105,6 +105,7 @@ class TrainingRun:
         found |= {
             "recipe": self.recipe.to_json(),
             "note": self.data.note,
+            "statement": self.data.statement.to_json(),
             "params": sum(p.numel() for p in net.parameters()),
             "environment": environment(str(where.device), processes=where.processes, threads=torch.get_num_threads()),
             "git": git_state(),

@@ -68,7 +68,7 @@ def stored(
     splits = {side: _split(found, side, arrays) for side, found in sides.items()}
     return Arrays(
         folder.resolve().name, task.name, data.task.classes, **splits, note=data.note, facts=dict(data.task.facts),
-        identity=identity, split=data.split,
+        identity=identity, split=data.split, stated=data.statement,
     )  # fmt: skip
 
 
