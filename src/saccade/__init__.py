@@ -15,6 +15,7 @@ from saccade.version import __version__
 if TYPE_CHECKING:
     from saccade.catalog import create, list_mechanisms, register
     from saccade.comparison.compare import compare
+    from saccade.data.importing import import_data
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
     from saccade.networks.classifier import classifier
@@ -30,6 +31,7 @@ _HOMES = {
     "compare": "saccade.comparison.compare",
     "create": "saccade.catalog",
     "evaluate": "saccade.runs.evaluate:evaluate_network",
+    "import_data": "saccade.data.importing",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
     "list_segmenters": "saccade.networks.segmenter",
@@ -54,6 +56,7 @@ __all__ = [
     "compare",
     "create",
     "evaluate",
+    "import_data",
     "insert",
     "list_mechanisms",
     "list_segmenters",

@@ -17,8 +17,9 @@ from saccade.comparison.pictures import attention, choose
         ([0.0, 0.0, 0.0], [(0, "typical"), (1, "typical"), (2, "typical")]),
         ([0.1, 0.2, 0.3, 0.4, 0.5], [(4, "success"), (3, "success"), (2, "typical"), (0, "success")]),
         ([0.2], [(0, "typical")]),
+        ([0.0004, 0.2, -0.0004], [(1, "success"), (0, "typical"), (2, "typical")]),
     ],
-    ids=["mixed", "all equal", "no failure", "one image"],
+    ids=["mixed", "all equal", "no failure", "one image", "0.0%"],
 )
 def test_what_gained_nothing_is_no_success(gain, expected):
     assert choose(np.array(gain)) == expected

@@ -42,10 +42,10 @@ def break_files(pictures):
     (pictures / "grass" / "short.jpg").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(np.full((9, 9), -1.5, np.float32)).save(pictures / "grass" / "float.tiff")
     return {
-        "brick/text.jpg": "it is not a picture",
-        "brick/empty.png": "it is not a picture",
+        "brick/text.jpg": "it is a web page",
+        "brick/empty.png": "the file is empty",
         "grass/short.jpg": "it cannot be decoded",
-        "grass/float.tiff": "its values (mode F) run from -1.5",
+        "grass/float.tiff": "its values run from -1.5",
     }
 
 
@@ -146,7 +146,7 @@ def test_the_command_line(pictures, tmp_path, capsys, monkeypatch, broken):
         main(["data", "check", str(pictures)])
     printed = capsys.readouterr()
     assert left.value.code == int(broken)
-    assert ("brick/text.jpg: it is not a picture" in printed.out) == broken
+    assert ("brick/text.jpg: it is a web page" in printed.out) == broken
     assert (tmp_path / "saccade-check" / "textures.png").is_file()
     assert f"reading images: {40 if broken else 36}/{40 if broken else 36}" in printed.err
 

@@ -372,11 +372,11 @@ def test_a_damaged_exif_block_is_named(class_folders, load, monkeypatch):
     """struct.error is what Pillow raises then; no other damage is known to end so."""
     import struct
 
-    from PIL import ImageOps
+    from PIL import Image
 
-    def broken(image, **_):
+    def broken(image):
         raise struct.error("required argument is not an integer")
 
-    monkeypatch.setattr(ImageOps, "exif_transpose", broken)
+    monkeypatch.setattr(Image.Image, "getexif", broken)
     with pytest.raises(InputError, match=r"\.(jpg|png): .*required argument is not an integer"):
         load(class_folders)

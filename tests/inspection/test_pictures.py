@@ -14,7 +14,7 @@ from saccade.inspection import (
     overlay,
     strongest,
 )
-from saccade.inspection.colours import BALANCE, HEAT, levels, ramp
+from saccade.inspection.colours import BALANCE, HEAT, gate_limits, levels, ramp
 from saccade.inspection.pictures import drawn_range
 
 GREY = np.full((40, 60, 3), 128, np.uint8)
@@ -112,3 +112,13 @@ def test_a_matrix_has_one_square_a_value():
     corners = drawn[[0, 0, 7, 7], [0, 7, 0, 7]]
     np.testing.assert_array_equal(corners, ramp(HEAT)[levels(matrix.ravel(), 0, 1), :3])
     assert (drawn[:4, 4:] == drawn[0, 7]).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "drawn"),
+    [(0.2, 0.9, (0.2, 0.9)), (0.5, 0.504, (0.452, 0.552)), (0.0, 0.02, (0.0, 0.1)), (-0.02, 0.02, (-0.02, 0.08))],
+)
+def test_a_flat_gate_is_drawn_flat(low, high, drawn):
+    found = gate_limits(low, high)
+    assert found == pytest.approx(drawn)
+    assert np.ptp(levels(np.array([low, high]), *found, 32)) <= max(1, 32 * (high - low) / 0.1)

@@ -35,7 +35,7 @@ def test_every_picture_is_drawn(opened):
     assert sizes
     assert all(complete and natural > 0 and shown > 0 for complete, natural, shown in sizes)
     behind = page.eval_on_selector_all(
-        ".stack.over", "all => all.map(e => getComputedStyle(e, '::before').backgroundImage.slice(0, 15))"
+        ".stack.over .whole", "all => all.map(e => getComputedStyle(e, '::before').backgroundImage.slice(0, 15))"
     )
     assert all(image.startswith('url("data:image') for image in behind)
 

@@ -20,12 +20,14 @@ from PIL import Image
 from saccade.comparison import statistics
 from saccade.comparison.arms import resolve_arms
 from saccade.comparison.experiment import Experiment
-from saccade.comparison.results import read_results
+from saccade.comparison.results import ShownImage, read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
+from saccade.data import PADDING
 from saccade.errors import InputError
-from saccade.report import build_report, table
+from saccade.report import build_report, scenes, table
 from saccade.report.texts import TEXTS
+from saccade.tasks.segmentation.task import Segmentation
 from tests.report.fixture import write_comparison
 from tests.training.tiny import dataset
 
@@ -252,7 +254,9 @@ def test_a_page_without_a_failure_does_not_speak_of_one(tmp_path):
     page = tmp_path / "with"
     write_comparison(page, task="segmentation")
     assert "A failure shows the limit" in build_report(page).read_text(encoding="utf-8")
-    assert "−0.200" in (page / "report.html").read_text(encoding="utf-8")  # the gain stands beside the picture
+    assert "right pixels on this image, non_local against none: −20.0%" in (page / "report.html").read_text(
+        encoding="utf-8"
+    )
     index = json.loads((page / "pictures" / "index.json").read_text())
     index["images"] = [image for image in index["images"] if image["role"] != "failure"]
     (page / "pictures" / "index.json").write_text(json.dumps(index))
@@ -311,6 +315,42 @@ def test_a_tie_says_how_many_images_could_show_a_difference(tmp_path):
     assert sentence in table.text(results)
     assert "can't tell (same score on every seed)" in table.text(results)
     assert sentence in build_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_no_absolute_path_of_the_machine_stands_on_the_page(tmp_path):
+    data, weights, out = (tmp_path / name for name in ("my photos", "weights.pth", "out"))
+    command = f"saccade compare '{data}' --pretrained={weights} --out {out} --seeds 5"
+    settings = {"data": str(data), "pretrained": str(weights), "seeds": 5, "mechanisms": ["none", "se"]}
+    write_comparison(tmp_path / "c", task="classification", command=command, settings=settings)
+    results = read_results(tmp_path / "c")
+    described = results.to_json()
+    described["data"]["path"], described["network"]["pretrained"] = str(data), str(weights)
+    (tmp_path / "c" / "results.json").write_text(json.dumps(described), encoding="utf-8")
+    page = build_report(tmp_path / "c").read_text(encoding="utf-8")
+    assert str(tmp_path) not in page
+    assert "saccade compare &#39;my photos&#39; --pretrained=weights.pth --out out --seeds 5" in page
+    assert "saccade train &#39;my photos&#39; --network resnet18" in page
+
+
+def test_padding_is_not_shown(tmp_path):
+    """An image 24 high and 48 wide in a square of 48: the page shows its upper half, all of its width."""
+    image, target = np.full((48, 48, 3), PADDING, np.uint8), np.full((48, 48), 255, np.uint8)
+    image[:24], target[:24] = 7, 1
+    target[0] = 255  # ignored, but seen
+    task = Segmentation(("a", "b"), size=48, longer_side=True)
+    assert task.extent(image, target) == (24, 48)
+    assert Segmentation(("a", "b"), size=48).extent(image, target) == (48, 48)
+    entry = ShownImage(index=0, name="a.png", role="typical", query=None)
+    case = scenes._Reader(0, entry, image, task, target).case(None)
+    assert case.frame == "--aspect:2.0000;--down:2.0000;--across:1.0000"
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_terms_are_explained_before_they_are_needed(tmp_path, task):
+    page = build_report(write_comparison(tmp_path, task=task)).read_text(encoding="utf-8")
+    explained = page.index("An arm is the network with one mechanism")
+    for term in ("Simultaneous interval", "Select a picture", "Paired.</b>", "All arms"):
+        assert page.index(term) > explained
 
 
 class TestGoingOn:
@@ -378,5 +418,5 @@ class TestGoingOn:
     def test_it_stands_on_the_page(self, tmp_path):
         page, _ = build(tmp_path, task="classification")
         assert section(page, "further")
-        assert "saccade train &#39;/photos of shapes&#39; --network resnet18" in page
+        assert "saccade train &#39;photos of shapes&#39; --network resnet18" in page
         assert not section(build(tmp_path / "demo")[0], "further")

@@ -21,13 +21,14 @@ from sklearn.metrics import jaccard_score
 import saccade
 from saccade import InputError
 from saccade.data.demo_folder import write_demo
-from saccade.data.images import read_image, read_mask
+from saccade.data.images import read_image
 from saccade.data.reading import Reading
 from saccade.runs import train as run
 from saccade.tasks.segmentation import masks
 from saccade.tasks.segmentation.crops import LabelledSamples, RandomView
 from saccade.tasks.segmentation.mask_folder import load_labelled
 from saccade.tasks.segmentation.protocols import Protocol
+from saccade.tasks.segmentation.stored import read_mask
 from saccade.training.recipes import RECIPES
 from tests.comparison import folders
 from tests.suites import everyday

@@ -19,7 +19,7 @@ from saccade.catalog.imports import search_here
 from saccade.cli.answer import FOUND_WRONG, WRONG_INPUT, Answer, CommandSettings, take_settings
 from saccade.cli.bench import bench
 from saccade.cli.compare import compare, complete_pretrained
-from saccade.cli.data import check, demo
+from saccade.cli.data import check, demo, import_
 from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
 from saccade.cli.list import list_
@@ -62,6 +62,7 @@ for _name, _function in _COMMANDS.items():
 _data = App(name="data", help="Look at a folder of images before it is trained on; or write one.")
 _data.command(check)
 _data.command(demo)
+_data.command(import_, name="import")
 app.command(_data)
 
 

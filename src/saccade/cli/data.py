@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,6 +12,7 @@ from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
 from saccade.cli.options import takes, within
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
+from saccade.outputs import Outputs
 from saccade.ranges import SEED, Whole
 
 
@@ -46,6 +47,8 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     from saccade.data.sheet import draw_sheet
 
     folder, sheet = Path(data), given.pop("sheet", None)
+    sheet = sheet or Path("saccade-check") / f"{folder.resolve().name}.png"
+    Outputs(sheet.parent).check([sheet])
     reading = Reading(**{name: value for name, value in given.items() if value is not None})
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
@@ -53,7 +56,7 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
             reading=reading,
             on_progress=lambda done, total: showing.counting(done, total, "reading images"),
         )
-    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", reading=reading)
+    drawn = draw_sheet(folder, sheet, reading=reading)
     return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)
 
 
@@ -83,3 +86,54 @@ def demo(
         {"folder": str(folder), "train": train, "held_out": held_out},
         f"{train} training and {held_out} validation scenes in {folder}",
     )
+
+
+@dataclass(frozen=True)
+class ImportOptions(Options):
+    """Options of ``saccade data import``."""
+
+    source: Annotated[Path, Option("Folder of the export, unpacked.", argument="SOURCE")]
+    folder: Annotated[Path, Option("Folder to write; new or empty.", argument="FOLDER")]
+    _: KW_ONLY
+    format: Annotated[
+        str | None,
+        Option(
+            "`coco`, `cvat`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.",
+            default="recognised by its files",
+        ),
+    ] = None
+    boxes: Annotated[
+        bool,
+        Option("Draw rectangles around objects as filled areas; otherwise they are left out and counted."),
+    ] = False
+    overlap: Annotated[
+        Literal["order", "area"],
+        Option("`order` draws later objects over earlier ones, `area` smaller ones over larger ones."),
+    ] = "order"
+    unlabelled: Annotated[
+        Literal["background", "leave-out"],
+        Option("`background` gives images without labels masks of background, `leave-out` leaves them out."),
+    ] = "background"
+    exif: Annotated[
+        Literal["turned", "stored"] | None,
+        Option(
+            "Pixels that labels refer to, if an image is to be turned by its EXIF data.",
+            default="told by the size of the image",
+        ),
+    ] = None
+    link: Annotated[bool, Option("Make hard links to the images instead of copies.")] = False
+
+
+@takes(ImportOptions)
+def import_(source: Path, folder: Path, /, *, settings: Given, **given: Any) -> Answer:
+    """Write an export of a labelling tool as a folder of images and masks that every command takes.
+
+    Exports of COCO (json), CVAT (images or masks), LabelMe, Roboflow (COCO, YOLO, masks), Supervisely, VOC and YOLO
+    are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
+    """
+    from saccade.comparison.progress import ComparisonProgress
+    from saccade.data.importing import import_data
+
+    with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
+        done = import_data(source, folder, on_progress=showing.counting, **given)
+    return Answer(done.to_json() | {"folder": str(folder)}, str(done))

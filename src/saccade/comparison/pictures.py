@@ -25,14 +25,16 @@ from saccade.training.inputs import to_input
 
 GRID = 16
 """Largest number of rows, and of columns, of the query points whose attention a report can show."""
+LEAST_GAIN = 0.0005
+"""Least difference between two arms on one image that is called one."""
 
 
 def take(experiment: Experiment, data: Arrays, device: str) -> None:
     """Write ``pictures/``: the images, and the predictions and attention of each arm on them."""
     folder, task = experiment.folder / PICTURES, experiment.task(data)
-    scores = [_image_scores(experiment, task, number) for number in range(len(experiment.arms))]
-    best = max(range(1, len(scores)), key=lambda number: scores[number].mean())
-    gain = scores[best] - scores[0]
+    evidence = [evidence_of(experiment.run_folder(arm, 0)) for arm in experiment.arms]  # of the seed that is shown
+    best = max(range(1, len(evidence)), key=lambda number: task.score(evidence[number]))
+    gain = task.image_scores(evidence[best]) - task.image_scores(evidence[0])
     chosen = choose(gain)
     indices = [index for index, _ in chosen]
     images = data.val.images[indices]
@@ -61,8 +63,10 @@ def take(experiment: Experiment, data: Arrays, device: str) -> None:
 def choose(gain: NDArray[np.float64]) -> list[tuple[int, Role]]:
     """Choose the images of the report by rule: the two largest gains, the median one, and the largest loss.
 
-    An image without a gain is not called a success, nor one without a loss a failure: both are then called typical.
+    An image without a gain is not called a success, nor one without a loss a failure: both are then called typical, as
+    are differences that round to 0.0%.
     """
+    gain = np.where(np.abs(gain) < LEAST_GAIN, 0.0, gain)
     order = np.argsort(-gain, kind="stable")
     picks = dict.fromkeys(int(i) for i in (order[0], order[1 % len(order)], order[len(order) // 2], order[-1]))
     middle = int(order[len(order) // 2])
@@ -113,11 +117,6 @@ def _grids(path: str, seen: Record, images: int) -> dict[str, NDArray[Any]]:
         f"{path}|grid_scales": np.stack([grid.scales.reshape(grid.queries) for grid in grids]),
         f"{path}|grid_of": np.array([grid.size for grid in grids]),
     }
-
-
-def _image_scores(experiment: Experiment, task: Task, number: int) -> NDArray[np.float64]:
-    """The score of each validation image alone, with the first seed, whose pictures are shown."""
-    return task.image_scores(evidence_of(experiment.run_folder(experiment.arms[number], 0)))
 
 
 def _predict(net: nn.Module, x: torch.Tensor, task: Task) -> Any:

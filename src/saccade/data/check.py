@@ -103,7 +103,7 @@ def check_data(
     """
     path = Path(path)
     task, reading = recognise(path, reading)
-    files = task.files(path, reading)
+    files = task.examined(task.files(path, reading), reading, where=str(path))
     found = Findings(files.note, task.name, task.unit, {})
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tallies: dict[str, Any] = {"train": 0, "val": 0}
@@ -128,7 +128,7 @@ def check_data(
             found.repeated.append(names)
             if len({side for side, _ in group}) > 1:
                 found.leaked.append(names)
-    found.remarks = list(_remarks(task, found, shapes))
+    found.remarks = [*files.meaning, *_remarks(task, found, shapes)]
     return found
 
 
@@ -142,10 +142,10 @@ def _reading(
         item = given[1]
         try:
             content = hashlib.blake2b(item.image.read_bytes(), digest_size=16).hexdigest()
-            size = read_image(item.image).size
+            size = read_image(item.image, white=files.pixels.white).size
             return _Read("", None, content, size, task.tally(files, item, size))
         except UnreadableError as problem:
-            return _Read(str(problem), problem.file)
+            return _Read(problem.whole, problem.file)
         except OSError as problem:
             return _Read(str(problem))
 

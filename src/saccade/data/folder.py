@@ -19,7 +19,7 @@ from saccade.errors import InputError
 from saccade.tasks import recognise
 from saccade.tasks.base import Files
 
-_VERSION = 2  # raised when decoding or resizing changes, so that older caches are built again
+_VERSION = 3  # raised when decoding or resizing changes, so that older caches are built again
 _SHOWN = 10
 
 Row = Callable[[Item, str], tuple[Any, Any]]
@@ -37,8 +37,9 @@ def load_folder(
 ) -> Arrays:
     """Load a folder of images as a dataset; the task is recognised from the layout and reported in `Arrays.note`.
 
-    Pictures are turned as their EXIF data says; 16-bit grey is assumed to use its whole range; transparent pixels are
-    laid over white. All other processing of images and targets depends on the task.
+    Pictures are turned as their EXIF data says; of images of more than 8 bits one value is white in all of them (see
+    :func:`saccade.data.depth.find_range`); transparent pixels are laid over white. All other processing of images and
+    targets depends on the task.
 
     Args:
         path: Folder of the data.
@@ -112,7 +113,9 @@ def read_arrays(
         InputError: Files cannot be used; all are counted, ten named.
     """
     every: dict[str, tuple[Item, ...]] = {"train": files.train, "val": files.val}
-    total, bad = sum(map(len, every.values())), []
+    total = sum(map(len, every.values()))
+    bad: list[str] = []
+    hints: list[str | None] = []
     own = cache / "files.json"
     data = files.under(path, task)
     identity = identify(data, record or own, on_progress)
@@ -126,13 +129,14 @@ def read_arrays(
                 except UnreadableError as problem:
                     file = problem.file or item.image
                     bad.append(f"{relative(file, path)}: {problem}")
+                    hints.append(problem.hint)
                 else:
                     append(f"{side}_images", image)
                     append(f"{side}_targets", target)
                 done += 1
                 if on_progress is not None:
                     on_progress(done, total, "reading images")
-        _refuse_bad(path, bad, total)
+        _refuse_bad(path, bad, total, hints)
         return finish()
 
     wanted: Shapes = {
@@ -156,11 +160,13 @@ def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tup
     return Split(arrays[f"{side}_images"], arrays[f"{side}_targets"], names)
 
 
-def _refuse_bad(path: Path, bad: list[str], total: int) -> None:
+def _refuse_bad(path: Path, bad: list[str], total: int, hints: list[str | None]) -> None:
     if bad:
         lines = "".join(f"\n  {line}" for line in bad[:_SHOWN])
         more = f"\n  and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        raise InputError(f"{path}: {len(bad)} of {total} images cannot be used:{lines}{more}", "repair or remove them")
+        own = list(dict.fromkeys(hint for hint in hints if hint is not None))
+        advice = [*own[:3], *(["repair or remove " + ("the others" if own else "them")] if None in hints else [])]
+        raise InputError(f"{path}: {len(bad)} of {total} images cannot be used:{lines}{more}", "; ".join(advice))
 
 
 def entry_name(path: Path, size: int, identity: Identity) -> str:

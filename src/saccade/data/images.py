@@ -1,9 +1,8 @@
-"""Read one picture or one mask of any format into 8-bit arrays of the working size."""
+"""Read one picture of any format into 8-bit RGB, and bring pictures and masks to the working size."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,66 +11,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE, PADDING
-from saccade.errors import MissingExtraError, require
+from saccade.data.decoding import SUFFIXES, UnreadableError, opened, orientation, pillow, turned
+from saccade.data.depth import deep_values, is_deep, to_8_bits
+from saccade.errors import require
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2")
+__all__ = ["SUFFIXES", "UnreadableError", "centre", "has_alpha", "padded", "read_image", "read_turned", "square"]
 
 Pixels = NDArray[np.uint8]
 
-
-class UnreadableError(Exception):
-    """A file is not a picture, is cut short, or holds what cannot be shown in 8 bits; the text says which.
-
-    Attributes:
-        file: The file, where it is not the image that is being read.
-    """
-
-    file: Path | None = None
+_ALPHA_TAGS = (1, 2, 999)  # what a TIFF says its fourth band is: opacity, in the words of three programs
+_SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 
 
-def read_image(path: Path, *, near: int | None = None) -> Any:
+def read_image(path: Path, *, near: int | None = None, white: float | None = None) -> Any:
     """Read a picture as a Pillow image of mode RGB, turned the way its EXIF data says.
 
-    16-bit grey is assumed to use its whole range, 0 to 65,535. Transparent pixels are laid over white. Only the first
-    frame or page is read.
+    Colours are brought to sRGB if the file has a colour profile. Transparent pixels are laid over white. Of the bands
+    of a TIFF the first three are taken, or the first alone. Only the first frame or page is read.
 
     Args:
         path: The file.
         near: The side to which the picture will be reduced; large JPEGs are then decoded at a fraction of their size,
             never below twice this side.
+        white: Stored value that becomes 255 in a picture of more than 8 bits, see
+            :func:`saccade.data.depth.find_range`.
 
     Raises:
-        UnreadableError: The file is not a picture or cannot be decoded.
+        UnreadableError: The file is not a picture or cannot be decoded, or it has more than 8 bits and values above
+            `white`.
     """
-    with _decoding(path) as image:
+    return read_turned(path, near=near, white=white)[0]
+
+
+def read_turned(path: Path, *, near: int | None = None, white: float | None = None) -> tuple[Any, int]:
+    """Read a picture as :func:`read_image` does, and return also the EXIF orientation by which it was turned."""
+    with opened(path) as image:
         if near is not None:
             image.draft(None, (2 * near, 2 * near))
-        image = require("PIL.ImageOps", extra="train").exif_transpose(image)
-        if image.mode in ("I", "F") or image.mode.startswith("I;"):
-            return _from_deep_grey(image)
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            return _over_white(image.convert("RGBA"))
-        return image.convert("RGB")
-
-
-def read_mask(path: Path) -> NDArray[Any]:
-    """Read a mask at its own size: integers (height, width), or (height, width, 3) uint8 if it is in colour.
-
-    Grey, palette, bilevel and 16-bit masks give their stored values; a palette's colours mean nothing. Lossy formats
-    are refused: compression invents values between two classes.
-    """
-    with _decoding(path) as image:
-        lossy = _lossy_format(image, path)
-        if lossy is not None:
-            raise UnreadableError(f"the mask is a {lossy}, which changes class numbers and colours: save masks as PNG")
-        image = require("PIL.ImageOps", extra="train").exif_transpose(image)
-        if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;"):
-            return np.asarray(image).astype(np.int64)
-        if image.mode in ("LA", "PA"):
-            return np.asarray(image.getchannel(0)).astype(np.int64)
-        if image.mode == "F":
-            raise UnreadableError("its values are 32-bit floats, which are not class indices")
-        return np.asarray(image.convert("RGB"))
+        profile, tiff = image.info.get("icc_profile"), image.format == "TIFF"
+        asked = orientation(image) if tiff else 1  # Pillow turns a TIFF itself, while it is loaded
+        eight = _of_deep(path, image, white) if is_deep(image) else _of_8_bits(image)
+        if not tiff:
+            asked = orientation(image)
+            eight = turned(eight, asked)
+        if profile and eight.mode in _SPACES:
+            eight = _in_srgb(eight, profile)
+        return (_over_white(eight) if eight.mode in ("RGBA", "LA") else eight.convert("RGB")), asked
 
 
 def square(image: Any, side: int) -> Pixels:
@@ -106,44 +91,73 @@ def padded(image: Any, classes: Pixels, side: int) -> tuple[Pixels, Pixels]:
 
 
 def _pil() -> ModuleType:
-    return require("PIL.Image", extra="train")
+    return pillow()
 
 
-@contextmanager
-def _decoding(path: Path) -> Iterator[Any]:
-    """Open a file; whatever Pillow raises while it is opened, decoded or converted becomes an UnreadableError."""
-    pil = _pil()
-    try:
-        with pil.open(path) as image:
-            yield image
-    except pil.UnidentifiedImageError as cause:
-        raise UnreadableError("it is not a picture, or its format is unknown") from cause
-    except (UnreadableError, MissingExtraError, MemoryError):
-        raise
-    except Exception as cause:  # damaged headers surface from Pillow's decoders as anything, struct.error among them
-        raise UnreadableError(f"it cannot be decoded ({str(cause) or type(cause).__name__})") from cause
-
-
-def _lossy_format(image: Any, path: Path) -> str | None:
-    if image.format in ("JPEG", "MPO"):
-        return "JPEG"
-    if image.info.get("compression") in ("jpeg", "tiff_jpeg"):
-        return "TIFF with JPEG compression"
-    if image.format == "WEBP" and b"VP8L" not in path.read_bytes():  # the chunk of lossless pixels
-        return "lossy WebP"
-    return None
-
-
-def _from_deep_grey(image: Any) -> Any:
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+def _of_8_bits(image: Any) -> Any:
+    """Convert a picture to channels of 8 bits, with alpha (RGBA) only where it means opacity."""
+    if image.format == "TIFF" and max(_tag(image, 258)) > 8:
         raise UnreadableError(
-            f"its values (mode {image.mode}) run from {values.min()} to {values.max()}; 8 or 16 bits can be read"
+            "it is a TIFF whose channels of more than 8 bits are stored in planes, which Pillow misreads",
+            "save it as 16-bit PNG",
         )
-    return _pil().fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # of a portable map, whose values Pillow has stretched to 16 bits
+        return _pil().fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        # Alpha that is multiplied into grey is first taken out of it; colours do that by themselves.
+        whole = image.convert("LA") if image.mode == "La" else image
+        return whole.convert("RGBA" if has_alpha(image) else "RGB")
+    return image.convert("RGB") if image.mode == "P" else image
+
+
+def has_alpha(image: Any) -> bool:
+    """Return False for a TIFF that does not say that its last band is opacity: it is another band then."""
+    if image.format != "TIFF":
+        return True
+    return any(band in _ALPHA_TAGS for band in _tag(image, 338))
+
+
+def _tag(image: Any, number: int) -> tuple[int, ...]:
+    """Return the values of a tag of a TIFF; 0 where it is absent."""
+    said = image.tag_v2.get(number, 0)
+    return said if isinstance(said, tuple) else (said,)
+
+
+def _of_deep(path: Path, image: Any, white: float | None) -> Any:
+    values, alpha = deep_values(path, image)
+    eight = _pil().fromarray(to_8_bits(values, white))
+    if alpha is not None and has_alpha(image):
+        eight = eight.convert("RGB")
+        eight.putalpha(_pil().fromarray(alpha))
+    return eight
+
+
+def _in_srgb(image: Any, profile: bytes) -> Any:
+    """Convert colours from a profile to sRGB; a profile for other channels, or a damaged one, says nothing."""
+    transform = _transform(profile, image.mode)
+    if transform is None:
+        return image
+    return require("PIL.ImageCms", extra="train").applyTransform(image, transform)
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> Any:
+    """Return the transform to sRGB, or None where there is nothing to do."""
+    import io
+
+    try:
+        cms: Any = require("PIL.ImageCms", extra="train")
+        source = cms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != _SPACES[mode]:
+            return None
+        if "srgb" in (cms.getProfileDescription(source) or "").lower():
+            return None
+        return cms.buildTransform(source, cms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB")
+    except Exception:  # a damaged profile surfaces as anything; a Pillow without LittleCMS reads colours as they are
+        return None
 
 
 def _over_white(image: Any) -> Any:
     pil = _pil()
     white = pil.new("RGBA", image.size, (255, 255, 255, 255))
-    return pil.alpha_composite(white, image).convert("RGB")
+    return pil.alpha_composite(white, image.convert("RGBA")).convert("RGB")

@@ -13,7 +13,7 @@ from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import require
-from saccade.files import replacing
+from saccade.outputs import Outputs
 from saccade.tasks import recognise
 
 _SIDE, _COLUMNS, _ROWS = 96, 10, 30  # pixels of an image, images in a row, rows
@@ -32,10 +32,10 @@ def draw_sheet(path: Path, out: Path, *, reading: Reading = AS_IT_IS) -> Path:
         reading: How the folder is to be read.
     """
     task, reading = recognise(path, reading)
-    files = task.files(path, reading)
+    files = task.examined(task.files(path, reading), reading, where=str(path))
     rows = task.sheet_rows(files, _COLUMNS)
-    sheet = _drawn(rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS)
-    with replacing(out) as temporary:
+    sheet = _drawn(rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS, files.pixels.white)
+    with Outputs(out.parent).replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
     return out
 
@@ -46,7 +46,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[place] for place in places] if items else []
 
 
-def _drawn(rows: Sequence[tuple[str, list[Item]]], illustrated: Illustrated, left: int) -> Any:
+def _drawn(rows: Sequence[tuple[str, list[Item]]], illustrated: Illustrated, left: int, white: float | None) -> Any:
     pil, drawing = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
     step = _SIDE + _MARGIN
     height = len(rows) * (step + _TEXT) + (_TEXT if left > 0 else 0) + _MARGIN
@@ -56,17 +56,17 @@ def _drawn(rows: Sequence[tuple[str, list[Item]]], illustrated: Illustrated, lef
         top = _MARGIN + number * (step + _TEXT)
         pen.text((_MARGIN, top), name.encode("ascii", "replace").decode(), fill="black")
         for column, item in enumerate(items):
-            sheet.paste(_thumbnail(pil, item, illustrated), (_MARGIN + column * step, top + _TEXT))
+            sheet.paste(_thumbnail(pil, item, illustrated, white), (_MARGIN + column * step, top + _TEXT))
     if left > 0:
         pen.text((_MARGIN, height - _TEXT), f"and {left} more classes", fill="black")
     return sheet
 
 
-def _thumbnail(pil: Any, item: Item, illustrated: Illustrated) -> Any:
+def _thumbnail(pil: Any, item: Item, illustrated: Illustrated, white: float | None) -> Any:
     """An image in a square; one that cannot be read is a grey square."""
     square = pil.new("RGB", (_SIDE, _SIDE), "lightgrey")
     try:
-        image = illustrated(item, read_image(item.image, near=_SIDE))
+        image = illustrated(item, read_image(item.image, near=_SIDE, white=white))
     except (UnreadableError, OSError):
         return square
     image = require("PIL.ImageOps", extra="train").contain(image, (_SIDE, _SIDE))

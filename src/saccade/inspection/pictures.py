@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.errors import InputError, require
-from saccade.inspection.colours import BALANCE, HEAT, levels, ramp
+from saccade.inspection.colours import BALANCE, HEAT, gate_limits, levels, ramp
 
 Array = NDArray[Any]
 
@@ -114,9 +114,12 @@ def attention_picture(
 
 
 def gate_picture(image: Array, gate: Tensor | Array, *, side: int = 384) -> Any:
-    """Draw a spatial gate (h, w) over the photograph, largest value brightest, least clear, as a Pillow image."""
+    """Draw a spatial gate (h, w) over the photograph, largest value brightest, least clear, as a Pillow image.
+
+    Values that differ by less than 0.1 do not use all brightnesses.
+    """
     values = as_array(gate)
-    limits = float(values.min()), float(values.max())
+    limits = gate_limits(float(values.min()), float(values.max()))
     return attention_picture(image, values, side=side, sources=0, limits=limits)
 
 
@@ -137,13 +140,14 @@ def gate_strips(gates: Mapping[str, Tensor | Array]) -> Any:
     """
     rows = {name: np.sort(as_array(gate))[::-1] for name, gate in gates.items()}
     figure, axes = _figure(len(rows), "gate_strips", 0.34)
-    limits = min(float(row.min()) for row in rows.values()), max(float(row.max()) for row in rows.values())
+    low, high = min(float(row.min()) for row in rows.values()), max(float(row.max()) for row in rows.values())
+    limits = gate_limits(low, high)
     for axis, (name, row) in zip(axes, rows.items(), strict=True):
         axis.imshow(ramp(HEAT)[levels(row, *limits)][None], aspect="auto", interpolation="nearest")
         axis.set_yticks([])
         axis.set_xticks([])
         axis.set_ylabel(f"{name}\n{len(row)} channels", rotation=0, ha="right", va="center", fontsize=8)
-    axes[-1].set_xlabel(f"channels from most to least open; {limits[0]:.2f} dark to {limits[1]:.2f} bright", fontsize=8)
+    axes[-1].set_xlabel(f"channels from most to least open; {low:.2f} dark to {high:.2f} bright", fontsize=8)
     return figure
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saccade.data.depth import find_range
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import InputError, require
 from saccade.training.inputs import to_input
@@ -54,7 +55,8 @@ class Picture:
 def read_picture(path: Path, size: int | None) -> Picture:
     """Read an image, and reduce its longer side to at most `size` pixels (None: 512).
 
-    16-bit grey, CMYK, transparent and EXIF-rotated images are converted; the first frame of an animation is taken.
+    Images of more than 8 bits, CMYK, transparent and EXIF-rotated images are converted; the first frame of an animation
+    is taken.
 
     Raises:
         InputError: There is no such file, or it cannot be read.
@@ -62,9 +64,9 @@ def read_picture(path: Path, size: int | None) -> Picture:
     if not path.is_file():
         raise InputError(f"{path}: no such image")
     try:
-        image = read_image(path)
+        image = read_image(path, white=find_range([path]).white)
     except UnreadableError as problem:
-        raise InputError(f"{path}: {problem}", "give a PNG, JPEG, WebP, TIFF or BMP") from problem
+        raise InputError(f"{path}: {problem}", problem.hint or "give a PNG, JPEG, WebP, TIFF or BMP") from problem
     return Picture(
         path.name, (image.height, image.width), _reduced(image, SHOWN), _reduced(image, size or LARGEST), _frames(path)
     )

@@ -48,7 +48,7 @@
       const found = map(one.spatial);
       const value = found.values[cell(down, found.height) * found.width + cell(across, found.width)];
       const text = pair("said_spatial", { value: value.toFixed(3), low: one.spatial.low.toFixed(2), high: one.spatial.high.toFixed(2) });
-      return { found, range: [Math.max(0, one.spatial.low), one.spatial.high], text };
+      return { found, range: one.spatial.drawn, text };
     },
     strips: (one, [down, across]) => {
       const columns = map(one.columns, cell(across, one.columns.count));
@@ -58,7 +58,7 @@
     covariance: (one) => ({ found: map(one.covariance), apart: true, text: pair("said_covariance", { count: one.covariance.shape[0] }) }),
     channel: (one) => {
       const found = map(one.channel);
-      return { found, apart: true, range: [one.channel.low, one.channel.high], text: pair("said_channel", gates(one.channel)) };
+      return { found, apart: true, range: one.channel.drawn, text: pair("said_channel", gates(one.channel)) };
     },
   };
   const gates = (part) => ({ low: part.low.toFixed(2), high: part.high.toFixed(2), mean: part.mean.toFixed(2) });

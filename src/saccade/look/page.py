@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.inspection.colours import gate_limits
 from saccade.inspection.grids import Grid
 from saccade.inspection.schematics import has_schematic, schematic
 from saccade.look.images import SHOWN, Picture
@@ -93,13 +94,13 @@ def _place(view: PlaceView) -> dict[str, Any]:
     found: dict[str, Any] = {"name": view.name or view.title}
     if "channel" in view.gates:
         gate = np.sort(view.gates["channel"])[::-1]
-        found["channel"] = attention.values(gate[None]) | {"mean": float(gate.mean())}
+        found["channel"] = _gate(gate[None]) | {"mean": float(gate.mean())}
     if view.grid is not None:
         found["weights"] = attention.weights(view.grid, [(one.at, one.row) for one in view.exact])
         found["sums"], found["shared"] = _sums(view.grid), view.grid.queries == (1, 1) and view.dependence == 0
         return found | {"view": "weights"}
     if "spatial" in view.gates:
-        return found | {"view": "spatial", "spatial": attention.values(view.gates["spatial"])}
+        return found | {"view": "spatial", "spatial": _gate(view.gates["spatial"])}
     if view.strips:
         strips = {name: attention.stack(stack) for name, stack in view.strips.items()}
         return found | {"view": "strips"} | strips
@@ -108,6 +109,10 @@ def _place(view: PlaceView) -> dict[str, Any]:
     if "channel" in found:
         return found | {"view": "channel"}
     return found | {"view": "covariance", "covariance": attention.values(next(iter(view.matrices.values())))}
+
+
+def _gate(gate: Any) -> dict[str, Any]:
+    return attention.values(gate) | {"drawn": gate_limits(float(gate.min()), float(gate.max()))}
 
 
 def _sums(grid: Grid) -> bool:
@@ -124,7 +129,7 @@ def _strips(places: Sequence[PlaceView]) -> dict[str, Any] | None:
         return None
     low, high = min(float(g.min()) for g in gates.values()), max(float(g.max()) for g in gates.values())
     rows = [
-        {"name": name, "count": len(gate), "uri": pictures.heat_strip([gate], low, high)}
+        {"name": name, "count": len(gate), "uri": pictures.heat_strip([gate], *gate_limits(low, high))}
         for name, gate in gates.items()
     ]
     return {"rows": rows, "low": f"{low:.2f}", "high": f"{high:.2f}"}

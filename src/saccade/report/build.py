@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -67,6 +69,7 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
     """Return everything the template shows."""
     arms, reference = results.arms, results.reference
     compared = [arm for arm in arms if arm.difference]
+    next_steps = further(results)
     curves = {"score": read_curves(directory, results, "score"), "loss": read_curves(directory, results, "loss")}
     return {
         "r": results,
@@ -90,9 +93,10 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
         "how": how_measured(results, len(compared)),
         "environment": _environment(results),
         "long_names": any(len(arm.name) > charts.LONG for arm in arms),
-        "settings": json.dumps(results.settings, indent=2, ensure_ascii=False),
+        "settings": json.dumps(_without_places(results.settings), indent=2, ensure_ascii=False),
+        "command": without_places(results.command),
         "credits": _credits(results.data),
-        "further": further(results),
+        "further": next_steps and replace(next_steps, command=without_places(next_steps.command)),
     }
 
 
@@ -100,6 +104,24 @@ def _attends(arm: ArmResult) -> str | None:
     """The key of the text on what the mechanism of an arm weighs; None without a mechanism, and for controls."""
     entry = CATALOG.get(arm.mechanism or "")
     return None if entry is None or verdict.is_control(arm) else f"attends_{entry.attends}"
+
+
+def without_places(command: str) -> str:
+    """Return a command line with the last name only of every absolute path: the others say where files are kept."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not a command line: nothing to take apart
+        return command
+    parts = [word.rpartition("=") if word.startswith("-") else ("", "", word) for word in words]
+    return shlex.join([option + sign + str(_without_places(value)) for option, sign, value in parts])
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_places(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_places(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _seed_charts(arms: Sequence[ArmResult], seeds: Sequence[int]) -> dict[str, str]:

@@ -23,7 +23,7 @@
   for (const scene of document.querySelectorAll(".case")) {
     const maps = [...scene.querySelectorAll("[data-weights]")].map((stack) => {
       const image = stack.querySelector("img"), caption = stack.nextElementSibling;
-      return { stack, image, caption, part: JSON.parse(stack.dataset.weights), at: image.src, words: caption.innerHTML };
+      return { stack, whole: stack.querySelector(".whole"), image, caption, part: JSON.parse(stack.dataset.weights), at: image.src, words: caption.innerHTML };
     });
     if (!maps.length) continue;
     const photo = scene.querySelector(".photo");
@@ -32,13 +32,13 @@
     let point = start;
     const ask = (where) => {
       point = where;
-      put(photo, ...point);
-      for (const { stack, image, caption, part } of maps) {
+      put(photo.querySelector(".whole"), ...point);
+      for (const { whole, image, caption, part } of maps) {
         const found = row(part, ...point);
         draw(canvas, found);
         image.src = canvas.toDataURL();
-        mark(stack, found);
-        put(stack, ...point);
+        mark(whole, found);
+        put(whole, ...point);
         said(found).forEach((text, language) => { caption.children[language].textContent = text; });
       }
     };
@@ -49,7 +49,7 @@
     let waiting = 0;
     for (const over of [photo, ...maps.map((one) => one.stack)]) {
       over.addEventListener("pointermove", (event) => {
-        point = share(event, over);
+        point = share(event, over.querySelector(".whole"));
         if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; ask(point); });
       });
       over.addEventListener("pointerleave", () => { cancelAnimationFrame(waiting); waiting = 0; back(); });

@@ -39,6 +39,12 @@ def figures(value: float | None, digits: int = 3) -> str:
     return f"{round(value, places):,.{max(0, places)}f}"
 
 
+def signed_percent(value: float) -> str:
+    """Return a difference of fractions in points of a per cent: +0.9%, −12.0%, and 0.0% without a sign."""
+    text = f"{100 * value:+.1f}%"
+    return text[1:] if float(text[:-1]) == 0 else text.replace("-", "−")
+
+
 def amount(value: float | None) -> str:
     """Return a count in thousands (k), millions (M) or billions (G): 94.3 k, 14.1 M."""
     if value is None:

@@ -12,10 +12,11 @@ import numpy as np
 from saccade import schema
 from saccade.comparison.results import ArmResult, Results, Shown, ShownImage
 from saccade.files import read_json
+from saccade.inspection.colours import gate_limits
 from saccade.inspection.pictures import PEAK, SOURCES
 from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import Array
-from saccade.report.texts import TEXTS, attribute, both, pair
+from saccade.report.texts import TEXTS, attribute, both, known, pair
 from saccade.report.verdict import is_control
 from saccade.tasks import from_json
 from saccade.tasks.base import Task
@@ -122,6 +123,7 @@ class Case:
         truth_name: Target in words.
         answers: Prediction of each arm.
         ground: Class without colour, see :class:`Gallery`.
+        frame: CSS that shows the image without its padding.
     """
 
     number: int
@@ -135,6 +137,7 @@ class Case:
     truth_name: str = ""
     answers: Sequence[Answer] = ()
     ground: int | None = None
+    frame: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,9 @@ class Gallery:
 
     Args:
         cases: The images.
-        aspect: Width of an image over its height.
         ground: Name of the class without colour; None if all have one.
         best: Name of the arm whose gains chose the images.
+        metric: Name of what the gains are gains of, in both languages.
         has_attention: True if any arm shows attention.
         has_queries: True if any arm shows the weights of a query point.
         live: JSON for the script; empty where no map follows the pointer.
@@ -153,9 +156,9 @@ class Gallery:
     """
 
     cases: Sequence[Case]
-    aspect: float
     ground: str | None
     best: str | None
+    metric: tuple[str, str]
     has_attention: bool
     has_queries: bool
     live: str = ""
@@ -184,12 +187,11 @@ def load_gallery(directory: Path, results: Results) -> Gallery | None:
         cases.append(case)
     cases.sort(key=lambda case: ROLES.get(case.role, 0))
     layers = [layer for case in cases for answer in case.answers for layer in answer.attention]
-    height, width = shown["images"].shape[1:3]
     gallery = Gallery(
         cases,
-        aspect=round(width / height, 4),
         ground=None if ground is None else task.classes[ground],
         best=listed.best,
+        metric=known(task.image_metric or results.metric),
         has_attention=bool(layers),
         has_queries=any(layer.kind == "weights" for layer in layers),
         live=_live_words() if any(layer.live for layer in layers) else "",
@@ -231,8 +233,9 @@ class _Reader:
             photo=pictures.photo(self.image),
             alt=attribute("alt", "alt_photo", name=self.name),
             query=self._query(),
-            gain="" if self.entry.gain is None else numbers.signed(self.entry.gain),
+            gain="" if self.entry.gain is None else numbers.signed_percent(self.entry.gain),
             ground=ground,
+            frame=self._frame(),
         )
         self.task.draw_truth(case, self.target)
         return case
@@ -244,6 +247,12 @@ class _Reader:
         if predictions is not None:
             self.task.draw_answer(case, answer, self.target, taken(predictions, self.number))
         return answer
+
+    def _frame(self) -> str:
+        """The shape of what is shown, and how many times as high and wide the whole picture is, as CSS."""
+        height, width = self.task.extent(self.image, self.target)
+        down, across = self.image.shape[0] / height, self.image.shape[1] / width
+        return f"--aspect:{width / height:.4f};--down:{down:.4f};--across:{across:.4f}"
 
     def _query(self) -> Box:
         """The query point; the middle of the image if none was chosen."""
@@ -315,9 +324,10 @@ class _Reader:
         return attention.to_json(attention.stored_weights(whole, scales, size, [(at, weights)]))
 
     def _spatial(self, arm: str, place: str, gate: Array) -> Layer:
-        caption = both("spatial_gate", low=f"{gate.min():.2f}", high=f"{gate.max():.2f}")
+        low, high = float(gate.min()), float(gate.max())
+        caption = both("spatial_gate", low=f"{low:.2f}", high=f"{high:.2f}")
         return Layer(
-            pictures.heat_overlay(gate, float(gate.min()), float(gate.max())),
+            pictures.heat_overlay(gate, *gate_limits(low, high)),
             self._alt(arm, "kind_spatial", place),
             caption,
             "spatial",
@@ -333,4 +343,6 @@ class _Reader:
         key = "channel_gates" if len(rows) == 1 else "channel_gates_rows"
         caption = both(key, places=len(rows), low=f"{low:.2f}", high=f"{high:.2f}")
         places = ", ".join(place for place, _ in found)
-        return Layer(pictures.heat_strip(rows, low, high), self._alt(arm, "kind_channel", places), caption, "strip")
+        return Layer(
+            pictures.heat_strip(rows, *gate_limits(low, high)), self._alt(arm, "kind_channel", places), caption, "strip"
+        )

@@ -43,6 +43,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
         "1 个种子，{images} 张验证图像。",
     ),
+    "terms": (
+        "An arm is the network with one mechanism, or without any. Paired: for each seed all arms start alike and see the same images in "
+        "the same order, so that they are compared seed by seed. A simultaneous interval holds for all arms at once.",
+        "“方案”指装有某一种机制（或不装机制）的网络。“配对”指同一种子下各方案起点相同、以相同顺序看到相同图像，因此逐个种子比较。“联合区间”对全部方案同时成立。",
+    ),
     "control_same": (
         "The control {name} has {params} more parameters and no attention, and gained {gain} (can't tell): "
         "parameters alone do not explain the gain.",
@@ -101,8 +106,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "验证图像，各方案相同，取其第一次运行（种子 {seed}）的结果。点按图片可放大。",
     ),
     "chosen_note": (
-        "They were chosen by rule: the two largest gains of {best} over {reference}, the median one, and the smallest.",
-        "图像按规则选出：{best} 相对 {reference} 增益最大的两张、居中的一张和最小的一张。",
+        "They were chosen by rule: the two largest gains of {best} over {reference} in {metric}, the median one, and the smallest.",
+        "图像按规则选出：就{metric}而言，{best} 相对 {reference} 增益最大的两张、居中的一张和最小的一张。",
     ),
     "attention_note": ("Below each arm is what its mechanism computed for the image.", "每个方案下方是其机制对该图像的计算结果。"),
     "live_note": ("Move over a picture with a marked point, or press arrow keys on it, to choose another query point; the nearest of at most 16 × 16 stored points is shown.",
@@ -116,7 +121,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "success": ("Success", "成功"),
     "failure": ("Failure", "失败"),
     "typical": ("In between", "居中"),
-    "gain_of": ("{best} against {reference}, on this image alone: {gain}", "仅就此图，{best} 相对 {reference}：{gain}"),
+    "gain_of": ("{metric} on this image, {best} against {reference}: {gain}", "此图的{metric}，{best} 相对 {reference}：{gain}"),
+    "right pixels": ("right pixels", "正确像素比例"),
+    "probability of the true class": ("probability of the true class", "真实类别的概率"),
     "image": ("image", "图像"),
     "truth": ("truth", "真值"),
     "wrong_pixels": ("{share} wrong", "错 {share}"),
@@ -196,6 +203,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "train_short": ("Training", "训练"),
     "table_note": ("Small figures under the costs: relative to {reference}. p: before the correction for {arms} arms.",
                    "代价下方的小字：相对 {reference} 的增减。p 为对 {arms} 个方案校正之前的值。"),
+    "scrolls": ("The table scrolls sideways.", "表格可左右滑动。"),
     "places": ("Where each mechanism is inserted", "各机制的插入位置"),
     "by_heading": ("Where the gain is", "增益在哪里"),
     "by_note": ("{metric} of each part, and the difference from {reference}.", "各部分的 {metric}，以及与 {reference} 之差。"),
@@ -268,8 +276,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "how_peak": ("Peak memory: the largest amount allocated during one training step, batch {batch}.", "峰值内存：一次训练步中占用的最大内存，批大小 {batch}。"),
     "how_train_time": ("Training time: mean over the runs of an arm; runs may have shared the machine.", "训练时间：一个方案各次运行的平均；运行之间可能共用机器。"),
     "repeat_heading": ("Repeat it", "重复实验"),
-    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything again.",
-                    "再次运行同一命令会打印已完成的表格；在空文件夹中则会重新测量。"),
+    "repeat_note": ("The same command again prints the finished table; in an empty folder it measures everything again. "
+                    "Of absolute paths this page shows the last name only.",
+                    "再次运行同一命令会打印已完成的表格；在空文件夹中则会重新测量。本页只显示绝对路径的最后一段。"),
     "further_heading": ("Next steps", "下一步"),
     "further_better": ("{arm} gained most. This command trains it fully, and resumes when it was interrupted:",
                        "{arm} 的增益最大。下面的命令对它进行完整训练，中断后可继续："),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data import Arrays, OnProgress
+from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
@@ -47,12 +48,13 @@ class Files:
         reader: Whatever the task needs to read a target.
         others: Further files that decide what the data are, such as a list of classes.
         drawn: True if a seed drew the validation side, because the folder has none.
+        pixels: Range of values of the images, once they were examined.
+        meaning: Sentences on what pixels and targets mean, once they were examined.
         layout: Name of the layout.
         origin: Where the sides come from, in words.
         left_out: Files that are not used, with the reasons.
         problems: What makes a training on these sides dishonest, such as a group on both.
         counts: Training and validation images of each class by its name; counted from targets that are indices.
-        values: Range and depth of the values of images and masks, in sentences.
         allow_copies: True if an image may be under two classes, or on both sides.
     """
 
@@ -63,13 +65,19 @@ class Files:
     reader: Any = None
     others: tuple[Path, ...] = ()
     drawn: bool = False
+    pixels: ValueRange = field(default_factory=ValueRange)
+    meaning: tuple[str, ...] = ()
     layout: str = ""
     origin: str = ""
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    values: tuple[str, ...] = ()
     allow_copies: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain values of the examination that a trained network keeps, for it must read other images alike."""
+        return {} if self.pixels.white is None else {"white": self.pixels.white}
 
     def under(self, folder: Path, task: str) -> DataFiles:
         """Return the files that tell these data from any others.
@@ -91,7 +99,7 @@ class Files:
             counts = {name: (train[index], val[index]) for index, name in enumerate(self.classes)}
         return Statement(
             note=self.note, layout=self.layout, split=self.origin, classes=self.classes, counts=counts,
-            train=len(self.train), val=len(self.val), values=self.values, left_out=self.left_out,
+            train=len(self.train), val=len(self.val), values=self.meaning, left_out=self.left_out,
         )  # fmt: skip
 
 
@@ -195,6 +203,8 @@ class Task(ABC):
     """Name of the default recipe of ``saccade train``."""
     head_network: ClassVar[str | None] = None
     """Network that ``saccade compare`` puts on a backbone; None where the backbone itself answers."""
+    image_metric: ClassVar[str | None] = None
+    """Name of :meth:`image_scores`, where it is not `metric`."""
     compare_batch: ClassVar[int] = 32
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
@@ -202,6 +212,12 @@ class Task(ABC):
 
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
+
+    @property
+    def white(self) -> float | None:
+        """Stored value of white in images of more than 8 bits, as in training; None if training had none of them."""
+        found = self.facts.get("white")
+        return None if found is None else float(found)
 
     # ---------------------------------------------------------------- folders
 
@@ -225,6 +241,31 @@ class Task(ABC):
         Raises:
             InputError: The layout is not complete.
         """
+
+    @classmethod
+    def examined(
+        cls,
+        files: Files,
+        reading: Reading = AS_IT_IS,
+        *,
+        where: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> Files:
+        """Determine what the values of pixels and targets mean, before anything is learned from them.
+
+        The default finds the range of values that images of more than 8 bits use.
+
+        Args:
+            files: Files as they were recognised.
+            reading: How the folder is to be read.
+            where: The data in messages.
+            on_progress: Called with (done, total, what).
+
+        Raises:
+            InputError: The meaning cannot be told; the message names the option that says it.
+        """
+        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
+        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
 
     @classmethod
     @abstractmethod
@@ -408,7 +449,7 @@ class Task(ABC):
         return np.array([self.score(evidence, row) for row in weights])
 
     def image_scores(self, evidence: Evidence) -> Floats:
-        """Compute the score of each image alone."""
+        """Say how right the prediction of each image is, by what its picture shows; the default is its score alone."""
         images = np.arange(images_in(evidence))
         return np.array([self.score(evidence, np.equal(images, image).astype(np.float64)) for image in images])
 
@@ -487,6 +528,11 @@ class Task(ABC):
             best: Prediction of the best arm.
         """
         return None
+
+    def extent(self, image: Any, target: Any) -> tuple[int, int]:
+        """Height and width of the part of an image array that the report shows, from its top left corner."""
+        height, width = image.shape[:2]
+        return height, width
 
     def ground_of(self, targets: Any) -> int | None:
         """The class that pictures of the report leave without colour; None: there is none."""

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from saccade import schema
 from saccade.errors import InputError, require
 from saccade.insertion import verify
 from saccade.saving.store import BEST, LAST
@@ -140,7 +142,7 @@ def train(
     averaging = _average(model, recipe)
     trained = TrainState(model, optimizer, scaler, averaging and averaging.module, header)
     kept = CheckpointManager(folder, recipe.keep)
-    state = State(**(kept.restore(trained, tidy=writes) or {}))
+    state = State(**(kept.restore(trained, tidy=writes, check=partial(_check_state, recipe.steps)) or {}))
     if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
         raise InputError(
             f"the processes do not find the same checkpoints in {folder}: process {where.index} has step {state.step}",
@@ -203,6 +205,19 @@ def train(
         save_weights(model, folder / LAST, header)
     where.wait()
     return state
+
+
+def _check_state(steps: int, written: Mapping[str, Any]) -> None:
+    """Refuse a state that no run of so many steps can have.
+
+    Raises:
+        InputError: Naming what is wrong in it.
+    """
+    state = schema.from_json(State, {"step": None, **written}, source="its state")
+    numbers = {"step": state.step, "seconds": state.seconds, "waiting": state.waiting, "count": state.count}
+    wrong = [name for name, value in numbers.items() if not 0 <= value < math.inf]
+    if wrong or not math.isfinite(state.total) or state.step > steps:
+        raise InputError(f"its state has {wrong[0] if wrong else 'step'} {numbers[wrong[0] if wrong else 'step']}")
 
 
 def _gradients(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError
 from saccade.options import Option, Options
-from saccade.ranges import SEED, Factors, Number, OneOf, Whole, check
+from saccade.ranges import SEED, Factors, Number, OneOf, Range, Whole, check
 from saccade.training.schedules import SCHEDULES
 
 
@@ -104,7 +104,7 @@ class RecipeOptions(Options):
 
 
 STEPS, BATCH, RATE = Whole(1, 10**9), Whole(1, 65536), Number(0, 1e9)
-_DECIDED = {
+_DECIDED: Mapping[str, Range] = {
     "steps": STEPS,
     "batch": BATCH,
     "learning_rate": RATE,

@@ -71,4 +71,13 @@ def test_weights_repeat_images_or_leave_them_out() -> None:
         [task.score(evidence(task, chosen)), task.score(found)], rel=1e-12
     )
     assert task.scores(found, weights[0]) == pytest.approx(task.scores(evidence(task, chosen)))
-    assert task.image_scores(found) == pytest.approx([task.score(evidence(task, [image])) for image in images])
+
+
+def test_an_image_is_as_right_as_its_pixels() -> None:
+    """The report's success and failure follow the wrong pixels that its pictures show."""
+    task, images = Segmentation(tuple("abcde")), [drawn(seed) for seed in range(4)]
+    right = []
+    for image in images:
+        labelled = image[1] != 255
+        right.append(float((image[0] == image[1])[labelled].float().mean()))
+    assert task.image_scores(evidence(task, images)) == pytest.approx(right)

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from saccade import InputError
-from saccade.data.images import read_mask
 from saccade.tasks.segmentation.labelled import palette
 from saccade.tasks.segmentation.pictures import overlay, save_mask
+from saccade.tasks.segmentation.stored import read_mask
 
 CLASSES = np.array([[0, 1, 2], [2, 2, 5]])
 

@@ -27,12 +27,16 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
         items: Files and classes.
         transform: Converts a Pillow image of mode RGB to the tensor.
         near: Large JPEGs are decoded at a fraction of their size, never below twice this side.
+        white: Stored value of white in images of more than 8 bits.
     """
 
-    def __init__(self, items: Sequence[Item], transform: Transform, *, near: int | None = None) -> None:
+    def __init__(
+        self, items: Sequence[Item], transform: Transform, *, near: int | None = None, white: float | None = None
+    ) -> None:
         self.items = items
         self.transform = transform
         self.near = near
+        self.white = white
 
     def __len__(self) -> int:
         return len(self.items)
@@ -40,7 +44,7 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         item = self.items[index]
         assert isinstance(item.target, int)
-        return self.transform(read_image(item.image, near=self.near)), item.target
+        return self.transform(read_image(item.image, near=self.near, white=self.white)), item.target
 
     def name(self, index: int) -> str:
         """Path of a sample."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
+    image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
@@ -95,14 +97,16 @@ class Classification(RatioTask):
             cifar = _cifar(path)
             both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
             return cls._data(spec, both, found)
-        both = [_side(items, path, way, spec.size) for items, way in ((found.train, train), (found.val, val))]
+        found = cls.examined(found, spec, where=str(path))
+        white = found.pixels.white
+        both = [_side(items, path, way, spec.size, white) for items, way in ((found.train, train), (found.val, val))]
         return cls._data(spec, both, found)
 
     @classmethod
     def _data(cls, spec: RunSpec, sides: Sequence[Side], files: Files) -> TaskData:
         train, val = sides
         return TaskData(
-            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment)), train, val,
+            cls(files.classes, size=spec.size, crop=_crop_of(spec.augment), **files.facts), train, val,
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
             files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
@@ -129,16 +133,21 @@ class Classification(RatioTask):
             )
         files, stored = cls.files(folder, reading), round(size * _STORED)
         length = {"train": stored, "val": size}
+        examined = functools.cache(lambda: cls.examined(files, reading, where=str(folder)))
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
-            return centre(square(read_image(item.image, near=stored), stored), length[side]), item.target
+            image = read_image(item.image, near=stored, white=examined().pixels.white)
+            return centre(square(image, stored), length[side]), item.target
 
         shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
-        splits, _ = read_arrays(
-            folder, cls.name, files, cache, shapes, row, size=size, record=record, on_progress=on_progress
-        )
+        splits, facts = read_arrays(
+            folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
+            record=record, on_progress=on_progress,
+        )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
-        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED})
+        return Arrays(
+            folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED, **facts}
+        )
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)
@@ -155,7 +164,7 @@ class Classification(RatioTask):
         else:
             held, what = recorded_of({relative(item.image, folder): item for item in items}, folder, recorded)
             items = tuple(held)
-        return _side(items, folder, transform, self.size), what
+        return _side(items, folder, transform, self.size, self.white), what
 
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
@@ -199,18 +208,27 @@ class Classification(RatioTask):
         return probabilities
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class."""
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class.
+
+        Full evidence also has the probability of the class.
+        """
         right = (predictions.argmax(dim=1) == targets).long()
         first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
         among = (first == targets[:, None]).any(dim=1).long()
         counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
-        return {"counts": counts.cpu().numpy(), "among": among.cpu().numpy(), "class": targets.long().cpu().numpy()}
+        found = {"counts": counts, "among": among, "class": targets.long()}
+        found |= {"probability": predictions.gather(1, targets[:, None].long())[:, 0]} if full else {}
+        return {name: part.cpu().numpy() for name, part in found.items()}
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         found = {self.metric: self.score(evidence, weights)}
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
+
+    def image_scores(self, evidence: Evidence) -> Floats:
+        """Probability of the true class of each image."""
+        return np.asarray(evidence["probability"], dtype=np.float64)
 
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """Accuracy of the classes that occur."""
@@ -269,7 +287,7 @@ def _crop_of(augment: str) -> float:
     return 1.0 if augment in _WHOLE else _MIDDLE
 
 
-def _side(items: Sequence[Item], folder: Path, transform: Any, size: int) -> Side:
+def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
     """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
-    samples = ImageSamples(items, transform, near=2 * size)
+    samples = ImageSamples(items, transform, near=2 * size, white=white)
     return Side(samples, samples.name, image_names(items, folder))

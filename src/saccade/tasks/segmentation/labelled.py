@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.images import UnreadableError, read_image, read_mask
+from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import images_in, listed
 from saccade.errors import InputError
+from saccade.tasks.segmentation.stored import read_mask
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -80,7 +81,9 @@ class Labelled:
                 raise UnreadableError(f"the mask is {sizes[0]}, its image {sizes[1]}")
             return image, self.reader.classes(mask)
         except UnreadableError as problem:
-            raise InputError(f"{file}: {problem}", "repair the file, or remove image and mask") from problem
+            raise InputError(
+                f"{file}: {problem}", problem.hint or "repair the file, or remove image and mask"
+            ) from problem
 
 
 class ValueTable:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE, OnProgress
-from saccade.data.images import UnreadableError, read_mask
+from saccade.data.images import UnreadableError
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.tree import account, scan
@@ -22,6 +22,7 @@ from saccade.tasks.segmentation.cityscapes import is_cityscapes, load_cityscapes
 from saccade.tasks.segmentation.classes import ClassList, MaskReader, read_classes
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
 from saccade.tasks.segmentation.layout import find_pairs
+from saccade.tasks.segmentation.stored import read_mask
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from saccade.data import IGNORE, Arrays, OnProgress
+from saccade.data import IGNORE, PADDING, Arrays, OnProgress
 from saccade.data.folder import read_arrays
 from saccade.data.images import UnreadableError, padded, read_image
 from saccade.data.layouts import Item, listed, relative
@@ -74,6 +74,7 @@ class Segmentation(RatioTask):
     competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER})
     reads = tuple(one.name for one in declared(Reading))
     recipe = "segmentation"
+    image_metric = "right pixels"
     head_network = "fcn"
     compare_batch = 8
     unit = "pixels"
@@ -270,6 +271,12 @@ class Segmentation(RatioTask):
         right, valid = pixels.sum(axis=0) if weights is None else weights @ pixels
         return {self.metric: self.score(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
 
+    def image_scores(self, evidence: Evidence) -> Floats:
+        """Fraction of the labelled pixels of each image that are right: a wrong one is in the unions of two classes."""
+        right, union = np.moveaxis(evidence["counts"].sum(axis=1, dtype=np.float64), -1, 0)
+        found: Floats = right / np.maximum(1, (right + union) / 2)
+        return found
+
     def by_class(self, evidence: Evidence) -> dict[str, float | None]:
         """IoU of each class; None for a class that is neither there nor predicted."""
         hit, union = evidence["counts"].sum(axis=0).T
@@ -312,6 +319,12 @@ class Segmentation(RatioTask):
         regions = find_objects(np.where(differs, target.astype(np.int64) + 1, 0)[None])
         sizes = np.where(regions.label > 0, regions.area, 0)
         return middle_pixel(regions.paint(np.arange(len(sizes)) == sizes.argmax()).reshape(target.shape))
+
+    def extent(self, image: Any, target: Any) -> tuple[int, int]:
+        """Leave out what was padded to a square."""
+        there = (target != IGNORE) | (image != PADDING).any(axis=-1)
+        height, width = (int(np.flatnonzero(there.any(axis=axis)).max(initial=-1)) + 1 for axis in (1, 0))
+        return (height, width) if self.longer_side and height and width else image.shape[:2]
 
     def ground_of(self, targets: Any) -> int | None:
         from saccade.tasks.segmentation.report import ground_of

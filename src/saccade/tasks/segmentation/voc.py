@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.images import UnreadableError, read_mask
+from saccade.data.images import UnreadableError
 from saccade.errors import InputError, require
 from saccade.tasks.segmentation.labelled import Labelled, Pair, indexed, named_in, paired, read_lines
+from saccade.tasks.segmentation.stored import read_mask
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
