@@ -88,6 +88,8 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         ComparisonProgress(shown=shown, steps=0) as speaking,
     ):
         data = load_data(settings, Path(scratch), speaking.counting)
+        if data.identity is not None:
+            data.identity.refuse_contradiction()
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
         for arm in experiment.arms:

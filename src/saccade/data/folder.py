@@ -149,6 +149,7 @@ def read_arrays(
     entry = cache / entry_name(path, size, identity)
     arrays, facts = load_or_build(entry, wanted, fill)
     if record is None:  # the state of the files is kept nowhere else
+        identity.refuse_contradiction()
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if files.drawn else ()

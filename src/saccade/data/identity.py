@@ -88,12 +88,23 @@ class Identity:
         root: Folder of the data; empty for samples that are not files.
         files: State of every file by its name.
         held: Names of the validation images.
+        problem: What contradicts itself in the data: an image under two classes, or on both sides.
     """
 
     digest: str
     root: str = ""
     files: Mapping[str, FileState] = field(default_factory=dict)
     held: tuple[str, ...] = ()
+    problem: InputError | None = field(default=None, compare=False)
+
+    def refuse_contradiction(self) -> None:
+        """Refuse data that contradict themselves.
+
+        Raises:
+            InputError: Naming two files.
+        """
+        if self.problem is not None:
+            raise self.problem
 
     def write(self, path: Path) -> None:
         """Write the state of the files to `path`, for :func:`identify` and :meth:`check`."""
@@ -144,15 +155,16 @@ def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgre
         on_progress: Called with (done, total, what) while files are read.
 
     Raises:
-        InputError: A file cannot be read; or an image is there under two classes, or on both sides.
+        InputError: A file cannot be read.
     """
     root = str(files.root.resolve())
     before = _read(record) if record is not None else None
     known = before.files if before is not None and before.root == root else {}
     states = _states(files, known, on_progress)
-    if not files.allow_copies:
-        refuse_contradictions(files, {name: state.content for name, state in states.items()})
-    return Identity(_digest(files, states), root, states, tuple(files.name(item.image) for item in files.val))
+    contents = {name: state.content for name, state in states.items()}
+    problem = None if files.allow_copies else contradiction(files, contents)
+    held = tuple(files.name(item.image) for item in files.val)
+    return Identity(_digest(files, states), root, states, held, problem)
 
 
 def contents_of(paths: Mapping[str, Path]) -> dict[str, str]:
@@ -199,24 +211,25 @@ def contradictions(files: DataFiles, contents: Mapping[str, str]) -> tuple[list[
     return labels, sides
 
 
-def refuse_contradictions(files: DataFiles, contents: Mapping[str, str]) -> None:
-    """Refuse data with an image under two classes, or on both sides.
-
-    Raises:
-        InputError: Naming both files.
-    """
+def contradiction(files: DataFiles, contents: Mapping[str, str]) -> InputError | None:
+    """Return the error for an image under two classes, or on both sides, which names both files; None without one."""
     labels, sides = contradictions(files, contents)
     if labels:
-        raise InputError(
-            f"{files.root}: {len(labels)} images are there under two classes: {'; '.join(labels[:_SHOWN])}",
+        return InputError(
+            f"{files.root}: {_counted(labels)} there under two classes: {'; '.join(labels[:_SHOWN])}",
             "remove the wrong one of each (saccade data check lists all), or add --allow-copies",
         )
     if sides:
-        raise InputError(
-            f"{files.root}: {len(sides)} images are on both sides: {'; '.join(sides[:_SHOWN])}",
+        return InputError(
+            f"{files.root}: {_counted(sides)} on both sides: {'; '.join(sides[:_SHOWN])}",
             "remove one of each, since a score on images of training says nothing (saccade data check lists all), or "
             "add --allow-copies",
         )
+    return None
+
+
+def _counted(lines: Sequence[str]) -> str:
+    return "one image is" if len(lines) == 1 else f"{len(lines)} images are"
 
 
 def _differ(one: Any, other: Any) -> bool:
@@ -228,7 +241,7 @@ def _label(files: DataFiles, item: Item) -> str:
     target = item.target
     if isinstance(target, tuple):
         return ", ".join(files.classes[one] for one in target)
-    return files.classes[target]
+    return str(files.classes[target])
 
 
 def identify_samples(classes: Iterable[str], *counts: int) -> Identity:

@@ -72,6 +72,7 @@ class TrainingRun:
                 before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )
             return
+        identity.refuse_contradiction()
         if self.data.split:
             write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
         found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}
