@@ -7,14 +7,17 @@ An options class is a frozen dataclass whose fields are annotated with an :class
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
+import io
 import os
 import textwrap
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, wraps
+from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from saccade.errors import InputError, near
@@ -90,7 +93,7 @@ class Declared:
     @property
     def path(self) -> bool:
         """True if a path is one of the values it takes."""
-        return os.PathLike[str] in _kinds(self.annotation)
+        return any(get_origin(kind) is os.PathLike for kind in _kinds(self.annotation))
 
     @property
     def flag(self) -> str:
@@ -155,9 +158,14 @@ def in_words(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-@cache
 def declared(kind: type[Options]) -> tuple[Declared, ...]:
     """Return the options of a class, those of its bases first."""
+    found: tuple[Declared, ...] = _declared(kind)  # type: ignore[arg-type]
+    return found
+
+
+@cache
+def _declared(kind: type[Options]) -> tuple[Declared, ...]:
     annotations = dict(_annotations(kind))
     found = []
     for one in fields(kind):
@@ -194,7 +202,8 @@ def _typed(one: Declared, value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise InputError(f"{one.name} must not be empty or hold a null character; received {shortened(value)}")
     if one.path and isinstance(value, (str, os.PathLike)):
-        return type(value)(os.path.expanduser(value)) if os.fspath(value).startswith("~") else value
+        found = os.path.expanduser(os.fspath(value))
+        return found if isinstance(value, str) else Path(found)
     kinds = [get_origin(kind) or kind for kind in _kinds(one.annotation)]
     plain = all(kind in (bool, str, tuple, os.PathLike, types.NoneType) for kind in kinds)
     if plain and not isinstance(value, tuple(kinds)):
@@ -222,11 +231,20 @@ def _words(one: Declared, value: Any) -> list[str]:
     if one.option.argument:
         return [str(value)]
     flag = f"--{one.flag.replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return [flag, _joined(value)]
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if isinstance(value, tuple) and all(isinstance(part, tuple) for part in value):
         return [word for part in value for word in (flag, "=".join(map(str, part)))]
     return [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+
+
+def _joined(pairs: Mapping[str, Any]) -> str:
+    """Return ``NAME=VALUE,...``; a name with a comma is quoted as in a CSV file."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(f"{name}={value!r}" for name, value in pairs.items())
+    return line.getvalue()
 
 
 def called_with(kind: Callable[P, T], name: str) -> Callable[[Callable[[T], R]], Callable[P, R]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,7 +95,8 @@ class Factors:
     most: float
 
     def expected(self, value: Any) -> str | None:
-        number, pairs = Number(0, self.most), value if isinstance(value, (tuple, list)) else [None]
+        number: Number = Number(0, self.most)
+        pairs: Sequence[Any] = value if isinstance(value, (tuple, list)) else [None]
         for pair in pairs:
             good = isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str) and pair[0].strip()
             if not good or number.expected(pair[1]):

@@ -160,7 +160,7 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(run, tmp_path, name):
     (tmp_path / "folder.json").mkdir()
     status, _, err = run("list", "--json", str(tmp_path / name))
     assert status == 2
-    assert "--json: cannot write" in err
+    assert "cannot be written: " in err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from saccade.bench.measure import MODES, Setting, growth, stamp
 from saccade.bench.sizes import Case
 from saccade.catalog import create
 from saccade.errors import InputError, require
+from saccade.outputs import Outputs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -116,7 +117,8 @@ def draw_growth(cases: Sequence[Case], setting: Setting, path: Path) -> None:
     axes.set_title("An N x N table grows with the square of N", fontsize=10)
     axes.grid(True, which="both", alpha=0.25)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=150, format="png")
+    with Outputs(path.parent).replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 _HEADINGS = [

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from saccade.errors import InputError
 from saccade.files import write_json
+from saccade.outputs import Outputs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,7 +62,8 @@ class Answer:
     def show(self, settings: CommandSettings) -> None:
         """Print it to stdout, or write it to the file that was named."""
         if settings.json_file is not None:
-            write_json(settings.json_file, self.data)
+            with Outputs(settings.json_file.parent).replacing(settings.json_file) as temporary:
+                write_json(temporary, self.data)
         if settings.json:
             print(json.dumps(self.data, indent=2, ensure_ascii=False, allow_nan=False))
         elif isinstance(self.text, str):  # rich would read cbam[reduction=8] as markup
@@ -77,7 +79,7 @@ def take_settings(tokens: Sequence[str]) -> tuple[CommandSettings, list[str]]:
     """Take ``--debug``, ``--quiet`` and ``--json [FILE.json]`` out of a command line, as far as ``--``.
 
     Raises:
-        InputError: FILE.json is a folder, or in none.
+        InputError: FILE.json cannot be written, or is a file that saccade did not write.
     """
     tokens = list(tokens)
     end = tokens.index("--") if "--" in tokens else len(tokens)
@@ -95,6 +97,8 @@ def take_settings(tokens: Sequence[str]) -> tuple[CommandSettings, list[str]]:
 
 
 def _writable(path: Path) -> Path:
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"--json: cannot write {path}", "name a file in a folder that exists")
+    path = path.expanduser()
+    if not path.parent.is_dir():
+        raise InputError(f"--json: {path} cannot be written: there is no folder {path.parent}", "name one that exists")
+    Outputs(path.parent).check([path])
     return path

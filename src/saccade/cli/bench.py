@@ -49,8 +49,11 @@ def bench(
     from saccade.bench.results import described, document, draw_growth, table
     from saccade.bench.sizes import cases
     from saccade.devices import find_device
+    from saccade.outputs import Outputs
 
     where = find_device(device, ("cpu", "cuda"))
+    if plot is not None:
+        Outputs(plot.parent).check([plot])
     chosen = cases(mechanisms, size, _shape(shape))
     if threads is not None:
         torch.set_num_threads(threads)

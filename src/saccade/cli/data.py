@@ -12,6 +12,7 @@ from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
 from saccade.cli.options import takes, within
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
+from saccade.outputs import Outputs
 from saccade.ranges import SEED, Whole
 
 
@@ -46,6 +47,8 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     from saccade.data.sheet import draw_sheet
 
     folder, sheet = Path(data), given.pop("sheet", None)
+    sheet = sheet or Path("saccade-check") / f"{folder.resolve().name}.png"
+    Outputs(sheet.parent).check([sheet])
     reading = Reading(**{name: value for name, value in given.items() if value is not None})
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
         found = check_data(
@@ -53,7 +56,7 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
             reading=reading,
             on_progress=lambda done, total: showing.counting(done, total, "reading images"),
         )
-    drawn = draw_sheet(folder, sheet or Path("saccade-check") / f"{folder.resolve().name}.png", reading=reading)
+    drawn = draw_sheet(folder, sheet, reading=reading)
     return Answer(found.to_json() | {"sheet": str(drawn)}, f"{found}\n\n{drawn}", DONE if found.good else FOUND_WRONG)
 
 

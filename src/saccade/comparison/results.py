@@ -94,6 +94,7 @@ class ArmResult:
         latency_ms: Median time of a forward pass in milliseconds.
         peak_mib: Peak memory of a training step in MiB, above network and images.
         train_seconds: Mean training time of a run in seconds.
+        others: Mean over the seeds of every other score of the task, by name.
         details: Mean score over the seeds of each part of each group, by group and by part; None where a part is empty.
     """
 
@@ -112,6 +113,7 @@ class ArmResult:
     latency_ms: float
     peak_mib: float
     train_seconds: float
+    others: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 

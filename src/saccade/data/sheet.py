@@ -13,7 +13,7 @@ from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import require
-from saccade.files import replacing
+from saccade.outputs import Outputs
 from saccade.tasks import recognise
 
 _SIDE, _COLUMNS, _ROWS = 96, 10, 30  # pixels of an image, images in a row, rows
@@ -35,7 +35,7 @@ def draw_sheet(path: Path, out: Path, *, reading: Reading = AS_IT_IS) -> Path:
     files = task.examined(task.files(path, reading), reading, where=str(path))
     rows = task.sheet_rows(files, _COLUMNS)
     sheet = _drawn(rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS, files.pixels.white)
-    with replacing(out) as temporary:
+    with Outputs(out.parent).replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
     return out
 

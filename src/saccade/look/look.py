@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saccade.files import replacing
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
 from saccade.look.images import Picture, check_queries, read_picture
 from saccade.look.networks import Inspected
 from saccade.look.page import render
 from saccade.look.views import Look, choose_place, look_into
+from saccade.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,23 @@ def look(
         on_progress: Called with (done, total, what).
 
     Raises:
-        InputError: An image cannot be read, a query point lies outside, or a place is unknown.
+        InputError: An image cannot be read, a query point lies outside, or a place is unknown, or a file
+            that saccade did not write has the name of a page.
     """
+    names, outputs = _names(images), Outputs(out)
+    outputs.check(out / f"{name}.html" for name in names)
     pictures = [read_picture(path, size or network.size) for path in images]
     for picture in pictures:
         check_queries(queries, picture)
-    names = _names(images)
     found = []
     for number, (path, picture, name) in enumerate(zip(images, pictures, names, strict=True)):
         on_progress(number, len(images), path.name)
         seen = look_into(network.net, picture, queries)
         first = choose_place(seen.places, place)
         page = out / f"{name}.html"
-        with replacing(page) as draft:
+        with outputs.replacing(page) as draft:
             draft.write_text(render(picture, network, seen, first, queries), encoding="utf-8")
-        written = _pictures(out, name, picture, seen) if png else ()
+        written = _pictures(outputs, name, picture, seen) if png else ()
         places = tuple(
             {"place": view.name, "mechanism": view.key or view.title, "query_dependence": view.dependence}
             for view in seen.places
@@ -91,29 +93,29 @@ def _names(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def _pictures(out: Path, name: str, picture: Picture, seen: Look) -> tuple[Path, ...]:
+def _pictures(outputs: Outputs, name: str, picture: Picture, seen: Look) -> tuple[Path, ...]:
     """Write the weights of each query point, the gates or matrices of each place, and all channel gates together."""
-    written = []
+    written, out = [], outputs.folder
     for view in seen.places:
         label = re.sub(r"[^\w.-]", "_", view.name) or "network"
         for exact in view.exact:
             at = ((exact.at[0] + 0.5) / view.size[1], (exact.at[1] + 0.5) / view.size[2])
             drawn = attention_picture(picture.shown, exact.row, at)
-            written.append(_write(drawn.save, out / f"{name}.{label}.{exact.at[0]}-{exact.at[1]}.png"))
+            written.append(_write(outputs, drawn.save, out / f"{name}.{label}.{exact.at[0]}-{exact.at[1]}.png"))
         if "spatial" in view.gates:
             drawn = gate_picture(picture.shown, view.gates["spatial"])
-            written.append(_write(drawn.save, out / f"{name}.{label}.gate.png"))
+            written.append(_write(outputs, drawn.save, out / f"{name}.{label}.gate.png"))
         matrices = view.matrices | {f"middle {kind}": stack[len(stack) // 2] for kind, stack in view.strips.items()}
         for kind, matrix in matrices.items():
             drawn = matrix_picture(matrix)
-            written.append(_write(drawn.save, out / f"{name}.{label}.{kind.replace(' ', '-')}.png"))
+            written.append(_write(outputs, drawn.save, out / f"{name}.{label}.{kind.replace(' ', '-')}.png"))
     gates = {view.name: view.gates["channel"] for view in seen.places if "channel" in view.gates}
     if gates:
-        written.append(_write(gate_strips(gates).savefig, out / f"{name}.gates.png"))
+        written.append(_write(outputs, gate_strips(gates).savefig, out / f"{name}.gates.png"))
     return tuple(written)
 
 
-def _write(save: Callable[..., Any], path: Path) -> Path:
-    with replacing(path) as draft:
+def _write(outputs: Outputs, save: Callable[..., Any], path: Path) -> Path:
+    with outputs.replacing(path) as draft:
         save(draft, format="png")
     return path

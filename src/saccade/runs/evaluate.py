@@ -37,11 +37,12 @@ class Evaluation:
         found = self.results
         how = f"; {found['protocol']}" if "protocol" in found else ""
         lines = [f"{found['file']} on {found['images']} images: {found['what']}{how}", ""]
-        lines += [f"{name:<16} {value:.4f}" for name, value in found["scores"].items()]
+        wide = max(16, *map(len, found["scores"]))
+        lines += [f"{name:<{wide}} {value:.4f}" for name, value in found["scores"].items()]
         metric = next(iter(found["scores"]))
         for kind in found["limits"]:
             each = "  ".join(f"{name} {_number(value)}" for name, value in found[f"by_{kind}"].items())
-            lines.append(f"{f'{metric} by {kind}':<16} {each}")
+            lines.append(f"{f'{metric} by {kind}':<{wide}} {each}")
         rows, title = list(found["by_class"].items()), "classes"
         if len(rows) > 4 * _SHOWN and None not in found["by_class"].values():
             rows, title = sorted(rows, key=lambda row: row[1])[:_SHOWN], "lowest classes"

@@ -12,6 +12,7 @@ from saccade.catalog.imports import Trust
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.files import read_json
+from saccade.official.reading import check_finite
 from saccade.runs.names import CHECKPOINTS, CONFIG, EXPERIMENT, LAST, RUNS, SPLIT
 from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
@@ -71,8 +72,8 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
         trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
-        InputError: There is no such file, it is damaged, it is a whole comparison, or it needs code that is not
-            trusted.
+        InputError: There is no such file, it is damaged, its weights are not finite, it is a whole comparison, or it
+            needs code that is not trusted.
     """
     path = Path(model)
     if (path / EXPERIMENT).exists():
@@ -82,10 +83,11 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
             f"give one arm: {', '.join(str(path / RUNS / arm) for arm in arms[:8])}" if arms else "no run is finished",
         )
     file = network_file(_first_seed(path))
+    net = load(file, trust=trust).eval()  # which holds the header to its digest
+    check_finite(net.state_dict(), str(file))
     header = read_header(file)
-    known = None if header.get("reading") is None else from_json(header["reading"])
-    reading = Reading.from_json(header.get("folder", {}))
-    return Opened(file, load(file, trust=trust).eval(), _name(path, file), known, reading)
+    known = None if header.reading is None else from_json(header.reading)
+    return Opened(file, net, _name(path, file), known, Reading.from_json(header.folder or {}))
 
 
 def _name(path: Path, file: Path) -> str:

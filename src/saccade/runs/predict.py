@@ -13,7 +13,10 @@ import torch
 
 from saccade.data.layouts import images_in
 from saccade.errors import InputError
+from saccade.files import check_folder
 from saccade.options import called_with
+from saccade.outputs import Outputs
+from saccade.ranges import shortened
 from saccade.runs.open import open_run
 from saccade.runs.options import PredictOptions
 from saccade.training.distributed import distributed
@@ -54,24 +57,42 @@ def predict_images(asked: PredictOptions) -> Any:
         InputError: A path that does not exist, no image at all, a model that cannot be used, or an output file that
             another program wrote.
     """
-    where, given = distributed(asked.device), list(_paths(asked.images))
+    out, on_progress = None if asked.out is None else Path(asked.out), asked.on_progress or (lambda done, total: None)
+    if out is not None:
+        check_folder(out)
+    where, given = distributed(asked.device), list(_paths(asked.images, None if out is None else Outputs(out)))
     opened = open_run(asked.model, asked.trust)
     opened.net.to(where.device).to(memory_format=torch.channels_last)
-    out, on_progress = None if asked.out is None else Path(asked.out), asked.on_progress or (lambda done, total: None)
     options = Options(out, asked.batch, asked.protocol, where.device, on_progress)
     return opened.task.write_predictions(opened, given, options)
 
 
-def _paths(given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, Path]]:
-    """Every image, and the folder that its name is relative to."""
+def _paths(
+    given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], outputs: Outputs | None
+) -> Iterator[tuple[Path, Path]]:
+    """Every image, and the folder that its name is relative to; in folders without what was predicted earlier."""
     found = False
-    for one in (Path(path).expanduser() for path in ([given] if isinstance(given, (str, os.PathLike)) else given)):
+    for one in _each(given):
         matching = [one] if one.exists() else [Path(name) for name in sorted(glob(str(one), recursive=True))]
         if not matching:
             raise InputError(f"{one}: no such file or folder")
         for path in matching:
-            inside = [(image, path) for image in images_in(path)] if path.is_dir() else [(path, path.parent)]
+            inside = [(path, path.parent)]
+            if path.is_dir():
+                inside = [(image, path) for image in images_in(path) if outputs is None or not outputs.wrote(image)]
             found = found or bool(inside)
             yield from inside
     if not found:
         raise InputError("no images were given", "name files, or a folder that has some")
+
+
+def _each(given: Any) -> Iterator[Path]:
+    """Every path that was given; a string is one, and not a list of its letters."""
+    if not isinstance(given, (str, os.PathLike, Iterable)):
+        raise InputError(f"images must be a path or a list of paths; received {shortened(given)}")
+    for path in [given] if isinstance(given, (str, os.PathLike)) else given:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f"images must be paths; received {shortened(path)}")
+        if not str(path).strip():
+            raise InputError(f"images must not hold an empty path; received {shortened(path)}")
+        yield Path(os.path.expanduser(path))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import require
-from saccade.files import replacing
+from saccade.outputs import Outputs
 from saccade.tasks.trees import taken
 from saccade.training.evaluation import predicted
 from saccade.training.sources import cores
@@ -61,6 +61,9 @@ class Predictions:
 
 def write_rows(task: Task, opened: Opened, images: Sequence[tuple[Path, Path]], options: Options) -> Predictions:
     """Predict files in batches, and write ``predictions.csv`` where a folder was given."""
+    outputs = None if options.out is None else Outputs(options.out)
+    if outputs is not None:
+        outputs.check([outputs.folder / TABLE])
     net, _ = task.under(opened.net, options.protocol, default="sliding")
     paths = [path for path, _ in images]
     rows: list[dict[str, Any]] = []
@@ -78,8 +81,8 @@ def write_rows(task: Task, opened: Opened, images: Sequence[tuple[Path, Path]], 
             cells.append({} if problem else task.cells(row))
             said.append("" if problem else task.said(row))
         options.on_progress(len(rows), len(paths))
-    if options.out is not None:
-        _write(options.out / TABLE, rows, cells)
+    if outputs is not None:
+        _write(outputs, rows, cells)
     return Predictions(tuple(rows), options.out, tuple(said))
 
 
@@ -99,9 +102,12 @@ def _read(paths: Sequence[Path], task: Task, batch: int) -> Iterator[tuple[list[
             yield chunk, list(pool.map(one, chunk))
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]]) -> None:
+def _write(outputs: Outputs, rows: Sequence[dict[str, Any]], cells: Sequence[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for row in cells for name in row))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as opened:
+    with (
+        outputs.replacing(outputs.folder / TABLE) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as opened,
+    ):
         writer = csv.writer(opened)
         writer.writerow(["image", *columns, "problem"])
         for row, given in zip(rows, cells, strict=True):

@@ -115,6 +115,17 @@ def aligned(classes: Pixels, mask: Path, size: tuple[int, int], asked: int) -> P
         "pixels, remove the orientation, as `exiftool -Orientation= FILE` does",
     )
 
+    def target(self, pair: Pair) -> Pixels:
+        """Load the classes (H, W) of a pair without its image.
+
+        Raises:
+            InputError: The mask cannot be read.
+        """
+        try:
+            return self.reader.classes(self.read(pair.mask))
+        except UnreadableError as problem:
+            raise InputError(f"{pair.mask}: {problem}", "repair the file, or remove image and mask") from problem
+
 
 class ValueTable:
     """Lookup table from the values that a mask stores to class indices.

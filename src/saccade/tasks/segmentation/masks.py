@@ -14,7 +14,7 @@ from torch import nn
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import InputError, require
-from saccade.files import replacing
+from saccade.outputs import Outputs
 from saccade.tasks.segmentation.pictures import overlay, save_mask
 from saccade.tasks.segmentation.protocols import Protocol, classify, protocol_for
 from saccade.training.inputs import to_input
@@ -66,20 +66,24 @@ def write_masks(task: Segmentation, opened: Opened, images: Sequence[tuple[Path,
         options: Folder, protocol, device and progress.
 
     Raises:
-        InputError: No folder was given, or two images would have one mask.
+        InputError: No folder was given, two images would have one mask, or a file there is not saccade's.
     """
     if options.out is None:
         raise InputError("predict: masks are files, and no folder for them was given", "add --out DIR")
     protocol = protocol_for(options.protocol or "sliding", task.size, longer_side=task.longer_side)
-    places = _places(images)
+    places, outputs = _places(images), Outputs(options.out)
+    outputs.check([options.out / LISTING, *(path for place in places for path in _files(options.out, place))])
     done = Masks(options.out, str(protocol))
-    with replacing(options.out / LISTING) as temporary, temporary.open("w", newline="", encoding="utf-8") as table:
+    with (
+        outputs.replacing(options.out / LISTING) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as table,
+    ):
         writer = csv.writer(table)
         writer.writerow(["image", *task.classes, "problem"])
         for number, ((path, _), place) in enumerate(zip(images, places, strict=True), 1):
             fractions, problem = [""] * len(task.classes), ""
             try:
-                classes = _one(path, options.out, place, task, opened.net, protocol, options.device)
+                classes = _one(path, outputs, place, task, opened.net, protocol, options.device)
             except UnreadableError as cause:
                 problem = cause.whole
                 done.failed.append(f"{path}: {problem}")
@@ -93,17 +97,30 @@ def write_masks(task: Segmentation, opened: Opened, images: Sequence[tuple[Path,
 
 
 def _one(
-    path: Path, out: Path, place: Path, task: Segmentation, net: nn.Module, protocol: Protocol, device: torch.device
+    path: Path,
+    outputs: Outputs,
+    place: Path,
+    task: Segmentation,
+    net: nn.Module,
+    protocol: Protocol,
+    device: torch.device,
 ) -> Any:
     """Classes (H, W) of an image, which are then on disk."""
     image = np.array(read_image(path, white=task.white))
     x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device)
     classes = classify(net, x, protocol)[0].argmax(dim=0).cpu().numpy()
-    save_mask(out / MASKS / place.with_suffix(".png"), classes, task.palette)
+    mask, over = _files(outputs.folder, place)
+    with outputs.replacing(mask) as temporary:
+        save_mask(temporary, classes, task.palette)
     shown = require("PIL.Image", extra="train").fromarray(overlay(image, classes, task.palette))
-    with replacing(out / OVERLAYS / place.with_suffix(".jpg")) as temporary:
+    with outputs.replacing(over) as temporary:
         shown.save(temporary, format="JPEG", quality=90)
     return classes
+
+
+def _files(out: Path, place: Path) -> tuple[Path, Path]:
+    """The mask and the overlay of an image."""
+    return out / MASKS / f"{place}.png", out / OVERLAYS / f"{place}.jpg"
 
 
 def _places(images: Sequence[tuple[Path, Path]]) -> list[Path]:

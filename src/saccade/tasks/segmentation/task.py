@@ -27,7 +27,7 @@ from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
 from saccade.options import declared
 from saccade.runs.options import RunSpec
-from saccade.tasks.base import Files, Held, Side, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData, unequal
 from saccade.tasks.evidence import Evidence, Floats, Group
 from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
@@ -67,6 +67,7 @@ class Segmentation(RatioTask):
 
     name = "segmentation"
     metric = "mIoU"
+    metrics = ("mIoU", "mIoU_present")
     layouts: ClassVar = {
         "train-val/images-masks": "train/images, train/masks, val/images, val/masks",
         "images-masks": "images/*.jpg and masks/*.png of the same names, split 80/20",
@@ -97,6 +98,7 @@ class Segmentation(RatioTask):
         super().__init__(classes, size=size, palette=colours, longer_side=longer_side, **facts)
         self.longer_side = longer_side
         self.own_loss: Any = None
+        self.class_weights: Tensor | None = None
 
     @property
     def palette(self) -> tuple[Colour, ...]:
@@ -237,11 +239,19 @@ class Segmentation(RatioTask):
             pretrained=spec.pretrained,
         )  # fmt: skip
 
-    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+    def fitted(
+        self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> Self:
         """Segmenters have a loss of their own, which weighs several outputs."""
         task = copy.copy(super().fitted(net, label_smoothing=label_smoothing))
+        task.class_weights = unequal(class_weights)
         task.own_loss = net.loss if isinstance(net, Segmenter) else None
         return task
+
+    def amounts(self, target: Any) -> tuple[Any, Any]:
+        pixels = np.bincount(np.asarray(target).ravel(), minlength=IGNORE + 1)[: len(self.classes)]
+        there = np.flatnonzero(pixels)
+        return there, pixels[there]
 
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the network's own loss; of a network without one, the cross-entropy of logits at a stride.
@@ -249,13 +259,15 @@ class Segmentation(RatioTask):
         Each cell of the logits is held to the pixel in its middle.
         """
         if self.own_loss is not None:
-            found: tuple[Tensor, Tensor] = self.own_loss(outputs, targets)
+            weighed = {} if self.class_weights is None else {"class_weights": self.class_weights}
+            found: tuple[Tensor, Tensor] = self.own_loss(outputs, targets, **weighed)
             return found
         stride = targets.shape[-1] // outputs.shape[-1]
         if stride > 1:
             targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
-        total = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORE, reduction="sum")
-        return total, (targets != IGNORE).sum()
+        weight, valid = None if self.class_weights is None else self.class_weights.to(outputs), targets != IGNORE
+        total = F.cross_entropy(outputs, targets.long(), weight=weight, ignore_index=IGNORE, reduction="sum")
+        return total, valid.sum() if weight is None else weight[targets[valid].long()].sum()
 
     def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
         """Classes (B, H, W) uint8 at the size of the images."""
@@ -265,7 +277,10 @@ class Segmentation(RatioTask):
         return classes
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: intersection and union of each class (K, 2), right and valid pixels; in full also its objects."""
+        """Per image: intersection and union of each class (K, 2), its pixels (K), right and valid pixels; objects.
+
+        Objects only in full.
+        """
         k, images, valid = len(self.classes), len(targets), targets != IGNORE
         offset = torch.arange(images, device=targets.device)[:, None, None] * (k * k)
         pairs = (offset + targets.long() * k + predictions.long())[valid]
@@ -275,6 +290,7 @@ class Segmentation(RatioTask):
         found: Evidence = {
             "counts": torch.stack([hit, union], dim=2).cpu().numpy(),
             "pixels": torch.stack([hit.sum(1), confusion.sum((1, 2))], dim=1).cpu().numpy(),
+            "there": confusion.sum(2).cpu().numpy(),
         }
         return found | (self._objects(predictions, targets) if full else {})
 
@@ -287,11 +303,21 @@ class Segmentation(RatioTask):
             "false": np.stack([false for _, false in one_by_one]),
         }
 
+    def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
+        """Compute intersections and unions for every row of weights.
+
+        The mean ``mIoU`` is over the classes that are there or predicted, ``mIoU_present`` over those that are there.
+        """
+        sums = super().sums(metric, evidence, weights)
+        if metric == "mIoU_present":
+            sums[..., 1] *= weights @ evidence["there"] > 0
+        return sums
+
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
-        """Mean IoU over the classes that are there or predicted, and the fraction of valid pixels that are right."""
+        """Mean IoU in both ways, and the fraction of valid pixels that are right."""
         pixels = evidence["pixels"]
         right, valid = pixels.sum(axis=0) if weights is None else weights @ pixels
-        return {self.metric: self.score(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
+        return {**self.chosen_first(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
 
     def image_scores(self, evidence: Evidence) -> Floats:
         """Fraction of the labelled pixels of each image that are right: a wrong one is in the unions of two classes."""
@@ -373,7 +399,7 @@ def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None
     """Images with masks as samples; they are scored at their own sizes."""
     samples = LabelledSamples(data, pairs, view)
     names = [relative(pair.image, folder) for pair in pairs]
-    return Side(samples, samples.name, names, alike=False)
+    return Side(samples, samples.name, names, alike=False, target=samples.target)
 
 
 def _mask(masks: MaskFiles, item: Item, size: tuple[int, int], asked: int) -> Any:
