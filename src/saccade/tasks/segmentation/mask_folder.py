@@ -108,7 +108,7 @@ def examine_masks(
 ) -> Files:
     """Determine what the masks of a plain folder mean; those of a published data set are known.
 
-    Without a list of classes all masks are read once, with one a sample of 256.
+    All masks are read once; where there is a list of classes, only a sample of 256 of them.
 
     Args:
         files: Files that :func:`find_files` listed.

@@ -171,7 +171,7 @@ class _Question:
         return replace(meaning, odd=(*meaning.odd, *found.coloured))
 
     def _many(self, masks: Iterable[Path]) -> bool:
-        """Return True if masks are no exceptions, but the rule or half of the data."""
+        """Return True if masks are the rule in a data set, or half of it, rather than exceptions."""
         return 2 * len(set(masks)) >= max(2, self.found.masks)
 
     def _with(self, values: Iterable[int], *, coloured: bool = False) -> list[Path]:
@@ -199,7 +199,7 @@ class _Question:
             said = ", ".join(f"{unpacked(key)} in {self.found.colour.example[key].name}" for key in unknown[:_SHOWN])
             raise InputError(
                 f"{self.where}: masks hold {_count(len(unknown), 'colour')} that classes.txt does not list: {said}",
-                "add them, each as 'NAME R G B', or as 'ignore R G B' if they are no class",
+                "add them, each as 'NAME R G B', or as 'ignore R G B' if they are not classes",
             )
         note = f"{_count(len(self.known.names), 'class', 'classes')} by the colours of the list"
         if len(grey) == len(colours) and self.found.grey.pixels:
