@@ -77,6 +77,11 @@ class Reading(Options):
         ),
     ] = None
 
+    allow_copies: Annotated[
+        bool,
+        Option("Also read a folder in which one image is under two classes, or on both sides."),
+    ] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group is not None:

@@ -68,7 +68,7 @@ class Classification(RatioTask):
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
     competing = frozenset({CLASSES, SIDES})
-    reads = ("layout", "classes", "split", "split_seed", "group", "bits")
+    reads = ("layout", "classes", "split", "split_seed", "group", "bits", "allow_copies")
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
         super().__init__(classes, size=size, crop=crop, **facts)

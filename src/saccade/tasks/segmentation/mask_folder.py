@@ -90,7 +90,7 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
         used = [file for pair in (*known.train, *known.val) for file in pair]
         return Files(
             known.classes, train, val, known.note, masks, layout=layout, origin="the lists of the data set",
-            left_out=account(scan(path), used),
+            left_out=account(scan(path), used), allow_copies=True,
         )  # fmt: skip
     found = find_pairs(path, reading, layout)
     names, listing = _list_of(path, reading)
