@@ -84,6 +84,17 @@ class Labelled:
             raise InputError(f"{file}: {problem}", advice) from problem
         return np.array(image), classes
 
+    def target(self, pair: Pair) -> Pixels:
+        """Load the classes (H, W) of a pair without its image.
+
+        Raises:
+            InputError: The mask cannot be read.
+        """
+        try:
+            return self.reader.classes(self.read(pair.mask))
+        except UnreadableError as problem:
+            raise InputError(f"{pair.mask}: {problem}", "repair the file, or remove image and mask") from problem
+
 
 def aligned(classes: Pixels, mask: Path, size: tuple[int, int], asked: int) -> Pixels:
     """Return the classes of a mask as they lie on its image, which was turned by its EXIF orientation.
@@ -114,17 +125,6 @@ def aligned(classes: Pixels, mask: Path, size: tuple[int, int], asked: int) -> P
         "if it was, turn the pixels of the image itself, as `mogrify -auto-orient` does; if it was drawn on the stored "
         "pixels, remove the orientation, as `exiftool -Orientation= FILE` does",
     )
-
-    def target(self, pair: Pair) -> Pixels:
-        """Load the classes (H, W) of a pair without its image.
-
-        Raises:
-            InputError: The mask cannot be read.
-        """
-        try:
-            return self.reader.classes(self.read(pair.mask))
-        except UnreadableError as problem:
-            raise InputError(f"{pair.mask}: {problem}", "repair the file, or remove image and mask") from problem
 
 
 class ValueTable:
