@@ -21,6 +21,7 @@ from saccade.data.importing.source import LookupFailedError, Source, take
 from saccade.errors import InputError
 
 _UNLISTED = "the export does not mention them"
+_LARGEST = 1e9
 _OTHERS = ("person_keypoints", "captions", "stuff", "panoptic", "image_info")
 
 
@@ -167,7 +168,8 @@ def _images(
             by_id[key] = pictures[file]
             continue
         height, width = take(row, "height", (int, float)), take(row, "width", (int, float))
-        size = (int(height), int(width)) if height and width else None
+        whole = height and width and max(abs(height), abs(width)) < _LARGEST
+        size = (int(height), int(width)) if whole else None
         by_id[key] = pictures[file] = Picture(name, file, side or side_in(source.name(file.parent)), size)
     return by_id
 
