@@ -178,7 +178,7 @@ def _carry_out(
     reading = {"reading": data.task.to_json(), "folder": run.spec.changed()} if data.files is not None else {}
     source = LoaderSource(data.train.samples, workers=workers, name=data.train.name, device=where.device)
     with (
-        stop_on_signals() as should_stop,
+        stop_on_signals(shown=shown) as should_stop,
         TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
         for line in (data.note, *said, f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images"):
