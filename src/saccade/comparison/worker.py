@@ -122,7 +122,7 @@ class Worker:
         validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
         self.training = True
         done = train(
-            net, task.fitted(net), source, recipe, folder, validate=validate, keep_best=False,
+            net, self.experiment.fitted(net, source.data), source, recipe, folder, validate=validate, keep_best=False,
             header=header_of(net) | {"reading": task.to_json(), "folder": self.experiment.settings.changed()},
             on_step=self._steps(name, index, recipe.steps), should_stop=self.stop.is_set,
         )  # fmt: skip
@@ -137,7 +137,7 @@ class Worker:
         with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
             np.savez(opened, allow_pickle=False, **found)
         groups = {name: asdict(group) for name, group in task.groups(found).items()}
-        done = {"score": task.score(found), "train_seconds": seconds, "groups": groups}
+        done = {"score": task.score(found), "scores": task.scores(found), "train_seconds": seconds, "groups": groups}
         write_json(folder / RESULT, done | {"predictions": seen.hexdigest()})
 
     def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, **how: Any) -> Evidence:

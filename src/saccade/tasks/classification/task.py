@@ -24,7 +24,7 @@ from saccade.errors import InputError
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
 from saccade.tasks import layout_of
-from saccade.tasks.base import Files, Held, Side, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData, unequal
 from saccade.tasks.classification.cifar import Cifar, find_cifar, is_cifar
 from saccade.tasks.classification.layout import CLASSES, SIDES, class_readings, find_classes, scored_images
 from saccade.tasks.classification.samples import (
@@ -36,7 +36,7 @@ from saccade.tasks.classification.samples import (
 )
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.held import recorded_of
-from saccade.tasks.ratios import RatioTask
+from saccade.tasks.ratios import RatioTask, sums_by_class
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case
@@ -60,6 +60,7 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
+    metrics = ("accuracy", "balanced_accuracy", "macro_f1")
     image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
@@ -67,11 +68,12 @@ class Classification(RatioTask):
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
     competing = frozenset({CLASSES, SIDES})
-    reads = ("layout", "classes", "split", "split_seed", "group", "bits")
+    reads = ("layout", "classes", "split", "split_seed", "group", "bits", "allow_copies")
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
         super().__init__(classes, size=size, crop=crop, **facts)
         self.crop, self.label_smoothing = crop, 0.0
+        self.class_weights: Tensor | None = None
 
     @classmethod
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
@@ -95,7 +97,8 @@ class Classification(RatioTask):
         found = cls.files(path, spec)
         if found.layout == "cifar":
             cifar = _cifar(path)
-            both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+            arrays = ArraySamples(cifar.train, train), ArraySamples(cifar.val, val)
+            both = [Side(made, made.name, target=made.target) for made in arrays]
             return cls._data(spec, both, found)
         found = cls.examined(found, spec, where=str(path))
         white = found.pixels.white
@@ -193,13 +196,22 @@ class Classification(RatioTask):
     def owns(cls, network: str) -> bool:
         return is_classifier(network)
 
-    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+    def fitted(
+        self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> Self:
         task = copy.copy(self)
-        task.label_smoothing = label_smoothing
+        task.label_smoothing, task.class_weights = label_smoothing, unequal(class_weights)
         return task
 
+    def amounts(self, target: Any) -> tuple[Any, Any]:
+        return [int(target)], [1]
+
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        total = F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        """Compute the cross-entropy summed over images, and their number; with weights, of both the weighted sums."""
+        weight = None if self.class_weights is None else self.class_weights.to(outputs)
+        total = F.cross_entropy(outputs, targets, weight=weight, reduction="sum", label_smoothing=self.label_smoothing)
+        if weight is not None:
+            return total, weight[targets].sum()
         return total, torch.tensor(len(targets), device=total.device)
 
     def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
@@ -208,20 +220,38 @@ class Classification(RatioTask):
         return probabilities
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class.
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, the class, the guess.
 
         Full evidence also has the probability of the class.
         """
-        right = (predictions.argmax(dim=1) == targets).long()
+        guess = predictions.argmax(dim=1)
+        right = (guess == targets).long()
         first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
         among = (first == targets[:, None]).any(dim=1).long()
         counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
-        found = {"counts": counts, "among": among, "class": targets.long()}
+        found = {"counts": counts, "among": among, "class": targets.long(), "guess": guess}
         found |= {"probability": predictions.gather(1, targets[:, None].long())[:, 0]} if full else {}
-        return {name: part.cpu().numpy() for name, part in found.items()}
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+
+    def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
+        r"""Compute the parts of a score for every row of weights.
+
+        Of accuracy: right images over all images. Of ``balanced_accuracy``: of each class that occurs, right images
+        over its images; the mean over classes is the mean recall. Of ``macro_f1``: of each class that occurs or is
+        guessed, :math:`2 TP / (2 TP + FP + FN)`.
+        """
+        if metric == "accuracy":
+            return super().sums(metric, evidence, weights)
+        count, right = len(self.classes), evidence["counts"][:, 0, 0]
+        hits = sums_by_class(evidence["class"], count, weights * right)
+        there = sums_by_class(evidence["class"], count, weights)
+        if metric == "balanced_accuracy":
+            return np.stack([hits, there], axis=-1)
+        guessed = sums_by_class(evidence["guess"], count, weights)
+        return np.stack([2 * hits, there + guessed], axis=-1)
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
-        found = {self.metric: self.score(evidence, weights)}
+        found = self.chosen_first(evidence, weights)
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
@@ -290,4 +320,4 @@ def _crop_of(augment: str) -> float:
 def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
     """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
     samples = ImageSamples(items, transform, near=2 * size, white=white)
-    return Side(samples, samples.name, image_names(items, folder))
+    return Side(samples, samples.name, image_names(items, folder), target=samples.target)
