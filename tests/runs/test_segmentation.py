@@ -63,7 +63,7 @@ def interrupted(data: Path, network: str, out: Path, monkeypatch: pytest.MonkeyP
     """A run that is told to stop in its third step, and gone on with by the same call."""
 
     @contextmanager
-    def stop() -> Iterator[Any]:
+    def stop(**_: Any) -> Iterator[Any]:
         asked = itertools.count(1)
         yield lambda: next(asked) == 3
 
@@ -160,9 +160,9 @@ def test_images_are_written_one_by_one_wherever_they_are(
     (folder / "broken.png").write_bytes(b"no picture")
     out, read, written = tmp_path / "said", masks.read_image, []
 
-    def watched(path: Path) -> Any:
+    def watched(path: Path, **how: Any) -> Any:
         written.append(sum(1 for _ in out.rglob("*.png")))
-        return read(path)
+        return read(path, **how)
 
     monkeypatch.setattr(masks, "read_image", watched)
     steps: list[tuple[int, int]] = []
