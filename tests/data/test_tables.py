@@ -44,7 +44,7 @@ def read(root, **how):
     files = task.files(root, reading)
     found = {}
     for item in (*files.train, *files.val):
-        labels = item.target if isinstance(item.target, list) else [item.target]
+        labels = item.target if isinstance(item.target, tuple) else [item.target]
         found[item.image.stem] = "".join(files.classes[label] for label in labels)
     return task.name, found, files
 

@@ -160,9 +160,9 @@ def test_images_are_written_one_by_one_wherever_they_are(
     (folder / "broken.png").write_bytes(b"no picture")
     out, read, written = tmp_path / "said", masks.read_image, []
 
-    def watched(path: Path) -> Any:
+    def watched(path: Path, **how: Any) -> Any:
         written.append(sum(1 for _ in out.rglob("*.png")))
-        return read(path)
+        return read(path, **how)
 
     monkeypatch.setattr(masks, "read_image", watched)
     steps: list[tuple[int, int]] = []
@@ -198,7 +198,7 @@ def test_a_folder_that_was_split_is_scored_by_what_was_held_out(tmp_path: Path) 
     ]
     found = saccade.evaluate(data, folder, device="cpu", workers=0).results
     assert (found["images"], found["what"]) == (2, "those held out from training by seed 3")
-    other = folders.segmentation(tmp_path / "other", count=3)
+    other = folders.segmentation(tmp_path / "other", count=3, seed=2)
     for path in (*other.glob("images/*"), *other.glob("masks/*")):
         path.rename(path.with_name(f"other{path.name}"))
     found = saccade.evaluate(other, folder, device="cpu", workers=0).results
@@ -297,7 +297,7 @@ def test_what_does_not_belong_together_is_refused(trained: Path, scenes: Path, t
     with pytest.raises(InputError, match="has 2 classes, the network 11; it does not know grass, disc"):
         saccade.evaluate(discs, trained, device="cpu")
     textures = folders.classification(tmp_path / "textures", count=3)
-    with pytest.raises(InputError, match="has no masks"):
+    with pytest.raises(InputError, match="laid out for classification"):
         saccade.evaluate(textures, trained, device="cpu")
     how = HOW | {"steps": 1, "backbone": None}
     classifier = saccade.train(textures, "test_resnet", out=tmp_path / "run", **how).folder

@@ -79,6 +79,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
             val=len(data.val.images),
             path=settings.data,
             facts=dict(data.facts),
+            statement={} if experiment.demo else data.statement.to_json(),
         ),
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained

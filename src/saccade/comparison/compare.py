@@ -143,7 +143,8 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
-        speaking.say(data.note)
+        for line in data.statement.lines():
+            speaking.say(line)
         experiment = decide(settings, arms, data, folder)
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():

@@ -194,6 +194,7 @@ class Experiment:
         }
         if data.identity is not None:
             check_unchanged(self.folder, self.settings, data.identity)
+            data.identity.refuse_contradiction()
             data.identity.write(self.folder / DATA)
         if data.split:
             write_json(self.folder / SPLIT, {"seed": self.settings.split_seed, "held_out": list(data.split)})

@@ -34,6 +34,7 @@ class DataSummary:
         val: Number of validation images.
         path: Absolute path of the folder; None for the demo.
         facts: Further plain values that the task needs to read images or targets.
+        statement: What the folder was read as: layout, classes with counts, sides, values, files left out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DataSummary:
     val: int
     path: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    statement: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

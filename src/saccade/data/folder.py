@@ -107,7 +107,7 @@ def read_arrays(
         on_progress: Called with (done, total, what).
 
     Returns:
-        Splits, identity and split of a :class:`saccade.data.Arrays`, by the names of its fields; and the facts.
+        Splits, identity, split and statement of a :class:`saccade.data.Arrays`, by the names of its fields; the facts.
 
     Raises:
         InputError: Files cannot be used; all are counted, ten named.
@@ -117,7 +117,8 @@ def read_arrays(
     bad: list[str] = []
     hints: list[str | None] = []
     own = cache / "files.json"
-    identity = identify(files.under(path, task), record or own, on_progress)
+    data = files.under(path, task)
+    identity = identify(data, record or own, on_progress)
 
     def fill(append: Append) -> dict[str, Any]:
         done = 0
@@ -148,10 +149,11 @@ def read_arrays(
     entry = cache / entry_name(path, size, identity)
     arrays, facts = load_or_build(entry, wanted, fill)
     if record is None:  # the state of the files is kept nowhere else
+        identity.refuse_contradiction()
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if files.drawn else ()
-    return {**found, "identity": identity, "split": split}, facts
+    return {**found, "identity": identity, "split": split, "stated": data.statement}, facts
 
 
 def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:

@@ -189,7 +189,11 @@ def _carry_out(
         stop_on_signals() as should_stop,
         TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
-        for line in (data.note, *said, f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images"):
+        for line in (
+            *data.statement.lines(),
+            *said,
+            f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images",
+        ):
             showing.say(line)
         try:
             state = train(

@@ -75,6 +75,7 @@ class TrainingRun:
                 before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )
             return
+        identity.refuse_contradiction()
         if self.data.split:
             write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
         found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}
@@ -123,6 +124,7 @@ class TrainingRun:
             "recipe": self.recipe.to_json(),
             **self.balance.recorded(self.data.task.classes),
             "note": self.data.note,
+            "statement": self.data.statement.to_json(),
             "params": sum(p.numel() for p in net.parameters()),
             "environment": environment(str(where.device), processes=where.processes, threads=torch.get_num_threads()),
             "git": git_state(),

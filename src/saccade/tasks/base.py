@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.statement import Statement
 from saccade.data.tree import LeftOut
 from saccade.errors import InputError, near
 from saccade.runs.options import RunSpec
@@ -55,6 +57,8 @@ class Files:
         origin: Where the sides come from, in words.
         left_out: Files that are not used, with the reasons.
         problems: What makes a training on these sides dishonest, such as a group on both.
+        counts: Training and validation images of each class by its name; counted from targets that are indices.
+        allow_copies: True if an image may be under two classes, or on both sides.
     """
 
     classes: tuple[str, ...]
@@ -70,6 +74,8 @@ class Files:
     origin: str = ""
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    allow_copies: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -84,7 +90,20 @@ class Files:
         """
         if self.problems:
             raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
-        return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
+        return DataFiles(
+            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies
+        )
+
+    def statement(self) -> Statement:
+        """Return what the folder was read as."""
+        counts = dict(self.counts)
+        if not counts and self.classes and all(isinstance(item.target, int) for item in (*self.train, *self.val)):
+            train, val = (Counter(item.target for item in items) for items in (self.train, self.val))
+            counts = {name: (train[index], val[index]) for index, name in enumerate(self.classes)}
+        return Statement(
+            note=self.note, layout=self.layout, split=self.origin, classes=self.classes, counts=counts,
+            train=len(self.train), val=len(self.val), values=self.meaning, left_out=self.left_out,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,7 @@ class TaskData:
         shape: Height and width of the training images.
         files: Files that the data are made of; None for samples that are not files.
         split: Names of the validation files, where the folder was split by a seed.
+        values: Range and depth of the values of images and masks, in sentences.
     """
 
     task: Task
@@ -130,6 +150,13 @@ class TaskData:
     shape: tuple[int, int]
     files: DataFiles | None
     split: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+    @property
+    def statement(self) -> Statement:
+        """What the folder was read as."""
+        found = self.files.statement if self.files is not None else None
+        return (found or Statement(note=self.note)).of(self.note, self.task.classes, self.values)
 
     def composition(self, on_progress: OnProgress | None = None) -> Composition:
         """Read the targets of all training samples once, for weights of classes and balanced sampling.
@@ -166,10 +193,12 @@ class Held:
     Args:
         names: Relative paths.
         seed: Seed of the split.
+        contents: Hash of the content of each of them, by name; empty where the run recorded none.
     """
 
     names: tuple[str, ...]
     seed: int
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -191,7 +220,7 @@ class Task(ABC):
     """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
     competing: ClassVar[frozenset[str]] = frozenset()
     """Layouts that a folder of another task may be in by chance; any other layout is decisive."""
-    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
+    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed", "allow_copies")
     """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
     """Name of the default recipe of ``saccade train``."""

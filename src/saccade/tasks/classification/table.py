@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from saccade.data.layouts import Item, divide, listed, said_inside, unwrapped
+from saccade.data.layouts import Division, Item, divide, listed, said_inside, unwrapped
 from saccade.data.names import TEST, TRAIN, VAL, role_of, shown
 from saccade.data.reading import AS_IT_IS, Reading, class_names
 from saccade.data.tables import Table, counted, differ_in_case, read_table, table_in
@@ -74,6 +74,7 @@ def find_labels(path: Path, reading: Reading, layout: str) -> Files:
     return Files(
         classes, division.train, division.val, note, others=(*files, *listing), drawn=division.drawn, layout=layout,
         origin=said_origin, left_out=account(top, [*used, *files, *listing], why), problems=division.problems,
+        counts=_counts(classes, division, layout), allow_copies=reading.allow_copies,
     )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def _items(
     found, left_out = [], {}
     for table in tables:
         for row in table.rows:
-            labels = sorted(index[label] for label in row.labels if label in index)
+            labels = tuple(sorted(index[label] for label in row.labels if label in index))
             if layout == MULTI_LABEL:
                 found.append((Item(row.image, labels), row.side))
             elif len(row.labels) != 1:
@@ -198,6 +199,16 @@ def _items(
                 left_out[row.image] = "of a class that is not in --classes"
     found.sort(key=lambda pair: pair[0].image)
     return found, left_out
+
+
+def _counts(classes: Sequence[str], division: Division, layout: str) -> dict[str, tuple[int, int]]:
+    """Training and validation images of each class."""
+    found = [[0, 0] for _ in classes]
+    for side, items in enumerate((division.train, division.val)):
+        for item in items:
+            for label in item.target if layout == MULTI_LABEL else [item.target]:
+                found[label][side] += 1
+    return {name: (train, val) for name, (train, val) in zip(classes, found, strict=True)}
 
 
 def _column(tables: Sequence[Table]) -> str | None:

@@ -70,7 +70,7 @@ class Classification(RatioTask):
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
     competing = frozenset({CLASSES, SIDES, TABLE})
-    reads = ("layout", "classes", "split", "split_seed", "group", "bits")
+    reads = ("layout", "classes", "split", "split_seed", "group", "bits", "allow_copies")
 
     samples: ClassVar[Any] = None
     """Dataset of files with their classes, made of their number and the arguments of `ImageSamples`; None: that one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from saccade.data import IGNORE, PADDING, Arrays, OnProgress
+from saccade.data.decoding import UnreadableError, orientation_of
+from saccade.data.depth import ValueRange
 from saccade.data.folder import read_arrays
-from saccade.data.images import UnreadableError, padded, read_image
+from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
@@ -29,9 +32,11 @@ from saccade.tasks.evidence import Evidence, Floats, Group
 from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
-from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, palette
+from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
 from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, pair_readings
-from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, labelled
+from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
+from saccade.tasks.segmentation.meaning import Meaning
+from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
 from saccade.tasks.segmentation.objects import (
     SIZES,
     THINNESS,
@@ -111,15 +116,24 @@ class Segmentation(RatioTask):
         return find_files(folder, reading)
 
     @classmethod
+    def examined(
+        cls, files: Files, reading: Reading = AS_IT_IS, *, where: str = "", on_progress: OnProgress | None = None
+    ) -> Files:
+        """Determine also what the values of masks mean, see :mod:`saccade.tasks.segmentation.meaning`."""
+        files = super().examined(files, reading, where=where, on_progress=on_progress)
+        return examine_masks(files, reading, where=where, on_progress=on_progress)
+
+    @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
         path = Path(spec.data)
         files = cls.files(path, spec)
-        data = labelled(path, files, on_progress)
+        examined = cls.examined(files, spec, where=str(path), on_progress=on_progress)
+        data = labelled(path, examined)
         view = None if spec.augment == "none" else training_view(spec.augment, spec.size)
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
         split = tuple(val.names) if files.drawn else ()
-        task = cls(data.classes, size=spec.size, palette=data.palette)
+        task = cls(data.classes, size=spec.size, palette=data.palette, **_facts(examined))
         return TaskData(task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split)
 
     @classmethod
@@ -135,27 +149,23 @@ class Segmentation(RatioTask):
     ) -> Arrays:
         """Bring the longer side of images and masks to `size` and pad them to a square, where the mask is ignored."""
         files = cls.files(folder, reading)
-        masks: MaskFiles = files.reader
-        pixels = np.zeros(256, dtype=np.int64)
+        examined = functools.cache(lambda: cls.examined(files, reading, where=str(folder), on_progress=on_progress))
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
-            image = read_image(item.image)
-            classes = _mask(masks, item, image.size)
-            pixels.__iadd__(np.bincount(classes.ravel(), minlength=256))
-            return padded(image, classes, size)
+            image, asked = read_turned(item.image, white=examined().pixels.white)
+            return padded(image, _mask(examined().reader, item, image.size, asked), size)
 
         def finish() -> dict[str, Any]:
-            _refuse_one_class(folder, pixels)
-            return {"classes": int(np.flatnonzero(pixels[:IGNORE]).max()) + 1}
+            return {"classes": list(examined().classes), **_facts(examined())}
 
         shape = ((size, size, 3), (size, size), "uint8")
         splits, facts = read_arrays(
             folder, cls.name, files, cache, {"train": shape, "val": shape}, row, size=size, finish=finish,
             record=record, on_progress=on_progress,
         )  # fmt: skip
-        classes = files.classes or tuple(map(str, range(facts["classes"])))
+        classes = tuple(facts.pop("classes"))
         note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
-        own = {"longer_side": True, "palette": [list(colour) for colour in masks.colours]}
+        own = {"longer_side": True, "palette": [list(colour) for colour in files.reader.colours], **facts}
         return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own)
 
     @classmethod
@@ -174,9 +184,8 @@ class Segmentation(RatioTask):
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         files = self.files(folder, reading)
-        data = labelled(folder, files)
-        numbers = all(name.isdigit() for name in data.classes)
-        if data.classes != self.classes and not (numbers and set(data.classes) <= set(self.classes)):
+        data = labelled(folder, self._as_trained(folder, files, reading))
+        if data.classes != self.classes:
             unknown = [name for name in data.classes if name not in self.classes]
             raise InputError(
                 f"{folder} has {len(data.classes)} classes, the network {len(self.classes)}"
@@ -189,9 +198,22 @@ class Segmentation(RatioTask):
         held, what = recorded_of({relative(pair.image, folder): pair for pair in every}, folder, recorded)
         return _side(data, held, folder), what
 
+    def _as_trained(self, folder: Path, files: Files, reading: Reading) -> Files:
+        """Give files the meaning that pixels and masks had in training, where the folder itself does not say it."""
+        masks: MaskFiles = files.reader
+        pixels = ValueRange(self.white)
+        if masks.known is not None:
+            return replace(files, pixels=pixels)
+        if masks.names is not None or not all(name.isdigit() for name in self.classes):
+            return replace(examine_masks(files, reading, where=str(folder)), pixels=pixels)
+        meaning = meaning_from_json(self.facts.get("masks") or {}, self.classes)
+        if isinstance(reading.ignore, int):
+            meaning = replace(meaning, values={**meaning.values, reading.ignore: IGNORE})
+        return replace(files, classes=self.classes, reader=masks._replace(reader=meaning), pixels=pixels)
+
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
-        return np.bincount(_mask(files.reader, item, size).ravel(), minlength=256)
+        return np.bincount(_mask(files.reader, item, size, orientation_of(item.image)).ravel(), minlength=256)
 
     @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
@@ -380,25 +402,17 @@ def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None
     return Side(samples, samples.name, names, alike=False, target=samples.target)
 
 
-def _mask(masks: MaskFiles, item: Item, expected: tuple[int, int]) -> Any:
-    """Classes (H, W) of an item's mask, which has the size (width, height) of its image."""
+def _mask(masks: MaskFiles, item: Item, size: tuple[int, int], asked: int) -> Any:
+    """Classes (H, W) of an item's mask on its image, of that size (width, height) and EXIF orientation."""
     try:
-        classes = masks.classes(item.target)
-        if classes.shape[::-1] != expected:
-            height, width = classes.shape
-            raise UnreadableError(f"the mask is {width} x {height} px, its image {expected[0]} x {expected[1]} px")
+        return aligned(masks.classes(item.target), item.target, size, asked)
     except UnreadableError as problem:
         problem.file = item.target
         raise
-    return classes
 
 
-def _refuse_one_class(folder: Path, pixels: Any) -> None:
-    there = np.flatnonzero(pixels[:IGNORE])
-    if len(there) >= 2:
-        return
-    hint = "masks hold 0 for the first class, 1 for the second, and so on"
-    if pixels[IGNORE]:
-        hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
-    found = f"class {there[0]}" if len(there) else "no class at all"
-    raise InputError(f"{folder}: only one class: the masks hold {found}; segmentation needs at least two", hint)
+def _facts(files: Files) -> dict[str, Any]:
+    """Return what a network must know to read other images and masks as those of its training."""
+    meaning = files.reader.reader
+    masks = meaning.to_json() if isinstance(meaning, Meaning) else {}
+    return files.facts | ({"masks": masks} if masks else {})
