@@ -404,6 +404,11 @@ class Task(ABC):
         return [("" if start else "training", some[start : start + columns]) for start in starts]
 
     @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, tuple[int, int, int]]]:
+        """Return the names and colours (red, green, blue) that :meth:`illustrated` draws with."""
+        return []
+
+    @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
         """Draw the target of an item over its image (Pillow); the default leaves the image as it is."""
         return image

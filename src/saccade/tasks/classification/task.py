@@ -94,7 +94,11 @@ class Classification(RatioTask):
         layout = layout_of(cls, folder, reading)
         if layout == "cifar":
             cifar = _cifar(folder)
-            return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout)
+            sides = [
+                np.bincount(side.targets, minlength=len(cifar.classes)).tolist() for side in (cifar.train, cifar.val)
+            ]
+            counts = dict(zip(cifar.classes, zip(*sides, strict=True), strict=True))
+            return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout, counts=counts)
         return cls._listed_files(folder, reading, layout)
 
     @classmethod
