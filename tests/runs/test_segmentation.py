@@ -63,7 +63,7 @@ def interrupted(data: Path, network: str, out: Path, monkeypatch: pytest.MonkeyP
     """A run that is told to stop in its third step, and gone on with by the same call."""
 
     @contextmanager
-    def stop() -> Iterator[Any]:
+    def stop(**_: Any) -> Iterator[Any]:
         asked = itertools.count(1)
         yield lambda: next(asked) == 3
 

@@ -186,7 +186,7 @@ def _carry_out(
         data.train.samples, workers=workers, name=data.train.name, device=where.device, groups=run.balance.groups
     )
     with (
-        stop_on_signals() as should_stop,
+        stop_on_signals(shown=shown) as should_stop,
         TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
         for line in (

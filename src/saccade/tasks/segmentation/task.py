@@ -219,6 +219,11 @@ class Segmentation(RatioTask):
         return np.bincount(_mask(files.reader, item, size, orientation_of(item.image)).ravel(), minlength=256)
 
     @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, Colour]]:
+        colours = files.reader.colours or palette(len(files.classes))
+        return list(zip(files.classes, colours, strict=False))
+
+    @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
         from saccade.tasks.segmentation.pictures import blended
 
