@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import re
 import sys
@@ -77,7 +76,7 @@ def reference() -> Reference:
         found.add(MECHANISMS, path, mechanism)
         waiting.append(mechanism)
     waiting += tasks.every_task()
-    for module in filter(importlib.util.find_spec, MODULES):
+    for module in MODULES:
         for name, thing in _public(importlib.import_module(module)):
             found.add(module, f"{module}.{name}", thing)
             waiting.append(thing)

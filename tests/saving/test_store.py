@@ -194,7 +194,7 @@ def test_other_files_are_refused(tmp_path):
         ("none", "no such file"),
         ("cut", "cannot be read as safetensors"),
         ("pickle", "cannot be read as safetensors"),
-        ("plain", r"not written by saccade.save\nhint: a plain state dict"),
+        ("plain", r"not written by saccade.save\nhint: make the network and give it"),
         ("new", "written by saccade 9.0 in format 9"),
     ):
         with pytest.raises(InputError, match=message):

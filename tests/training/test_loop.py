@@ -1,15 +1,20 @@
 """The loop learns, resumes bit for bit, and says what went wrong."""
 
 import csv
+import json
+from functools import partial
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from saccade.saving.store import LAST
-from saccade.training.checkpoint import FOLDER, load_weights
+from saccade.training.checkpoint import FOLDER, CheckpointManager, TrainState, load_weights
 from saccade.training.distributed import SingleProcess
 from saccade.training.evaluation import collect_arrays
-from saccade.training.loop import Diverged, Interrupted
+from saccade.training.loop import Diverged, Interrupted, _check_state
+from saccade.training.optimizers import optimizer_for
 
 from .tiny import dataset, network, recipe, run, task_of
 
@@ -110,9 +115,59 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path):
     whole = paths[-1].read_bytes()
     paths[-1].write_bytes(whole[: len(whole) // 2])
     steps = []
-    with pytest.warns(match=r"000000002.safetensors is not a complete checkpoint.*; resuming from the one before"):
+    with pytest.warns(match=r"000000002.safetensors: cannot be read as safetensors.*; resuming from the one before"):
         run(network(), dataset(), recipe(), tmp_path, on_step=lambda row: steps.append(row.step))
     assert steps == list(range(2, 11))
+
+
+def flipped(path):
+    """Change one bit of the weights; the file stays a safetensors file."""
+    whole = bytearray(path.read_bytes())
+    whole[-100] ^= 4
+    path.write_bytes(whole)
+
+
+def rewritten(**changes):
+    """Change the state, as an editor would; the digest is that of the file as it was, or gone."""
+
+    def damage(path, *, keep=True):
+        with safe_open(path, framework="pt") as opened:
+            kept = opened.metadata()
+        header = json.loads(kept["saccade"])
+        state = header["run"]["state"]
+        header["run"]["state"] = {**state, **changes} if changes else {}
+        save_file(load_file(path), path, {"saccade": json.dumps(header)} | ({"digest": kept["digest"]} if keep else {}))
+
+    return damage
+
+
+DAMAGES = {
+    "bits": (flipped, "its content is not what was written"),
+    "state": (rewritten(), "its content is not what was written"),
+    "old file, no state": (partial(rewritten(), keep=False), "its state: step: expected a whole number"),
+    "old file, step before the first": (partial(rewritten(step=-5), keep=False), "its state has step -5"),
+    "old file, step after the last": (partial(rewritten(step=10**6), keep=False), "its state has step 1000000"),
+    "old file, another step": (partial(rewritten(step=7), keep=False), "it says step 7"),
+    "old file, another key": (partial(rewritten(stop=1), keep=False), "no such key"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_changed_checkpoint_is_never_resumed(tmp_path, name):
+    one, two = stopped(tmp_path, 2)
+    damage, said = DAMAGES[name]
+    damage(two)
+    net, kept = network(5), CheckpointManager(tmp_path)
+    state = TrainState(net, optimizer_for(net, recipe()), torch.amp.GradScaler("cpu", enabled=False))
+    with pytest.warns(match=rf"{two.name}.*{said}.*; resuming from the one before"):
+        assert kept.restore(state, check=partial(_check_state, 10))["step"] == 1
+    damage(one)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.warns(match=rf"{one.name}.*; there is none before it: the training begins again at step 1"):
+        assert kept.restore(state, check=partial(_check_state, 10)) is None
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert {path.suffix for path in kept.folder.iterdir()} == {".damaged"}
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path):

@@ -70,7 +70,7 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
             raise
         raise InputError(
             f"the pretrained weights of {backbone} could not be fetched ({type(cause).__name__})",
-            "give a file: --pretrained PATH (a .safetensors or .pth with this backbone's weights)",
+            "give a file: --pretrained PATH, with this backbone's weights as safetensors or of torch.save",
         ) from cause
 
 
@@ -87,9 +87,8 @@ def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
     """
     from saccade.official.reading import read_tensors
 
-    given = {key.removeprefix("module."): tensor for key, tensor in read_tensors(path).items()}
     plain = without_values(require("timm", extra="train"), name)
-    _check_file(given, plain, path, name)
+    given = read_tensors(path, lambda tensors: _check_file(tensors, plain, path, name))
     by_name = {_plain_name(key): tensor for key, tensor in given.items()}
     own = network.state_dict()
     fits = {

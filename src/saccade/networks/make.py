@@ -223,9 +223,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def _state_of(path: Path) -> Mapping[str, Tensor]:
+    from saccade.official.reading import check_finite
     from saccade.saving import load
 
-    return load(path, trust=named_code()).state_dict()
+    state = load(path, trust=named_code()).state_dict()
+    check_finite(state, str(path))
+    return state
 
 
 def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
@@ -236,20 +239,24 @@ def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
     from saccade.official import load_official
     from saccade.official.reading import read_tensors
 
-    tensors = read_tensors(path)
-    widths = [len(tensor) for name, tensor in tensors.items() if name.endswith("bias")]
     own = len(list(net.parameters())[-1])
-    complaint = None
-    for width in dict.fromkeys([own, *widths[-1:]]):
-        given = of_width(width)
-        try:
-            load_official(given, tensors)
-        except InputError as cause:
-            complaint = complaint or cause
-            continue
-        _copy(net, given.state_dict(), path)
-        return
-    raise complaint or InputError(f"{path} contains no weights")
+    found: dict[int, Mapping[str, Tensor]] = {}
+
+    def fitting(tensors: Mapping[str, Tensor]) -> None:
+        widths = [len(tensor) for name, tensor in tensors.items() if name.endswith("bias") and tensor.dim()]
+        complaint = None
+        for width in dict.fromkeys([own, *widths[-1:]]):
+            given = of_width(width)
+            try:
+                load_official(given, tensors)
+            except InputError as cause:
+                complaint = complaint or cause
+            else:
+                found[id(tensors)] = given.state_dict()
+                return
+        raise complaint or InputError(f"{path} contains no weights")
+
+    _copy(net, found[id(read_tensors(path, fitting))], path)
 
 
 def _copy(net: nn.Module, given: Mapping[str, Tensor], path: Path, *, partial: bool = False, outputs: int = 1) -> None:

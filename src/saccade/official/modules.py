@@ -53,18 +53,18 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Any] | str | PathL
     """Load the weights of a mechanism, or of a network with mechanisms, under the key names of its authors.
 
     The names of other known code, and ours, are accepted as well. A prefix common to all keys (``module.``,
-    ``layer1.0.cbam.``) and a wrapping dict with ``state_dict`` are removed, trailing 1x1 axes are added or dropped.
+    ``layer1.0.cbam.``) and dicts around the state dict are removed, trailing 1x1 axes are added or dropped.
     The module's options are never changed.
 
     Args:
         module: Module to load into, made by :func:`saccade.create` or :func:`saccade.classifier`; or any network that
             :func:`saccade.insert` put a mechanism into.
-        state_dict: Tensors by name, or the path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file; nothing is
-            unpickled.
+        state_dict: Tensors by name, or the path of a file in the format of safetensors or ``torch.save``, whatever its
+            suffix; nothing is unpickled. ``PATH:KEY`` chooses one of several state dicts in a file.
 
     Raises:
-        InputError: The state dict does not fit. The message names the layout recognised, the keys that are missing,
-            unexpected or of another shape, and the options that would fit. The module is left as it was.
+        InputError: The state dict does not fit, or several do. The message names the layout recognised, the keys that
+            are missing, unexpected or of another shape, and the options that would fit. The module is left as it was.
         TypeError: `module` is not a mechanism and contains none.
 
     Example:
@@ -81,10 +81,15 @@ def load_official(module: nn.Module, state_dict: Mapping[str, Any] | str | PathL
             "load_official: expected a mechanism of saccade.create, or a network with some; received "
             f"{type(module).__name__}"
         )
-    given = read_tensors(state_dict)
-    fit = min(_fits(module, parts, given), key=lambda fit: fit.badness)
-    if fit.badness:
-        raise InputError(fit.complaint(), fit.advice())
+    found: dict[int, _Fit] = {}
+
+    def fitting(given: Mapping[str, Tensor]) -> None:
+        fit = min(_fits(module, parts, given), key=lambda fit: fit.badness)
+        if fit.badness:
+            raise InputError(fit.complaint(), fit.advice())
+        found[id(given)] = fit
+
+    fit = found[id(read_tensors(state_dict, fitting))]
     own = fit.own
     module.load_state_dict({**own, **{name: t.reshape(own[name].shape) for name, t in fit.tensors.items()}})
     return LoadReport(fit.layout, fit.prefix, fit.renamed, fit.missing_counters, fit.left_out)

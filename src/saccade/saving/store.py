@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from saccade import schema
 from saccade.catalog import Entry, NaturalPlace, Spec, entries, mentioned_in, name_code, parse
 from saccade.catalog.imports import Trust, is_installed
 from saccade.errors import InputError
@@ -25,15 +25,87 @@ from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.verifying import reports, verify
 from saccade.insertion.wrappers import unwrapped
 from saccade.saving.recipes import build, find_recipe, fingerprint
+from saccade.saving.tensors import HEADER, metadata, read
 from saccade.version import __version__
-
-HEADER = "saccade"
-"""Key of a file's metadata that holds all of saccade's."""
 
 BEST, LAST = "best.safetensors", "model.safetensors"
 """File names of networks in the folder of a training run."""
 
 _FORMAT = 1
+_DAMAGED = "the file was changed or is damaged: restore it from a copy, or take another file of the run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Description of a network that can be built again, see :mod:`saccade.saving.recipes`."""
+
+    library: str
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenStep:
+    """A :class:`saccade.insertion.report.Step` in a file."""
+
+    place: Place
+    mechanism: Mapping[str, Any]
+    wrapped: bool
+    added: bool
+    params: int
+    macs: int
+    copied: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenPlan:
+    """A :class:`saccade.insertion.report.Plan` in a file."""
+
+    network: str
+    mechanism: str
+    at: str | None
+    start: str
+    input_shape: tuple[int, ...]
+    steps: tuple[WrittenStep, ...]
+    unused: tuple[str, ...]
+    present: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    example: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inserted:
+    """Plans that were carried out inside a module."""
+
+    inside: str
+    plans: tuple[WrittenPlan, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The header of a file.
+
+    Args:
+        format: Number of its form.
+        saccade: Version that wrote it.
+        network: Recipe of the network; None if it is not known.
+        inserted: Insertions, in order.
+        code: Import paths of mechanisms that are not part of saccade, by name.
+        reading: Task of the network, as :meth:`saccade.tasks.base.Task.to_json` returns it.
+        folder: Options that the folder of images was read with, if any were given.
+        run: Further state of a checkpoint.
+        class_name: Class of the network.
+    """
+
+    format: int
+    saccade: str
+    network: Recipe | None
+    inserted: tuple[Inserted, ...]
+    code: Mapping[str, str] = field(default_factory=dict)
+    reading: Mapping[str, Any] | None = None
+    folder: Mapping[str, Any] | None = None
+    run: Any = None
+    class_name: str | None = None
 
 
 def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, Any] | None = None) -> Path:
@@ -73,12 +145,13 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
     if network is not None:
         name_code(network.get("name"))
     header = header_of(model, network)
+    tensors = as_stored(model.state_dict())
     try:
-        text = json.dumps(header, allow_nan=False)
+        kept = metadata(tensors, header, strict=True)
     except (TypeError, ValueError) as cause:
         raise InputError(f"{path}: options must be plain values ({cause})", "give numbers, words and tuples") from cause
     with replacing(path) as temporary:
-        save_file(as_stored(model.state_dict()), temporary, {HEADER: text})
+        save_file(tensors, temporary, kept)
     return path
 
 
@@ -117,7 +190,8 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
     tensor has the dtype it was saved with.
 
     Args:
-        path: The file; the folder of a training run, for its best network; or a checkpoint in it.
+        path: The file; the folder of a training run, for its best network; or a checkpoint in it. With `model`, also
+            weights that another program saved, in the format of safetensors or ``torch.save``.
         model: Network to load mechanisms and weights into, in place, as it was before the insertion. Required if
             the file has no recipe; it is left as it was if the file does not fit.
         trust: Import paths of mechanisms and backbones of your own that may be imported for this file,
@@ -128,29 +202,44 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
             does not fit it, or code is needed that is not trusted.
     """
     path = network_file(Path(path))
+    if model is not None and path.exists() and not is_saved(path):
+        return _load_plain(path, unwrapped(model))
     header, tensors = _read(path)
     with mentioned_in(path, trust):
         return _built(path, header, tensors, model)
 
 
-def _built(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module | None) -> nn.Module:
+def _load_plain(path: Path, network: nn.Module) -> nn.Module:
+    """Load weights that another program saved, under the names of the network as it is."""
+    from saccade.official.reading import read_tensors
+
+    own = network.state_dict()
+
+    def fits(tensors: Mapping[str, Tensor]) -> None:
+        _check(own, tensors, f"{path} does not fit this {type(network).__name__}", "give weights of the same network")
+
+    network.load_state_dict(read_tensors(path, fits))
+    return network
+
+
+def _built(path: Path, header: Header, tensors: Mapping[str, Tensor], model: nn.Module | None) -> nn.Module:
     if model is not None:
         network = unwrapped(model)
-    elif header["network"] is None:
+    elif header.network is None:
         raise InputError(
-            f"{path}: a {header['class']} that none of timm, torchvision and saccade builds",
+            f"{path}: a {header.class_name} that none of timm, torchvision and saccade builds",
             "make the network and give it: saccade.load(path, model=network)",
         )
     else:
-        network = remove(build(header["network"]))  # a named network comes with mechanisms; the file says which
+        network = remove(_rebuilt(header.network, path))  # a named network comes with mechanisms; the file says which
     if attachments(network):
         raise InputError(
             f"{path}: the given {type(network).__name__} has mechanisms", "call saccade.remove(model) first"
         )
     try:
         with torch.random.fork_rng(devices=[]):
-            for part in header["inserted"]:
-                _insert(network, part, path, header.get("code", {}))
+            for part in header.inserted:
+                _insert(network, part, path, header.code)
         _fill(network, tensors, path)
     except BaseException:
         remove(network)
@@ -158,10 +247,23 @@ def _built(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor],
     return network if model is None else model
 
 
-def _insert(network: nn.Module, part: Mapping[str, Any], path: Path, code: Mapping[str, str]) -> None:
-    plans = [_plan(written, code) for written in part["plans"]]
+def _rebuilt(recipe: Recipe, path: Path) -> nn.Module:
     try:
-        inside = network.get_submodule(part["inside"])
+        return build({"library": recipe.library, "name": recipe.name, "options": recipe.options})
+    except (InputError, ImportError):
+        raise
+    except Exception as cause:  # a library may refuse options in any way
+        raise InputError(
+            f"{path}: {recipe.library} cannot build {recipe.name} with {dict(recipe.options)} "
+            f"({type(cause).__name__}: {cause})",
+            "make the network and give it: saccade.load(path, model=network)",
+        ) from cause
+
+
+def _insert(network: nn.Module, part: Inserted, path: Path, code: Mapping[str, str]) -> None:
+    plans = [_plan(written, code) for written in part.plans]
+    try:
+        inside = network.get_submodule(part.inside)
         for plan in plans:
             for place in plan.places:
                 inside.get_submodule(place.name)
@@ -173,14 +275,19 @@ def _insert(network: nn.Module, part: Mapping[str, Any], path: Path, code: Mappi
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict(keep_vars=True)
-    wrong = sorted(own.keys() ^ tensors.keys())
-    wrong += [key for key, tensor in tensors.items() if key in own and own[key].shape != tensor.shape]
-    if wrong:
-        raise _other(path, network, f"{len(wrong)} tensors do not fit, the first are {', '.join(wrong[:3])}")
+    other = _other(path, network, "")
+    _check(own, tensors, other.message.rstrip(": "), other.hint)
     for key, tensor in tensors.items():
         if own[key].dtype != tensor.dtype:
             own[key].data = own[key].data.to(tensor.dtype)
     network.load_state_dict(dict(tensors))
+
+
+def _check(own: Mapping[str, Tensor], given: Mapping[str, Tensor], message: str, hint: str | None) -> None:
+    wrong = sorted(own.keys() ^ given.keys())
+    wrong += [key for key, tensor in given.items() if key in own and own[key].shape != tensor.shape]
+    if wrong:
+        raise InputError(f"{message}: {len(wrong)} tensors do not fit, the first are {', '.join(wrong[:3])}", hint)
 
 
 def _other(path: Path, network: nn.Module, what: str) -> InputError:
@@ -201,38 +308,38 @@ def is_saved(path: Path) -> bool:
         return False
 
 
-def read_header(path: Path) -> dict[str, Any]:
+def read_header(path: Path) -> Header:
     """Return the header of one of saccade's files.
 
     Raises:
-        InputError: The file is missing or of another kind.
+        InputError: The file is missing, damaged, or of another kind.
     """
     return _read(path, tensors=False)[0]
 
 
-def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as opened:
-            text = (opened.metadata() or {}).get("saccade", "null")
-            found = {name: opened.get_tensor(name) for name in opened.keys() if tensors}  # noqa: SIM118 (no mapping)
-        header = json.loads(text)
-        if isinstance(header, dict) and "run" in header:  # a checkpoint, only its network is wanted
-            found = _network_in(found)
-    except (SafetensorError, OSError, json.JSONDecodeError) as cause:
+    written, found = read(path, tensors=tensors)
+    if written is None or (isinstance(written, dict) and "inserted" not in written and "run" not in written):
         raise InputError(
-            f"{path}: cannot be read as safetensors ({cause})", "it may be truncated, or of another format"
-        ) from cause
-    if not isinstance(header, dict) or "inserted" not in header:
-        raise InputError(
-            f"{path}: not written by saccade.save", "a plain state dict is loaded with the network's load_state_dict"
+            f"{path}: not written by saccade.save",
+            "make the network and give it, to load plain weights: saccade.load(path, model=network)",
         )
-    if header["format"] != _FORMAT:
+    number = written.get("format") if isinstance(written, dict) else None
+    if number is not None and number != _FORMAT:
         raise InputError(
-            f"{path}: written by saccade {header['saccade']} in format {header['format']}; this is {_FORMAT}",
+            f"{path}: written by saccade {written.get('saccade')} in format {number!r}; this is {_FORMAT}",
             "install that version",
         )
+    if isinstance(written, dict) and "inserted" not in written:
+        raise InputError(f"{path}: a checkpoint without a recipe of its network", "resume the training that wrote it")
+    if isinstance(written, dict):
+        known = Header.__dataclass_fields__
+        written = {"class_name": written.get("class"), **{k: v for k, v in written.items() if k in known}}
+    header = schema.from_json(Header, written, source=f"{path}, its header", hint=_DAMAGED)
+    if header.run is not None:  # a checkpoint, only its network is wanted
+        found = _network_in(found)
     return header, found
 
 
@@ -292,19 +399,15 @@ def _code(model: nn.Module) -> dict[str, str]:
     return {spec.name: spec.entry.path for spec in specs if not is_installed(spec.entry.path)}
 
 
-def _plan(written: Mapping[str, Any], code: Mapping[str, str]) -> Plan:
-    steps = [
-        Step(**{**step, "place": Place(**step["place"]), "mechanism": _spec(step["mechanism"], code)})
-        for step in written["steps"]
-    ]
-    rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in written.items()}
-    rest |= {"steps": tuple(steps), "example": tuple(_made(part) for part in written["example"])}
-    return Plan(**rest)
+def _plan(written: WrittenPlan, code: Mapping[str, str]) -> Plan:
+    steps = [Step(**{**vars(step), "mechanism": _spec(step.mechanism, code)}) for step in written.steps]
+    example = tuple(_made(part) for part in written.example)
+    return Plan(**{**vars(written), "steps": tuple(steps), "example": example})
 
 
 def _spec(written: Mapping[str, Any], code: Mapping[str, str]) -> Spec:
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()}
-    name = str(given["name"])
+    name = str(given.get("name"))
     if name in code and name not in entries():  # imported by its path, if that is trusted
         options = {key: value for key, value in given.items() if key != "name"}
         return Spec(name, options, Entry(name, code[name], "own", "", NaturalPlace("residual"), name))
@@ -325,8 +428,21 @@ def _described(tree: Any) -> Any:
 def _made(written: Any) -> Any:
     if isinstance(written, list):
         return [_made(part) for part in written]
-    if "plain" in written:
-        return written["plain"]
-    if "named" in written:
-        return {key: _made(part) for key, part in written["named"].items()}
-    return torch.empty(written["shape"], dtype=getattr(torch, written["dtype"]), device="meta")
+    if isinstance(written, dict):
+        if "plain" in written:
+            return written["plain"]
+        if isinstance(written.get("named"), dict):
+            return {key: _made(part) for key, part in written["named"].items()}
+    found = schema.from_json(_Example, written, source="example input", hint=_DAMAGED)
+    dtype = getattr(torch, found.dtype, None)
+    if not isinstance(dtype, torch.dtype):
+        raise InputError(f"example input: there is no dtype {found.dtype!r}", _DAMAGED)
+    return torch.empty(found.shape, dtype=dtype, device="meta")
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A tensor of an example input in a file."""
+
+    shape: tuple[int, ...]
+    dtype: str

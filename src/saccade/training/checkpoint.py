@@ -7,25 +7,30 @@ its own, see :mod:`saccade.training.loop`.
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from saccade.errors import InputError, SaccadeWarning
 from saccade.files import replacing
-from saccade.saving.store import HEADER, as_stored
+from saccade.saving.store import as_stored
+from saccade.saving.tensors import Damaged, metadata, read
 
 FOLDER = "checkpoints"
 _SUFFIX = ".safetensors"
 _MODEL, _AVERAGE, _OPTIMIZER = "model/", "average/", "optimizer/"
+_RESTORE = "restore it from a copy; the checkpoint before it is still good"
+_FIRST = "there is none before it: the training begins again at step 1"
+
+Check = Callable[[Mapping[str, Any]], object]
+"""Raises an `InputError` for a state that a run cannot have."""
 
 
 @dataclass
@@ -58,8 +63,16 @@ def save_weights(model: nn.Module, path: Path, header: Mapping[str, Any] | None 
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote; keys must match exactly."""
-    model.load_state_dict(load_file(path))
+    """Read what `save_weights` wrote; names must match exactly.
+
+    Raises:
+        InputError: The file is missing or damaged, or belongs to another network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", "run the same command again: what is finished is kept")
+    _, tensors = read(path)
+    _check_fit(model, tensors, path)
+    model.load_state_dict(tensors)
 
 
 def save_checkpoint(path: Path, trained: TrainState, state: Mapping[str, Any]) -> None:
@@ -72,32 +85,46 @@ def save_checkpoint(path: Path, trained: TrainState, state: Mapping[str, Any]) -
     _write(path, tensors, {**(trained.header or {}), "run": run})
 
 
-def load_checkpoint(path: Path, trained: TrainState) -> dict[str, Any]:
-    """Put everything back; returns `state`.
+def load_checkpoint(path: Path, trained: TrainState, check: Check = lambda state: None) -> dict[str, Any]:
+    """Put everything back; nothing is changed if the file is damaged.
+
+    Args:
+        path: The file.
+        trained: State to fill.
+        check: Raises an `InputError` if `state` is none that the run can have.
+
+    Returns:
+        The value `state` of :func:`save_checkpoint`.
 
     Raises:
-        InputError: The file is damaged, or belongs to another network.
+        Damaged: The file is damaged.
+        InputError: It belongs to another network.
     """
+    header, tensors = read(path)
     try:
-        with safe_open(path, framework="pt") as opened:
-            run = json.loads((opened.metadata() or {})[HEADER])["run"]
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-        optimizer, state, scaler = run["optimizer"], run["state"], run["scaler"]
-    except (SafetensorError, KeyError, TypeError, OSError, json.JSONDecodeError) as cause:
-        raise Damaged(f"{path} is not a complete checkpoint of saccade ({cause})", "delete it") from cause
-    _fill(trained.model, tensors, _MODEL, path)
-    if trained.average is not None:
-        _fill(trained.average, tensors, _AVERAGE, path)
-    trained.optimizer.load_state_dict(_unpacked(optimizer, tensors))
+        run = header["run"]
+        state, scaler = dict(run["state"]), dict(run["scaler"])
+        optimizer = _unpacked(run["optimizer"], tensors)
+        check(state)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+        said = cause.message if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
+        raise Damaged(f"{path} is not a complete checkpoint of saccade ({said})", _RESTORE) from cause
+    networks = {_MODEL: trained.model} | ({} if trained.average is None else {_AVERAGE: trained.average})
+    given = {prefix: _under(prefix, tensors) for prefix in networks}
+    for prefix, network in networks.items():
+        _check_fit(network, given[prefix], path)
+    try:
+        trained.optimizer.load_state_dict(optimizer)
+        if scaler:
+            trained.scaler.load_state_dict(scaler)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as cause:
+        raise InputError(
+            f"{path} does not fit the optimizer of this run ({cause})", "give the options the run was begun with"
+        ) from cause
+    for prefix, network in networks.items():
+        network.load_state_dict(given[prefix])
     _match_layouts(trained.optimizer)
-    if scaler:
-        trained.scaler.load_state_dict(scaler)
-    found: dict[str, Any] = state
-    return found
-
-
-class Damaged(InputError):
-    """A checkpoint that cannot be read."""
+    return state
 
 
 class CheckpointManager:
@@ -122,25 +149,40 @@ class CheckpointManager:
         for old in self.paths()[self.keep :]:
             old.unlink(missing_ok=True)
 
-    def restore(self, trained: TrainState, *, tidy: bool = True) -> dict[str, Any] | None:
+    def restore(
+        self, trained: TrainState, *, tidy: bool = True, check: Check = lambda state: None
+    ) -> dict[str, Any] | None:
         """Put the newest one that can be read back; None if there is none.
 
         Args:
             trained: State to fill.
-            tidy: Move damaged files out of the way; one process of several does it.
+            tidy: Rename damaged files, to ``.damaged``; one process of several does it.
+            check: Raises an `InputError` if a state is none that the run can have.
         """
-        for path in self.paths():
+        paths = self.paths()
+        for number, path in enumerate(paths, 1):
             try:
-                return load_checkpoint(path, trained)
+                return load_checkpoint(path, trained, partial(_check_step, path, check))
             except Damaged as cause:
-                warnings.warn(f"{cause.message}; resuming from the one before it", SaccadeWarning, stacklevel=2)
+                then = "resuming from the one before it" if number < len(paths) else _FIRST
+                warnings.warn(f"{cause.message}; {then}", SaccadeWarning, stacklevel=2)
                 if tidy:
                     path.replace(path.with_suffix(".damaged"))
         return None
 
 
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Path) -> None:
-    given = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _check_step(path: Path, check: Check, state: Mapping[str, Any]) -> None:
+    """Refuse a state of another step than the name of the file says."""
+    check(state)
+    if state["step"] != int(path.stem):
+        raise InputError(f"it says step {state['step']!r}")
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _check_fit(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> None:
     own = model.state_dict()
     absent = [name for name in own if name not in given]
     foreign = [name for name in given if name not in own]
@@ -155,7 +197,6 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], prefix: str, path: Pa
             f"{path} belongs to another network than this {type(model).__name__}: of its tensors {'; '.join(wrong)}",
             "give the network the run was begun with, or another folder",
         )
-    model.load_state_dict(given)
 
 
 def _packed(tree: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -192,6 +233,7 @@ def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], header: Mapping[str, Any] | None = None) -> None:
-    whole = save(as_stored(tensors), None if header is None else {HEADER: json.dumps(header)})
+    stored = as_stored(tensors)
+    whole = save(stored, metadata(stored, header))
     with replacing(path) as temporary:
         temporary.write_bytes(whole)

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from saccade import schema
 from saccade.errors import InputError, require
 from saccade.insertion import verify
 from saccade.saving.store import BEST, LAST
+from saccade.tasks.base import divisor
 from saccade.tasks.trees import moved
 from saccade.training.checkpoint import CheckpointManager, TrainState, save_weights
 from saccade.training.distributed import Distributed, SingleProcess
@@ -57,7 +60,7 @@ class State:
         seconds: Seconds spent on them.
         waiting: Seconds of these spent waiting for data.
         total: Sum of the losses since the last row of the log.
-        count: Number of samples that `total` is the sum over.
+        count: Number of samples that `total` is the sum over, or the sum of their weights.
         scores: Scores of the last validation.
         best: Largest score so far.
         best_step: Steps done when it was reached.
@@ -140,7 +143,7 @@ def train(
     averaging = _average(model, recipe)
     trained = TrainState(model, optimizer, scaler, averaging and averaging.module, header)
     kept = CheckpointManager(folder, recipe.keep)
-    state = State(**(kept.restore(trained, tidy=writes) or {}))
+    state = State(**(kept.restore(trained, tidy=writes, check=partial(_check_state, recipe.steps)) or {}))
     if where.sum(torch.tensor(float(state.step))).item() != state.step * where.processes:
         raise InputError(
             f"the processes do not find the same checkpoints in {folder}: process {where.index} has step {state.step}",
@@ -171,7 +174,7 @@ def train(
             state.step += 1
             state.seconds += time.perf_counter() - started
             state.waiting += waited
-            loss = total / max(count, 1.0)
+            loss = total / (count or 1.0)
             if not math.isfinite(loss):
                 raise _diverged(loss, recipe, factor, source, kept, state.step - 1)
             state.total, state.count = state.total + total, state.count + count
@@ -185,7 +188,7 @@ def train(
                     save_weights(trained.shown, folder / BEST, header)
             row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
             if scores or last or state.step % recipe.log_every == 0:
-                log.write(row.over(state.total / max(state.count, 1.0)), model)
+                log.write(row.over(state.total / (state.count or 1.0)), model)
                 state.total = state.count = 0.0
             on_step(row)
             if writes and not last and (stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
@@ -203,6 +206,19 @@ def train(
         save_weights(model, folder / LAST, header)
     where.wait()
     return state
+
+
+def _check_state(steps: int, written: Mapping[str, Any]) -> None:
+    """Refuse a state that no run of so many steps can have.
+
+    Raises:
+        InputError: Naming what is wrong in it.
+    """
+    state = schema.from_json(State, {"step": None, **written}, source="its state")
+    numbers = {"step": state.step, "seconds": state.seconds, "waiting": state.waiting, "count": state.count}
+    wrong = [name for name, value in numbers.items() if not 0 <= value < math.inf]
+    if wrong or not math.isfinite(state.total) or state.step > steps:
+        raise InputError(f"its state has {wrong[0] if wrong else 'step'} {numbers[wrong[0] if wrong else 'step']}")
 
 
 def _gradients(
@@ -231,13 +247,13 @@ def _gradients(
             total, count = task.loss(_full(logits), moved(batch.targets, where.device))
             everywhere = everywhere + where.sum(count.to(torch.float32))
             if estimate is None:
-                estimate = (everywhere * len(batches)).clamp(min=1)
+                estimate = divisor(everywhere * len(batches))
             scaler.scale(total * (where.processes / estimate)).backward()  # type: ignore[no-untyped-call]
         sums[0] += total.detach()
         sums[1] += count
     if len(batches) > 1 and estimate is not None:
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, estimate / everywhere.clamp(min=1))
+        torch._foreach_mul_(gradients, estimate / divisor(everywhere))
     total_sum, count_sum, stops = where.sum(sums).tolist()
     return total_sum, count_sum, stops > 0
 

@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.tasks.trees import tensors
-from saccade.training.order import batch_at
+from saccade.training.order import Groups, batch_at
 from saccade.training.recipe import Recipe
 
 Key = tuple[int, int]
-"""Epoch and index of a sample."""
+"""Epoch and index of a sample; in an order by groups, position in the training and index."""
 
-_NO_EPOCH = 2**31  # of validation samples: an epoch that training does not reach
+_NO_EPOCH = 2**31  # of validation samples: an epoch, or a position, that training does not reach
 _MAY_LOAD_SECONDS = 1800
 
 
@@ -95,11 +95,13 @@ class ArraySource:
     Args:
         data: uint8 images and targets.
         augment: Changes training batches; None: they stay as they are.
+        groups: Groups of samples that are drawn equally often; None: each sample comes once an epoch.
     """
 
-    def __init__(self, data: Arrays, *, augment: Augment | None = None) -> None:
+    def __init__(self, data: Arrays, *, augment: Augment | None = None, groups: Groups | None = None) -> None:
         self.data = data
         self.augment = augment
+        self.groups = groups
 
     def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
         for step in range(first, recipe.steps):
@@ -120,7 +122,7 @@ class ArraySource:
         return Batch(images, targets)
 
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
-        return keys_at(recipe, step, len(self.data.train.images))
+        return keys_at(recipe, step, len(self.data.train.images), self.groups)
 
 
 class LoaderSource:
@@ -131,6 +133,7 @@ class LoaderSource:
         workers: Processes that read; 0: none but this one.
         name: Gives the name of a sample, for messages.
         device: Device of the batches; for a GPU they are put into page-locked memory.
+        groups: Groups of samples that are drawn equally often; None: each sample comes once an epoch.
     """
 
     def __init__(
@@ -140,8 +143,10 @@ class LoaderSource:
         workers: int = 0,
         name: Callable[[int], str] = "sample {}".format,
         device: torch.device | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.dataset = dataset
+        self.groups = groups
         self.workers = workers
         self.name = name
         self.pin = device is not None and device.type == "cuda"
@@ -166,7 +171,7 @@ class LoaderSource:
         return self._batches(parts, seed)
 
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
-        return keys_at(recipe, step, _length(self.dataset))
+        return keys_at(recipe, step, _length(self.dataset), self.groups)
 
     def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
         loader = DataLoader(
@@ -183,9 +188,9 @@ class LoaderSource:
             yield Batch(*found)
 
 
-def keys_at(recipe: Recipe, step: int, count: int) -> list[Key]:
-    """Epoch and index of every sample of a step, all processes together."""
-    indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed)
+def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | None = None) -> list[Key]:
+    """Epoch (in an order by groups: position) and index of every sample of a step, all processes together."""
+    indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed, groups=groups)
     return list(zip(epochs.tolist(), indices.tolist(), strict=True))
 
 
