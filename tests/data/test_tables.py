@@ -188,12 +188,37 @@ def test_the_same_name_in_two_folders_is_refused(make):
         read(root)
 
 
-def test_a_table_that_does_not_fit_competes_with_folders_of_classes(make):
-    root = make("other.png,x\n", ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png"))
-    with pytest.raises(InputError, match=r"(?s)can be read in 2 ways.*--layout table.*--layout classes") as refused:
+FOLDERS = ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png")
+
+
+@pytest.mark.parametrize(
+    ("table", "layout"),
+    [
+        ("other.png,x\n", "table"),  # no such image
+        ("p/a.png,x\np/b.png,y\n", "table"),  # two of six
+        ("p/a.png,x,y\np/b.png,y\n", "multi-label"),
+        ("a,x\nb,y\nc,x\nd,y\ne,x\nf,y\n", "table"),  # other classes than the folders say
+    ],
+)
+def test_a_table_that_leaves_doubt_competes_with_folders_of_classes(table, layout, make):
+    root = make(table, FOLDERS)
+    with pytest.raises(InputError, match=rf"(?s)can be read in 2 ways.*--layout {layout}.*--layout classes") as refused:
         recognise(root)
     assert "--layout" in refused.value.hint
     assert recognise(root, Reading(layout="classes"))[0].files(root, Reading(layout="classes")).classes == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("table", "task"),
+    [
+        ("a,p\nb,p\nc,p\nd,q\ne,q\nf,q\n", "classification"),  # what the folders say
+        ("a,x,y\nb,x\nc\nd,y\ne,x,y\nf,y\n", "multi-label"),
+    ],
+)
+def test_a_table_of_every_image_says_how_folders_are_read(table, task, make):
+    found = read(make(table, FOLDERS))
+    assert found[0] == task
+    assert found[2].layout in ("table", "multi-label")
 
 
 def test_one_class_is_asked_for_and_an_image_has_two(make):
