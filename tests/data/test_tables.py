@@ -149,7 +149,7 @@ def test_an_image_with_none_of_the_chosen_classes_stays_where_several_are_possib
 REFUSED = {
     "missing": ("a.png,x\nb.png,y\nz.png,x\n", "1 of 3 lines name an image that is not there: z.png"),
     "twice": ("a.png,x\nb.png,y\na.png,y\n", "lines 1 and 3 both name a.png"),
-    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is no image here"),
+    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is neither an image here"),
     "several in a cell": ('a.png,"x,y"\nb.png,x\n', "'x,y' may be one class or the 2 classes x, y"),
     "several by a bar": ("a.png,x|y\nb.png,x\n", r"'x\|y' may be one class or the 2 classes x, y"),
     "a header of other words": ("file,colour\na.png,red\nb.png,blue\n", "'colour' holds 'red'; expected 0 or 1"),
@@ -157,7 +157,7 @@ REFUSED = {
     "short": ("file,x,y\na.png,1\nb.png,0,1\n", "line 2: 2 cells, and the header has 3"),
     "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "column 2 holds 0 and 1: a class per column, or classes"),
     "sides without a header": ("a.png,train,x\nb.png,val,y\n", "column 2 holds 'train' and the like: a side, or"),
-    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is no side"),
+    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is not a side"),
     "two columns": ("file,x,x\na.png,1,0\nb.png,0,1\n", "two columns are called x"),
     "case": ("a.png,x\nb.png,X\nc.png,x\nd.png,X\n", "X, x differ in case only"),
     "empty": ("\n\n", "labels.csv is empty"),
