@@ -25,6 +25,7 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
+from saccade.data.notices import notices
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.statement import Statement
 from saccade.data.tree import LeftOut
@@ -312,8 +313,10 @@ class Task(ABC):
         Raises:
             InputError: The meaning cannot be told; the message names the option that says it.
         """
-        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
-        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
+        images = [item.image for item in (*files.train, *files.val)]
+        pixels = find_range(images, bits=reading.bits, where=where)
+        said = pixels.note or ("images have 8 bits per channel" if images else "")
+        return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
 
     @classmethod
     @abstractmethod
@@ -403,6 +406,11 @@ class Task(ABC):
         some = spread(files.train, columns * 4)
         starts = range(0, len(some), columns)
         return [("" if start else "training", some[start : start + columns]) for start in starts]
+
+    @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, tuple[int, int, int]]]:
+        """Return the names and colours (red, green, blue) that :meth:`illustrated` draws with."""
+        return []
 
     @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
@@ -650,12 +658,12 @@ class Task(ABC):
         return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts}
 
 
-def _listed_target(samples: Dataset[Any]) -> Callable[[int], Any] | None:
+def _listed_target(samples: Any) -> Callable[[int], Any] | None:
     """The targets that a data set lists without reading images, as those of torchvision do."""
-    targets = getattr(samples, "targets", None)
+    targets: Any = getattr(samples, "targets", None)
     plain = getattr(samples, "target_transform", None) is None and getattr(samples, "transforms", None) is None
     known = plain and hasattr(targets, "__getitem__") and hasattr(targets, "__len__")
-    return targets.__getitem__ if known and len(targets) == len(samples) else None  # type: ignore[arg-type, union-attr]
+    return targets.__getitem__ if known and len(targets) == len(samples) else None
 
 
 def mean_loss(task: Task, outputs: Any, targets: Any) -> Tensor:

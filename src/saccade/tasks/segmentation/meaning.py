@@ -104,7 +104,8 @@ class Meaning:
             y, x = _first(wrong)
             colour = tuple(int(part) for part in colours[y, x])
             raise UnreadableError(f"colour {colour} at pixel y={y}, x={x} is not in classes.txt")
-        return indices[place]
+        found: NDArray[np.uint8] = indices[place]
+        return found
 
     def _known(self) -> str:
         classes = [value for value, index in self.values.items() if index != IGNORE]

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from saccade.data import IGNORE, PADDING, Arrays, OnProgress
 from saccade.data.decoding import UnreadableError, orientation_of
 from saccade.data.depth import ValueRange
-from saccade.data.folder import read_arrays
+from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
@@ -135,7 +135,9 @@ class Segmentation(RatioTask):
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
         split = tuple(val.names) if files.drawn else ()
         task = cls(data.classes, size=spec.size, palette=data.palette, **_facts(examined))
-        return TaskData(task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split)
+        return TaskData(
+            task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split, examined.meaning
+        )
 
     @classmethod
     def load_arrays(
@@ -157,17 +159,18 @@ class Segmentation(RatioTask):
             return padded(image, _mask(examined().reader, item, image.size, asked), size)
 
         def finish() -> dict[str, Any]:
-            return {"classes": list(examined().classes), **_facts(examined())}
+            found = examined()
+            return {"classes": list(found.classes), "values": list(found.meaning), **_facts(found)}
 
         shape = ((size, size, 3), (size, size), "uint8")
         splits, facts = read_arrays(
             folder, cls.name, files, cache, {"train": shape, "val": shape}, row, size=size, finish=finish,
-            record=record, on_progress=on_progress,
+            record=record, on_progress=on_progress, how=values_key(reading),
         )  # fmt: skip
-        classes = tuple(facts.pop("classes"))
+        classes, values = tuple(facts.pop("classes")), tuple(facts.pop("values"))
         note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
         own = {"longer_side": True, "palette": [list(colour) for colour in files.reader.colours], **facts}
-        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own)
+        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own, values=values)
 
     @classmethod
     def of_datasets(
@@ -215,6 +218,11 @@ class Segmentation(RatioTask):
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
         return np.bincount(_mask(files.reader, item, size, orientation_of(item.image)).ravel(), minlength=256)
+
+    @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, Colour]]:
+        colours = files.reader.colours or palette(len(files.classes))
+        return list(zip(files.classes, colours, strict=False))
 
     @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
