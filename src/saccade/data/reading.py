@@ -21,8 +21,8 @@ class Reading(Options):
     layout: Annotated[
         str | None,
         Option(
-            "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, "
-            "`images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k` or `cifar`.",
+            "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, `table`, "
+            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k` or `cifar`.",
             default="recognised",
         ),
     ] = None

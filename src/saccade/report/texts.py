@@ -269,6 +269,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "given it; then the mean over the classes that occur or are given ({classes} classes).",
         "<b>宏平均 F1</b>：对每个类别，用正确识别的图像数的两倍除以属于该类与被判为该类的图像数之和，再对出现或被预测的类别取平均（{classes} 个类别）。",
     ),
+    "how_metric_mAP": (
+        "<b>mAP</b>, mean average precision: for each class, the images are ranked by its probability, and the precision at each "
+        "image that has the class is averaged; then the mean over the classes that occur ({classes} classes).",
+        "<b>mAP</b>（mean average precision，平均精度均值）：对每个类别，按其概率给图像排序，在每张属于该类的图像处取查准率并求平均，"
+        "再对出现的类别取平均（{classes} 个类别）。",
+    ),
     "how_metric_mIoU_present": (
         "<b>mIoU of present classes</b>: for each class, the pixels where prediction and truth agree divided by those where either "
         "has it, counted over all validation images; then the mean over the classes that some validation image has, of {classes}.",

@@ -639,12 +639,12 @@ class Task(ABC):
         return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts}
 
 
-def _listed_target(samples: Dataset[Any]) -> Callable[[int], Any] | None:
+def _listed_target(samples: Any) -> Callable[[int], Any] | None:
     """The targets that a data set lists without reading images, as those of torchvision do."""
-    targets = getattr(samples, "targets", None)
+    targets: Any = getattr(samples, "targets", None)
     plain = getattr(samples, "target_transform", None) is None and getattr(samples, "transforms", None) is None
     known = plain and hasattr(targets, "__getitem__") and hasattr(targets, "__len__")
-    return targets.__getitem__ if known and len(targets) == len(samples) else None  # type: ignore[arg-type, union-attr]
+    return targets.__getitem__ if known and len(targets) == len(samples) else None
 
 
 def mean_loss(task: Task, outputs: Any, targets: Any) -> Tensor:

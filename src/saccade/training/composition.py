@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def balanced_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def weights_of(
-    given: str | Mapping[str, float] | None, task: Task, found: Callable[[], Composition]
+    given: str | os.PathLike[str] | Mapping[str, float] | None, task: Task, found: Callable[[], Composition]
 ) -> tuple[float, ...] | None:
     """Return the weight of each class in the order of a task's classes; None where there are none.
 
@@ -108,7 +109,7 @@ def weights_of(
     """
     if given is None:
         return None
-    if isinstance(given, str):
+    if not isinstance(given, Mapping):
         return tuple(map(float, task.balanced(found())))
     missing = [name for name in task.classes if name not in given]
     unknown = [name for name in given if name not in task.classes]

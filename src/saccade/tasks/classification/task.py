@@ -34,6 +34,7 @@ from saccade.tasks.classification.samples import (
     scoring_transform,
     training_transform,
 )
+from saccade.tasks.classification.table import TABLE, find_labels, scored_labels, table_readings
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask, sums_by_class
@@ -65,10 +66,14 @@ class Classification(RatioTask):
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
+        TABLE: "images in any folders and labels.csv of FILE,CLASS lines",
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
-    competing = frozenset({CLASSES, SIDES})
+    competing = frozenset({CLASSES, SIDES, TABLE})
     reads = ("layout", "classes", "split", "split_seed", "group", "bits", "allow_copies")
+
+    samples: ClassVar[Any] = None
+    """Dataset of files with their classes, made of their number and the arguments of `ImageSamples`; None: that one."""
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
         super().__init__(classes, size=size, crop=crop, **facts)
@@ -79,7 +84,10 @@ class Classification(RatioTask):
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
-        return class_readings(folder, reading)
+        table, fits = table_readings(folder, reading)
+        if fits:  # it names every image by its file, which is no matter of chance
+            return {name: words for name, words in table.items() if name in cls.layouts}
+        return {**table, **class_readings(folder, reading)}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
@@ -91,7 +99,23 @@ class Classification(RatioTask):
             ]
             counts = dict(zip(cifar.classes, zip(*sides, strict=True), strict=True))
             return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout, counts=counts)
-        return find_classes(folder, reading, layout)
+        return cls._listed_files(folder, reading, layout)
+
+    @classmethod
+    def _listed_files(cls, folder: Path, reading: Reading, layout: str) -> Files:
+        return (find_labels if layout == TABLE else find_classes)(folder, reading, layout)
+
+    @classmethod
+    def _scored(
+        cls, folder: Path, classes: Sequence[str], reading: Reading, layout: str
+    ) -> tuple[tuple[Item, ...], str | None]:
+        """Images that a trained network is scored on, and the name of their side."""
+        return (scored_labels if layout == TABLE else scored_images)(folder, classes, reading, layout)
+
+    @classmethod
+    def array_target(cls, files: Files, item: Item) -> Any:
+        """The target of an item as arrays of a comparison hold it."""
+        return item.target
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
@@ -106,7 +130,9 @@ class Classification(RatioTask):
             return cls._data(spec, both, found)
         found = cls.examined(found, spec, where=str(path))
         white = found.pixels.white
-        both = [_side(items, path, way, spec.size, white) for items, way in ((found.train, train), (found.val, val))]
+        count = len(found.classes)
+        given = (found.train, train), (found.val, val)
+        both = [cls._side(count, items, path, way, spec.size, white) for items, way in given]
         return cls._data(spec, both, found)
 
     @classmethod
@@ -117,6 +143,15 @@ class Classification(RatioTask):
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
             files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
+
+    @classmethod
+    def _side(
+        cls, count: int, items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None
+    ) -> Side:
+        """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
+        made = ImageSamples if cls.samples is None else functools.partial(cls.samples, count)
+        samples: ImageSamples = made(items, transform, near=2 * size, white=white)
+        return Side(samples, samples.name, image_names(items, folder), target=samples.target)
 
     @classmethod
     def load_arrays(
@@ -144,9 +179,10 @@ class Classification(RatioTask):
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
             image = read_image(item.image, near=stored, white=examined().pixels.white)
-            return centre(square(image, stored), length[side]), item.target
+            return centre(square(image, stored), length[side]), cls.array_target(files, item)
 
-        shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
+        target = np.asarray(cls.array_target(files, files.train[0]))
+        shapes = {side: ((length[side], length[side], 3), target.shape, str(target.dtype)) for side in length}
         splits, facts = read_arrays(
             folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
             record=record, on_progress=on_progress,
@@ -165,13 +201,13 @@ class Classification(RatioTask):
                 raise InputError(f"{folder} is {cifar.name}, whose classes the network does not know")
             samples = ArraySamples(cifar.val, transform)
             return Side(samples, samples.name), "the test images"
-        items, side = scored_images(folder, self.classes, reading, layout)
+        items, side = self._scored(folder, self.classes, reading, layout)
         if side is not None:
             what = f"those of {side}/"
         else:
             held, what = recorded_of({relative(item.image, folder): item for item in items}, folder, recorded)
             items = tuple(held)
-        return _side(items, folder, transform, self.size, self.white), what
+        return self._side(len(self.classes), items, folder, transform, self.size, self.white), what
 
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
@@ -319,9 +355,3 @@ def _cifar(folder: Path) -> Cifar:
 def _crop_of(augment: str) -> float:
     """Fraction of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
     return 1.0 if augment in _WHOLE else _MIDDLE
-
-
-def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
-    """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
-    samples = ImageSamples(items, transform, near=2 * size, white=white)
-    return Side(samples, samples.name, image_names(items, folder), target=samples.target)
