@@ -38,6 +38,7 @@ TEST = ("test", "Testing", "test_set", "TEST", "test2017")
 IMAGES = ("images", "img", "imgs", "JPEGImages", "Image", "IMAGES")
 MASKS = ("masks", "labels", "gt", "SegmentationClass", "ground_truth", "Annotations", "mask")
 CLASSES = ("cat", "dog", "bird cage", "train", "images", "Café", "0", "1", "set", "mask", "bus", "x.y", "trainer")
+MASK_VALUES = ("01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA")
 SUFFIXES = ("_mask", "-mask", "_gt", "_seg", "_labelIds")
 WRAPPERS = ("dataset", "v1", "my data", "release 2")
 
@@ -63,7 +64,9 @@ class Planter:
     def __init__(self, rng: np.random.Generator, tree: Tree) -> None:
         self.rng, self.tree, self.number = rng, tree, 0
         self.image_mode = self.pick(("RGB", "RGB", "RGB", "L", "RGBA", "P", "1", "I;16", "CMYK"))
-        self.mask_values = self.pick(("01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA"))
+        self.mask_values = self.pick(
+            ("01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA")
+        )
         self.pictures: list[Path] = []
 
     def pick(self, some: Any) -> Any:
@@ -311,14 +314,15 @@ def _compare(root: Path, reading: Reading, scratch: Path) -> str:
 def count_files(root: Path) -> int:
     """Count files that are not hidden; links to folders above are circles."""
     total = 0
-    for place, folders, files in os.walk(root):
+    for _, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         total += sum(not name.startswith(".") for name in files)
-        total += sum(os.path.islink(os.path.join(place, name)) and not os.path.isdir(os.path.join(place, name)) for name in folders)
     return total
 
 
-def examine(seed: int, count: int, *, first: int = 0, keep: Path | None = None) -> Iterator[tuple[int, Tree, list[str]]]:
+def examine(
+    seed: int, count: int, *, first: int = 0, keep: Path | None = None
+) -> Iterator[tuple[int, Tree, list[str]]]:
     """Draw folders and yield number, folder and faults of each.
 
     Args:
