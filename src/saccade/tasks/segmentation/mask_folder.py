@@ -123,6 +123,8 @@ def examine_masks(
     """
     masks: MaskFiles = files.reader
     if masks.known is not None:
+        if reading.ignore is not None:
+            raise InputError(f"--ignore: what the masks of {masks.known.name} mean is fixed", "leave the option out")
         return files
     paths = [item.target for item in (*files.train, *files.val)]
     if masks.names is not None and len(paths) > _SAMPLE:
