@@ -89,6 +89,7 @@ def read_arrays(
     *,
     size: int,
     finish: Callable[[], dict[str, Any]] = dict,
+    how: str = "",
     record: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,6 +104,7 @@ def read_arrays(
         row: Reads one item.
         size: See :func:`load_folder`.
         finish: Called after the last item; returns facts that are kept with the arrays.
+        how: Part of the name of the arrays, for what decides on pixels and targets apart from the files.
         record: See :func:`load_folder`.
         on_progress: Called with (done, total, what).
 
@@ -146,7 +148,7 @@ def read_arrays(
             ("images", shapes[side][0], "uint8"), ("targets", shapes[side][1], shapes[side][2]),
         )
     }  # fmt: skip
-    entry = cache / entry_name(path, size, identity)
+    entry = cache / f"{entry_name(path, size, identity)}{how}"
     arrays, facts = load_or_build(entry, wanted, fill)
     if record is None:  # the state of the files is kept nowhere else
         identity.refuse_contradiction()
@@ -168,6 +170,12 @@ def _refuse_bad(path: Path, bad: list[str], total: int, hints: list[str | None])
         own = list(dict.fromkeys(hint for hint in hints if hint is not None))
         advice = [*own[:3], *(["repair or remove " + ("the others" if own else "them")] if None in hints else [])]
         raise InputError(f"{path}: {len(bad)} of {total} images cannot be used:{lines}{more}", "; ".join(advice))
+
+
+def values_key(reading: Reading) -> str:
+    """Return the part of the name of arrays that says how values were asked to be read; empty if nothing was asked."""
+    said = [f"-{name}{value}" for name in ("bits", "ignore") if (value := getattr(reading, name)) is not None]
+    return "".join(said)
 
 
 def entry_name(path: Path, size: int, identity: Identity) -> str:

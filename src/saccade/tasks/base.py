@@ -25,6 +25,7 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
+from saccade.data.notices import notices
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.statement import Statement
 from saccade.data.tree import LeftOut
@@ -311,8 +312,10 @@ class Task(ABC):
         Raises:
             InputError: The meaning cannot be told; the message names the option that says it.
         """
-        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
-        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
+        images = [item.image for item in (*files.train, *files.val)]
+        pixels = find_range(images, bits=reading.bits, where=where)
+        said = pixels.note or ("images have 8 bits per channel" if images else "")
+        return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
 
     @classmethod
     @abstractmethod

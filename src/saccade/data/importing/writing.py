@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from saccade.data import IGNORE, OnProgress
 from saccade.data.decoding import UnreadableError, opened, orientation_of
-from saccade.data.importing.export import Export, Picture, Shape, Size, UnusableError, is_background
+from saccade.data.importing.export import Export, Picture, Shape, Size, UnusableError, is_background, plain
 from saccade.errors import InputError, require
 from saccade.tasks.segmentation.stored import turned_array
 
@@ -127,7 +127,7 @@ class Writer:
             self.export.leave_out("without labels", one)
             return
         if empty:
-            self.unlabelled_images.append(one.name)
+            self.unlabelled_images.append(plain(one.name))
         self._save(one, mask)
 
     def _save(self, one: Picture, mask: NDArray[np.uint8]) -> None:
@@ -238,10 +238,10 @@ def _written_names(export: Export) -> list[str]:
     for name in export.classes:
         words = name.split()
         coloured = len(words) > 3 and all(word.isascii() and word.isdigit() for word in words[-3:])
-        plain = "_".join(words) if coloured else " ".join(words)
-        while plain in names:
-            plain += "_"
-        if plain != name:
-            export.note("classes are renamed", f"{name}: {plain}")
-        names.append(plain)
+        written = plain("_".join(words) if coloured else " ".join(words))
+        while written in names:
+            written += "_"
+        if written != name:
+            export.note("classes are renamed", f"{name}: {written}")
+        names.append(written)
     return names

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.data import Arrays, OnProgress
-from saccade.data.folder import read_arrays
+from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
-from saccade.data.layouts import Item, listed, relative
+from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
+from saccade.data.tree import scan
 from saccade.errors import InputError
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
@@ -84,10 +85,11 @@ class Classification(RatioTask):
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
-        table, fits = table_readings(folder, reading)
-        if fits:  # it names every image by its file, which is no matter of chance
-            return {name: words for name, words in table.items() if name in cls.layouts}
-        return {**table, **class_readings(folder, reading)}
+        table, certain = table_readings(folder, reading)
+        own = {name: words for name, words in table.items() if name in cls.layouts}
+        if certain or (table and len(unwrapped(scan(folder)).inside()) < 2):  # one folder is no two classes
+            return own
+        return {**own, **class_readings(folder, reading)}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
@@ -181,16 +183,18 @@ class Classification(RatioTask):
             image = read_image(item.image, near=stored, white=examined().pixels.white)
             return centre(square(image, stored), length[side]), cls.array_target(files, item)
 
+        def finish() -> dict[str, Any]:
+            return {"values": list(examined().meaning), **examined().facts}
+
         target = np.asarray(cls.array_target(files, files.train[0]))
         shapes = {side: ((length[side], length[side], 3), target.shape, str(target.dtype)) for side in length}
         splits, facts = read_arrays(
-            folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
-            record=record, on_progress=on_progress,
+            folder, cls.name, files, cache, shapes, row, size=size, finish=finish,
+            record=record, on_progress=on_progress, how=values_key(reading),
         )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
-        return Arrays(
-            folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED, **facts}
-        )
+        values, own = tuple(facts.pop("values")), {"crop": 1 / _STORED, **facts}
+        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts=own, values=values)
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)

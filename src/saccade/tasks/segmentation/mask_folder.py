@@ -8,11 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from saccade.data import IGNORE, OnProgress
 from saccade.data.decoding import UnreadableError
-from saccade.data.depth import find_range
+from saccade.data.depth import find_range, spread_over
 from saccade.data.layouts import Item, relative
 from saccade.data.reading import AS_IT_IS, Reading, class_names
 from saccade.data.tree import account, scan
@@ -125,10 +123,12 @@ def examine_masks(
     """
     masks: MaskFiles = files.reader
     if masks.known is not None:
+        if reading.ignore is not None:
+            raise InputError(f"--ignore: what the masks of {masks.known.name} mean is fixed", "leave the option out")
         return files
     paths = [item.target for item in (*files.train, *files.val)]
     if masks.names is not None and len(paths) > _SAMPLE:
-        paths = [paths[place] for place in np.linspace(0, len(paths) - 1, _SAMPLE).round().astype(int)]
+        paths = spread_over(paths, _SAMPLE)
     whole = len(paths) == len(files.train) + len(files.val)
     found = survey(paths, on_progress)
     if not found.masks:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from saccade.data import IGNORE, PADDING, Arrays, OnProgress
 from saccade.data.decoding import UnreadableError, orientation_of
 from saccade.data.depth import ValueRange
-from saccade.data.folder import read_arrays
+from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
@@ -35,7 +35,7 @@ from saccade.tasks.segmentation.crops import LabelledSamples, View, training_vie
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
 from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, pair_readings
 from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
-from saccade.tasks.segmentation.meaning import Meaning
+from saccade.tasks.segmentation.meaning import Meaning, ignored_values
 from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
 from saccade.tasks.segmentation.objects import (
     SIZES,
@@ -134,7 +134,9 @@ class Segmentation(RatioTask):
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
         split = tuple(val.names) if files.drawn else ()
         task = cls(data.classes, size=spec.size, palette=data.palette, **_facts(examined))
-        return TaskData(task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split)
+        return TaskData(
+            task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split, examined.meaning
+        )
 
     @classmethod
     def load_arrays(
@@ -156,17 +158,18 @@ class Segmentation(RatioTask):
             return padded(image, _mask(examined().reader, item, image.size, asked), size)
 
         def finish() -> dict[str, Any]:
-            return {"classes": list(examined().classes), **_facts(examined())}
+            found = examined()
+            return {"classes": list(found.classes), "values": list(found.meaning), **_facts(found)}
 
         shape = ((size, size, 3), (size, size), "uint8")
         splits, facts = read_arrays(
             folder, cls.name, files, cache, {"train": shape, "val": shape}, row, size=size, finish=finish,
-            record=record, on_progress=on_progress,
+            record=record, on_progress=on_progress, how=values_key(reading),
         )  # fmt: skip
-        classes = tuple(facts.pop("classes"))
+        classes, values = tuple(facts.pop("classes")), tuple(facts.pop("values"))
         note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
         own = {"longer_side": True, "palette": [list(colour) for colour in files.reader.colours], **facts}
-        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own)
+        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own, values=values)
 
     @classmethod
     def of_datasets(
@@ -207,8 +210,8 @@ class Segmentation(RatioTask):
         if masks.names is not None or not all(name.isdigit() for name in self.classes):
             return replace(examine_masks(files, reading, where=str(folder)), pixels=pixels)
         meaning = meaning_from_json(self.facts.get("masks") or {}, self.classes)
-        if isinstance(reading.ignore, int):
-            meaning = replace(meaning, values={**meaning.values, reading.ignore: IGNORE})
+        also = dict.fromkeys(ignored_values(reading.ignore), IGNORE)
+        meaning = replace(meaning, values={**meaning.values, **also})
         return replace(files, classes=self.classes, reader=masks._replace(reader=meaning), pixels=pixels)
 
     @classmethod
