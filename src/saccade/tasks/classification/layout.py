@@ -19,7 +19,7 @@ from saccade.data.layouts import (
 )
 from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL
 from saccade.data.reading import Reading, class_names
-from saccade.data.tree import Folder, account, scan
+from saccade.data.tree import ELSEWHERE, Folder, account, scan
 from saccade.errors import InputError, near
 from saccade.tasks.base import Files
 
@@ -262,7 +262,7 @@ def _class_folders(root: Folder, reading: Reading) -> dict[str, Folder]:
     """Folders of classes by name; one in which nothing can be used is refused, unless it is not asked for."""
     asked = class_names(reading)
     every = [one for one in root.visible() if asked is None or one.name in asked]
-    without = [one for one in every if not one.has_images and "elsewhere" not in one.problem]
+    without = [one for one in every if not one.has_images and one.problem != ELSEWHERE]
     if without and any(one.has_images for one in every):
         said = "; ".join(f"{one.name}/ ({unusable(one)})" for one in without[:5])
         good = ",".join(one.name for one in every if one.has_images)

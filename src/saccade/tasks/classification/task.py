@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from saccade.data import Arrays, OnProgress
 from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
-from saccade.data.layouts import Item, listed, relative
+from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
+from saccade.data.tree import scan
 from saccade.errors import InputError
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
@@ -84,10 +85,11 @@ class Classification(RatioTask):
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
-        table, fits = table_readings(folder, reading)
-        if fits:  # it names every image by its file, which is no matter of chance
-            return {name: words for name, words in table.items() if name in cls.layouts}
-        return {**table, **class_readings(folder, reading)}
+        table, certain = table_readings(folder, reading)
+        own = {name: words for name, words in table.items() if name in cls.layouts}
+        if certain or (table and len(unwrapped(scan(folder)).inside()) < 2):  # one folder is no two classes
+            return own
+        return {**own, **class_readings(folder, reading)}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
