@@ -149,7 +149,7 @@ def test_an_image_with_none_of_the_chosen_classes_stays_where_several_are_possib
 REFUSED = {
     "missing": ("a.png,x\nb.png,y\nz.png,x\n", "1 of 3 lines name an image that is not there: z.png"),
     "twice": ("a.png,x\nb.png,y\na.png,y\n", "lines 1 and 3 both name a.png"),
-    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is no image here"),
+    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is neither an image here"),
     "several in a cell": ('a.png,"x,y"\nb.png,x\n', "'x,y' may be one class or the 2 classes x, y"),
     "several by a bar": ("a.png,x|y\nb.png,x\n", r"'x\|y' may be one class or the 2 classes x, y"),
     "a header of other words": ("file,colour\na.png,red\nb.png,blue\n", "'colour' holds 'red'; expected 0 or 1"),
@@ -157,7 +157,7 @@ REFUSED = {
     "short": ("file,x,y\na.png,1\nb.png,0,1\n", "line 2: 2 cells, and the header has 3"),
     "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "column 2 holds 0 and 1: a class per column, or classes"),
     "sides without a header": ("a.png,train,x\nb.png,val,y\n", "column 2 holds 'train' and the like: a side, or"),
-    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is no side"),
+    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is not a side"),
     "two columns": ("file,x,x\na.png,1,0\nb.png,0,1\n", "two columns are called x"),
     "case": ("a.png,x\nb.png,X\nc.png,x\nd.png,X\n", "X, x differ in case only"),
     "empty": ("\n\n", "labels.csv is empty"),
@@ -188,12 +188,37 @@ def test_the_same_name_in_two_folders_is_refused(make):
         read(root)
 
 
-def test_a_table_that_does_not_fit_competes_with_folders_of_classes(make):
-    root = make("other.png,x\n", ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png"))
-    with pytest.raises(InputError, match=r"(?s)can be read in 2 ways.*--layout table.*--layout classes") as refused:
+FOLDERS = ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png")
+
+
+@pytest.mark.parametrize(
+    ("table", "layout"),
+    [
+        ("other.png,x\n", "table"),  # no such image
+        ("p/a.png,x\np/b.png,y\n", "table"),  # two of six
+        ("p/a.png,x,y\np/b.png,y\n", "multi-label"),
+        ("a,x\nb,y\nc,x\nd,y\ne,x\nf,y\n", "table"),  # other classes than the folders say
+    ],
+)
+def test_a_table_that_leaves_doubt_competes_with_folders_of_classes(table, layout, make):
+    root = make(table, FOLDERS)
+    with pytest.raises(InputError, match=rf"(?s)can be read in 2 ways.*--layout {layout}.*--layout classes") as refused:
         recognise(root)
     assert "--layout" in refused.value.hint
     assert recognise(root, Reading(layout="classes"))[0].files(root, Reading(layout="classes")).classes == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("table", "task"),
+    [
+        ("a,p\nb,p\nc,p\nd,q\ne,q\nf,q\n", "classification"),  # what the folders say
+        ("a,x,y\nb,x\nc\nd,y\ne,x,y\nf,y\n", "multi-label"),
+    ],
+)
+def test_a_table_of_every_image_says_how_folders_are_read(table, task, make):
+    found = read(make(table, FOLDERS))
+    assert found[0] == task
+    assert found[2].layout in ("table", "multi-label")
 
 
 def test_one_class_is_asked_for_and_an_image_has_two(make):

@@ -74,11 +74,17 @@ def table_in(folder: Folder) -> Path | None:
     Raises:
         InputError: It has several.
     """
-    found = [path for path in folder.others if path.name.lower() in NAMES]
+    found = [path for path in folder.others if path.name.lower() in NAMES and not _names_pixels(path)]
     if len(found) > 1:
         names = " and ".join(shown(path.name) for path in found)
         raise InputError(f"{folder.path}: both {names} may list the classes of the images", "keep one of them")
     return found[0] if found else None
+
+
+def _names_pixels(path: Path) -> bool:
+    """True of Roboflow's list of the values of masks, which has the name of its tables of labels."""
+    with path.open("rb") as file:
+        return file.readline(200).lstrip(b"\xef\xbb\xbf").lower().startswith(b"pixel value")
 
 
 def read_table(path: Path, folder: Folder, top: Folder, known: Collection[str] = ()) -> Table:
@@ -91,7 +97,7 @@ def read_table(path: Path, folder: Folder, top: Folder, known: Collection[str] =
         known: Names of classes that may hold what otherwise separates names.
 
     Raises:
-        InputError: The table is no table of these images, or can be read in several ways; the line is named.
+        InputError: The table is not one of these images, or can be read in several ways; the line is named.
     """
     text = _text(path)
     if not text.strip():
@@ -197,7 +203,7 @@ def _header(path: Path, first: tuple[int, list[str]], find: Finder) -> list[str]
     if _plain(cells[0]) in _FILE:
         return cells
     raise InputError(
-        f"{path}, line {line}: {shown(cells[0])!r} is no image here, and no name of a column of files",
+        f"{path}, line {line}: {shown(cells[0])!r} is neither an image here nor a name of a column of files",
         "if it is a header, call its first column file; if it is an image, put it into the folder",
     )
 
@@ -288,7 +294,7 @@ def _side(path: Path, number: int, cells: Sequence[str], column: int | None) -> 
     word = cells[column] if column < len(cells) else ""
     found = side_of_word(word)
     if found is None:
-        raise InputError(f"{path}, line {number}: {word!r} is no side", "write train, val or test")
+        raise InputError(f"{path}, line {number}: {word!r} is not a side", "write train, val or test")
     return found
 
 
