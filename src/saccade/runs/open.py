@@ -12,7 +12,7 @@ from saccade.catalog.imports import Trust
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.files import read_json
-from saccade.official.reading import check_finite
+from saccade.finite import check_finite
 from saccade.runs.names import CHECKPOINTS, CONFIG, EXPERIMENT, LAST, RUNS, SPLIT
 from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
