@@ -22,7 +22,7 @@ Found = Iterator[tuple[str, np.ndarray]]
 NAMED = {  # the library's own name of the format; the folder below the export that it wants
     "coco": "coco", "coco-runs": "coco", "coco-compressed": "coco", "coco-one-file": "coco",
     "roboflow-coco": "roboflow_coco", "yolo": "yolo", "roboflow-yolo": "roboflow_yolo", "labelme": "label_me",
-    "labelme-masks": "label_me", "cvat": "cvat", "cvat-masks": "voc", "voc": "voc",
+    "labelme-masks": "label_me", "cvat": "cvat", "cvat-masks": "voc_segmentation", "voc": "voc_segmentation",
     "roboflow-masks": "common_semantic_segmentation", "supervisely": "sly_pointcloud",
 }  # fmt: skip
 

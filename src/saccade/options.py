@@ -7,8 +7,10 @@ An options class is a frozen dataclass whose fields are annotated with an :class
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import inspect
+import io
 import os
 import textwrap
 import types
@@ -229,11 +231,20 @@ def _words(one: Declared, value: Any) -> list[str]:
     if one.option.argument:
         return [str(value)]
     flag = f"--{one.flag.replace('_', '-')}"
+    if isinstance(value, Mapping):
+        return [flag, _joined(value)]
     if isinstance(value, bool):
         return [flag if value else f"--no-{flag.removeprefix('--')}"]
     if isinstance(value, tuple) and all(isinstance(part, tuple) for part in value):
         return [word for part in value for word in (flag, "=".join(map(str, part)))]
     return [flag, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+
+
+def _joined(pairs: Mapping[str, Any]) -> str:
+    """Return ``NAME=VALUE,...``; a name with a comma is quoted as in a CSV file."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(f"{name}={value!r}" for name, value in pairs.items())
+    return line.getvalue()
 
 
 def called_with(kind: Callable[P, T], name: str) -> Callable[[Callable[[T], R]], Callable[P, R]]:

@@ -7,24 +7,24 @@ from PIL import Image
 TEXTURES = ("brick", "grass", "gravel")
 
 
-def classification(folder, count=10, side=48):
+def classification(folder, count=10, side=48, seed=0):
     """``CLASS/*.jpg``: patches of three textures, easy to tell apart."""
     for name in TEXTURES:
         (folder / name).mkdir(parents=True)
         picture = getattr(skimage.data, name)()
-        rng = np.random.default_rng(len(name))
+        rng = np.random.default_rng(len(name) + 100 * seed)
         for number in range(count):
             y, x = rng.integers(0, picture.shape[0] - side, 2)
             Image.fromarray(picture[y : y + side, x : x + side]).save(folder / name / f"{number}.jpg")
     return folder
 
 
-def segmentation(folder, count=10, side=64):
+def segmentation(folder, count=10, side=64, seed=1):
     """``images/*.jpg`` and ``masks/*.png``: a coin-like disc on a texture; class 0 is the texture."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     back, front = skimage.data.grass(), skimage.data.coffee()
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
     for number in range(count):
         y, x = rng.integers(0, back.shape[0] - side, 2)

@@ -12,8 +12,8 @@ from skimage import data
 SIZE = 32
 
 
-def crops(name: str, count: int, height: int = 40, width: int = 56) -> list[np.ndarray]:
-    photo, rng = getattr(data, name)(), np.random.default_rng(len(name))
+def crops(name: str, count: int, height: int = 40, width: int = 56, seed: int = 0) -> list[np.ndarray]:
+    photo, rng = getattr(data, name)(), np.random.default_rng(len(name) + 100 * seed)
     corners = [(rng.integers(photo.shape[0] - height), rng.integers(photo.shape[1] - width)) for _ in range(count)]
     return [photo[top : top + height, left : left + width] for top, left in corners]
 
@@ -45,7 +45,7 @@ def two_sides(tmp_path: Path) -> Path:
     """train/CLASS/*.jpg and valid/CLASS/*.jpg."""
     for side, count in (("train", 3), ("valid", 2)):
         for name in ("chelsea", "coffee"):
-            for index, pixels in enumerate(crops(name, count)):
+            for index, pixels in enumerate(crops(name, count, seed=count)):
                 save(tmp_path / "data" / side / name / f"{index}.jpg", pixels)
     return tmp_path / "data"
 

@@ -111,7 +111,7 @@ def test_a_class_that_classes_txt_does_not_list(masks):
     Image.fromarray(wrong).save(masks / "masks" / "2.png")
     found = check_data(masks)
     assert found.bad == {
-        "masks/2.png": "class 9 at pixel y=4, x=7, but classes.txt lists 2 classes, 0 to 1, and 255 is ignored"
+        "masks/2.png": "class 9 at pixel y=4, x=7, but classes.txt lists 2 classes, 0, 1, and 255 is ignored"
     }
     assert set(found.counts) == {"ground", "disc", "ignored (255)"}
 

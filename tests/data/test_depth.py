@@ -16,18 +16,27 @@ from saccade.errors import InputError
 PNG_CHANNELS = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
+def png(path, rows, size, bits, colour):
+    """A PNG of rows that are packed already."""
+    header = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b""))
+    content = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    return path
+
+
 def deep_png(path, values):
     """A PNG of 16 bits per channel, of 1 to 4 channels (Pillow writes grey only)."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, PNG_CHANNELS[values.shape[2]], 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-            for name, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-        )
-    )
-    return path
+    rows = [row.astype(">u2").tobytes() for row in values]
+    return png(path, rows, values.shape[1::-1], 16, PNG_CHANNELS[values.shape[2]])
+
+
+def narrow_png(path, values, bits):
+    """A grey PNG of 1, 2 or 4 bits."""
+    spread = (values[..., None] >> np.arange(bits)[::-1]) & 1
+    return png(path, [np.packbits(row).tobytes() for row in spread], values.shape[::-1], bits, 0)
 
 
 def grey(path, *values, kind=np.uint16):

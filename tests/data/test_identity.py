@@ -45,7 +45,7 @@ def digest(folder):
 
 
 def overwrite(path):
-    save(path, 255 - PHOTO)
+    save(path, 255 - PHOTO[(13 if path.stem == "new" else int(path.stem)) :, 5:])
 
 
 def appended(path):

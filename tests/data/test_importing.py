@@ -8,6 +8,7 @@ from PIL import Image
 
 from saccade.cli import main
 from saccade.data.check import check_data
+from saccade.data.images import read_image
 from saccade.data.importing import import_data
 from saccade.errors import InputError
 from tests.data import exports
@@ -232,3 +233,78 @@ def entities(root):
 def nameless(root):
     exports.voc(root)
     (root / "class_names.txt").unlink()
+
+
+def test_options_decide_order_boxes_and_images_without_labels(tmp_path):
+    exports.coco_one_file(tmp_path / "export")
+    path = tmp_path / "export" / "result.json"
+    content = json.loads(path.read_text())
+    content["annotations"][:2] = content["annotations"][1::-1]  # the smaller dog of a comes first
+    for row in content["annotations"]:
+        row["area"] = 0  # areas are counted, not believed
+    content["annotations"].append({"id": 9, "image_id": 12, "category_id": 7, "bbox": [10, 10, 4, 4]})
+    path.write_text(json.dumps(content))
+    under = import_data(tmp_path / "export", tmp_path / "order")
+    over = import_data(
+        tmp_path / "export", tmp_path / "area", overlap="area", boxes=True, unlabelled="leave-out", link=True
+    )
+    assert masks(tmp_path / "order")["a"][7, 12] == exports.CAT
+    np.testing.assert_array_equal(masks(tmp_path / "area")["a"], exports.truth("a"))
+    assert under.overlapping_pixels == over.overlapping_pixels == 8
+    assert (masks(tmp_path / "order")["c"][10:14, 10:14] == 0).all()
+    assert (masks(tmp_path / "area")["c"][10:14, 10:14] == exports.DOG).all()
+    assert (under.unlabelled, over.unlabelled) == (["images/d.png"], [])
+    assert over.images["left_out"] == {"without labels": {"count": 1, "names": ["images/d.png"]}}
+    linked = tmp_path / "area" / "images" / "a.png"
+    assert linked.samefile(tmp_path / "export" / "images" / "a.png")
+    assert not (tmp_path / "order" / "images" / "a.png").samefile(linked)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("frame", ["stored", "turned"])
+def test_masks_stand_as_turned_images_are_seen(orientation, frame, tmp_path):
+    """A labelled corner of the picture is the same corner in the mask, whichever pixels the labels refer to."""
+    root = tmp_path / "export"
+    root.mkdir()
+    stored = np.zeros((exports.HEIGHT, exports.WIDTH, 3), np.uint8)
+    stored[:6, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(root / "a.png", exif=exif)
+    Image.fromarray(stored).save(root / "b.png")
+    seen = np.asarray(read_image(root / "a.png"))[..., 0] > 0
+    pixels = seen if frame == "turned" else stored[..., 0] > 0
+    (top, left), (bottom, right) = (np.argwhere(pixels).min(0), np.argwhere(pixels).max(0) + 1)
+    corner = [[int(left), int(top)], [int(right), int(top)], [int(right), int(bottom)], [int(left), int(bottom)]]
+    for name, points, size in (("a", corner, pixels.shape), ("b", [[0, 0], [8, 0], [8, 6], [0, 6]], stored.shape)):
+        shapes = [{"label": "corner", "points": points, "shape_type": "polygon"}]
+        content = {"shapes": shapes, "imagePath": f"{name}.png", "imageHeight": size[0], "imageWidth": size[1]}
+        (root / f"{name}.json").write_text(json.dumps(content))
+    if orientation == 3:  # the size does not tell
+        with pytest.raises(InputError, match="as stored or as turned") as refused:
+            import_data(root, tmp_path / "unclear")
+        assert "--exif" in refused.value.hint
+    import_data(root, tmp_path / "data", exif=frame if orientation == 3 else None)
+    np.testing.assert_array_equal(masks(tmp_path / "data")["a"] == 1, seen)
+    np.testing.assert_array_equal(masks(tmp_path / "data")["b"] == 1, stored[..., 0] > 0)
+
+
+def test_sides_and_names(tmp_path):
+    """Three sides are kept; images of one name are told apart; names that read as colours or as YAML's no are kept."""
+    root = tmp_path / "export"
+    for side in ("train", "valid", "test"):
+        for folder in ("x", "y"):
+            exports.picture(root / side / "images" / folder, "a")
+            (root / side / "labels" / folder).mkdir(parents=True)
+            (root / side / "labels" / folder / "a.txt").write_text(
+                "0 0 0 1 0 1 0.5\n1 0 1 1 1 0.5 0.5\n9 0 0 1 0 1 1\n"
+            )
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [no, car 1 2 3]\n")
+    done = import_data(root, tmp_path / "data")
+    assert done.sides == {"train": 2, "val": 2, "test": 2}
+    assert {path.relative_to(tmp_path / "data").as_posix() for path in (tmp_path / "data").rglob("masks/*")} == {
+        f"{side}/masks/{name}.png" for side in ("train", "val", "test") for name in ("a", "y_a")
+    }
+    assert (tmp_path / "data" / "classes.txt").read_text().splitlines() == ["background", "no", "car_1_2_3"]
+    assert done.objects["left_out"]["the number of their class has no name"]["count"] == 6
+    assert check_data(tmp_path / "data").counts["no"]["train"] > 0

@@ -47,7 +47,7 @@ def test_three_kinds_of_a_split(tmp_path):
         ({"group": "(a"}, r"--group \(a: not a regular expression"),
         ({"group": "a(b)(c)"}, "expected one group in parentheses; received 2"),
         ({"bits": 17}, "bits must be a whole number from 1 to 16"),
-        ({"ignore": -1}, "ignore must be a whole number from 0 to 65,535"),
+        ({"ignore": -1}, "ignore must be a value of a mask, 0 to 65535, or none"),
         ({"split_seed": -1}, "split_seed must be a whole number from 0"),
         ({"split_seed": 10**20}, "split_seed must be a whole number from 0"),
     ],

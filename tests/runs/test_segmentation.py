@@ -63,7 +63,7 @@ def interrupted(data: Path, network: str, out: Path, monkeypatch: pytest.MonkeyP
     """A run that is told to stop in its third step, and gone on with by the same call."""
 
     @contextmanager
-    def stop() -> Iterator[Any]:
+    def stop(**_: Any) -> Iterator[Any]:
         asked = itertools.count(1)
         yield lambda: next(asked) == 3
 
@@ -130,7 +130,9 @@ def test_scores_are_those_of_the_masks_that_are_written(trained: Path, scenes: P
     assert found.results["protocol"] == "windows of 48 x 48, step 2/3"
     labels = np.union1d(true, given)
     each = jaccard_score(true, given, labels=labels, average=None, zero_division=0)
-    assert found.results["scores"] == pytest.approx({"mIoU": each.mean(), "pixel accuracy": (true == given).mean()})
+    assert found.results["scores"] == pytest.approx(
+        {"mIoU": each.mean(), "mIoU_present": each.mean(), "pixel accuracy": (true == given).mean()}
+    )
     values = list(found.results["by_class"].values())
     assert [values[label] for label in labels] == pytest.approx(each.tolist())
     assert all(value is None for label, value in enumerate(values) if label not in labels)
@@ -158,9 +160,9 @@ def test_images_are_written_one_by_one_wherever_they_are(
     (folder / "broken.png").write_bytes(b"no picture")
     out, read, written = tmp_path / "said", masks.read_image, []
 
-    def watched(path: Path) -> Any:
+    def watched(path: Path, **how: Any) -> Any:
         written.append(sum(1 for _ in out.rglob("*.png")))
-        return read(path)
+        return read(path, **how)
 
     monkeypatch.setattr(masks, "read_image", watched)
     steps: list[tuple[int, int]] = []
@@ -196,7 +198,7 @@ def test_a_folder_that_was_split_is_scored_by_what_was_held_out(tmp_path: Path) 
     ]
     found = saccade.evaluate(data, folder, device="cpu", workers=0).results
     assert (found["images"], found["what"]) == (2, "those held out from training by seed 3")
-    other = folders.segmentation(tmp_path / "other", count=3)
+    other = folders.segmentation(tmp_path / "other", count=3, seed=2)
     for path in (*other.glob("images/*"), *other.glob("masks/*")):
         path.rename(path.with_name(f"other{path.name}"))
     found = saccade.evaluate(other, folder, device="cpu", workers=0).results
@@ -295,7 +297,7 @@ def test_what_does_not_belong_together_is_refused(trained: Path, scenes: Path, t
     with pytest.raises(InputError, match="has 2 classes, the network 11; it does not know grass, disc"):
         saccade.evaluate(discs, trained, device="cpu")
     textures = folders.classification(tmp_path / "textures", count=3)
-    with pytest.raises(InputError, match="has no masks"):
+    with pytest.raises(InputError, match="laid out for classification"):
         saccade.evaluate(textures, trained, device="cpu")
     how = HOW | {"steps": 1, "backbone": None}
     classifier = saccade.train(textures, "test_resnet", out=tmp_path / "run", **how).folder

@@ -90,13 +90,23 @@ def test_scores_are_those_of_the_held_out_images_counted_by_hand(finished, pictu
 
 
 def test_another_folder_is_scored_whole(finished, tmp_path):
-    data = folders.classification(tmp_path / "more", count=5)
-    for index, path in enumerate(sorted(data.glob("*/*.jpg"))):
-        path.rename(path.with_name(f"other{index}.jpg"))
-    assert saccade.evaluate(data, finished.folder, device="cpu", workers=0).results["images"] == 15
+    data = folders.classification(tmp_path / "more", count=5, seed=1)  # the names are those of training
+    found = saccade.evaluate(data, finished.folder, device="cpu", workers=0).results
+    assert (found["images"], found["what"]) == (15, "all of them; names of training, but not its images")
+    assert found["statement"]["left_out"] == []
     (data / "brick").rename(data / "wood")
     with pytest.raises(ValueError, match="classes the network does not know: wood"):
         saccade.evaluate(data, finished.folder, device="cpu", workers=0)
+
+
+def test_images_of_training_under_other_names_are_not_scored(finished, pictures, tmp_path):
+    for path in sorted(pictures.glob("*/*.jpg")):
+        (tmp_path / "copy" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "copy" / path.parent.name / f"renamed{path.name}")
+    count = len(json.loads((finished.folder / "split.json").read_text())["held_out"])
+    found = saccade.evaluate(tmp_path / "copy", finished.folder, device="cpu", workers=0).results
+    assert found["images"] == count
+    assert "that training saw" in found["what"]
 
 
 def test_held_out_images_that_are_gone_are_named(finished, pictures, tmp_path):
@@ -146,12 +156,12 @@ def test_images_overwritten_under_their_names_are_refused(tmp_path, monkeypatch)
             saccade.train(data, "test_resnet", **how)
     (tmp_path / "out" / "checkpoints").mkdir()
     (tmp_path / "out" / "checkpoints" / "1.part").touch()
-    image.write_bytes(brick.read_bytes())
+    image.write_bytes(brick.read_bytes() + b"\0")
     with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: grass/1.jpg\)"):
         saccade.train(data, "test_resnet", **how)
     image.write_bytes(grass)  # put back, at another time
     saccade.train(data, "test_resnet", **how)
-    image.write_bytes(brick.read_bytes())
+    image.write_bytes(brick.read_bytes() + b"\0")
     with pytest.raises(ValueError, match=r"its files have changed since the run started \(changed: grass/1.jpg\)"):
         saccade.train(data, "test_resnet", **how)
 
@@ -283,6 +293,7 @@ class TestStartingFromTrainedWeights:
         data = folders.classification(tmp_path / "data", count=4)
         shutil.copytree(data / "brick", data / "wall")
         how = HOW | {"steps": 1, "learning_rate": 0.0, "out": tmp_path / "out"}
+        how["allow_copies"] = True
         saccade.train(data, "test_resnet", mechanism="se", pretrained=finished.folder, **how)
         before, after = (dict(saccade.load(f).named_parameters()) for f in (finished.folder, tmp_path / "out"))
         assert after["fc.weight"].shape[0] == before["fc.weight"].shape[0] + 1

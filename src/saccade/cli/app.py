@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, get_args
 
 from cyclopts import App, CycloptsError, Parameter
@@ -28,6 +29,7 @@ from saccade.cli.options import translated
 from saccade.cli.plan import plan
 from saccade.cli.predict import predict
 from saccade.cli.report import report
+from saccade.cli.streams import abandon, prepare_streams
 from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 from saccade.options import in_words
@@ -75,14 +77,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always, with the status.
     """
+    prepare_streams()
     typed = sys.argv[1:] if argv is None else argv
     try:
+        check_words(typed)
         settings, tokens = take_settings(typed)
     except InputError as error:
         sys.exit(_said(error))
     search_here()
     with _warnings_for_people(settings):
         status = _guarded(tokens, settings)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        abandon(sys.stdout)
     sys.exit(status)
 
 
@@ -90,7 +98,7 @@ def _guarded(tokens: list[str], settings: CommandSettings) -> int:
     try:
         return _run(tokens, settings)
     except BrokenPipeError:  # the reader, such as head, has all it wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        abandon(sys.stdout)
         return FOUND_WRONG
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -110,11 +118,34 @@ def _said(error: Exception) -> int:
 def _run(tokens: list[str], settings: CommandSettings) -> int:
     tokens = ours(tokens)
     command, bound, unparsed = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    answer = command(*bound.args, **bound.kwargs, **dict.fromkeys(unparsed, settings))
+    words, options = map(_at_home, bound.args), {name: _at_home(value) for name, value in bound.kwargs.items()}
+    answer = command(*words, **options, **dict.fromkeys(unparsed, settings))
     if not isinstance(answer, Answer):  # --help and --version print by themselves
         return 0
     answer.show(settings)
     return answer.code
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse an empty word, which usually is a variable of the shell that has no value.
+
+    Raises:
+        InputError: Naming the option that it was given to.
+    """
+    for word, before in zip(words, ["", *words], strict=False):
+        if word == "--":
+            return
+        option = before if before.startswith("--") else "an argument"
+        if not word.strip() or (word.startswith("--") and word.endswith("=")):
+            option = word.removesuffix("=") if word.strip() else option
+            raise InputError(f"{option} must not be empty", "give it a value, or leave it out")
+
+
+def _at_home(value: Any) -> Any:
+    """Return a path, or paths, with the home folder in the place of ``~``."""
+    if isinstance(value, Path):
+        return Path(os.path.expanduser(value))
+    return type(value)(map(_at_home, value)) if type(value) in (list, tuple) else value
 
 
 def ours(tokens: list[str]) -> list[str]:

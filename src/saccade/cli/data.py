@@ -98,7 +98,7 @@ class ImportOptions(Options):
     format: Annotated[
         str | None,
         Option(
-            "`coco`, `cvat`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.",
+            "`coco`, `cvat`, `label-studio`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.",
             default="recognised by its files",
         ),
     ] = None
@@ -128,8 +128,8 @@ class ImportOptions(Options):
 def import_(source: Path, folder: Path, /, *, settings: Given, **given: Any) -> Answer:
     """Write an export of a labelling tool as a folder of images and masks that every command takes.
 
-    Exports of COCO (json), CVAT (images or masks), LabelMe, Roboflow (COCO, YOLO, masks), Supervisely, VOC and YOLO
-    are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
+    Exports of COCO (json), CVAT (images or masks), Label Studio, LabelMe, Roboflow (COCO, YOLO, masks), Supervisely,
+    VOC and YOLO are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.importing import import_data

@@ -34,12 +34,14 @@ class RunResult:
         score: Score on the validation images.
         train_seconds: Training time in seconds.
         groups: Scores of parts of the validation images, by the name of the group.
+        scores: All scores by name, `score` first.
         predictions: Hash of all predictions on the validation images; empty in older results.
     """
 
     score: float
     train_seconds: float
     groups: Mapping[str, Group] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     predictions: str = ""
 
 
@@ -77,6 +79,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
             val=len(data.val.images),
             path=settings.data,
             facts=dict(data.facts),
+            statement={} if experiment.demo else data.statement.to_json(),
         ),
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
@@ -98,6 +101,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
                 place=tuple(places[arm.name]),
                 train_seconds=float(np.mean([run.train_seconds for run in row])),
                 details=grouped(row)[1],
+                others=_others([run.scores for run in row], task.metric),
                 **costs["arms"][arm.name],
             )
             for arm, row, values, difference in found
@@ -116,6 +120,11 @@ def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | Non
     """The mean of each part over the runs in which it is not empty."""
     values = {name: [value for one in parts if (value := one[name]) is not None] for name in parts[0]}
     return {name: float(np.mean(found)) if found else None for name, found in values.items()}
+
+
+def _others(runs: Sequence[Mapping[str, float]], metric: str) -> dict[str, float]:
+    """The mean over runs of every score but the one that decides."""
+    return {name: float(np.mean([run[name] for run in runs])) for name in runs[0] if name != metric}
 
 
 def _differences(

@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -36,6 +31,7 @@ from saccade.files import check_folder, locked, write_json
 from saccade.options import called_with
 from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
 from saccade.tasks import registered
+from saccade.training.signals import interrupt_on_signals
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     if dry_run:
         return forecast(settings, arms, len(devices), shown=progress)
     new = not folder.exists()
-    with locked(folder, "comparison"), _terminated_like_interrupted():
+    with locked(folder, "comparison"), interrupt_on_signals(shown=True):
         try:
             experiment, found = _prepare(settings, arms, folder, overwrite=overwrite, shown=progress)
         except BaseException:
@@ -143,7 +139,8 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
-        speaking.say(data.note)
+        for line in data.statement.lines():
+            speaking.say(line)
         experiment = decide(settings, arms, data, folder)
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
@@ -208,20 +205,3 @@ def _devices(device: str, jobs: int | None, runs: int) -> list[str]:
         return every[: min(jobs or len(every), runs)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [device] * min(jobs or cores, runs)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Treat SIGTERM, which pre-emptible machines send, as Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

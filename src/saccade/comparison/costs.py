@@ -69,7 +69,7 @@ def latency(nets: dict[str, nn.Module], image: torch.Tensor) -> dict[str, float]
 
 def step_of(net: nn.Module, data: Arrays, experiment: Experiment, device: torch.device) -> Callable[[], None]:
     """Return a function that does one training step up to the gradients, on the first batch of a run."""
-    task = experiment.task(data).fitted(net)
+    task = experiment.fitted(net, data)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
     x, targets = to_input(images, device), moved(targets, device)

@@ -27,7 +27,9 @@ from saccade.runs.options import RunSpec
 from saccade.tasks import find_task
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
+from saccade.tasks.trees import taken
 from saccade.training.checkpoint import load_weights
+from saccade.training.composition import Composition, composition, weights_of
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource, check_batch, check_memory
 
@@ -48,6 +50,7 @@ class Experiment:
         batch: Images per step.
         learning_rate: Largest learning rate of the schedule.
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
+        class_weights: Weight of each class in the loss; None weighs all alike.
     """
 
     folder: Path
@@ -57,6 +60,7 @@ class Experiment:
     batch: int
     learning_rate: float
     start_steps: int
+    class_weights: tuple[float, ...] | None = None
 
     @property
     def demo(self) -> bool:
@@ -91,11 +95,17 @@ class Experiment:
 
     def task(self, data: Arrays) -> Task:
         """The task of the data, with their labels."""
-        return find_task(data.task)(data.classes, size=self.settings.size, **data.facts)
+        return task_of(self.settings, data)
+
+    def fitted(self, net: nn.Module, data: Arrays) -> Task:
+        """The task as every arm is trained with it."""
+        return self.task(data).fitted(net, class_weights=self.class_weights)
 
     def source(self, data: Arrays) -> ArraySource:
         """Training batches, the same for every arm."""
-        return ArraySource(data, augment=None if self.demo else self.task(data).augment)
+        task = self.task(data)
+        groups = composition_of(task, data).groups if self.settings.sampling else None
+        return ArraySource(data, augment=None if self.demo else task.augment, groups=groups)
 
     def start_recipe(self, seed: int) -> Recipe:
         """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
@@ -178,11 +188,13 @@ class Experiment:
             "batch": self.batch,
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
+            "class_weights": self.class_weights,
             "settings": self.settings.to_json(),
             "identity": data.identity and data.identity.digest,
         }
         if data.identity is not None:
             check_unchanged(self.folder, self.settings, data.identity)
+            data.identity.refuse_contradiction()
             data.identity.write(self.folder / DATA)
         if data.split:
             write_json(self.folder / SPLIT, {"seed": self.settings.split_seed, "held_out": list(data.split)})
@@ -195,7 +207,19 @@ class Experiment:
         settings = content.pop("settings")
         del content["identity"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
+        weights = content.pop("class_weights", None)
+        content["class_weights"] = weights and tuple(weights)
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
+
+
+def task_of(settings: Settings, data: Arrays) -> Task:
+    """The task of the data, with their labels and the score that was chosen."""
+    return find_task(data.task)(data.classes, size=settings.size, **data.facts).scored_by(settings.score)
+
+
+def composition_of(task: Task, data: Arrays) -> Composition:
+    """Count the classes of the training images."""
+    return composition(task, lambda index: taken(data.train.targets, index), len(data.train.images))
 
 
 def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
@@ -253,7 +277,9 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
     else:
         steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
-    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0)
+    task = task_of(settings, data)
+    weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))
+    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, weights)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 

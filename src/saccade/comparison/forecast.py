@@ -88,6 +88,8 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         ComparisonProgress(shown=shown, steps=0) as speaking,
     ):
         data = load_data(settings, Path(scratch), speaking.counting)
+        if data.identity is not None:
+            data.identity.refuse_contradiction()
         experiment = decide(settings, arms, data, Path(scratch))
         found, seconds = [], 0.0
         for arm in experiment.arms:
@@ -100,7 +102,7 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         one_run = seconds / (len(experiment.arms) * settings.seeds)
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
-        note = data.note
+        note = str(data.statement)
         del data
     return Forecast(
         note=note,

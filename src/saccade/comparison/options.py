@@ -12,6 +12,7 @@ from saccade.data.reading import Reading
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, SEED, Whole
 from saccade.runs.options import EPOCHS
+from saccade.training.balance import BalanceOptions
 from saccade.training.recipe import BATCH, STEPS
 
 NONE = "none"
@@ -170,5 +171,5 @@ class ArmsOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(Reading, ArmsOptions):
+class CompareOptions(BalanceOptions, Reading, ArmsOptions):
     """Options of :func:`saccade.compare` and ``saccade compare``."""

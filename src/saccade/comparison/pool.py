@@ -9,6 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,7 @@ class Pool:
         self.tasks = list(tasks)
         self.devices = list(devices)
         self.workers: list[subprocess.Popen[str]] = []
+        self.ready: set[int] = set()
         self.events: queue.Queue[tuple[int, Event]] = queue.Queue()
 
     def __enter__(self) -> Pool:
@@ -48,15 +50,24 @@ class Pool:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the pipes, which tells the workers to save and exit, and wait for them."""
-        for worker in self.workers:
+        """Close the pipes, which tells the workers to save and exit, and wait for them.
+
+        A worker that has not begun yet is ended at once, and so are all at a second Ctrl-C.
+        """
+        for number, worker in enumerate(self.workers):
             with contextlib.suppress(OSError):
                 worker.stdin.close()  # type: ignore[union-attr]
-        for worker in self.workers:
-            try:
-                worker.wait(_PATIENCE)
-            except subprocess.TimeoutExpired:
+            if number not in self.ready:
                 worker.kill()
+        until = time.monotonic() + _PATIENCE
+        try:
+            for worker in self.workers:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(max(0.0, until - time.monotonic()))
+        finally:
+            for worker in self.workers:
+                worker.kill()  # does nothing to one that has ended
+            for worker in self.workers:
                 worker.wait()
 
     def run(self, jobs: Iterable[Event], on_event: Callable[[Event], None]) -> None:
@@ -111,6 +122,7 @@ class Pool:
     def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
         with process.stdout as lines:  # type: ignore[union-attr]
             for line in lines:
+                self.ready.add(number)
                 self.events.put((number, json.loads(line)))
         self.events.put((number, {"event": "ended"}))
 

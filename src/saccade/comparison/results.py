@@ -34,6 +34,7 @@ class DataSummary:
         val: Number of validation images.
         path: Absolute path of the folder; None for the demo.
         facts: Further plain values that the task needs to read images or targets.
+        statement: What the folder was read as: layout, classes with counts, sides, values, files left out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DataSummary:
     val: int
     path: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    statement: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,7 @@ class ArmResult:
         latency_ms: Median time of a forward pass in milliseconds.
         peak_mib: Peak memory of a training step in MiB, above network and images.
         train_seconds: Mean training time of a run in seconds.
+        others: Mean over the seeds of every other score of the task, by name.
         details: Mean score over the seeds of each part of each group, by group and by part; None where a part is empty.
     """
 
@@ -112,6 +115,7 @@ class ArmResult:
     latency_ms: float
     peak_mib: float
     train_seconds: float
+    others: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 

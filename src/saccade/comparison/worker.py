@@ -52,6 +52,7 @@ class Worker:
         self.device = device
         self.events = events
         self.stop = threading.Event()
+        self.idle, self.training = True, False
         self._data: Arrays | None = None
 
     @property
@@ -70,6 +71,7 @@ class Worker:
 
     def do(self, job: dict[str, Any]) -> None:
         """Do one job and report how it ended."""
+        self.idle = False
         try:
             getattr(self, f"do_{job['job']}")(**{k: v for k, v in job.items() if k != "job"})
             self.tell("done", job=job)
@@ -80,6 +82,13 @@ class Worker:
             message = cause.message if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
             hint = cause.hint if isinstance(cause, InputError) else None
             self.tell("error", job=job, message=message, hint=hint, expected=isinstance(cause, InputError))
+        self.idle, self.training = True, False
+
+    def end(self) -> None:
+        """Stop after the step that is computed; nothing else has something to save, and is left at once."""
+        self.stop.set()
+        if not (self.idle or self.training):
+            os._exit(0)
 
     def do_start(self, seed: int) -> None:
         """Train the demo's shared start."""
@@ -111,11 +120,13 @@ class Worker:
         """Train, report to the parent, and return the training time in seconds."""
         task = self.experiment.task(source.data)
         validate = validation_on(source.data, task, device=torch.device(self.device), batch=recipe.batch)
+        self.training = True
         done = train(
-            net, task.fitted(net), source, recipe, folder, validate=validate, keep_best=False,
+            net, self.experiment.fitted(net, source.data), source, recipe, folder, validate=validate, keep_best=False,
             header=header_of(net) | {"reading": task.to_json(), "folder": self.experiment.settings.changed()},
             on_step=self._steps(name, index, recipe.steps), should_stop=self.stop.is_set,
         )  # fmt: skip
+        self.training = False
         return done.seconds
 
     def score(self, net: torch.nn.Module, folder: Path, seconds: float) -> None:
@@ -126,7 +137,7 @@ class Worker:
         with replacing(folder / EVIDENCE) as temporary, temporary.open("wb") as opened:
             np.savez(opened, allow_pickle=False, **found)
         groups = {name: asdict(group) for name, group in task.groups(found).items()}
-        done = {"score": task.score(found), "train_seconds": seconds, "groups": groups}
+        done = {"score": task.score(found), "scores": task.scores(found), "train_seconds": seconds, "groups": groups}
         write_json(folder / RESULT, done | {"predictions": seen.hexdigest()})
 
     def _collect(self, net: torch.nn.Module, data: Arrays, batch: int, **how: Any) -> Evidence:
@@ -183,7 +194,7 @@ def main() -> None:
     def listen() -> None:
         for line in sys.stdin:
             jobs.put(json.loads(line))
-        worker.stop.set()
+        worker.end()
         jobs.put(None)
 
     threading.Thread(target=listen, daemon=True).start()

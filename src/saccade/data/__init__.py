@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the command line shows its help without numpy
     from numpy.typing import NDArray
 
     from saccade.data.identity import Identity
+    from saccade.data.statement import Statement
 
 OnProgress = Callable[[int, int, str], None]
 """Progress callback: called with the amount done, the total, and a description of the work."""
@@ -52,6 +53,8 @@ class Arrays:
         facts: Further plain values of the task, see :class:`saccade.tasks.base.Task`.
         identity: Identity of the data; None if nothing can change.
         split: Names of the validation files, if a seed chose them.
+        stated: What the folder was read as, without what only the files themselves tell.
+        values: Range and depth of the values of images and masks, in sentences.
     """
 
     name: str
@@ -63,3 +66,12 @@ class Arrays:
     facts: Mapping[str, Any] = field(default_factory=dict)
     identity: Identity | None = None
     split: tuple[str, ...] = ()
+    stated: Statement | None = None
+    values: tuple[str, ...] = ()
+
+    @property
+    def statement(self) -> Statement:
+        """What the folder was read as."""
+        from saccade.data.statement import Statement
+
+        return (self.stated or Statement(note=self.note)).of(self.note, self.classes, self.values)

@@ -6,17 +6,19 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saccade.data import IGNORE
+from saccade.data.identity import contradictions
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
-from saccade.errors import InputError, require
+from saccade.data.statement import Statement
+from saccade.errors import require
 from saccade.tasks import recognise
 from saccade.tasks.base import Files, Task
 
@@ -29,6 +31,7 @@ class Findings:
 
     Args:
         note: The layout, as recognised.
+        statement: What the folder was read as, with what was left out.
         task: Name of its task.
         unit: Unit of the counts: images, or pixels.
         counts: Class name to the count on each side.
@@ -36,6 +39,8 @@ class Findings:
         bad: Files that cannot be used, with the reason.
         repeated: Groups of files with the same content.
         leaked: Groups with files on both sides.
+        labelled: Images under two classes, both files named with their classes.
+        problems: What else makes the sides dishonest, such as a group of files on both.
         remarks: Other points worth knowing.
     """
 
@@ -48,14 +53,19 @@ class Findings:
     repeated: list[list[str]] = field(default_factory=list)
     leaked: list[list[str]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    statement: Statement | None = None
+    labelled: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    allow_copies: bool = False
 
     @property
     def good(self) -> bool:
-        """True if training would not fail on a file, and no image of the validation side is also trained on."""
-        return not (self.bad or self.leaked)
+        """True if training would take the folder: no bad file, no image under two classes or on both sides."""
+        copies = not self.allow_copies and (self.leaked or self.labelled)
+        return not (self.bad or self.problems or copies)
 
     def __str__(self) -> str:
-        lines = [self.note]
+        lines = self.statement.lines() if self.statement is not None else [self.note]
         if self.counts:
             width = max(5, *map(len, self.counts))
             lines += ["", f"{'class':<{width}}  {'training':>12}  {'validation':>12}   ({self.unit})"]
@@ -65,13 +75,18 @@ class Findings:
         if self.leaked:
             lines.append(f"{len(self.leaked)} images are in both training and validation:")
             lines += [f"  {' = '.join(group)}" for group in self.leaked]
+        if self.labelled:
+            lines.append(f"{len(self.labelled)} images are there under two classes:")
+            lines += [f"  {line}" for line in self.labelled]
+        lines += self.problems
         within = len(self.repeated) - len(self.leaked)
         lines += [f"{within} images occur more than once within one side"] if within else []
         return "\n".join(lines + self.remarks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return vars(self) | {"good": self.good}
+        statement = self.statement.to_json() if self.statement is not None else None
+        return vars(self) | {"statement": statement, "good": self.good}
 
 
 @dataclass(frozen=True)
@@ -104,13 +119,18 @@ def check_data(
     path = Path(path)
     task, reading = recognise(path, reading)
     files = task.examined(task.files(path, reading), reading, where=str(path))
-    found = Findings(files.note, task.name, task.unit, {})
+    found = Findings(
+        files.note, task.name, task.unit, {}, statement=files.statement(), problems=list(files.problems),
+        allow_copies=files.allow_copies,
+    )  # fmt: skip
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     tallies: dict[str, Any] = {"train": 0, "val": 0}
     shapes: Counter[tuple[int, int]] = Counter()
     items = [(side, item) for side in ("train", "val") for item in getattr(files, side)]
-    if not items:
-        raise InputError(f"{path}: the images of {files.note} are not files of their own", "there is nothing to check")
+    if not items:  # of CIFAR, whose images are not files of their own
+        found.counts = {name: {"train": train, "val": val} for name, (train, val) in files.counts.items()}
+        found.images = sum(map(sum, files.counts.values()))
+        return found
     for (side, item), read in _reading(task, files, items):
         found.images += 1
         name = relative(item.image, path)
@@ -128,7 +148,9 @@ def check_data(
             found.repeated.append(names)
             if len({side for side, _ in group}) > 1:
                 found.leaked.append(names)
-    found.remarks = [*files.meaning, *_remarks(task, found, shapes)]
+    names = {name: digest for digest, group in places.items() for _, name in group}
+    found.labelled = contradictions(replace(files, problems=()).under(path, task.name), names)[0]
+    found.remarks = list(_remarks(task, found, shapes))
     return found
 
 

@@ -70,12 +70,17 @@ def find_range(files: Sequence[Path], *, bits: int | None = None, where: str = "
     if bits is not None:
         white = white_of(bits)
         return ValueRange(white, f"images of more than 8 bits: white is {white:,.0f}, as --bits {bits} says")
-    places = np.unique(np.linspace(0, len(deep) - 1, min(_SAMPLE, len(deep))).round().astype(int)) if deep else []
-    sample = [deep[place] for place in places]
+    sample = spread_over(deep, _SAMPLE)
     found = {path: ends for path, ends in zip(sample, _in_threads(_ends, sample), strict=True) if ends is not None}
     if not found:
         return ValueRange()
     return _decided(found, len(deep), len(files), where)
+
+
+def spread_over(files: Sequence[Path], count: int) -> list[Path]:
+    """Return `count` files at most, evenly apart."""
+    places = np.linspace(0, max(0, len(files) - 1), min(count, len(files))).round().astype(int)
+    return [files[place] for place in dict.fromkeys(places.tolist())]
 
 
 def is_deep(image: Any) -> bool:

@@ -89,6 +89,7 @@ def read_arrays(
     *,
     size: int,
     finish: Callable[[], dict[str, Any]] = dict,
+    how: str = "",
     record: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,11 +104,12 @@ def read_arrays(
         row: Reads one item.
         size: See :func:`load_folder`.
         finish: Called after the last item; returns facts that are kept with the arrays.
+        how: Part of the name of the arrays, for what decides on pixels and targets apart from the files.
         record: See :func:`load_folder`.
         on_progress: Called with (done, total, what).
 
     Returns:
-        Splits, identity and split of a :class:`saccade.data.Arrays`, by the names of its fields; and the facts.
+        Splits, identity, split and statement of a :class:`saccade.data.Arrays`, by the names of its fields; the facts.
 
     Raises:
         InputError: Files cannot be used; all are counted, ten named.
@@ -117,7 +119,8 @@ def read_arrays(
     bad: list[str] = []
     hints: list[str | None] = []
     own = cache / "files.json"
-    identity = identify(files.under(path, task), record or own, on_progress)
+    data = files.under(path, task)
+    identity = identify(data, record or own, on_progress)
 
     def fill(append: Append) -> dict[str, Any]:
         done = 0
@@ -145,13 +148,14 @@ def read_arrays(
             ("images", shapes[side][0], "uint8"), ("targets", shapes[side][1], shapes[side][2]),
         )
     }  # fmt: skip
-    entry = cache / entry_name(path, size, identity)
+    entry = cache / f"{entry_name(path, size, identity)}{how}"
     arrays, facts = load_or_build(entry, wanted, fill)
     if record is None:  # the state of the files is kept nowhere else
+        identity.refuse_contradiction()
         identity.write(own)
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if files.drawn else ()
-    return {**found, "identity": identity, "split": split}, facts
+    return {**found, "identity": identity, "split": split, "stated": data.statement}, facts
 
 
 def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:
@@ -166,6 +170,12 @@ def _refuse_bad(path: Path, bad: list[str], total: int, hints: list[str | None])
         own = list(dict.fromkeys(hint for hint in hints if hint is not None))
         advice = [*own[:3], *(["repair or remove " + ("the others" if own else "them")] if None in hints else [])]
         raise InputError(f"{path}: {len(bad)} of {total} images cannot be used:{lines}{more}", "; ".join(advice))
+
+
+def values_key(reading: Reading) -> str:
+    """Return the part of the name of arrays that says how values were asked to be read; empty if nothing was asked."""
+    said = [f"-{name}{value}" for name in ("bits", "ignore") if (value := getattr(reading, name)) is not None]
+    return "".join(said)
 
 
 def entry_name(path: Path, size: int, identity: Identity) -> str:

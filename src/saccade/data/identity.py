@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from saccade.data import OnProgress
 from saccade.data.layouts import Item, relative
+from saccade.data.statement import Statement
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 
@@ -40,6 +41,8 @@ class DataFiles:
         train: Training images, each with its class or its mask.
         val: Validation images, each with its class or its mask.
         others: Further files that define the data, such as ``classes.txt``.
+        statement: What the folder was read as.
+        allow_copies: True if an image may be under two classes, or on both sides.
     """
 
     root: Path
@@ -48,6 +51,8 @@ class DataFiles:
     train: Sequence[Item] = ()
     val: Sequence[Item] = ()
     others: Sequence[Path] = ()
+    statement: Statement | None = None
+    allow_copies: bool = False
 
     def paths(self) -> list[Path]:
         """Return every file once."""
@@ -82,16 +87,30 @@ class Identity:
         digest: Hex digits that change with names, sides, classes, masks and contents, and with nothing else.
         root: Folder of the data; empty for samples that are not files.
         files: State of every file by its name.
+        held: Names of the validation images.
+        problem: What contradicts itself in the data: an image under two classes, or on both sides.
     """
 
     digest: str
     root: str = ""
     files: Mapping[str, FileState] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    problem: InputError | None = field(default=None, compare=False)
+
+    def refuse_contradiction(self) -> None:
+        """Refuse data that contradict themselves.
+
+        Raises:
+            InputError: Naming two files.
+        """
+        if self.problem is not None:
+            raise self.problem
 
     def write(self, path: Path) -> None:
         """Write the state of the files to `path`, for :func:`identify` and :meth:`check`."""
         files = {name: f"{state.content} {state.size} {state.mtime_ns}" for name, state in self.files.items()}
-        write_json(path, {"format": _VERSION, "data": self.root, "digest": self.digest, "files": files})
+        content = {"format": _VERSION, "data": self.root, "digest": self.digest, "files": files}
+        write_json(path, content | {"held": list(self.held)})
 
     def check(self, started: str, record: Path, *, data: str, hint: str) -> None:
         """Refuse data other than those a run started with.
@@ -142,7 +161,87 @@ def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgre
     before = _read(record) if record is not None else None
     known = before.files if before is not None and before.root == root else {}
     states = _states(files, known, on_progress)
-    return Identity(_digest(files, states), root, states)
+    contents = {name: state.content for name, state in states.items()}
+    problem = None if files.allow_copies else contradiction(files, contents)
+    held = tuple(files.name(item.image) for item in files.val)
+    return Identity(_digest(files, states), root, states, held, problem)
+
+
+def contents_of(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Return the hash of the content of each file, by its name.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    found: dict[str, str] = {}
+    with ThreadPoolExecutor() as pool:
+        for chunk in _chunks(list(paths)):
+            found |= dict(zip(chunk, pool.map(_content, [paths[name] for name in chunk]), strict=True))
+    return found
+
+
+def contradictions(files: DataFiles, contents: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Find images of the same content under two classes, and on both sides.
+
+    Args:
+        files: The data.
+        contents: Hash of the content of each image by its name; images without one are left out.
+
+    Returns:
+        A line per content under two classes, with the names of two files and their classes; and a line per content on
+        both sides.
+    """
+    first: dict[str, list[tuple[str, Item, str]]] = {}
+    for side, items in (("training", files.train), ("validation", files.val)):
+        for item in items:
+            name = files.name(item.image)
+            if name in contents:
+                first.setdefault(contents[name], []).append((side, item, name))
+    labels, sides = [], []
+    for group in first.values():
+        if len(group) < 2:
+            continue
+        side, item, name = group[0]
+        other = next((one for one in group if _differ(one[1].target, item.target)), None)
+        if other is not None:
+            labels.append(f"{name} ({_label(files, item)}) = {other[2]} ({_label(files, other[1])})")
+        across = next((one for one in group if one[0] != side), None)
+        if across is not None:
+            sides.append(f"{name} ({side}) = {across[2]} ({across[0]})")
+    return labels, sides
+
+
+def contradiction(files: DataFiles, contents: Mapping[str, str]) -> InputError | None:
+    """Return the error for an image under two classes, or on both sides, which names both files; None without one."""
+    labels, sides = contradictions(files, contents)
+    if labels:
+        return InputError(
+            f"{files.root}: {_counted(labels)} there under two classes: {'; '.join(labels[:_SHOWN])}",
+            "remove the wrong one of each (saccade data check lists all), or add --allow-copies",
+        )
+    if sides:
+        return InputError(
+            f"{files.root}: {_counted(sides)} on both sides: {'; '.join(sides[:_SHOWN])}",
+            "remove one of each, since a score on images of training says nothing (saccade data check lists all), or "
+            "add --allow-copies",
+        )
+    return None
+
+
+def _counted(lines: Sequence[str]) -> str:
+    return "one image is" if len(lines) == 1 else f"{len(lines)} images are"
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """True for two different labels; of two masks, and of targets of other kinds, it is not known."""
+    return isinstance(one, (int, tuple)) and isinstance(other, (int, tuple)) and one != other
+
+
+def _label(files: DataFiles, item: Item) -> str:
+    target = item.target
+    if isinstance(target, tuple):
+        return ", ".join(files.classes[one] for one in target)
+    return str(files.classes[target])
 
 
 def identify_samples(classes: Iterable[str], *counts: int) -> Identity:
@@ -217,6 +316,11 @@ def _digest(files: DataFiles, states: Mapping[str, FileState]) -> str:
     return found.hexdigest()
 
 
+def recorded_identity(record: Path) -> Identity | None:
+    """Return what :meth:`Identity.write` wrote; None if there is no such file."""
+    return _read(record)
+
+
 def _read(record: Path) -> Identity | None:
     if not record.is_file():
         return None
@@ -227,7 +331,7 @@ def _read(record: Path) -> Identity | None:
     for name, state in content["files"].items():
         hashed, size, mtime_ns = state.split()
         files[name] = FileState(hashed, int(size), int(mtime_ns))
-    return Identity(content["digest"], content["data"], files)
+    return Identity(content["digest"], content["data"], files, tuple(content.get("held", ())))
 
 
 def _some(names: Sequence[str]) -> str:

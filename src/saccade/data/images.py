@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,17 @@ from saccade.data.decoding import SUFFIXES, UnreadableError, opened, orientation
 from saccade.data.depth import deep_values, is_deep, to_8_bits
 from saccade.errors import require
 
-__all__ = ["SUFFIXES", "UnreadableError", "centre", "has_alpha", "padded", "read_image", "read_turned", "square"]
+__all__ = [
+    "SUFFIXES",
+    "UnreadableError",
+    "centre",
+    "described_profile",
+    "has_alpha",
+    "padded",
+    "read_image",
+    "read_turned",
+    "square",
+]
 
 Pixels = NDArray[np.uint8]
 
@@ -140,11 +151,23 @@ def _in_srgb(image: Any, profile: bytes) -> Any:
     return require("PIL.ImageCms", extra="train").applyTransform(image, transform)
 
 
+def described_profile(image: Any) -> str | None:
+    """Return the name of the colour profile from which a picture is brought to sRGB; None if there is nothing to do.
+
+    Args:
+        image: The picture, open.
+    """
+    profile = image.info.get("icc_profile")
+    mode = "RGB" if image.mode == "P" else image.mode
+    if not profile or mode not in _SPACES or _transform(profile, mode) is None:
+        return None
+    cms: Any = require("PIL.ImageCms", extra="train")
+    return (cms.getProfileDescription(io.BytesIO(profile)) or "").strip() or "without a name"
+
+
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> Any:
     """Return the transform to sRGB, or None where there is nothing to do."""
-    import io
-
     try:
         cms: Any = require("PIL.ImageCms", extra="train")
         source = cms.ImageCmsProfile(io.BytesIO(profile))

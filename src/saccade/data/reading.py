@@ -21,8 +21,8 @@ class Reading(Options):
     layout: Annotated[
         str | None,
         Option(
-            "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, "
-            "`images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k` or `cifar`.",
+            "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, `table`, "
+            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k` or `cifar`.",
             default="recognised",
         ),
     ] = None
@@ -68,16 +68,25 @@ class Reading(Options):
         ),
     ] = None
     ignore: Annotated[
-        int | None,
+        int | str | None,
         Option(
-            "The value of mask pixels that count neither in the loss nor in the score.", Whole(0, 65535), default="255"
+            "The value of mask pixels that count neither in the loss nor in the score, or `none`.",
+            default="255, unless masks hold 0 and 255 alone",
+            typed=str | None,
+            metavar="VALUE",
         ),
     ] = None
+
+    allow_copies: Annotated[
+        bool,
+        Option("Also read a folder in which one image is under two classes, or on both sides."),
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group is not None:
             _pattern(self.group)
+        object.__setattr__(self, "ignore", _plain_ignore(self.ignore))
         object.__setattr__(self, "classes", _plain_classes(self.classes))
         object.__setattr__(self, "split", _plain_split(self.split))
 
@@ -184,6 +193,16 @@ def _plain_classes(given: Any) -> str | tuple[str, ...] | None:
     raise InputError(
         f"--classes {given}: no such file", "write one class name per line, or give the names separated by commas"
     )
+
+
+def _plain_ignore(given: Any) -> int | str | None:
+    """A value, or ``"none"``."""
+    text = "" if given is None else str(given).strip().lower()
+    if not text or text == "none":
+        return text or None
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise InputError(f"--ignore must be a value of a mask, 0 to 65535, or none; received {given!r}")
+    return int(text)
 
 
 def _plain_split(given: Any) -> str | float | None:

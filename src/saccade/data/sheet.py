@@ -18,6 +18,7 @@ from saccade.tasks import recognise
 
 _SIDE, _COLUMNS, _ROWS = 96, 10, 30  # pixels of an image, images in a row, rows
 _MARGIN, _TEXT = 4, 16
+_ENTRIES, _LETTERS = 5, 28  # of the legend: in a row, and of a name
 
 Illustrated = Callable[[Item, Any], Any]
 """Draws the target of an item over its image."""
@@ -34,7 +35,9 @@ def draw_sheet(path: Path, out: Path, *, reading: Reading = AS_IT_IS) -> Path:
     task, reading = recognise(path, reading)
     files = task.examined(task.files(path, reading), reading, where=str(path))
     rows = task.sheet_rows(files, _COLUMNS)
-    sheet = _drawn(rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS, files.pixels.white)
+    sheet = _drawn(
+        rows[:_ROWS], partial(task.illustrated, files), len(rows) - _ROWS, files.pixels.white, task.sheet_legend(files)
+    )
     with Outputs(out.parent).replacing(out) as temporary:
         sheet.save(temporary, format="PNG")
     return out
@@ -46,10 +49,18 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[place] for place in places] if items else []
 
 
-def _drawn(rows: Sequence[tuple[str, list[Item]]], illustrated: Illustrated, left: int, white: float | None) -> Any:
+def _drawn(
+    rows: Sequence[tuple[str, list[Item]]],
+    illustrated: Illustrated,
+    left: int,
+    white: float | None,
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = (),
+) -> Any:
     pil, drawing = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
     step = _SIDE + _MARGIN
-    height = len(rows) * (step + _TEXT) + (_TEXT if left > 0 else 0) + _MARGIN
+    rows_of_legend = -(-len(legend) // _ENTRIES)
+    top_of_legend = len(rows) * (step + _TEXT) + (_TEXT if left > 0 else 0) + _MARGIN
+    height = top_of_legend + rows_of_legend * _TEXT + (_MARGIN if legend else 0)
     sheet = pil.new("RGB", (_COLUMNS * step + _MARGIN, height), "white")
     pen = drawing.Draw(sheet)
     for number, (name, items) in enumerate(rows):
@@ -58,7 +69,12 @@ def _drawn(rows: Sequence[tuple[str, list[Item]]], illustrated: Illustrated, lef
         for column, item in enumerate(items):
             sheet.paste(_thumbnail(pil, item, illustrated, white), (_MARGIN + column * step, top + _TEXT))
     if left > 0:
-        pen.text((_MARGIN, height - _TEXT), f"and {left} more classes", fill="black")
+        pen.text((_MARGIN, top_of_legend - _TEXT), f"and {left} more classes", fill="black")
+    for number, (name, colour) in enumerate(legend):
+        row, column = divmod(number, _ENTRIES)
+        x, y = _MARGIN + column * (_COLUMNS * step // _ENTRIES), top_of_legend + row * _TEXT
+        pen.rectangle((x, y + 2, x + _TEXT - 6, y + _TEXT - 4), fill=colour, outline="black")
+        pen.text((x + _TEXT, y), name[:_LETTERS].encode("ascii", "replace").decode(), fill="black")
     return sheet
 
 

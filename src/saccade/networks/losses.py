@@ -52,15 +52,19 @@ class HardPixels:
         return valid & (ranked >= hardest.clamp(max=-math.log(self.probability)))
 
 
-def pixel_loss(logits: Tensor, targets: Tensor, *, hard: HardPixels | None = None) -> tuple[Tensor, Tensor]:
+def pixel_loss(
+    logits: Tensor, targets: Tensor, *, hard: HardPixels | None = None, class_weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy summed over the pixels that have a class, and the number of these pixels.
 
-    With `hard` the sum is scaled so that, over the number of all valid pixels, it is the mean over the hard ones.
+    With `class_weights` both are weighted: their quotient is the weighted mean. With `hard` the sum is scaled so that,
+    over the number of all valid pixels, it is the mean over the hard ones.
 
     Args:
         logits: (B, K, H, W); half precision is widened.
         targets: (B, H, W) classes of any integer dtype, 255 = ignored.
-        hard: Selects the pixels to train on; None means all.
+        hard: Selects the pixels to train on, by their cross-entropy without weights; None means all.
+        class_weights: (K,) weight of the pixels of each class; None weighs all alike.
 
     Raises:
         InputError: The shapes do not fit.
@@ -70,10 +74,14 @@ def pixel_loss(logits: Tensor, targets: Tensor, *, hard: HardPixels | None = Non
             f"loss: expected targets {(logits.shape[0], *logits.shape[2:])} for logits {tuple(logits.shape)}; "
             f"received shape {tuple(targets.shape)}"
         )
-    valid = targets != IGNORE
-    losses = F.cross_entropy(wide(logits), targets.long(), ignore_index=IGNORE, reduction="none")
-    count = valid.sum()
+    valid, classes = targets != IGNORE, targets.long()
+    losses = F.cross_entropy(wide(logits), classes, ignore_index=IGNORE, reduction="none")
+    weights = valid
+    if class_weights is not None:
+        weights = torch.where(valid, class_weights.to(losses)[torch.where(valid, classes, 0)], 0)
+    count, weighed = weights.sum(), losses if class_weights is None else losses * weights
     if hard is None:
-        return losses.sum(), count
+        return weighed.sum(), count
     learned = hard.among(losses, valid)
-    return torch.where(learned, losses, 0).sum() * (count / learned.sum().clamp(min=1)), count
+    among = torch.where(learned, weights, 0).sum()
+    return torch.where(learned, weighed, 0).sum() * (count / torch.where(among > 0, among, 1)), count

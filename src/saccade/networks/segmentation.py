@@ -62,7 +62,9 @@ class Segmenter(nn.Module):
         """Enlarge logits to the size of the image."""
         return F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=self.align_corners)
 
-    def loss(self, outputs: Tensor | Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, outputs: Tensor | Sequence[Tensor], targets: Tensor, *, class_weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         r"""Return the papers' loss as a sum over pixels, and the number of pixels: the mean is their quotient.
 
         .. math:: \frac{1}{n} \sum_k \lambda_k \sum_i \mathrm{CE}(y_{ki}, t_i)
@@ -72,6 +74,8 @@ class Segmenter(nn.Module):
         Args:
             outputs: Output of the network in training, or of a network in evaluation, that is the prediction alone.
             targets: (B, H, W) classes, 255 = ignored.
+            class_weights: (K,) weight of the pixels of each class: the sum is weighted, and the number is the sum of
+                the weights. None weighs all alike.
 
         Raises:
             InputError: The number of outputs differs from that in training, or shapes do not fit.
@@ -80,7 +84,7 @@ class Segmenter(nn.Module):
         weights = self.weights[:1] if isinstance(outputs, Tensor) else self.weights
         if len(given) != len(weights):
             raise InputError(f"loss: expected {len(weights)} outputs of the network; received {len(given)}")
-        terms = [pixel_loss(logits, targets, hard=self.hard) for logits in given]
+        terms = [pixel_loss(logits, targets, hard=self.hard, class_weights=class_weights) for logits in given]
         total = sum(weight * term for weight, (term, _) in zip(weights, terms, strict=True))
         assert isinstance(total, Tensor)
         return total, terms[0][1]

@@ -16,7 +16,7 @@ Draw = Callable[[Rows, int], list[str]]
 def text(results: Results, folder: Path | None = None) -> str:
     """Return the arms with score, difference and its simultaneous interval, verdict and costs as aligned lines.
 
-    A second table follows where the scores are broken down by groups.
+    Further tables follow: the other scores of the task, and the score by groups where there are some.
     """
     return _drawn(results, _aligned)
 
@@ -30,6 +30,8 @@ def _drawn(results: Results, draw: Draw) -> str:
     columns = ("verdict", "params", "MMACs", "ms", "peak MiB", "train s")
     head = ("arm", results.metric, f"difference from {results.reference.name}", *columns)
     lines = draw([head, *map(_row, results.arms)], 4)
+    others = _others(results)
+    lines += ["", *draw(others, 1)] if others else []
     groups = _groups(results)
     lines += ["", *draw(groups, 1)] if groups else []
     seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
@@ -50,6 +52,14 @@ def _row(arm: ArmResult) -> tuple[str, ...]:
         verdict = found.verdict + (f" ({found.reason})" if found.reason else "")
     costs = (f"{arm.params:,}", f"{arm.macs / 1e6:,.1f}", f"{arm.latency_ms:.2f}", f"{arm.peak_mib:,.0f}")
     return (arm.name, score, difference, verdict, *costs, f"{arm.train_seconds:.1f}")
+
+
+def _others(results: Results) -> Rows:
+    """Means of the scores that do not decide."""
+    names = list(results.arms[0].others)
+    if not names or any(list(arm.others) != names for arm in results.arms):
+        return []
+    return [["other scores", *names], *([arm.name, *(f"{arm.others[n]:.3f}" for n in names)] for arm in results.arms)]
 
 
 def _groups(results: Results) -> Rows:

@@ -259,6 +259,28 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "how_metric_accuracy": ("<b>Accuracy</b>: the fraction of validation images whose most probable class is the true one ({classes} classes).",
                             "<b>准确率</b>：概率最高的类别等于真实类别的验证图像所占比例（{classes} 个类别）。"),
+    "how_metric_balanced_accuracy": (
+        "<b>Balanced accuracy</b>: for each class, the fraction of its validation images that are recognised; then the mean over "
+        "the classes that occur, so that a rare class counts as much as a frequent one ({classes} classes).",
+        "<b>平衡准确率</b>：对每个类别，计算其验证图像中被正确识别的比例，再对出现的类别取平均，使少见类别与常见类别同样重要（{classes} 个类别）。",
+    ),
+    "how_metric_macro_f1": (
+        "<b>Macro F1</b>: for each class, twice the images recognised divided by the images that have the class plus the images "
+        "given it; then the mean over the classes that occur or are given ({classes} classes).",
+        "<b>宏平均 F1</b>：对每个类别，用正确识别的图像数的两倍除以属于该类与被判为该类的图像数之和，再对出现或被预测的类别取平均（{classes} 个类别）。",
+    ),
+    "how_metric_mAP": (
+        "<b>mAP</b>, mean average precision: for each class, the images are ranked by its probability, and the precision at each "
+        "image that has the class is averaged; then the mean over the classes that occur ({classes} classes).",
+        "<b>mAP</b>（mean average precision，平均精度均值）：对每个类别，按其概率给图像排序，在每张属于该类的图像处取查准率并求平均，"
+        "再对出现的类别取平均（{classes} 个类别）。",
+    ),
+    "how_metric_mIoU_present": (
+        "<b>mIoU of present classes</b>: for each class, the pixels where prediction and truth agree divided by those where either "
+        "has it, counted over all validation images; then the mean over the classes that some validation image has, of {classes}.",
+        "<b>出现类别的 mIoU</b>：对每个类别，用预测与真值一致的像素数除以两者任一标为该类的像素数，在全部验证图像上统计，"
+        "再对验证图像中实际出现的类别（共 {classes} 个类别）取平均。",
+    ),
     "how_training": (
         "<b>Training.</b> {steps} steps, batches of {batch}, images of {size} pixels, {train} training images.",
         "<b>训练。</b>{steps} 步，批大小 {batch}，图像 {size} 像素，{train} 张训练图像。",

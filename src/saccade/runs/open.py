@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from saccade.catalog.imports import Trust
+from saccade.data.identity import recorded_identity
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
 from saccade.files import read_json
 from saccade.finite import check_finite
-from saccade.runs.names import CHECKPOINTS, CONFIG, EXPERIMENT, LAST, RUNS, SPLIT
+from saccade.runs.names import CHECKPOINTS, CONFIG, DATA, EXPERIMENT, LAST, RUNS, SPLIT
 from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
 from saccade.tasks.base import Held, Task
@@ -51,15 +53,34 @@ class Opened:
             )
         return self.known
 
+    def _places(self) -> Iterator[Path]:
+        """Folders that may have records of the training, the nearest first; a comparison keeps them once."""
+        folder = self.file.parent.parent if self.file.parent.name == CHECKPOINTS else self.file.parent
+        yield folder
+        yield from (place for place in list(folder.parents)[:3] if (place / EXPERIMENT).exists())
+
     @property
     def held(self) -> Held | None:
         """The validation images of training, where a seed chose them."""
-        folder = self.file.parent.parent if self.file.parent.name == CHECKPOINTS else self.file.parent
-        for place in (folder, *list(folder.parents)[:3]):  # a comparison keeps them once, above runs/ARM/SEED
-            if (place / SPLIT).exists() and (place == folder or (place / EXPERIMENT).exists()):
-                found = read_json(place / SPLIT)
-                return Held(tuple(found["held_out"]), found["seed"])
-        return None
+        place = next((place for place in self._places() if (place / SPLIT).exists()), None)
+        if place is None:
+            return None
+        found, known = read_json(place / SPLIT), recorded_identity(place / DATA)
+        contents = {name: state.content for name, state in known.files.items()} if known is not None else {}
+        names = tuple(found["held_out"])
+        return Held(names, found["seed"], {name: contents[name] for name in names if name in contents})
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Hashes of the contents of the files that training saw; empty where they are not recorded."""
+        place = next((place for place in self._places() if (place / DATA).exists()), None)
+        known = recorded_identity(place / DATA) if place is not None else None
+        if known is None:
+            return frozenset()
+        held = set(known.held or (self.held.names if self.held is not None else ()))
+        if not held:
+            return frozenset()
+        return frozenset(state.content for name, state in known.files.items() if name not in held)
 
 
 def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:

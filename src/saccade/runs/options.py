@@ -217,6 +217,7 @@ class ScoringOptions(Options):
     workers: Annotated[
         int | None, Option("Number of processes that read images.", WORKERS, default="one per core, 8 at most")
     ] = None
+    progress: Annotated[bool, Option("Say what the folder was read as, on stderr.", typed=None)] = True
 
 
 @dataclass(frozen=True, kw_only=True)

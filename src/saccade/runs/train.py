@@ -95,25 +95,31 @@ def train_network(options: TrainOptions) -> Training:
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     where = distributed(options.device)
     found = task.load(spec) if given is None else data_of(task, given, spec, class_names(spec))
+    found = replace(found, task=found.task.scored_by(options.score))
     decided = decide(published, found, where, options)
     overwrite, workers = options.overwrite, options.workers
     run = TrainingRun(folder, spec, decided, found)
     finished = run.result() is not None and not overwrite
     net = None if finished else run.network()  # before a folder is made: the corrected call would find it taken
-    fit = None if net is None else found.task.fitted(net, label_smoothing=decided.label_smoothing)
+    shown = options.progress and where.index == 0
+    fit = None
     if net is not None:
+        with Counting(shown=shown) as showing:
+            run.weigh(overwrite=overwrite, on_progress=showing.counting)
+        weights = run.balance.weights
+        fit = found.task.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
         optimizer_for(net, decided)  # a pattern that fits no parameter
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-        with Counting(shown=options.progress and where.index == 0) as showing:
+        with Counting(shown=shown) as showing:
             claim = partial(run.claim, overwrite=overwrite, command=options.command, on_progress=showing.counting)
             by_the_first(where, claim)
         if net is not None and fit is not None:
             lines = published.lines() if options.recipe != "default" else []
             _carry_out(
                 run, net, fit, where, workers=reading_processes(where) if workers is None else workers,
-                tensorboard=options.tensorboard, shown=options.progress and where.index == 0, said=lines,
+                tensorboard=options.tensorboard, shown=shown, said=[*lines, *run.balance.said(found.task.classes)],
             )  # fmt: skip
     return Training(folder, run.result() or {}, where.index == 0)
 
@@ -176,12 +182,18 @@ def _carry_out(
     data, recipe = run.data, run.recipe
     run.record(net, where)
     reading = {"reading": data.task.to_json(), "folder": run.spec.changed()} if data.files is not None else {}
-    source = LoaderSource(data.train.samples, workers=workers, name=data.train.name, device=where.device)
+    source = LoaderSource(
+        data.train.samples, workers=workers, name=data.train.name, device=where.device, groups=run.balance.groups
+    )
     with (
-        stop_on_signals() as should_stop,
+        stop_on_signals(shown=shown) as should_stop,
         TrainingProgress(shown=shown, steps=recipe.steps, batch=recipe.batch, device=where.device) as showing,
     ):
-        for line in (data.note, *said, f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images"):
+        for line in (
+            *data.statement.lines(),
+            *said,
+            f"{run.describe(net)}; {recipe.steps} steps of {recipe.batch} images",
+        ):
             showing.say(line)
         try:
             state = train(

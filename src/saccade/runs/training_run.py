@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from saccade.runs.folder import OTHER_FOLDER, Owned
 from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
 from saccade.runs.options import RunSpec
 from saccade.tasks.base import TaskData
+from saccade.training.composition import Balance
 from saccade.training.distributed import Distributed
 from saccade.training.loop import State
 from saccade.training.recipe import Recipe
@@ -38,6 +40,7 @@ class TrainingRun:
     def __init__(self, folder: Path, spec: RunSpec, recipe: Recipe, data: TaskData) -> None:
         self.folder, self.spec, self.recipe, self.data = folder, spec, recipe, data
         self.owned = Owned(folder, "training", RUN)
+        self.balance = Balance()
 
     def asked(self) -> dict[str, Any]:
         """Return the settings that must be the same for a run to be resumed."""
@@ -72,11 +75,26 @@ class TrainingRun:
                 before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )
             return
+        identity.refuse_contradiction()
         if self.data.split:
             write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
         found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}
         identity.write(self.folder / DATA)
         write_json(self.folder / RUN, found | {"identity": identity.digest})
+
+    def weigh(self, *, overwrite: bool, on_progress: OnProgress | None = None) -> None:
+        """Decide the weights of classes and the groups that are sampled; weights on record are not computed again.
+
+        Args:
+            overwrite: If True, the folder is to be cleared: its record does not count.
+            on_progress: Called with (done, total, what) while targets are read.
+
+        Raises:
+            InputError: A weight of no class, a class without a weight, or a task without classes.
+        """
+        known = None if overwrite or not self.owned.claimed else self.owned.read().get("class_weights")
+        seen = partial(self.data.composition, on_progress)
+        self.balance = Balance.decide(self.recipe, self.data.task, seen, known)
 
     def network(self) -> nn.Module:
         """The network as the run begins; it has then read an image.
@@ -104,7 +122,9 @@ class TrainingRun:
         found = read_json(self.folder / RUN)
         found |= {
             "recipe": self.recipe.to_json(),
+            **self.balance.recorded(self.data.task.classes),
             "note": self.data.note,
+            "statement": self.data.statement.to_json(),
             "params": sum(p.numel() for p in net.parameters()),
             "environment": environment(str(where.device), processes=where.processes, threads=torch.get_num_threads()),
             "git": git_state(),

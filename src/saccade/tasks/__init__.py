@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Asked in this order whether a folder is theirs; classification takes any folder of folders, so it is the last.
 _BUILT_IN = {
     "segmentation": "saccade.tasks.segmentation.task:Segmentation",
+    "multi-label": "saccade.tasks.multilabel.task:MultiLabel",
     "classification": "saccade.tasks.classification.task:Classification",
 }
 _REGISTERED: dict[str, type[Task]] = {}
@@ -180,7 +181,7 @@ def _fitting(task: type[Task], spec: RunSpec) -> type[Task]:
         InputError: The network belongs to another task, or its options make no sense.
     """
     owner = task_of_network(spec.network)
-    if owner not in (None, task):
+    if owner is not None and not issubclass(task, owner):
         raise InputError(
             f"{spec.data} is for {task.name}, and the network {spec.network} for {owner.name}",
             f"choose a network for {task.name}, or give other data",

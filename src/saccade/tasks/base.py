@@ -8,13 +8,16 @@ JSON values, which every saved network carries. Adding a task is one such class 
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -22,9 +25,11 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.depth import ValueRange, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
+from saccade.data.notices import notices
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.statement import Statement
 from saccade.data.tree import LeftOut
-from saccade.errors import InputError
+from saccade.errors import InputError, near
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
 from saccade.tasks.trees import named
@@ -32,6 +37,7 @@ from saccade.tasks.trees import named
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
+    from saccade.training.composition import Composition
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Files:
         origin: Where the sides come from, in words.
         left_out: Files that are not used, with the reasons.
         problems: What makes a training on these sides dishonest, such as a group on both.
+        counts: Training and validation images of each class by its name; counted from targets that are indices.
+        allow_copies: True if an image may be under two classes, or on both sides.
     """
 
     classes: tuple[str, ...]
@@ -67,6 +75,8 @@ class Files:
     origin: str = ""
     left_out: tuple[LeftOut, ...] = ()
     problems: tuple[str, ...] = ()
+    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    allow_copies: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -81,7 +91,20 @@ class Files:
         """
         if self.problems:
             raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
-        return DataFiles(folder, task, self.classes, self.train, self.val, self.others)
+        return DataFiles(
+            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies
+        )
+
+    def statement(self) -> Statement:
+        """Return what the folder was read as."""
+        counts = dict(self.counts)
+        if not counts and self.classes and all(isinstance(item.target, int) for item in (*self.train, *self.val)):
+            train, val = (Counter(item.target for item in items) for items in (self.train, self.val))
+            counts = {name: (train[index], val[index]) for index, name in enumerate(self.classes)}
+        return Statement(
+            note=self.note, layout=self.layout, split=self.origin, classes=self.classes, counts=counts,
+            train=len(self.train), val=len(self.val), values=self.meaning, left_out=self.left_out,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,12 +116,14 @@ class Side:
         name: Gives the name of a sample by its index.
         names: Names of all samples, where they are files.
         alike: True if all images have one size, so that several can be scored at once.
+        target: Reads the target of a sample without its image, in any thread; None: the sample is read.
     """
 
     samples: Dataset[Any]
     name: Callable[[int], str]
     names: Sequence[str] = ()
     alike: bool = True
+    target: Callable[[int], Any] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]
@@ -116,6 +141,7 @@ class TaskData:
         shape: Height and width of the training images.
         files: Files that the data are made of; None for samples that are not files.
         split: Names of the validation files, where the folder was split by a seed.
+        values: Range and depth of the values of images and masks, in sentences.
     """
 
     task: Task
@@ -125,6 +151,29 @@ class TaskData:
     shape: tuple[int, int]
     files: DataFiles | None
     split: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+    @property
+    def statement(self) -> Statement:
+        """What the folder was read as."""
+        found = self.files.statement if self.files is not None else None
+        return (found or Statement(note=self.note)).of(self.note, self.task.classes, self.values)
+
+    def composition(self, on_progress: OnProgress | None = None) -> Composition:
+        """Read the targets of all training samples once, for weights of classes and balanced sampling.
+
+        Args:
+            on_progress: Called with (done, total, what).
+
+        Raises:
+            InputError: A target cannot be read, or the task has no classes.
+        """
+        from saccade.training.composition import composition
+
+        side = self.train
+        target = side.target or (lambda index: side.samples[index][1])
+        count, in_threads = len(side), side.target is not None
+        return composition(self.task, target, count, in_threads=in_threads, on_progress=on_progress)
 
     def identity(self, record: Path | None = None, on_progress: OnProgress | None = None) -> Identity:
         """Compute what tells the data from any others; of files, their contents.
@@ -145,10 +194,12 @@ class Held:
     Args:
         names: Relative paths.
         seed: Seed of the split.
+        contents: Hash of the content of each of them, by name; empty where the run recorded none.
     """
 
     names: tuple[str, ...]
     seed: int
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -162,13 +213,15 @@ class Task(ABC):
 
     name: ClassVar[str]
     """Name in files and messages, such as ``"segmentation"``."""
-    metric: ClassVar[str]
+    metric: str
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """Names of the scores that can be chosen as `metric`, the usual one first; empty if there is one only."""
     layouts: ClassVar[Mapping[str, str]] = {}
     """Folders it recognises: the name of a layout, as ``--layout`` takes it, to a line that error messages show."""
     competing: ClassVar[frozenset[str]] = frozenset()
     """Layouts that a folder of another task may be in by chance; any other layout is decisive."""
-    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed")
+    reads: ClassVar[tuple[str, ...]] = ("layout", "split_seed", "allow_copies")
     """Fields of :class:`saccade.data.reading.Reading` that make sense for it."""
     recipe: ClassVar[str] = "default"
     """Name of the default recipe of ``saccade train``."""
@@ -183,6 +236,30 @@ class Task(ABC):
 
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
+        if "score" in facts:
+            self.metric = self._known_score(facts["score"])
+
+    @classmethod
+    def _known_score(cls, name: str) -> str:
+        known = cls.metrics or (cls.metric,)
+        if name not in known:
+            raise InputError(f"--score {name}: no such score of {cls.name}", near(name, known))
+        return name
+
+    def scored_by(self, name: str | None) -> Self:
+        """The same task with another `metric`, which files of networks record.
+
+        Args:
+            name: One of `metrics`; None leaves it as it is.
+
+        Raises:
+            InputError: No such score.
+        """
+        if name is None or self._known_score(name) == self.metric:
+            return self
+        task = copy.copy(self)
+        task.metric, task.facts = name, {**self.facts, "score": name}
+        return task
 
     @property
     def white(self) -> float | None:
@@ -235,8 +312,10 @@ class Task(ABC):
         Raises:
             InputError: The meaning cannot be told; the message names the option that says it.
         """
-        pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=where)
-        return replace(files, pixels=pixels, meaning=(pixels.note,) if pixels.note else ())
+        images = [item.image for item in (*files.train, *files.val)]
+        pixels = find_range(images, bits=reading.bits, where=where)
+        said = pixels.note or ("images have 8 bits per channel" if images else "")
+        return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
 
     @classmethod
     @abstractmethod
@@ -276,7 +355,8 @@ class Task(ABC):
             shape: Height and width of the first training image.
         """
         sides = [
-            Side(one, f"{what} sample {{}}".format) for one, what in zip(pair, ("training", "validation"), strict=True)
+            Side(one, f"{what} sample {{}}".format, target=_listed_target(one))
+            for one, what in zip(pair, ("training", "validation"), strict=True)
         ]
         note = f"{type(pair[0]).__name__}: {cls.counted(len(classes), len(sides[0]), len(sides[1]))}"
         return TaskData(cls(classes, size=spec.size), sides[0], sides[1], note, shape, None)
@@ -327,6 +407,11 @@ class Task(ABC):
         return [("" if start else "training", some[start : start + columns]) for start in starts]
 
     @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, tuple[int, int, int]]]:
+        """Return the names and colours (red, green, blue) that :meth:`illustrated` draws with."""
+        return []
+
+    @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
         """Draw the target of an item over its image (Pillow); the default leaves the image as it is."""
         return image
@@ -364,21 +449,50 @@ class Task(ABC):
             spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained
         )
 
-    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+    def fitted(
+        self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> Self:
         """The task as a run trains it: with the loss of a network that has its own, and with options of the recipe.
+
+        Args:
+            net: The network.
+            label_smoothing: Fraction of the target that is given to all classes evenly.
+            class_weights: Weight of each class in the loss; None weighs all alike.
 
         Raises:
             InputError: An option that this task does not have.
         """
         if label_smoothing:
             raise InputError(f"--label-smoothing: the loss of {self.name} has no such option", "leave it out")
+        if class_weights is not None:
+            raise InputError(f"--class-weights: the loss of {self.name} has no such option", "leave it out")
         return self
+
+    def amounts(self, target: Any) -> tuple[Any, Any]:
+        """Count what the target of one sample holds, for weights of classes and balanced sampling.
+
+        Returns:
+            Indices of the classes that are in it, and the amount of each: samples, or pixels.
+
+        Raises:
+            InputError: The task has no classes to be weighed.
+        """
+        raise InputError(f"--class-weights, --sampling: {self.name} has no classes to be balanced", "leave it out")
+
+    def balanced(self, found: Composition) -> Floats:
+        """Compute the weights of ``--class-weights balanced`` from the classes of the training samples."""
+        from saccade.training.composition import balanced_weights
+
+        return balanced_weights(found.counts)
 
     # ---------------------------------------------------------------- training and scoring
 
     @abstractmethod
     def loss(self, outputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
-        """The training loss, as its sum over valid samples or pixels, and their number, both scalars."""
+        """The training loss, as its sum over valid samples or pixels, and their number, both scalars.
+
+        Where samples are weighted, the sum is weighted and the number is the sum of the weights.
+        """
 
     @abstractmethod
     def predict(self, outputs: Any, size: tuple[int, int]) -> Any:
@@ -528,7 +642,27 @@ class Task(ABC):
         return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts}
 
 
+def _listed_target(samples: Any) -> Callable[[int], Any] | None:
+    """The targets that a data set lists without reading images, as those of torchvision do."""
+    targets: Any = getattr(samples, "targets", None)
+    plain = getattr(samples, "target_transform", None) is None and getattr(samples, "transforms", None) is None
+    known = plain and hasattr(targets, "__getitem__") and hasattr(targets, "__len__")
+    return targets.__getitem__ if known and len(targets) == len(samples) else None
+
+
 def mean_loss(task: Task, outputs: Any, targets: Any) -> Tensor:
     """The loss of one batch alone; 0 where nothing in it is valid."""
     total, count = task.loss(outputs, targets)
-    return total / count.clamp(min=1)
+    return total / divisor(count)
+
+
+def divisor(count: Tensor) -> Tensor:
+    """A count, or a sum of weights, that a sum is divided by; 1 where it is 0."""
+    return torch.where(count > 0, count, torch.ones_like(count))
+
+
+def unequal(class_weights: Sequence[float] | None) -> Tensor | None:
+    """Weights of classes as a tensor; None where all are equal, since a mean does not change by them."""
+    if class_weights is None or len(set(class_weights)) <= 1:
+        return None
+    return torch.tensor(class_weights, dtype=torch.float64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saccade.errors import InputError
 from saccade.tasks.base import Task
-from saccade.tasks.evidence import Evidence, Floats
+from saccade.tasks.evidence import Evidence, Floats, images_in
 
 _IMAGES_AT_ONCE = 1024
 
@@ -41,9 +41,7 @@ def scores(counts: NDArray[Any]) -> Floats:
         raise InputError(f"score: expected counts (images, K, 2); received shape {counts.shape}")
     sums = counts.sum(axis=-3).astype(np.float64)
     if (sums[..., 1] <= 0).all(axis=-1).any():
-        raise InputError(
-            "score: all denominators are 0: there is nothing to score", "see whether the targets are all ignored"
-        )
+        raise _nothing()
     return mean_ratio(sums)
 
 
@@ -67,24 +65,75 @@ def weighted(counts: NDArray[Any], weights: Floats) -> Floats:
     Returns:
         (draws,) scores; 0 where no class occurs.
     """
+    return mean_ratio(weighted_sums(counts, weights))
+
+
+def weighted_sums(counts: NDArray[Any], weights: Floats) -> Floats:
+    """Numerators and denominators (draws, K, 2) for every row of weights, see :func:`weighted`."""
     if counts.ndim != 3 or counts.shape[-1] != 2:
         raise InputError(f"score: expected counts (images, K, 2) of one run; received shape {counts.shape}")
     sums = np.zeros((len(weights), counts.shape[1] * 2))
     for start in range(0, len(counts), _IMAGES_AT_ONCE):
         piece = slice(start, start + _IMAGES_AT_ONCE)
         sums += weights[:, piece] @ counts[piece].reshape(-1, sums.shape[1]).astype(np.float64)
-    return mean_ratio(sums.reshape(len(weights), -1, 2))
+    return sums.reshape(len(weights), -1, 2)
+
+
+def sums_by_class(labels: NDArray[Any], classes: int, weights: Floats) -> Floats:
+    """Sum weights (draws, n_images) over the images of each class; returns (draws, classes).
+
+    Args:
+        labels: (n_images,) class of each image.
+        classes: Number of classes.
+        weights: (draws, n_images), at least 0.
+    """
+    sums = np.zeros((len(weights), classes))
+    for start in range(0, len(labels), _IMAGES_AT_ONCE):
+        piece = slice(start, start + _IMAGES_AT_ONCE)
+        sums += weights[:, piece] @ np.eye(classes)[labels[piece]]
+    return sums
 
 
 class RatioTask(Task):
-    """A task whose score is a mean of ratios; its evidence holds them as ``"counts"``, (n_images, K, 2)."""
+    """A task whose scores are means of ratios of sums over images.
+
+    Its evidence holds those of the usual score as ``"counts"``, (n_images, K, 2).
+    """
+
+    def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
+        """Compute the numerators and denominators (draws, K, 2) of a score for every row of weights (draws, n_images).
+
+        A class with a denominator of 0 does not count. The default is the usual score, of ``"counts"``.
+        """
+        return weighted_sums(evidence["counts"], weights)
+
+    def value(self, metric: str, evidence: Evidence, weights: Floats | None = None) -> float:
+        """Compute one of `metrics`.
+
+        Raises:
+            InputError: There is nothing to score, and no weights say so.
+        """
+        rows = np.ones((1, images_in(evidence))) if weights is None else weights[None]
+        sums = self.sums(metric, evidence, rows)
+        if weights is None and not (sums[..., 1] > 0).any():
+            raise _nothing()
+        return float(mean_ratio(sums)[0])
 
     def score(self, evidence: Evidence, weights: Floats | None = None) -> float:
-        counts = evidence["counts"]
-        return score(counts) if weights is None else float(weighted(counts, weights[None])[0])
+        return self.value(self.metric, evidence, weights)
+
+    def chosen_first(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
+        """Compute all of `metrics`, `metric` first."""
+        return {name: self.value(name, evidence, weights) for name in dict.fromkeys((self.metric, *self.metrics))}
 
     def resampled(self, evidence: Evidence, weights: Floats) -> Floats:
-        return weighted(evidence["counts"], weights)
+        return mean_ratio(self.sums(self.metric, evidence, weights))
 
     def image_scores(self, evidence: Evidence) -> Floats:
         return mean_ratio(evidence["counts"])
+
+
+def _nothing() -> InputError:
+    return InputError(
+        "score: all denominators are 0: there is nothing to score", "see whether the targets are all ignored"
+    )

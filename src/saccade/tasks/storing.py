@@ -67,8 +67,8 @@ def stored(
     arrays, _ = load_or_build(cache / entry_name(folder, data.task.size, identity), shapes, fill)
     splits = {side: _split(found, side, arrays) for side, found in sides.items()}
     return Arrays(
-        folder.resolve().name, task.name, data.task.classes, **splits, note=data.note, facts=dict(data.task.facts),
-        identity=identity, split=data.split,
+        folder.resolve().name, task.name, data.task.classes, splits["train"], splits["val"], note=data.note,
+        facts=dict(data.task.facts), identity=identity, split=data.split, stated=data.statement,
     )  # fmt: skip
 
 

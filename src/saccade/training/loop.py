@@ -23,6 +23,7 @@ from saccade import schema
 from saccade.errors import InputError, require
 from saccade.insertion import verify
 from saccade.saving.store import BEST, LAST
+from saccade.tasks.base import divisor
 from saccade.tasks.trees import moved
 from saccade.training.checkpoint import CheckpointManager, TrainState, save_weights
 from saccade.training.distributed import Distributed, SingleProcess
@@ -60,7 +61,7 @@ class State:
         seconds: Seconds spent on them.
         waiting: Seconds of these spent waiting for data.
         total: Sum of the losses since the last row of the log.
-        count: Number of samples that `total` is the sum over.
+        count: Number of samples that `total` is the sum over, or the sum of their weights.
         scores: Scores of the last validation.
         best: Largest score so far.
         best_step: Steps done when it was reached.
@@ -174,7 +175,7 @@ def train(
             state.step += 1
             state.seconds += time.perf_counter() - started
             state.waiting += waited
-            loss = total / max(count, 1.0)
+            loss = total / (count or 1.0)
             if not math.isfinite(loss):
                 raise _diverged(loss, recipe, factor, source, kept, state.step - 1)
             state.total, state.count = state.total + total, state.count + count
@@ -188,7 +189,7 @@ def train(
                     save_weights(trained.shown, folder / BEST, header)
             row = Row(state.step, loss, recipe.learning_rate * factor, scores, state.seconds, state.waiting)
             if scores or last or state.step % recipe.log_every == 0:
-                log.write(row.over(state.total / max(state.count, 1.0)), model)
+                log.write(row.over(state.total / (state.count or 1.0)), model)
                 state.total = state.count = 0.0
             on_step(row)
             if writes and not last and (stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
@@ -247,13 +248,13 @@ def _gradients(
             total, count = task.loss(_full(logits), moved(batch.targets, where.device))
             everywhere = everywhere + where.sum(count.to(torch.float32))
             if estimate is None:
-                estimate = (everywhere * len(batches)).clamp(min=1)
+                estimate = divisor(everywhere * len(batches))
             scaler.scale(total * (where.processes / estimate)).backward()  # type: ignore[no-untyped-call]
         sums[0] += total.detach()
         sums[1] += count
     if len(batches) > 1 and estimate is not None:
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
-        torch._foreach_mul_(gradients, estimate / everywhere.clamp(min=1))
+        torch._foreach_mul_(gradients, estimate / divisor(everywhere))
     total_sum, count_sum, stops = where.sum(sums).tolist()
     return total_sum, count_sum, stops > 0
 

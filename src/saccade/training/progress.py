@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -37,7 +38,8 @@ class Lines:
         if self.bars is not None:
             self.bars.console.print(text, highlight=False, markup=False)
         elif self.shown:
-            print(text, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # without a reader nothing is said, and the work continues
+                print(text, file=sys.stderr, flush=True)
 
     def _is_time(self) -> bool:
         """Return True if the last plain line is old enough for another."""

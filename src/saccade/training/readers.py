@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.process
 import multiprocessing.queues
 import os
@@ -36,10 +37,12 @@ SHARED = Path("/dev/shm")
 _AHEAD = 2  # batches that torch lets each reader prepare
 _TEXT = 2000  # bytes of a reader's last words
 _ENDING_SECONDS = 30.0
+_DYING_SECONDS = 5.0  # from the break of a pipe to the end of the process
 _UNGUARDED = 'put the call under `if __name__ == "__main__":`, or read in one process: --workers 0'
 
 _STARTED: set[multiprocessing.process.BaseProcess] = set()
 _ACTIVE: list[Readers] = []
+_LEAVING: list[bool] = []  # not empty once the interpreter ends
 _OWN: tuple[Readers, int] | None = None  # in a reader: what it shares, and its number
 
 
@@ -54,12 +57,13 @@ class Readers:
     def __init__(self, count: int, name: Callable[[int], str]) -> None:
         self.count = count
         self.name = name
+        self.processes: list[multiprocessing.process.BaseProcess] = []
         self._pids = RawArray("q", count)
         self._samples = RawArray("q", [-1] * count)
         self._texts = [RawArray("c", _TEXT) for _ in range(count)]
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"name": None}  # names are for the main process, and may not be picklable
+        return vars(self) | {"name": None, "processes": []}  # names are for the main process, and may not be picklable
 
     def begin(self, number: int) -> None:
         """In a reader: note that it has begun."""
@@ -78,9 +82,13 @@ class Readers:
         """True if a reader has begun."""
         return any(self._pids)
 
-    def explain(self, error: RuntimeError) -> InputError | None:
+    def explain(self, error: Exception) -> InputError | None:
         """Return what happened to a reader and what to do; None if the error is of another kind."""
         text = str(error)
+        if not isinstance(error, RuntimeError):
+            multiprocessing.connection.wait([one.sentinel for one in self.processes], _DYING_SECONDS)
+            gone = [str(one.pid) for one in self.processes if one.exitcode is not None]
+            text = f"DataLoader worker (pid(s) {', '.join(gone)}) ended" if gone else text
         if "Too many open files" in text:
             return InputError(
                 f"readers: {text.splitlines()[0]}", "raise the limit (ulimit -n), or read with --workers 0"
@@ -95,11 +103,15 @@ class Readers:
             return InputError("the reading processes ended before they began to read: they start by importing the script "
                               "that is running, which must then not train again", _UNGUARDED)  # fmt: skip
         found = re.search(r"killed by signal: ([^.]+)\.", text)
-        how = f"was ended by a signal ({found[1].strip()})" if found else "ended unexpectedly"
+        number = found[1].strip() if found else self._signal(pids)
+        how = f"was ended by a signal ({number})" if number else "ended unexpectedly"
         said = next((words for pid in pids if (words := self._words(pid))), "")
-        return InputError(
-            f"a reading process {how}{self._where(pids)}{f': {said}' if said else ''}", _remedy(text, said)
-        )
+        message = f"a reading process {how}{self._where(pids)}{f': {said}' if said else ''}"
+        return InputError(message, _remedy(f"{text} {number}", said))
+
+    def _signal(self, pids: list[int]) -> str | None:
+        codes = [one.exitcode for one in self.processes if one.pid in pids and one.exitcode is not None]
+        return next((signal.strsignal(-code) for code in codes if code < 0), None)
 
     def _words(self, pid: int) -> str:
         numbers = [number for number in range(self.count) if self._pids[number] == pid]
@@ -132,7 +144,7 @@ def readers_explained() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as cause:
+    except (RuntimeError, EOFError, ConnectionError) as cause:  # the latter two where a pipe of a reader breaks
         told = next((told for readers in _ACTIVE[::-1] if (told := readers.explain(cause)) is not None), None)
         if told is None:
             raise
@@ -157,6 +169,7 @@ def reading(loader: DataLoader[Any], readers: Readers | None) -> Iterator[Iterat
         with readers_explained():
             with _starting(readers):
                 batches = iter(loader)
+            readers.processes = list(getattr(batches, "_workers", ()))
             yield batches
     finally:
         started = set(multiprocessing.active_children()) - before
@@ -183,6 +196,8 @@ def _starting(readers: Readers) -> Iterator[None]:
 
 def _end(batches: Any, processes: set[multiprocessing.process.BaseProcess]) -> None:
     """Ask the readers to end, and kill those that do not."""
+    if _LEAVING:  # they are killed already, and no thread can begin any more
+        return
     shut = getattr(batches, "_shutdown_workers", None)
     if shut is not None:  # aside, for it waits for locks that a killed reader may have held
         ending = threading.Thread(target=shut, daemon=True)
@@ -198,6 +213,7 @@ def _end(batches: Any, processes: set[multiprocessing.process.BaseProcess]) -> N
 @atexit.register
 def _end_all() -> None:
     """Kill readers that are left because an error still holds their loader: the interpreter would wait for them."""
+    _LEAVING.append(True)
     alive = [process for process in _STARTED | set(_readers_of_mine()) if process.is_alive()]
     if alive and hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

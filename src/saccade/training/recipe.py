@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError
-from saccade.options import Option, Options
+from saccade.options import Option
 from saccade.ranges import SEED, Factors, Number, OneOf, Range, Whole, check
+from saccade.training.balance import BalanceOptions
 from saccade.training.schedules import SCHEDULES
 
 
@@ -19,7 +20,7 @@ def _ways() -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeOptions(Options):
+class RecipeOptions(BalanceOptions):
     """The values of a recipe that are asked for and used alike: declared here once, in the order of the help."""
 
     seed: Annotated[

@@ -23,14 +23,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.tasks.trees import leaves, tensors
-from saccade.training.order import batch_at
+from saccade.training.order import Groups, batch_at
 from saccade.training.readers import Readers, begin_reading, fitting, note, reading
 from saccade.training.recipe import Recipe
 
 Key = tuple[int, int]
-"""Epoch and index of a sample."""
+"""Epoch and index of a sample; in an order by groups, position in the training and index."""
 
-_NO_EPOCH = 2**31  # of validation samples: an epoch that training does not reach
+_NO_EPOCH = 2**31  # of validation samples: an epoch, or a position, that training does not reach
 _MAY_LOAD_SECONDS = 1800
 
 
@@ -94,11 +94,13 @@ class ArraySource:
     Args:
         data: uint8 images and targets.
         augment: Changes training batches; None: they stay as they are.
+        groups: Groups of samples that are drawn equally often; None: each sample comes once an epoch.
     """
 
-    def __init__(self, data: Arrays, *, augment: Augment | None = None) -> None:
+    def __init__(self, data: Arrays, *, augment: Augment | None = None, groups: Groups | None = None) -> None:
         self.data = data
         self.augment = augment
+        self.groups = groups
 
     def steps(self, recipe: Recipe, first: int, share: Share) -> Generator[list[Batch]]:
         for step in range(first, recipe.steps):
@@ -119,7 +121,7 @@ class ArraySource:
         return Batch(images, targets)
 
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
-        return keys_at(recipe, step, len(self.data.train.images))
+        return keys_at(recipe, step, len(self.data.train.images), self.groups)
 
 
 class LoaderSource:
@@ -130,6 +132,7 @@ class LoaderSource:
         workers: Processes that read; 0: none but this one.
         name: Gives the name of a sample, for messages.
         device: Device of the batches; for a GPU they are put into page-locked memory.
+        groups: Groups of samples that are drawn equally often; None: each sample comes once an epoch.
     """
 
     def __init__(
@@ -139,8 +142,10 @@ class LoaderSource:
         workers: int = 0,
         name: Callable[[int], str] = "sample {}".format,
         device: torch.device | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.dataset = dataset
+        self.groups = groups
         self.workers = workers
         self.name = name
         self.pin = device is not None and device.type == "cuda"
@@ -165,7 +170,7 @@ class LoaderSource:
         return self._batches(parts, seed)
 
     def _keys(self, recipe: Recipe, step: int) -> list[Key]:
-        return keys_at(recipe, step, _length(self.dataset))
+        return keys_at(recipe, step, _length(self.dataset), self.groups)
 
     def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
         first = next(keys, None)
@@ -197,9 +202,9 @@ class LoaderSource:
         return found
 
 
-def keys_at(recipe: Recipe, step: int, count: int) -> list[Key]:
-    """Epoch and index of every sample of a step, all processes together."""
-    indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed)
+def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | None = None) -> list[Key]:
+    """Epoch (in an order by groups: position) and index of every sample of a step, all processes together."""
+    indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed, groups=groups)
     return list(zip(epochs.tolist(), indices.tolist(), strict=True))
 
 

@@ -13,7 +13,7 @@ SHAPE = (6, 8)
 
 def picture(path: Path, shape: tuple[int, int] = SHAPE) -> Path:
     """A picture that differs from others of another name."""
-    rng = np.random.default_rng(len(path.name) + sum(path.name.encode()))
+    rng = np.random.default_rng(list(path.name.encode()))
     return write(path, rng.integers(0, 255, (*shape, 3), dtype=np.uint8))
 
 

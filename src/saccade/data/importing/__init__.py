@@ -11,6 +11,7 @@ from saccade.data import OnProgress
 from saccade.data.importing.coco import is_coco, read_coco
 from saccade.data.importing.cvat import is_cvat, read_cvat
 from saccade.data.importing.export import Export, examples
+from saccade.data.importing.label_studio import is_label_studio, read_label_studio
 from saccade.data.importing.labelme import is_labelme, read_labelme
 from saccade.data.importing.masks import is_roboflow_masks, is_voc, read_roboflow_masks, read_voc
 from saccade.data.importing.source import Source
@@ -27,6 +28,7 @@ Overlap = Literal["order", "area"]
 FORMATS: dict[str, tuple[Callable[[Source], bool], Callable[[Source], Export]]] = {
     "coco": (is_coco, read_coco),
     "cvat": (is_cvat, read_cvat),
+    "label-studio": (is_label_studio, read_label_studio),
     "labelme": (is_labelme, read_labelme),
     "roboflow-masks": (is_roboflow_masks, read_roboflow_masks),
     "supervisely": (is_supervisely, read_supervisely),

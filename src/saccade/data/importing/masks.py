@@ -30,7 +30,6 @@ Values = dict[int, int]
 """Class index of every value of a mask."""
 
 _MASKS = "SegmentationClass"
-_NO_IMAGES = ("SegmentationClass", "SegmentationObject", "SegmentationClassVisualization")
 _ENDING = "_mask"
 _LISTS = ("labelmap.txt", "class_names.txt")
 
@@ -64,12 +63,12 @@ def read_voc(source: Source) -> Export:
         export.classes, values, colours = _labelmap(source, lists[0])
     else:
         export.classes, values = _class_names(source, lists[0])
-    masks, images = {}, {}
+    masks, images, pictures = {}, {}, set(source.images)
     for path in source.files:
         parts = path.relative_to(source.root).parts
         if _MASKS in parts and path.suffix.lower() == ".png":
             masks[_place(parts, _MASKS)] = path
-        elif path in source.images and not set(parts) & set(_NO_IMAGES):
+        elif path in pictures and not any(part.startswith("Segmentation") for part in parts):
             images[_place(parts, "JPEGImages")] = path
     if not images:
         raise InputError(f"{source.root} holds masks and no images", "export it with its images")

@@ -74,10 +74,18 @@ def inclusive_polygon(outer: Corners, holes: Sequence[Corners]) -> Draw:
     return draw
 
 
-def box(left: float, top: float, right: float, bottom: float, *, turned: float = 0.0) -> Draw:
-    """Draw a filled rectangle, turned clockwise about its centre by degrees."""
+def box(
+    left: float,
+    top: float,
+    right: float,
+    bottom: float,
+    *,
+    turned: float = 0.0,
+    about: tuple[float, float] | None = None,
+) -> Draw:
+    """Draw a filled rectangle, turned clockwise by degrees about a point, which is its centre unless given."""
     outline = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], dtype=np.float64)
-    return polygon(corners(_turned(outline, outline.mean(axis=0), turned)))
+    return polygon(corners(_turned(outline, outline.mean(axis=0) if about is None else np.array(about), turned)))
 
 
 def ellipse(x: float, y: float, across: float, down: float, *, turned: float = 0.0) -> Draw:

@@ -96,6 +96,7 @@ def find_classes(path: Path, reading: Reading, layout: str) -> Files:
         classes, division.train, division.val, note, others=(listing,) if listing is not None else (),
         drawn=division.drawn, layout=layout, origin=division.origin,
         left_out=account(top, [*used, *([listing] if listing else [])], why), problems=division.problems,
+        allow_copies=reading.allow_copies,
     )  # fmt: skip
 
 

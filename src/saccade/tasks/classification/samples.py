@@ -46,6 +46,10 @@ class ImageSamples(Dataset[tuple[Tensor, int]]):
         assert isinstance(item.target, int)
         return self.transform(read_image(item.image, near=self.near, white=self.white)), item.target
 
+    def target(self, index: int) -> Any:
+        """Class of a sample."""
+        return self.items[index].target
+
     def name(self, index: int) -> str:
         """Path of a sample."""
         return str(self.items[index].image)
@@ -69,6 +73,10 @@ class ArraySamples(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = require("PIL.Image", extra="train").fromarray(self.split.images[index])
         return self.transform(image), int(self.split.targets[index])
+
+    def target(self, index: int) -> Any:
+        """Class of a sample."""
+        return self.split.targets[index]
 
     def name(self, index: int) -> str:
         """Name of a sample."""

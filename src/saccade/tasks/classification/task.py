@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.data import Arrays, OnProgress
-from saccade.data.folder import read_arrays
+from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
@@ -24,7 +24,7 @@ from saccade.errors import InputError
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
 from saccade.tasks import layout_of
-from saccade.tasks.base import Files, Held, Side, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData, unequal
 from saccade.tasks.classification.cifar import Cifar, find_cifar, is_cifar
 from saccade.tasks.classification.layout import CLASSES, SIDES, class_readings, find_classes, scored_images
 from saccade.tasks.classification.samples import (
@@ -34,9 +34,10 @@ from saccade.tasks.classification.samples import (
     scoring_transform,
     training_transform,
 )
+from saccade.tasks.classification.table import TABLE, find_labels, scored_labels, table_readings
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.held import recorded_of
-from saccade.tasks.ratios import RatioTask
+from saccade.tasks.ratios import RatioTask, sums_by_class
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case
@@ -60,32 +61,61 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
+    metrics = ("accuracy", "balanced_accuracy", "macro_f1")
     image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
+        TABLE: "images in any folders and labels.csv of FILE,CLASS lines",
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
-    competing = frozenset({CLASSES, SIDES})
-    reads = ("layout", "classes", "split", "split_seed", "group", "bits")
+    competing = frozenset({CLASSES, SIDES, TABLE})
+    reads = ("layout", "classes", "split", "split_seed", "group", "bits", "allow_copies")
+
+    samples: ClassVar[Any] = None
+    """Dataset of files with their classes, made of their number and the arguments of `ImageSamples`; None: that one."""
 
     def __init__(self, classes: Sequence[str], *, size: int = 224, crop: float = 1.0, **facts: Any) -> None:
         super().__init__(classes, size=size, crop=crop, **facts)
         self.crop, self.label_smoothing = crop, 0.0
+        self.class_weights: Tensor | None = None
 
     @classmethod
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
-        return class_readings(folder, reading)
+        table, fits = table_readings(folder, reading)
+        if fits:  # it names every image by its file, which is no matter of chance
+            return {name: words for name, words in table.items() if name in cls.layouts}
+        return {**table, **class_readings(folder, reading)}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
         layout = layout_of(cls, folder, reading)
         if layout == "cifar":
             cifar = _cifar(folder)
-            return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout)
-        return find_classes(folder, reading, layout)
+            sides = [
+                np.bincount(side.targets, minlength=len(cifar.classes)).tolist() for side in (cifar.train, cifar.val)
+            ]
+            counts = dict(zip(cifar.classes, zip(*sides, strict=True), strict=True))
+            return Files(cifar.classes, (), (), cifar.name, others=cifar.files, layout=layout, counts=counts)
+        return cls._listed_files(folder, reading, layout)
+
+    @classmethod
+    def _listed_files(cls, folder: Path, reading: Reading, layout: str) -> Files:
+        return (find_labels if layout == TABLE else find_classes)(folder, reading, layout)
+
+    @classmethod
+    def _scored(
+        cls, folder: Path, classes: Sequence[str], reading: Reading, layout: str
+    ) -> tuple[tuple[Item, ...], str | None]:
+        """Images that a trained network is scored on, and the name of their side."""
+        return (scored_labels if layout == TABLE else scored_images)(folder, classes, reading, layout)
+
+    @classmethod
+    def array_target(cls, files: Files, item: Item) -> Any:
+        """The target of an item as arrays of a comparison hold it."""
+        return item.target
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
@@ -95,11 +125,14 @@ class Classification(RatioTask):
         found = cls.files(path, spec)
         if found.layout == "cifar":
             cifar = _cifar(path)
-            both = [Side(made, made.name) for made in (ArraySamples(cifar.train, train), ArraySamples(cifar.val, val))]
+            arrays = ArraySamples(cifar.train, train), ArraySamples(cifar.val, val)
+            both = [Side(made, made.name, target=made.target) for made in arrays]
             return cls._data(spec, both, found)
         found = cls.examined(found, spec, where=str(path))
         white = found.pixels.white
-        both = [_side(items, path, way, spec.size, white) for items, way in ((found.train, train), (found.val, val))]
+        count = len(found.classes)
+        given = (found.train, train), (found.val, val)
+        both = [cls._side(count, items, path, way, spec.size, white) for items, way in given]
         return cls._data(spec, both, found)
 
     @classmethod
@@ -110,6 +143,15 @@ class Classification(RatioTask):
             f"{files.note}: {cls.counted(len(files.classes), len(train), len(val))}", (spec.size, spec.size),
             files.under(Path(spec.data), cls.name), tuple(val.names) if files.drawn else (),
         )  # fmt: skip
+
+    @classmethod
+    def _side(
+        cls, count: int, items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None
+    ) -> Side:
+        """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
+        made = ImageSamples if cls.samples is None else functools.partial(cls.samples, count)
+        samples: ImageSamples = made(items, transform, near=2 * size, white=white)
+        return Side(samples, samples.name, image_names(items, folder), target=samples.target)
 
     @classmethod
     def load_arrays(
@@ -137,17 +179,20 @@ class Classification(RatioTask):
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
             image = read_image(item.image, near=stored, white=examined().pixels.white)
-            return centre(square(image, stored), length[side]), item.target
+            return centre(square(image, stored), length[side]), cls.array_target(files, item)
 
-        shapes = {side: ((length[side], length[side], 3), (), "int64") for side in length}
+        def finish() -> dict[str, Any]:
+            return {"values": list(examined().meaning), **examined().facts}
+
+        target = np.asarray(cls.array_target(files, files.train[0]))
+        shapes = {side: ((length[side], length[side], 3), target.shape, str(target.dtype)) for side in length}
         splits, facts = read_arrays(
-            folder, cls.name, files, cache, shapes, row, size=size, finish=lambda: examined().facts,
-            record=record, on_progress=on_progress,
+            folder, cls.name, files, cache, shapes, row, size=size, finish=finish,
+            record=record, on_progress=on_progress, how=values_key(reading),
         )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
-        return Arrays(
-            folder.resolve().name, cls.name, files.classes, **splits, note=note, facts={"crop": 1 / _STORED, **facts}
-        )
+        values, own = tuple(facts.pop("values")), {"crop": 1 / _STORED, **facts}
+        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts=own, values=values)
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)
@@ -158,13 +203,13 @@ class Classification(RatioTask):
                 raise InputError(f"{folder} is {cifar.name}, whose classes the network does not know")
             samples = ArraySamples(cifar.val, transform)
             return Side(samples, samples.name), "the test images"
-        items, side = scored_images(folder, self.classes, reading, layout)
+        items, side = self._scored(folder, self.classes, reading, layout)
         if side is not None:
             what = f"those of {side}/"
         else:
             held, what = recorded_of({relative(item.image, folder): item for item in items}, folder, recorded)
             items = tuple(held)
-        return _side(items, folder, transform, self.size, self.white), what
+        return self._side(len(self.classes), items, folder, transform, self.size, self.white), what
 
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
@@ -193,13 +238,22 @@ class Classification(RatioTask):
     def owns(cls, network: str) -> bool:
         return is_classifier(network)
 
-    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+    def fitted(
+        self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> Self:
         task = copy.copy(self)
-        task.label_smoothing = label_smoothing
+        task.label_smoothing, task.class_weights = label_smoothing, unequal(class_weights)
         return task
 
+    def amounts(self, target: Any) -> tuple[Any, Any]:
+        return [int(target)], [1]
+
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
-        total = F.cross_entropy(outputs, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        """Compute the cross-entropy summed over images, and their number; with weights, of both the weighted sums."""
+        weight = None if self.class_weights is None else self.class_weights.to(outputs)
+        total = F.cross_entropy(outputs, targets, weight=weight, reduction="sum", label_smoothing=self.label_smoothing)
+        if weight is not None:
+            return total, weight[targets].sum()
         return total, torch.tensor(len(targets), device=total.device)
 
     def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
@@ -208,20 +262,38 @@ class Classification(RatioTask):
         return probabilities
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, and the class.
+        """Per image: the counts (1, 2) of accuracy, whether the class is among the first five, the class, the guess.
 
         Full evidence also has the probability of the class.
         """
-        right = (predictions.argmax(dim=1) == targets).long()
+        guess = predictions.argmax(dim=1)
+        right = (guess == targets).long()
         first = predictions.topk(min(_SHOWN, predictions.shape[1]), dim=1).indices
         among = (first == targets[:, None]).any(dim=1).long()
         counts = torch.stack([right, torch.ones_like(right)], dim=1)[:, None]
-        found = {"counts": counts, "among": among, "class": targets.long()}
+        found = {"counts": counts, "among": among, "class": targets.long(), "guess": guess}
         found |= {"probability": predictions.gather(1, targets[:, None].long())[:, 0]} if full else {}
-        return {name: part.cpu().numpy() for name, part in found.items()}
+        return {name: tensor.cpu().numpy() for name, tensor in found.items()}
+
+    def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
+        r"""Compute the parts of a score for every row of weights.
+
+        Of accuracy: right images over all images. Of ``balanced_accuracy``: of each class that occurs, right images
+        over its images; the mean over classes is the mean recall. Of ``macro_f1``: of each class that occurs or is
+        guessed, :math:`2 TP / (2 TP + FP + FN)`.
+        """
+        if metric == "accuracy":
+            return super().sums(metric, evidence, weights)
+        count, right = len(self.classes), evidence["counts"][:, 0, 0]
+        hits = sums_by_class(evidence["class"], count, weights * right)
+        there = sums_by_class(evidence["class"], count, weights)
+        if metric == "balanced_accuracy":
+            return np.stack([hits, there], axis=-1)
+        guessed = sums_by_class(evidence["guess"], count, weights)
+        return np.stack([2 * hits, there + guessed], axis=-1)
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
-        found = {self.metric: self.score(evidence, weights)}
+        found = self.chosen_first(evidence, weights)
         if len(self.classes) > _SHOWN:
             found["top-5 accuracy"] = float(np.average(evidence["among"], weights=weights))
         return found
@@ -285,9 +357,3 @@ def _cifar(folder: Path) -> Cifar:
 def _crop_of(augment: str) -> float:
     """Fraction of the shorter side that is scored: images that training sees as a whole are scored as a whole."""
     return 1.0 if augment in _WHOLE else _MIDDLE
-
-
-def _side(items: Sequence[Item], folder: Path, transform: Any, size: int, white: float | None) -> Side:
-    """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
-    samples = ImageSamples(items, transform, near=2 * size, white=white)
-    return Side(samples, samples.name, image_names(items, folder))

@@ -46,6 +46,10 @@ class LabelledSamples(Dataset[tuple[Tensor, Tensor]]):
             image, mask = self.view(image, mask)
         return torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(mask)
 
+    def target(self, index: int) -> Pixels:
+        """Classes (H, W) of the whole image of a sample."""
+        return self.data.target(self.pairs[index])
+
     def name(self, index: int) -> str:
         """Path of a sample's image."""
         return str(self.pairs[index].image)

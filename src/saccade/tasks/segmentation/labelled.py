@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.images import UnreadableError, read_image
+from saccade.data.decoding import UnreadableError, orientation_of
+from saccade.data.images import read_turned
 from saccade.data.layouts import images_in, listed
 from saccade.errors import InputError
-from saccade.tasks.segmentation.stored import read_mask
+from saccade.tasks.segmentation.stored import read_mask, turned_array
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -30,7 +31,7 @@ class Pair(NamedTuple):
 class Reader(Protocol):
     """Converter of decoded masks to class indices."""
 
-    def classes(self, mask: NDArray[Any]) -> Pixels:
+    def classes(self, mask: Any) -> Pixels:
         """Return (height, width) uint8, 255 = ignored; UnreadableError names value and pixel of what is not a class."""
 
 
@@ -47,6 +48,7 @@ class Labelled:
         note: The layout, as recognised, as a sentence.
         palette: One colour per class.
         read: Reads the values of a mask from its path; pictures by default.
+        white: Stored value of white in images of more than 8 bits.
     """
 
     name: str
@@ -56,7 +58,8 @@ class Labelled:
     reader: Reader
     note: str
     palette: tuple[Colour, ...] = ()
-    read: Callable[[Path], NDArray[Any]] = field(default=read_mask)
+    read: Callable[[Path], Any] = field(default=read_mask)
+    white: float | None = None
 
     def __post_init__(self) -> None:
         for side, pairs in (("train", self.train), ("val", self.val)):
@@ -73,17 +76,55 @@ class Labelled:
         """
         file = pair.image
         try:
-            image = np.array(read_image(file))
+            image, asked = read_turned(file, white=self.white)
             file = pair.mask
-            mask = self.read(file)
-            if mask.shape[:2] != image.shape[:2]:
-                sizes = [f"{shape[1]} x {shape[0]} px" for shape in (mask.shape, image.shape)]
-                raise UnreadableError(f"the mask is {sizes[0]}, its image {sizes[1]}")
-            return image, self.reader.classes(mask)
+            classes = aligned(self.reader.classes(self.read(file)), file, image.size, asked)
         except UnreadableError as problem:
-            raise InputError(
-                f"{file}: {problem}", problem.hint or "repair the file, or remove image and mask"
-            ) from problem
+            advice = problem.hint or "repair the file, or remove image and mask"
+            raise InputError(f"{file}: {problem}", advice) from problem
+        return np.array(image), classes
+
+    def target(self, pair: Pair) -> Pixels:
+        """Load the classes (H, W) of a pair without its image.
+
+        Raises:
+            InputError: The mask cannot be read.
+        """
+        try:
+            return self.reader.classes(self.read(pair.mask))
+        except UnreadableError as problem:
+            raise InputError(f"{pair.mask}: {problem}", "repair the file, or remove image and mask") from problem
+
+
+def aligned(classes: Pixels, mask: Path, size: tuple[int, int], asked: int) -> Pixels:
+    """Return the classes of a mask as they lie on its image, which was turned by its EXIF orientation.
+
+    A mask that was drawn on the stored pixels of a turned image is turned alike, where its size shows that.
+
+    Args:
+        classes: Classes (H, W).
+        mask: File of the mask.
+        size: Width and height of the image, turned.
+        asked: EXIF orientation of the image, 1 to 8.
+
+    Raises:
+        UnreadableError: Another size than the image, or a turned image with a mask that may be turned or not.
+    """
+    found = classes.shape[::-1]
+    if asked >= 5 and found == size[::-1] != size:
+        return turned_array(classes, asked)
+    if found != size:
+        raise UnreadableError(f"the mask is {found[0]} x {found[1]} px, its image {size[0]} x {size[1]} px")
+    if asked == 1 or (size != size[::-1] and asked >= 5):
+        return classes
+    if np.array_equal(turned_array(classes, asked), classes) or orientation_of(mask) != 1:
+        return classes
+    raise UnreadableError(
+        f"the EXIF data of its image ask to turn it (orientation {asked}), those of the mask do not, and the size of "
+        "the mask does not show whether it was drawn on the turned image",
+        "if it was, turn the pixels of the image itself, as `mogrify -auto-orient` does; if it was drawn on the stored "
+        "pixels, remove the orientation, as `exiftool -Orientation= FILE` does",
+    )
 
 
 class ValueTable:

@@ -86,6 +86,7 @@ def find_pairs(path: Path, reading: Reading, layout: str) -> Files:
     return Files(
         (), division.train, division.val, note, drawn=division.drawn, layout=layout, origin=division.origin,
         left_out=account(top, used, found.unused | unused), problems=division.problems,
+        allow_copies=reading.allow_copies,
     )  # fmt: skip
 
 

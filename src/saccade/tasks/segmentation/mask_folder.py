@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from saccade.data import IGNORE, OnProgress
-from saccade.data.images import UnreadableError
-from saccade.data.layouts import Item
-from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.decoding import UnreadableError
+from saccade.data.depth import find_range, spread_over
+from saccade.data.layouts import Item, relative
+from saccade.data.reading import AS_IT_IS, Reading, class_names
 from saccade.data.tree import account, scan
 from saccade.errors import InputError
 from saccade.tasks.base import Files
 from saccade.tasks.segmentation.ade20k import ade20k_root, load_ade20k
 from saccade.tasks.segmentation.cityscapes import is_cityscapes, load_cityscapes
-from saccade.tasks.segmentation.classes import ClassList, MaskReader, read_classes
+from saccade.tasks.segmentation.classes import ClassList, read_classes
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
 from saccade.tasks.segmentation.layout import find_pairs
-from saccade.tasks.segmentation.stored import read_mask
+from saccade.tasks.segmentation.meaning import Meaning, decide, plain_values
+from saccade.tasks.segmentation.stored import read_stored
+from saccade.tasks.segmentation.survey import survey
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
+
+_SAMPLE = 256
+_SHOWN = 10
 
 
 def load_labelled(path: str | Path, *, reading: Reading = AS_IT_IS, on_progress: OnProgress | None = None) -> Labelled:
@@ -38,7 +42,11 @@ def load_labelled(path: str | Path, *, reading: Reading = AS_IT_IS, on_progress:
         InputError: The layout is not recognised or is incomplete.
     """
     path = Path(path)
-    return labelled(path, find_files(path, reading), on_progress)
+    files = find_files(path, reading)
+    pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=str(path))
+    return labelled(
+        path, replace(examine_masks(files, reading, where=str(path), on_progress=on_progress), pixels=pixels)
+    )
 
 
 def load_published(path: Path, layout: str) -> Labelled | None:
@@ -80,15 +88,63 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
         used = [file for pair in (*known.train, *known.val) for file in pair]
         return Files(
             known.classes, train, val, known.note, masks, layout=layout, origin="the lists of the data set",
-            left_out=account(scan(path), used),
+            left_out=account(scan(path), used), allow_copies=True,
         )  # fmt: skip
     found = find_pairs(path, reading, layout)
-    listing = path / "classes.txt"
-    names = read_classes(listing) if listing.is_file() else None
-    masks = MaskFiles(read_mask, MaskReader(names), _colours(names))
+    names, listing = _list_of(path, reading)
+    # Until the masks are examined, values are taken for class numbers.
+    count = len(names.names) if names else IGNORE
+    meaning = Meaning(names.names if names else (), plain_values(count), names.colours if names else {})
     return replace(
-        found, classes=names.names if names else (), reader=masks, others=(listing,) if listing.is_file() else ()
-    )
+        found, classes=meaning.names, reader=MaskFiles(read_stored, meaning, _colours(names), names=names),
+        others=() if listing is None else (listing,),
+    )  # fmt: skip
+
+
+def examine_masks(
+    files: Files, reading: Reading = AS_IT_IS, *, where: str = "", on_progress: OnProgress | None = None
+) -> Files:
+    """Determine what the masks of a plain folder mean; those of a published data set are known.
+
+    All masks are read once; where there is a list of classes, only a sample of 256 of them.
+
+    Args:
+        files: Files that :func:`find_files` listed.
+        reading: How the folder is to be read.
+        where: The data in messages.
+        on_progress: Called with (done, total, what) while masks are read.
+
+    Returns:
+        The files with the names of the classes, the reader of the masks, and what they mean as sentences; masks that
+        cannot be read are named where they are read.
+
+    Raises:
+        InputError: See :func:`saccade.tasks.segmentation.meaning.decide`.
+    """
+    masks: MaskFiles = files.reader
+    if masks.known is not None:
+        return files
+    paths = [item.target for item in (*files.train, *files.val)]
+    if masks.names is not None and len(paths) > _SAMPLE:
+        paths = spread_over(paths, _SAMPLE)
+    whole = len(paths) == len(files.train) + len(files.val)
+    found = survey(paths, on_progress)
+    if not found.masks:
+        return replace(files, reader=masks._replace(bad=found.bad))
+    meaning = decide(found, masks.names, reading.ignore, where=where, whole=whole)
+    return replace(
+        files, classes=meaning.names, reader=masks._replace(reader=meaning, bad=found.bad),
+        meaning=(*files.meaning, *meaning.notes),
+    )  # fmt: skip
+
+
+def _list_of(path: Path, reading: Reading) -> tuple[ClassList | None, Path | None]:
+    """Return the list of classes that was given, or that lies in the folder, and its file."""
+    listing = path / "classes.txt" if reading.classes is None else reading.classes_file
+    if listing is not None:
+        return (read_classes(listing), listing) if listing.is_file() or reading.classes is not None else (None, None)
+    given = class_names(reading)
+    return (None if given is None else ClassList(given, {})), None
 
 
 def _layout_of(path: Path, reading: Reading) -> str:
@@ -99,15 +155,18 @@ def _layout_of(path: Path, reading: Reading) -> str:
 
 
 class MaskFiles(NamedTuple):
-    """Reading of masks: from a path to stored values, and to classes; with the colours of the classes, if known.
+    """Reading of masks: from a path to what is stored, and to classes; with the colours of the classes, if known.
 
-    Of a published data set `known` is all of it.
+    Of a published data set `known` is all of it, of a plain folder `names` is the list of classes, if there is one;
+    `bad` are the masks that could not be read when they were examined.
     """
 
-    read: Callable[[Path], NDArray[Any]]
+    read: Callable[[Path], Any]
     reader: Reader
     colours: tuple[Colour, ...]
     known: Labelled | None = None
+    names: ClassList | None = None
+    bad: Mapping[Path, UnreadableError] = MappingProxyType({})
 
     def classes(self, path: Path) -> Pixels:
         """Return the class indices (H, W) of a mask, 255 = ignored; raises UnreadableError."""
@@ -119,9 +178,9 @@ def load_mask_folder(
 ) -> Labelled:
     """Load ``images/`` and ``masks/`` of the same names, split 80/20; or both below ``train/`` and ``val/``.
 
-    Masks hold class numbers, or colours that a ``classes.txt`` in `path` lists as ``name R G B``. Without colours that
-    file names the classes; without the file all masks are read once, and the classes are 0 to the largest number found.
-    255 is ignored.
+    Masks hold class numbers, two values, or colours that a ``classes.txt`` in `path` lists as ``name R G B``; see
+    :mod:`saccade.tasks.segmentation.meaning`. Without colours that file names the classes; without the file they are
+    called as the values that stand for them.
 
     Args:
         path: The folder.
@@ -132,21 +191,43 @@ def load_mask_folder(
         InputError: The layout is another or incomplete, or a mask cannot be read.
     """
     path = Path(path)
-    return labelled(path, find_files(path, reading), on_progress)
+    files = find_files(path, reading)
+    pixels = find_range([item.image for item in (*files.train, *files.val)], bits=reading.bits, where=str(path))
+    return labelled(
+        path, replace(examine_masks(files, reading, where=str(path), on_progress=on_progress), pixels=pixels)
+    )
 
 
-def labelled(path: Path, files: Files, on_progress: OnProgress | None = None) -> Labelled:
-    """Determine the classes of a folder whose files :func:`find_files` listed; see :func:`load_mask_folder`."""
-    if files.reader.known is not None:
-        published: Labelled = files.reader.known
-        return published
+def labelled(path: Path, files: Files) -> Labelled:
+    """Make the dataset of files that :func:`find_files` listed and :func:`examine_masks` examined.
+
+    Raises:
+        InputError: Masks cannot be read; ten of them are named.
+    """
+    masks: MaskFiles = files.reader
+    if masks.known is not None:
+        return replace(masks.known, white=files.pixels.white)
+    odd = masks.reader.odd if isinstance(masks.reader, Meaning) else ()
+    bad = dict(masks.bad)
+    for mask in odd[:_SHOWN]:
+        try:
+            masks.classes(mask)
+        except UnreadableError as problem:
+            bad[mask] = problem
+    if bad:
+        lines = "".join(f"\n  {relative(mask, path)}: {problem}" for mask, problem in list(bad.items())[:_SHOWN])
+        total = len({*masks.bad, *odd})
+        more = f"\n  and {total - _SHOWN} more" if total > _SHOWN else ""
+        advice = next((problem.hint for problem in bad.values() if problem.hint), "repair or remove them")
+        raise InputError(
+            f"{path}: {total} of {len(files.train) + len(files.val)} masks cannot be used:{lines}{more}", advice
+        )
     train, val = _pairs(files.train), _pairs(files.val)
-    reader, classes = files.reader.reader, files.classes
-    if not classes:
-        count = _largest((*train, *val), MaskReader(None), on_progress) + 1
-        classes, reader = tuple(map(str, range(count))), MaskReader(None, count)
-    note = f"{files.note}: {len(classes)} classes, {len(train)} training and {len(val)} validation images"
-    return Labelled(path.resolve().name, classes, train, val, reader, note, files.reader.colours)
+    note = f"{files.note}: {len(files.classes)} classes, {len(train)} training and {len(val)} validation images"
+    return Labelled(
+        path.resolve().name, files.classes, train, val, masks.reader, note, masks.colours, read=masks.read,
+        white=files.pixels.white,
+    )  # fmt: skip
 
 
 def _colours(names: ClassList | None) -> tuple[Colour, ...]:
@@ -157,23 +238,3 @@ def _colours(names: ClassList | None) -> tuple[Colour, ...]:
 
 def _pairs(items: tuple[Item, ...]) -> tuple[Pair, ...]:
     return tuple(Pair(item.image, item.target) for item in items if isinstance(item.target, Path))
-
-
-def _largest(pairs: tuple[Pair, ...], reader: MaskReader, on_progress: OnProgress | None) -> int:
-    """Return the largest class index in any mask."""
-    there = np.zeros(256, dtype=np.bool_)
-    for done, pair in enumerate(pairs, 1):
-        try:
-            there[np.unique(reader.classes(read_mask(pair.mask)))] = True
-        except UnreadableError as problem:
-            raise InputError(f"{pair.mask}: {problem}", "repair or remove it") from problem
-        if on_progress is not None:
-            on_progress(done, len(pairs), "reading masks")
-    found = np.flatnonzero(there[:IGNORE])
-    if len(found) < 2:
-        what = f"class {found[0]}" if len(found) else "no class at all"
-        raise InputError(
-            f"only one class: the masks hold {what}; segmentation needs at least two",
-            "masks hold 0 for the first class, 1 for the second, and so on; 255 is ignored",
-        )
-    return int(found.max())

@@ -167,7 +167,7 @@ def _lossy_format(image: Any, path: Path) -> str | None:
     if image.format in ("JPEG", "MPO"):
         return "JPEG"
     if image.format in ("AVIF", "HEIF"):
-        return image.format
+        return str(image.format)
     if image.info.get("compression") in ("jpeg", "tiff_jpeg"):
         return "TIFF with JPEG compression"
     if image.format == "WEBP" and b"VP8L" not in path.read_bytes():  # the chunk of lossless pixels

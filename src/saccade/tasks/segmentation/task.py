@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from saccade.data import IGNORE, PADDING, Arrays, OnProgress
-from saccade.data.folder import read_arrays
-from saccade.data.images import UnreadableError, padded, read_image
+from saccade.data.decoding import UnreadableError, orientation_of
+from saccade.data.depth import ValueRange
+from saccade.data.folder import read_arrays, values_key
+from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
@@ -24,14 +27,16 @@ from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
 from saccade.options import declared
 from saccade.runs.options import RunSpec
-from saccade.tasks.base import Files, Held, Side, TaskData
+from saccade.tasks.base import Files, Held, Side, TaskData, unequal
 from saccade.tasks.evidence import Evidence, Floats, Group
 from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
-from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, palette
+from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
 from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, pair_readings
-from saccade.tasks.segmentation.mask_folder import MaskFiles, find_files, is_published, labelled
+from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
+from saccade.tasks.segmentation.meaning import Meaning
+from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
 from saccade.tasks.segmentation.objects import (
     SIZES,
     THINNESS,
@@ -62,6 +67,7 @@ class Segmentation(RatioTask):
 
     name = "segmentation"
     metric = "mIoU"
+    metrics = ("mIoU", "mIoU_present")
     layouts: ClassVar = {
         "train-val/images-masks": "train/images, train/masks, val/images, val/masks",
         "images-masks": "images/*.jpg and masks/*.png of the same names, split 80/20",
@@ -92,6 +98,7 @@ class Segmentation(RatioTask):
         super().__init__(classes, size=size, palette=colours, longer_side=longer_side, **facts)
         self.longer_side = longer_side
         self.own_loss: Any = None
+        self.class_weights: Tensor | None = None
 
     @property
     def palette(self) -> tuple[Colour, ...]:
@@ -109,16 +116,27 @@ class Segmentation(RatioTask):
         return find_files(folder, reading)
 
     @classmethod
+    def examined(
+        cls, files: Files, reading: Reading = AS_IT_IS, *, where: str = "", on_progress: OnProgress | None = None
+    ) -> Files:
+        """Determine also what the values of masks mean, see :mod:`saccade.tasks.segmentation.meaning`."""
+        files = super().examined(files, reading, where=where, on_progress=on_progress)
+        return examine_masks(files, reading, where=where, on_progress=on_progress)
+
+    @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Training crops by :func:`~saccade.tasks.segmentation.crops.training_view`; validation images are whole."""
         path = Path(spec.data)
         files = cls.files(path, spec)
-        data = labelled(path, files, on_progress)
+        examined = cls.examined(files, spec, where=str(path), on_progress=on_progress)
+        data = labelled(path, examined)
         view = None if spec.augment == "none" else training_view(spec.augment, spec.size)
         train, val = _side(data, data.train, path, view), _side(data, data.val, path)
         split = tuple(val.names) if files.drawn else ()
-        task = cls(data.classes, size=spec.size, palette=data.palette)
-        return TaskData(task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split)
+        task = cls(data.classes, size=spec.size, palette=data.palette, **_facts(examined))
+        return TaskData(
+            task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split, examined.meaning
+        )
 
     @classmethod
     def load_arrays(
@@ -133,28 +151,25 @@ class Segmentation(RatioTask):
     ) -> Arrays:
         """Bring the longer side of images and masks to `size` and pad them to a square, where the mask is ignored."""
         files = cls.files(folder, reading)
-        masks: MaskFiles = files.reader
-        pixels = np.zeros(256, dtype=np.int64)
+        examined = functools.cache(lambda: cls.examined(files, reading, where=str(folder), on_progress=on_progress))
 
         def row(item: Item, side: str) -> tuple[Any, Any]:
-            image = read_image(item.image)
-            classes = _mask(masks, item, image.size)
-            pixels.__iadd__(np.bincount(classes.ravel(), minlength=256))
-            return padded(image, classes, size)
+            image, asked = read_turned(item.image, white=examined().pixels.white)
+            return padded(image, _mask(examined().reader, item, image.size, asked), size)
 
         def finish() -> dict[str, Any]:
-            _refuse_one_class(folder, pixels)
-            return {"classes": int(np.flatnonzero(pixels[:IGNORE]).max()) + 1}
+            found = examined()
+            return {"classes": list(found.classes), "values": list(found.meaning), **_facts(found)}
 
         shape = ((size, size, 3), (size, size), "uint8")
         splits, facts = read_arrays(
             folder, cls.name, files, cache, {"train": shape, "val": shape}, row, size=size, finish=finish,
-            record=record, on_progress=on_progress,
+            record=record, on_progress=on_progress, how=values_key(reading),
         )  # fmt: skip
-        classes = files.classes or tuple(map(str, range(facts["classes"])))
+        classes, values = tuple(facts.pop("classes")), tuple(facts.pop("values"))
         note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
-        own = {"longer_side": True, "palette": [list(colour) for colour in masks.colours]}
-        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own)
+        own = {"longer_side": True, "palette": [list(colour) for colour in files.reader.colours], **facts}
+        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own, values=values)
 
     @classmethod
     def of_datasets(
@@ -172,9 +187,8 @@ class Segmentation(RatioTask):
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         files = self.files(folder, reading)
-        data = labelled(folder, files)
-        numbers = all(name.isdigit() for name in data.classes)
-        if data.classes != self.classes and not (numbers and set(data.classes) <= set(self.classes)):
+        data = labelled(folder, self._as_trained(folder, files, reading))
+        if data.classes != self.classes:
             unknown = [name for name in data.classes if name not in self.classes]
             raise InputError(
                 f"{folder} has {len(data.classes)} classes, the network {len(self.classes)}"
@@ -187,9 +201,27 @@ class Segmentation(RatioTask):
         held, what = recorded_of({relative(pair.image, folder): pair for pair in every}, folder, recorded)
         return _side(data, held, folder), what
 
+    def _as_trained(self, folder: Path, files: Files, reading: Reading) -> Files:
+        """Give files the meaning that pixels and masks had in training, where the folder itself does not say it."""
+        masks: MaskFiles = files.reader
+        pixels = ValueRange(self.white)
+        if masks.known is not None:
+            return replace(files, pixels=pixels)
+        if masks.names is not None or not all(name.isdigit() for name in self.classes):
+            return replace(examine_masks(files, reading, where=str(folder)), pixels=pixels)
+        meaning = meaning_from_json(self.facts.get("masks") or {}, self.classes)
+        if isinstance(reading.ignore, int):
+            meaning = replace(meaning, values={**meaning.values, reading.ignore: IGNORE})
+        return replace(files, classes=self.classes, reader=masks._replace(reader=meaning), pixels=pixels)
+
     @classmethod
     def tally(cls, files: Files, item: Item, size: tuple[int, int]) -> Any:
-        return np.bincount(_mask(files.reader, item, size).ravel(), minlength=256)
+        return np.bincount(_mask(files.reader, item, size, orientation_of(item.image)).ravel(), minlength=256)
+
+    @classmethod
+    def sheet_legend(cls, files: Files) -> list[tuple[str, Colour]]:
+        colours = files.reader.colours or palette(len(files.classes))
+        return list(zip(files.classes, colours, strict=False))
 
     @classmethod
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
@@ -215,11 +247,19 @@ class Segmentation(RatioTask):
             pretrained=spec.pretrained,
         )  # fmt: skip
 
-    def fitted(self, net: nn.Module, *, label_smoothing: float = 0.0) -> Self:
+    def fitted(
+        self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> Self:
         """Segmenters have a loss of their own, which weighs several outputs."""
         task = copy.copy(super().fitted(net, label_smoothing=label_smoothing))
+        task.class_weights = unequal(class_weights)
         task.own_loss = net.loss if isinstance(net, Segmenter) else None
         return task
+
+    def amounts(self, target: Any) -> tuple[Any, Any]:
+        pixels = np.bincount(np.asarray(target).ravel(), minlength=IGNORE + 1)[: len(self.classes)]
+        there = np.flatnonzero(pixels)
+        return there, pixels[there]
 
     def loss(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the network's own loss; of a network without one, the cross-entropy of logits at a stride.
@@ -227,13 +267,15 @@ class Segmentation(RatioTask):
         Each cell of the logits is held to the pixel in its middle.
         """
         if self.own_loss is not None:
-            found: tuple[Tensor, Tensor] = self.own_loss(outputs, targets)
+            weighed = {} if self.class_weights is None else {"class_weights": self.class_weights}
+            found: tuple[Tensor, Tensor] = self.own_loss(outputs, targets, **weighed)
             return found
         stride = targets.shape[-1] // outputs.shape[-1]
         if stride > 1:
             targets = targets[:, stride // 2 :: stride, stride // 2 :: stride]
-        total = F.cross_entropy(outputs, targets.long(), ignore_index=IGNORE, reduction="sum")
-        return total, (targets != IGNORE).sum()
+        weight, valid = None if self.class_weights is None else self.class_weights.to(outputs), targets != IGNORE
+        total = F.cross_entropy(outputs, targets.long(), weight=weight, ignore_index=IGNORE, reduction="sum")
+        return total, valid.sum() if weight is None else weight[targets[valid].long()].sum()
 
     def predict(self, outputs: Any, size: tuple[int, int]) -> Tensor:
         """Classes (B, H, W) uint8 at the size of the images."""
@@ -243,7 +285,10 @@ class Segmentation(RatioTask):
         return classes
 
     def evidence(self, predictions: Tensor, targets: Tensor, *, full: bool = False) -> Evidence:
-        """Per image: intersection and union of each class (K, 2), right and valid pixels; in full also its objects."""
+        """Per image: intersection and union of each class (K, 2), its pixels (K), right and valid pixels; objects.
+
+        Objects only in full.
+        """
         k, images, valid = len(self.classes), len(targets), targets != IGNORE
         offset = torch.arange(images, device=targets.device)[:, None, None] * (k * k)
         pairs = (offset + targets.long() * k + predictions.long())[valid]
@@ -253,6 +298,7 @@ class Segmentation(RatioTask):
         found: Evidence = {
             "counts": torch.stack([hit, union], dim=2).cpu().numpy(),
             "pixels": torch.stack([hit.sum(1), confusion.sum((1, 2))], dim=1).cpu().numpy(),
+            "there": confusion.sum(2).cpu().numpy(),
         }
         return found | (self._objects(predictions, targets) if full else {})
 
@@ -265,11 +311,21 @@ class Segmentation(RatioTask):
             "false": np.stack([false for _, false in one_by_one]),
         }
 
+    def sums(self, metric: str, evidence: Evidence, weights: Floats) -> Floats:
+        """Compute intersections and unions for every row of weights.
+
+        The mean ``mIoU`` is over the classes that are there or predicted, ``mIoU_present`` over those that are there.
+        """
+        sums = super().sums(metric, evidence, weights)
+        if metric == "mIoU_present":
+            sums[..., 1] *= weights @ evidence["there"] > 0
+        return sums
+
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
-        """Mean IoU over the classes that are there or predicted, and the fraction of valid pixels that are right."""
+        """Mean IoU in both ways, and the fraction of valid pixels that are right."""
         pixels = evidence["pixels"]
         right, valid = pixels.sum(axis=0) if weights is None else weights @ pixels
-        return {self.metric: self.score(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
+        return {**self.chosen_first(evidence, weights), "pixel accuracy": float(right / max(1, valid))}
 
     def image_scores(self, evidence: Evidence) -> Floats:
         """Fraction of the labelled pixels of each image that are right: a wrong one is in the unions of two classes."""
@@ -351,28 +407,20 @@ def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None
     """Images with masks as samples; they are scored at their own sizes."""
     samples = LabelledSamples(data, pairs, view)
     names = [relative(pair.image, folder) for pair in pairs]
-    return Side(samples, samples.name, names, alike=False)
+    return Side(samples, samples.name, names, alike=False, target=samples.target)
 
 
-def _mask(masks: MaskFiles, item: Item, expected: tuple[int, int]) -> Any:
-    """Classes (H, W) of an item's mask, which has the size (width, height) of its image."""
+def _mask(masks: MaskFiles, item: Item, size: tuple[int, int], asked: int) -> Any:
+    """Classes (H, W) of an item's mask on its image, of that size (width, height) and EXIF orientation."""
     try:
-        classes = masks.classes(item.target)
-        if classes.shape[::-1] != expected:
-            height, width = classes.shape
-            raise UnreadableError(f"the mask is {width} x {height} px, its image {expected[0]} x {expected[1]} px")
+        return aligned(masks.classes(item.target), item.target, size, asked)
     except UnreadableError as problem:
         problem.file = item.target
         raise
-    return classes
 
 
-def _refuse_one_class(folder: Path, pixels: Any) -> None:
-    there = np.flatnonzero(pixels[:IGNORE])
-    if len(there) >= 2:
-        return
-    hint = "masks hold 0 for the first class, 1 for the second, and so on"
-    if pixels[IGNORE]:
-        hint += "; 255 is ignored: if it is meant as a class, save it as 1, or save colour masks and a classes.txt"
-    found = f"class {there[0]}" if len(there) else "no class at all"
-    raise InputError(f"{folder}: only one class: the masks hold {found}; segmentation needs at least two", hint)
+def _facts(files: Files) -> dict[str, Any]:
+    """Return what a network must know to read other images and masks as those of its training."""
+    meaning = files.reader.reader
+    masks = meaning.to_json() if isinstance(meaning, Meaning) else {}
+    return files.facts | ({"masks": masks} if masks else {})
