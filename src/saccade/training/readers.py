@@ -100,8 +100,8 @@ class Readers:
         numbers = re.search(r"\(pid(?:\(s\))? ([\d, ]+)\)", text)
         pids = [int(pid) for pid in numbers[1].split(",")] if numbers else []
         if not self.begun and multiprocessing.get_start_method() != "fork":
-            return InputError("the reading processes ended before they began to read: they start by importing the script "
-                              "that is running, which must then not train again", _UNGUARDED)  # fmt: skip
+            message = "the reading processes ended before they read: at their start they import the running script"
+            return InputError(f"{message}, which must then not train", _UNGUARDED)
         found = re.search(r"killed by signal: ([^.]+)\.", text)
         number = found[1].strip() if found else self._signal(pids)
         how = f"was ended by a signal ({number})" if number else "ended unexpectedly"
