@@ -259,7 +259,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
     if path.exists():
         started = read_record(path, ExperimentRecord).identity
         advice = f"put the files back, {OTHER_FOLDER}{hint}"
-        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
+        identity.check(started or "", folder / DATA, data=str(settings.data), hint=advice)
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:

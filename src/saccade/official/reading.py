@@ -120,7 +120,8 @@ def _has_values(value: Any) -> bool:
 def _chosen(parts: Sequence[_Part], fits: Fits | None, who: str) -> _Part:
     """Return the only state dict that fits; if none does and there is one alone, that one, for the caller to refuse."""
     if fits is None:
-        fitting, complaints = list(parts), []
+        fitting: list[_Part] = list(parts)
+        complaints: list[InputError] = []
     else:
         fitting, complaints = _tried(parts, fits)
         smaller = parts

@@ -181,7 +181,7 @@ class LoaderSource:
         readers = Readers(workers, self.name) if workers else None
         loader = DataLoader(
             samples, batch_sampler=keys, num_workers=workers, collate_fn=_collated, pin_memory=self.pin,
-            worker_init_fn=readers and partial(begin_reading, os.getpid(), readers), generator=torch.Generator(),
+            worker_init_fn=partial(begin_reading, os.getpid(), readers) if readers else None, generator=torch.Generator(),
             timeout=_MAY_LOAD_SECONDS if workers else 0,
         )  # fmt: skip
         with reading(loader, readers) as found:
@@ -261,7 +261,8 @@ class _Failure:
     text: str
 
 
-class _Sample(NamedTuple):
+@dataclass(frozen=True)
+class _Sample:
     """A sample that was read."""
 
     index: int
