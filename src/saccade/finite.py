@@ -1,4 +1,4 @@
-"""Weights and outputs that are no numbers: named, instead of scored."""
+"""Weights and outputs that are NaN or infinite: named, instead of scored."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def _contents(found: Any) -> str:
 
 
 class _Beside:
-    """Stand-in for a value of NumPy beside the weights: takes anything, keeps nothing, does nothing."""
+    """Stand-in for a value of NumPy next to the weights: takes anything, keeps nothing, does nothing."""
 
     def __init__(self, *_: object) -> None: ...
 

@@ -59,7 +59,7 @@ def read(path: Path, *, tensors: bool = True) -> tuple[Any, dict[str, Tensor]]:
         The content of the header, unchecked; None where there is none. The tensors by name.
 
     Raises:
-        Damaged: The file is no safetensors, was cut short, or its content differs from its digest.
+        Damaged: The file is not in the format of safetensors, was cut short, or its content differs from its digest.
     """
     try:
         with safe_open(path, framework="pt") as opened:

@@ -210,7 +210,7 @@ def train(
 
 
 def _check_state(steps: int, written: Mapping[str, Any]) -> None:
-    """Refuse a state that no run of so many steps can have.
+    """Refuse a state that a run of `steps` steps cannot have.
 
     Raises:
         InputError: Naming what is wrong in it.

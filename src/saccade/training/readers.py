@@ -226,7 +226,7 @@ def _readers_of_mine() -> Iterator[multiprocessing.process.BaseProcess]:
 
 
 def fitting(count: int, batch: int) -> int:
-    """Return how many of `count` readers have room in shared memory for batches of so many bytes.
+    """Return how many of `count` readers have room in shared memory for batches of `batch` bytes.
 
     Fewer than asked for are a warning: the number of readers changes nothing but the time.
     """

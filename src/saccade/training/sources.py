@@ -179,10 +179,10 @@ class LoaderSource:
         samples, keys = _Seeded(self.dataset, seed), chain([first], keys)
         workers = self._room(samples, first) if self.workers else 0
         readers = Readers(workers, self.name) if workers else None
+        begin = partial(begin_reading, os.getpid(), readers) if readers else None
         loader = DataLoader(
             samples, batch_sampler=keys, num_workers=workers, collate_fn=_collated, pin_memory=self.pin,
-            worker_init_fn=partial(begin_reading, os.getpid(), readers) if readers else None, generator=torch.Generator(),
-            timeout=_MAY_LOAD_SECONDS if workers else 0,
+            worker_init_fn=begin, generator=torch.Generator(), timeout=_MAY_LOAD_SECONDS if workers else 0,
         )  # fmt: skip
         with reading(loader, readers) as found:
             for one in found:
