@@ -308,3 +308,16 @@ def test_sides_and_names(tmp_path):
     assert (tmp_path / "data" / "classes.txt").read_text().splitlines() == ["background", "no", "car_1_2_3"]
     assert done.objects["left_out"]["the number of their class has no name"]["count"] == 6
     assert check_data(tmp_path / "data").counts["no"]["train"] > 0
+
+
+@pytest.mark.parametrize("form", sorted(set(exports.FORMATS) - {"roboflow-masks", "voc", "cvat-masks"}))
+def test_an_export_that_is_trained_on_as_it_is_leads_to_the_import(form, tmp_path):
+    exports.FORMATS[form].write(tmp_path / "export")
+    with pytest.raises(InputError) as refused:
+        check_data(tmp_path / "export")
+    assert "saccade data import" in refused.value.hint
+
+
+def test_names_of_values_are_not_taken_for_a_table_of_labels(tmp_path):
+    exports.roboflow_masks(tmp_path / "export")
+    assert check_data(tmp_path / "export").task == "segmentation"

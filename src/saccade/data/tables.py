@@ -78,11 +78,17 @@ def table_in(folder: Folder) -> Path | None:
     Raises:
         InputError: It has several.
     """
-    found = [path for path in folder.others if path.name.lower() in NAMES]
+    found = [path for path in folder.others if path.name.lower() in NAMES and not _names_pixels(path)]
     if len(found) > 1:
         names = " and ".join(shown(path.name) for path in found)
         raise InputError(f"{folder.path}: both {names} may list the classes of the images", "keep one of them")
     return found[0] if found else None
+
+
+def _names_pixels(path: Path) -> bool:
+    """True of Roboflow's list of the values of masks, which has the name of its tables of labels."""
+    with path.open("rb") as file:
+        return file.readline(200).lstrip(b"\xef\xbb\xbf").lower().startswith(b"pixel value")
 
 
 def read_table(path: Path, folder: Folder, top: Folder, known: Collection[str] = ()) -> Table:

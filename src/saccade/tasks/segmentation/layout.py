@@ -55,13 +55,14 @@ def pair_readings(path: Path, reading: Reading) -> Mapping[str, str]:
     return {}
 
 
-def find_pairs(path: Path, reading: Reading, layout: str) -> Files:
+def find_pairs(path: Path, reading: Reading, layout: str, listing: Path | None = None) -> Files:
     """List images and masks; where there is no validation side, split them by the seed.
 
     Args:
         path: The folder.
         reading: How it is to be read.
         layout: `PAIRS`, `SIDED_PAIRS` or `TOGETHER`.
+        listing: The list of the classes, if there is one.
 
     Raises:
         InputError: A side or a mask is missing, or there are too few images to split.
@@ -78,7 +79,7 @@ def find_pairs(path: Path, reading: Reading, layout: str) -> Files:
     note = f"segmentation, from {said}{said_inside(top, root)}"
     note += "" if division.origin == "the sides of the folder" else f", {division.origin}"
     items = (*division.train, *division.val)
-    used = [file for item in items for file in (item.image, item.target)]
+    used = [file for item in items for file in (item.image, item.target)] + ([listing] if listing is not None else [])
     unused = dict(division.left_out)
     unused |= {
         item.target: unused[item.image] for some in found.pairs.values() for item in some if item.image in unused

@@ -90,8 +90,8 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
             known.classes, train, val, known.note, masks, layout=layout, origin="the lists of the data set",
             left_out=account(scan(path), used), allow_copies=True,
         )  # fmt: skip
-    found = find_pairs(path, reading, layout)
     names, listing = _list_of(path, reading)
+    found = find_pairs(path, reading, layout, listing)
     # Until the masks are examined, values are taken for class numbers.
     count = len(names.names) if names else IGNORE
     meaning = Meaning(names.names if names else (), plain_values(count), names.colours if names else {})
@@ -123,6 +123,8 @@ def examine_masks(
     """
     masks: MaskFiles = files.reader
     if masks.known is not None:
+        if reading.ignore is not None:
+            raise InputError(f"--ignore: what the masks of {masks.known.name} mean is fixed", "leave the option out")
         return files
     paths = [item.target for item in (*files.train, *files.val)]
     if masks.names is not None and len(paths) > _SAMPLE:
