@@ -187,3 +187,13 @@ def test_a_reader_that_leaves_is_no_error():
     done = subprocess.run([sys.executable, "-m", "saccade", "list"], stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train d --network n --steps 1.5", "compare --seeds 2.5", "plan resnet18 se --every 1e0", "bench se --rounds 1.0"],
+)
+def test_a_fraction_is_not_rounded_to_a_whole_number(run, words):
+    status, out, err = run(*words.split())
+    assert (status, out) == (2, "")
+    assert f"Invalid value for {words.split()[-2]}: It must be a whole number" in err

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
     from saccade.training.composition import Composition
+    from saccade.training.sources import Augment
 
 
 @dataclass(frozen=True)
@@ -603,6 +604,21 @@ class Task(ABC):
     ) -> tuple[Tensor, Any]:
         """Change a training batch of a comparison, as a pure function of the keys; the default changes nothing."""
         return images, targets
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        """Return the augmentation of a comparison called `name`; None: batches stay as they are.
+
+        Args:
+            name: ``"none"``, a name of the task, or None for :meth:`augment`.
+
+        Raises:
+            InputError: The task has none of that name.
+        """
+        if name is None:
+            return self.augment
+        if name == "none":
+            return None
+        raise InputError(f"unknown augmentation {name!r} of a comparison on {self.name}", "it is: none")
 
     def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
         """Choose the pixel (y, x) whose attention the report shows; None takes the middle of the image.

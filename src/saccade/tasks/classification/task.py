@@ -21,7 +21,7 @@ from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
 from saccade.data.tree import scan
-from saccade.errors import InputError
+from saccade.errors import InputError, near
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
 from saccade.tasks import layout_of
@@ -42,6 +42,7 @@ from saccade.tasks.ratios import RatioTask, sums_by_class
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case
+    from saccade.training.sources import Augment
 
 _WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
 _MIDDLE = 224 / 256
@@ -337,6 +338,17 @@ class Classification(RatioTask):
         from saccade.data.augment import crops
 
         return crops(images, size=size, keys=keys), targets
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        from saccade.data import augment
+
+        known = {None: augment.crops, "light": augment.crops, "shift": augment.windows, "none": augment.middles}
+        if name not in known:
+            raise InputError(
+                f"unknown augmentation {name!r} of a comparison", near(str(name), ["light", "shift", "none"])
+            )
+        view = known[name]
+        return lambda images, targets, *, size, keys: (view(images, size=size, keys=keys), targets)
 
     def draw_truth(self, case: Case, target: Any) -> None:
         case.truth_name = self.classes[int(target)]

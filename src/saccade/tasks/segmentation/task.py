@@ -22,7 +22,7 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
-from saccade.errors import InputError
+from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
 from saccade.options import declared
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from saccade.runs.open import Opened
     from saccade.runs.predict import Options
     from saccade.tasks.segmentation.masks import Masks
+    from saccade.training.sources import Augment
 
 
 class Segmentation(RatioTask):
@@ -363,6 +364,16 @@ class Segmentation(RatioTask):
         from saccade.data.augment import scaled
 
         return scaled(images, targets, size=size, keys=keys)
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        from saccade.data.augment import scaled, shifted
+
+        known: dict[str | None, Augment | None] = {None: scaled, "scale": scaled, "shift": shifted, "none": None}
+        if name not in known:
+            raise InputError(
+                f"unknown augmentation {name!r} of a comparison", near(str(name), ["scale", "shift", "none"])
+            )
+        return known[name]
 
     def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
         """Choose the middle of the largest region where control and best arm disagree.
