@@ -11,6 +11,7 @@ from saccade.data.check import check_data
 from saccade.data.images import read_image
 from saccade.data.importing import import_data
 from saccade.errors import InputError
+from saccade.tasks.segmentation.stored import read_mask
 from tests.data import exports
 
 
@@ -198,8 +199,10 @@ def test_a_yaml_that_points_outside_is_looked_up_inside(tmp_path):
     ("said", "hint", "change"),
     [
         ("is not an export that is known; seen: 1 files .md", "known formats", lambda root: None),
+        ("seen: 1 files .md, 1 files .xml", "VOC's boxes", lambda root: (root / "a.xml").write_text("<annotation>")),
         ("can be read as coco or as cvat", "--format coco", lambda root: [exports.coco(root), exports.cvat(root)]),
         ("6 objects left out: a box without a mask", "--boxes", lambda root: only_boxes(root)),
+        ("4 objects left out: a box without a mask", "--boxes", lambda root: darknet(root)),
         ("is not valid JSON", "export it again", lambda root: (root / "a.json").write_text('{"images": [')),
         ("declares entities", "export it again", lambda root: entities(root)),
         ("the names of the classes are missing", "class_names.txt", lambda root: nameless(root)),
@@ -222,6 +225,15 @@ def only_boxes(root):
     for path in (root / "labels").rglob("*.txt"):
         rows = path.read_text().splitlines()
         path.write_text("".join(f"{row.split()[0]} 0.5 0.5 0.2 0.2\n" for row in rows))
+
+
+def darknet(root):
+    """CVAT's YOLO 1.1: boxes in files next to the images."""
+    for name in exports.SIDES:
+        file = exports.picture(root / "obj_train_data", name)
+        file.with_suffix(".txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "obj.names").write_text("cat\ndog\n")
+    (root / "train.txt").write_text("data/obj_train_data/a.png\n")
 
 
 def entities(root):
@@ -260,7 +272,7 @@ def test_options_decide_order_boxes_and_images_without_labels(tmp_path):
     assert not (tmp_path / "order" / "images" / "a.png").samefile(linked)
 
 
-@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
 @pytest.mark.parametrize("frame", ["stored", "turned"])
 def test_masks_stand_as_turned_images_are_seen(orientation, frame, tmp_path):
     """A labelled corner of the picture is the same corner in the mask, whichever pixels the labels refer to."""
@@ -280,13 +292,16 @@ def test_masks_stand_as_turned_images_are_seen(orientation, frame, tmp_path):
         shapes = [{"label": "corner", "points": points, "shape_type": "polygon"}]
         content = {"shapes": shapes, "imagePath": f"{name}.png", "imageHeight": size[0], "imageWidth": size[1]}
         (root / f"{name}.json").write_text(json.dumps(content))
-    if orientation == 3:  # the size does not tell
+    if orientation < 5:  # the size does not tell
         with pytest.raises(InputError, match="as stored or as turned") as refused:
             import_data(root, tmp_path / "unclear")
         assert "--exif" in refused.value.hint
-    import_data(root, tmp_path / "data", exif=frame if orientation == 3 else None)
-    np.testing.assert_array_equal(masks(tmp_path / "data")["a"] == 1, seen)
-    np.testing.assert_array_equal(masks(tmp_path / "data")["b"] == 1, stored[..., 0] > 0)
+    import_data(root, tmp_path / "data", exif=frame if orientation < 5 else None)
+    for name, expected in (("a", seen), ("b", stored[..., 0] > 0)):
+        mask = tmp_path / "data" / "masks" / f"{name}.png"
+        np.testing.assert_array_equal(read_mask(mask) == 1, expected)
+        np.testing.assert_array_equal(np.asarray(Image.open(mask)) == 1, stored[..., 0] > 0)
+    assert check_data(tmp_path / "data").good
 
 
 def test_sides_and_names(tmp_path):
@@ -308,3 +323,16 @@ def test_sides_and_names(tmp_path):
     assert (tmp_path / "data" / "classes.txt").read_text().splitlines() == ["background", "no", "car_1_2_3"]
     assert done.objects["left_out"]["the number of their class has no name"]["count"] == 6
     assert check_data(tmp_path / "data").counts["no"]["train"] > 0
+
+
+@pytest.mark.parametrize("form", sorted(set(exports.FORMATS) - {"roboflow-masks", "voc", "cvat-masks"}))
+def test_an_export_that_is_trained_on_as_it_is_leads_to_the_import(form, tmp_path):
+    exports.FORMATS[form].write(tmp_path / "export")
+    with pytest.raises(InputError) as refused:
+        check_data(tmp_path / "export")
+    assert "saccade data import" in refused.value.hint
+
+
+def test_names_of_values_are_not_taken_for_a_table_of_labels(tmp_path):
+    exports.roboflow_masks(tmp_path / "export")
+    assert check_data(tmp_path / "export").task == "segmentation"

@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 import saccade
 from saccade.mechanisms.base import Mechanism
 from tests.golden.cases import DIRECTORY, Case, is_block, load
-from tests.golden.gates import FUSIONS, GSOP_CODES
+from tests.golden.gates import FUSIONS, gsop_options
 
 Options = dict[str, Any]
 Kind = type[BasicBlock] | type[Bottleneck]
@@ -147,12 +147,10 @@ def _eca(kind: Kind, case: Case) -> Block:
 
 
 def _gsop(case: Case) -> Block:
-    table = {**_SHAPE, "attention": _dropped, "att_dim": "dim"}
-    options, code = case.options(table), case.constructor.get("attention", "0")
-    if code == "0":
+    if case.constructor.get("attention", "0") == "0":
+        case.options({**_SHAPE, "attention": _dropped, "att_dim": _dropped, "grid": _dropped})
         return Block(Bottleneck)
-    stride = 2 if case.constructor["planes"] <= 64 else 1
-    return Block(Bottleneck, "gsop", {"stride": stride, "variant": GSOP_CODES[code]} | options)
+    return Block(Bottleneck, "gsop", gsop_options(case, **dict.fromkeys(_SHAPE, _dropped)))
 
 
 def _gc(kind: Kind, case: Case) -> Block:

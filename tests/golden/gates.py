@@ -149,19 +149,22 @@ def _timm_sk(case: Case) -> Options:
 
 
 def _gsop(case: Case) -> Options:
-    """The gate inside the authors' block. What was set by hand stands in the notes and the tensors alone."""
+    return {"channels": case.entry["input_shape"][1]} | gsop_options(case, planes=_dropped)  # planes: of the block
+
+
+def gsop_options(case: Case, **of_block: Callable[[Any], Options]) -> Options:
+    """The gate inside the authors' block. What was set by hand stands in the notes and the tensors alone.
+
+    Args:
+        case: The gate alone, or the block around it.
+        of_block: Arguments of the block, which are none of the gate.
+    """
     strided = case.constructor["planes"] <= 64 and "stride set to 1 by hand" not in case.entry["notes"]
-    options = {"channels": case.entry["input_shape"][1], "stride": 2 if strided else 1} | case.options(
-        {
-            "planes": _dropped,  # the block's inner width
-            "attention": lambda code: {"variant": GSOP_CODES[code]},
-            "att_dim": "dim",
-            "grid": _square,
-        }
-    )
+    gate = {"attention": lambda code: {"variant": GSOP_CODES[code]}, "att_dim": "dim", "grid": _square}
+    options = {"stride": 2 if strided else 1} | case.options(of_block | gate)
     if options["variant"] == "concat":
-        _, width, kernel, _ = case.tensors()["param.dilate_conv_for_concat1.weight"].shape
-        options |= {"fusion_kernel": kernel, "fusion_groups": options["channels"] // width}
+        out, width, kernel, _ = case.tensors()["param.dilate_conv_for_concat1.weight"].shape
+        options |= {"fusion_kernel": kernel, "fusion_groups": out // width}
     return options
 
 

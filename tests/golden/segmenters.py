@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,22 @@ def made(case: NetworkCase) -> Made:
 def outputs(case: NetworkCase, net: Segmenter, x: Tensor) -> tuple[Tensor, ...]:
     """What the authors' network returns in evaluation."""
     if isinstance(net, MultiScaleOCRNet):
-        half, full = net.at_scale(x, 0.5), net.at_scale(x, 1)
-        return net.logits(x)[0], half[0], full[0], half[2]
+        return tuple(_at_scales(case, net, x, str(entry["name"])) for entry in case.entry["outputs"])
     if "PSA" in case.entry["repo"]:
         prediction, coarse = net.classified(net.maps(x), every=True)
         return net.enlarged(prediction, x), coarse
     return net.logits(x)
+
+
+def _at_scales(case: NetworkCase, net: MultiScaleOCRNet, x: Tensor, name: str) -> Tensor:
+    """An output by its recorded name: the joint logits, or those or the weights of one scale (``attn_05x``: 0.5)."""
+    if name in ("joint", "pred"):
+        return net.logits(x)[0]
+    found = re.fullmatch(r"(pred|attn)_(\d)(\d+)x", name)
+    if found is None:
+        raise LookupError(f"{case.name}: no mapping for the output {name!r}")
+    prediction, _, weights = net.at_scale(x, float(f"{found[2]}.{found[3]}"))
+    return prediction if found[1] == "pred" else weights
 
 
 def authors_names(net: nn.Module, names: str) -> dict[str, str]:
@@ -117,19 +127,28 @@ def _danet(case: NetworkCase) -> Made:
     return Made("danet", case.argument("nclass"), options, "junfu1115")
 
 
-def _ocr(scales: tuple[float, ...] | None) -> Callable[[NetworkCase], Made]:
+def _ocr(multi_scale: bool) -> Callable[[NetworkCase], Made]:
     def made(case: NetworkCase) -> Made:
         case.only("num_classes", "criterion", "psa", "scales")
         variant = {"PSA_s": "sequential", "PSA_p": "parallel"}[case.argument("psa")]
-        options: Options = {"variant": variant} | ({"scales": scales} if scales else {})
+        options: Options = {"variant": variant}
+        if multi_scale:
+            options["scales"] = numbers(case.argument("scales", "0.5 and 1"))
         return Made("psa_ocr", case.argument("num_classes"), options, "DeLightCMU")
 
     return made
 
 
+def numbers(given: str | Sequence[float]) -> tuple[float, ...]:
+    """The numbers of an argument that was recorded in words (``"two-scale path, 0.5 and 1"``), or as a list."""
+    if isinstance(given, str):
+        return tuple(float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w-])", given))
+    return tuple(given)
+
+
 _SOURCES: Mapping[tuple[str, str], Callable[[NetworkCase], Made]] = {
     ("Ilareina/FullyAttentional", "model.py:FLANet"): _flanet,
     ("junfu1115/DANet", "encoding/models/sseg/danet.py:DANet"): _danet,
-    ("DeLightCMU/PSA", "semantic-segmentation/network/ocrnet.py:HRNet"): _ocr(None),
-    ("DeLightCMU/PSA", "semantic-segmentation/network/ocrnet.py:HRNet_Mscale"): _ocr((0.5, 1)),
+    ("DeLightCMU/PSA", "semantic-segmentation/network/ocrnet.py:HRNet"): _ocr(False),
+    ("DeLightCMU/PSA", "semantic-segmentation/network/ocrnet.py:HRNet_Mscale"): _ocr(True),
 }

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from saccade.mechanisms.base import Mechanism
+from saccade.mechanisms.gsop import GSoP
 from saccade.official import load_official
 from tests.golden import blocks
 from tests.golden.cases import Case
@@ -79,3 +82,20 @@ def test_a_directory_without_blocks_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "index-gates.json").write_text(json.dumps({"cases": [ECA | {"path": "models/eca.py:eca_layer"}]}))
     with pytest.raises(LookupError, match="no golden case of a whole block"):
         blocks.cases(tmp_path)
+
+
+@pytest.mark.parametrize(("code", "grid", "dim"), [("2", 4, 12), ("+", 5, 16), ("M", 8, 8)])
+def test_a_gsop_block_has_the_grid_of_the_case(code: str, grid: int, dim: int, tmp_path: Path) -> None:
+    save_file({"input": torch.zeros(1)}, tmp_path / "block.safetensors")
+    entry = {
+        "file": "block.safetensors",
+        "mechanism": "gsop_spatial",
+        "repo": "ZilinGao/Global-Second-order-Pooling-Convolutional-Networks",
+        "path": "torchvision/models/resnet.py:Bottleneck",
+        "constructor": {"inplanes": 32, "planes": 8, "attention": code, "att_dim": dim, "grid": [grid, grid]},
+        "dtype": "float64",
+        "input_shape": [2, 32, 9, 7],
+        "notes": "",
+    }
+    (gate,) = (m for m in blocks.build(Case(entry, tmp_path)).modules() if isinstance(m, GSoP))
+    assert (gate.grid, gate.dim, gate.stride) == (grid, dim, 2)

@@ -6,6 +6,7 @@ The recordings hold no weights. They are drawn by a rule from the authors' key n
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +82,18 @@ def test_what_the_mapping_does_not_know_is_an_error() -> None:
         made(NetworkCase(known, Path()))
     with pytest.raises(LookupError, match="no mapping for"):
         made(NetworkCase(entry | {"path": "models/other.py", "constructor": {}}, Path()))
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"),
+    [
+        ({"scales": "two-scale path, 0.5 and 1"}, (0.5, 1)),
+        ({"scales": "n-scale path 0.5, 1.0, 2.0."}, (0.5, 1, 2)),
+        ({"scales": [0.25, 1]}, (0.25, 1)),
+        ({}, (0.5, 1)),
+    ],
+)
+def test_scales_are_those_of_the_case(scales: dict[str, Any], expected: tuple[float, ...]) -> None:
+    source = {"repo": "DeLightCMU/PSA", "path": "semantic-segmentation/network/ocrnet.py:HRNet_Mscale"}
+    entry = {"file": "net__any.safetensors", "constructor": {"num_classes": 19, "psa": "PSA_p"} | scales}
+    assert segmenters.made(NetworkCase(source | entry, Path())).options == {"variant": "parallel", "scales": expected}

@@ -31,7 +31,7 @@ from saccade.tasks.trees import taken
 from saccade.training.checkpoint import load_weights
 from saccade.training.composition import Composition, composition, weights_of
 from saccade.training.recipe import Recipe
-from saccade.training.sources import ArraySource, check_batch, check_memory
+from saccade.training.sources import ArraySource, check_batch, check_memory, cores
 
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
@@ -105,7 +105,7 @@ class Experiment:
         """Training batches, the same for every arm."""
         task = self.task(data)
         groups = composition_of(task, data).groups if self.settings.sampling else None
-        return ArraySource(data, augment=None if self.demo else task.augment, groups=groups)
+        return ArraySource(data, augment=None if self.demo else task.augmentation(self.settings.augment), groups=groups)
 
     def start_recipe(self, seed: int) -> Recipe:
         """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
@@ -232,7 +232,7 @@ def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None =
 
     return load_folder(
         Path(settings.data), folder / CACHE, size=settings.size, reading=Reading.of(settings), record=folder / DATA,
-        on_progress=on_progress,
+        readers=settings.workers or min(8, cores()), on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -276,8 +276,11 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
         steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
-    rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
+    rate = settings.learning_rate
+    if rate is None:
+        rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     task = task_of(settings, data)
+    task.augmentation(settings.augment)
     weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))
     experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, weights)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment

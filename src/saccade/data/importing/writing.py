@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from saccade.data import IGNORE, OnProgress
 from saccade.data.decoding import UnreadableError, opened, orientation_of
-from saccade.data.importing.export import Export, Picture, Shape, Size, UnusableError, is_background
+from saccade.data.importing.export import Export, Picture, Shape, Size, UnusableError, is_background, plain
 from saccade.errors import InputError, require
 from saccade.tasks.segmentation.stored import turned_array
 
+_ORIENTATION = 0x0112
+_BACK = {6: 8, 8: 6}  # the other orientations undo themselves
 IGNORED = "ignored (255)"
 Frame = Literal["turned", "stored"]
 
@@ -127,10 +129,10 @@ class Writer:
             self.export.leave_out("without labels", one)
             return
         if empty:
-            self.unlabelled_images.append(one.name)
-        self._save(one, mask)
+            self.unlabelled_images.append(plain(one.name))
+        self._save(one, mask, orientation)
 
-    def _save(self, one: Picture, mask: NDArray[np.uint8]) -> None:
+    def _save(self, one: Picture, mask: NDArray[np.uint8], orientation: int) -> None:
         side = (one.side or "train") if self._sided else ""
         if self._sided and one.side is None:
             self.export.note("images of no side are put into train", one.name)
@@ -143,7 +145,11 @@ class Writer:
             os.link(one.file.resolve(), image)
         else:
             shutil.copyfile(one.file, image)
-        require("PIL.Image", extra="train").fromarray(mask).save(target)
+        pil = require("PIL.Image", extra="train")
+        exif = pil.Exif()
+        if orientation != 1:  # that the mask is turned as its image is, by whoever turns that
+            exif[_ORIENTATION] = orientation
+        pil.fromarray(mask).save(target, exif=exif)
         values, counts = np.unique(mask, return_counts=True)
         self.pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         self.objects.update(IGNORE if shape.kind == "crowd" else self._class(shape) for shape in one.shapes)
@@ -164,7 +170,7 @@ class Writer:
         return stem
 
     def _mask(self, one: Picture, stored: Size, orientation: int) -> NDArray[np.uint8]:
-        """The mask, as the image is seen."""
+        """The mask, as the pixels of the image are stored."""
         seen = stored if orientation < 5 else (stored[1], stored[0])
         given = one.mask() if one.mask is not None else None
         stated = one.size if given is None else given.shape
@@ -181,7 +187,7 @@ class Writer:
             on_stored = self.frame == "stored"
         if given is None:
             given = self._drawn(one, stored if on_stored else seen)
-        return turned_array(given, orientation if on_stored else 1)
+        return given if on_stored else turned_array(given, _BACK.get(orientation, orientation))
 
     def _drawn(self, one: Picture, size: Size) -> NDArray[np.uint8]:
         mask = np.zeros(size, dtype=np.uint8)
@@ -238,10 +244,10 @@ def _written_names(export: Export) -> list[str]:
     for name in export.classes:
         words = name.split()
         coloured = len(words) > 3 and all(word.isascii() and word.isdigit() for word in words[-3:])
-        plain = "_".join(words) if coloured else " ".join(words)
-        while plain in names:
-            plain += "_"
-        if plain != name:
-            export.note("classes are renamed", f"{name}: {plain}")
-        names.append(plain)
+        written = plain("_".join(words) if coloured else " ".join(words))
+        while written in names:
+            written += "_"
+        if written != name:
+            export.note("classes are renamed", f"{name}: {written}")
+        names.append(written)
     return names

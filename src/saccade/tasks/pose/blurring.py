@@ -1,0 +1,94 @@
+"""Gaussian blur of heat maps as two products of matrices, with OpenCV's kernels and borders.
+
+A separable blur of every row and column is a product with a banded matrix on either side. The borders are part of the
+matrices, a whole batch is blurred at once on any device, and a few pixels of a blurred map need a few rows only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from saccade.errors import InputError
+
+# cv2.GaussianBlur with a sigma of 0 does not use its own rule for these sizes.
+_TABLES = {
+    1: (1.0,),
+    3: (0.25, 0.5, 0.25),
+    5: (0.0625, 0.25, 0.375, 0.25, 0.0625),
+    7: (0.03125, 0.109375, 0.21875, 0.28125, 0.21875, 0.109375, 0.03125),
+    9: (0.015625, 0.05078125, 0.1171875, 0.19921875, 0.234375, 0.19921875, 0.1171875, 0.05078125, 0.015625),
+}
+BORDERS = ("zero", "reflect")
+
+
+def gaussian_kernel(size: int) -> Tensor:
+    r"""Return OpenCV's kernel (size,) in float64 for a size alone.
+
+    It is a table up to 9, and from 11 on a Gaussian with
+
+    .. math:: \sigma = 0.3\left(\frac{k - 1}{2} - 1\right) + 0.8
+
+    Raises:
+        InputError: An even size or one below 1.
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1 or size % 2 == 0:
+        raise InputError(f"blur: the kernel must be an odd whole number of at least 1; received {size!r}")
+    if size in _TABLES:
+        return torch.tensor(_TABLES[size], dtype=torch.float64)
+    half = (size - 1) // 2
+    sigma = 0.3 * (half - 1) + 0.8
+    weights = torch.exp(-(torch.arange(-half, half + 1, dtype=torch.float64) ** 2) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+@lru_cache(maxsize=64)
+def blur_matrix(kernel: int, length: int, border: str) -> Tensor:
+    """Return the matrix (length, length) in float64 that blurs a line of pixels.
+
+    Args:
+        kernel: Size of the kernel, odd.
+        length: Number of pixels.
+        border: ``"zero"``: pixels outside are 0; ``"reflect"``: they mirror the line without repeating its ends.
+    """
+    weights, half = gaussian_kernel(kernel), kernel // 2
+    source = torch.arange(length)[:, None] + torch.arange(-half, half + 1)
+    values = weights.expand(length, -1)
+    if border == "zero":
+        values = values * ((source >= 0) & (source < length))
+        source = source.clamp(0, length - 1)
+    else:
+        period = max(1, 2 * (length - 1))
+        source = source % period
+        source = torch.minimum(source, period - source) if length > 1 else torch.zeros_like(source)
+    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, source, values.contiguous())
+
+
+def blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
+    """Return maps (..., H, W) blurred, in their own precision."""
+    height, width = maps.shape[-2:]
+    rows = blur_matrix(kernel, height, border).to(maps)
+    columns = blur_matrix(kernel, width, border).to(maps)
+    return rows @ (maps @ columns.mT)
+
+
+def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, border: str) -> Tensor:
+    """Return a square of each blurred map around one pixel, (..., 2 reach + 1, 2 reach + 1), in float64.
+
+    Pixels outside the map repeat its edge.
+
+    Args:
+        maps: Maps (..., H, W).
+        x: Columns (...), whole numbers.
+        y: Rows (...), whole numbers.
+        reach: Pixels on either side.
+        kernel: Size of the kernel, odd.
+        border: Border of the blur.
+    """
+    height, width = maps.shape[-2:]
+    around = torch.arange(-reach, reach + 1, device=maps.device)
+    rows = blur_matrix(kernel, height, border).to(maps.device)[(y[..., None] + around).clamp(0, height - 1)]
+    columns = blur_matrix(kernel, width, border).to(maps.device)[(x[..., None] + around).clamp(0, width - 1)]
+    return rows @ maps.double() @ columns.mT
