@@ -33,10 +33,19 @@ def table_readings(path: Path, reading: Reading = AS_IT_IS) -> tuple[Mapping[str
     rows = [row for table in found for row in table.rows]
     every = len(rows) == len(top.every_image())
     said = names if every else f"{names}, which names {len(rows)} of {len(top.every_image())} images"
-    if any(table.several for table in found):
-        return {MULTI_LABEL: f"any number of classes per image, from {said}"}, every
+    several = {table.several for table in found}
+    both = {
+        MULTI_LABEL: f"any number of classes per image, from {said}", TABLE: f"one class per image, from {said}"
+    }  # fmt: skip
+    if True in several:
+        return {MULTI_LABEL: both[MULTI_LABEL]}, every
+    if None in several:  # a class that is missing, or an image without any
+        without = [row for row in rows if not row.labels]
+        both[TABLE] += f", but line {without[0].line} has none"
+        both[MULTI_LABEL] += f", {len(without)} of them without any"
+        return both, True
     alike = all(row.labels[0] in row.image.relative_to(path).parts[:-1] for row in rows)
-    return {TABLE: f"one class per image, from {said}"}, every and alike
+    return {TABLE: both[TABLE]}, every and alike
 
 
 def find_labels(path: Path, reading: Reading, layout: str) -> Files:
