@@ -78,7 +78,7 @@ def test_version(run):
         ("compare --mechanism se", "Unknown option: --mechanism.", "did you mean --mechanisms?"),
         ("compair", 'Unknown command "compair".', 'did you mean "compare"?'),
         ("plan resnet18", "MECHANISM requires an argument", "see saccade plan --help"),
-        ("compare --seeds many", 'unable to convert "many" into int', "see saccade compare --help"),
+        ("compare --seeds many", 'It must be a whole number', "see saccade compare --help"),
         ("doctor here", "Unused Tokens: ['here']", "see saccade doctor --help"),
         ("report nowhere", "no results.json in nowhere", "give the folder of a comparison"),
         ("list --family gats", "unknown family='gats'", "did you mean gate"),

@@ -319,6 +319,11 @@ class Task(ABC):
         return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
 
     @classmethod
+    def truths(cls, folder: Path) -> frozenset[Path]:
+        """Return the images below a folder that are targets, such as masks, and no inputs; never an error."""
+        return frozenset()
+
+    @classmethod
     @abstractmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Make the samples of a folder for training and validation."""
