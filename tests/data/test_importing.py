@@ -1,6 +1,7 @@
 """What labelling tools export becomes images and masks, pixel by pixel; what is not written is named."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -63,6 +64,16 @@ def test_nothing_of_the_users_is_overwritten(tmp_path):
     with pytest.raises(InputError, match="lies in"):
         import_data(tmp_path / "export", tmp_path / "export" / "new")
     assert (tmp_path / "data" / "mine.txt").read_text() == "mine"
+
+
+def test_what_a_killed_import_left_is_removed(tmp_path):
+    exports.yolo(tmp_path / "export")
+    left, others = tmp_path / f".data.{2**22 + 1}.tmp", tmp_path / f".data.{os.getppid()}.tmp"
+    for folder in (left, others):
+        (folder / "images").mkdir(parents=True)
+    import_data(tmp_path / "export", tmp_path / "data")
+    assert not left.exists()
+    assert others.exists()  # that process runs
 
 
 def lossy_coco(root):

@@ -286,7 +286,7 @@ class _Seeded(Dataset[Any]):
         try:
             return _Sample(key[1], tuple(self.dataset[key[1]]))
         except Exception as cause:  # whatever reading raises belongs to this sample
-            return _Failure(key[1], str(cause) or type(cause).__name__)
+            return _Failure(key[1], getattr(cause, "whole", "") or str(cause) or type(cause).__name__)
         finally:
             torch.set_rng_state(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
