@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+_SHOWN = 40  # names in a hint
+
 
 class InputError(ValueError):
     """An input of the caller is wrong.
@@ -53,9 +55,10 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def near(word: str, known: Iterable[str]) -> str:
-    """Return names like `word`, as the end of a sentence: ``did you mean se, sk?``, or all names if none is near."""
+    """Return names like `word`, as the end of a sentence, ``did you mean se, sk?``; the first names if none is near."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.5) or [
         k for k in known if word and k.startswith(word[0])
     ]
-    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+    more = f" and {len(known) - _SHOWN:,} more" if len(known) > _SHOWN else ""
+    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known[:_SHOWN])}{more}"

@@ -286,6 +286,20 @@ def prepared(data, **how):
         return saccade.compare(data, "none,se", **how)
 
 
+def test_options_of_the_data_and_the_recipe_reach_every_arm(pictures, tmp_path):
+    asked = {"learning_rate": 0.02, "augment": "shift", "workers": 3, "split_seed": 5, "seeds": 1}
+    experiment = prepared(pictures, **TINY | asked, out=tmp_path / "out")
+    data = experiment.data()
+    assert experiment.recipe(0).learning_rate == 0.02
+    assert json.loads((tmp_path / "out" / "split.json").read_text())["seed"] == 5
+    batch = experiment.source(data).batch([(0, 1)], 0)
+    assert batch.images.shape == (1, 3, 32, 32)
+    window = batch.images[0].permute(1, 2, 0).numpy()
+    stored = data.train.images[1]
+    places = [(y, x) for y in range(len(stored) - 31) for x in range(len(stored) - 31)]
+    assert any((stored[y : y + 32, x : x + 32] == window).all() for y, x in places)
+
+
 def test_a_comparison_that_kept_nothing_does_not_hold_its_folder(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("saccade.comparison.compare._carry_out", lambda experiment, *_: experiment)
     how = TINY | {"out": tmp_path / "out", "seeds": 1}

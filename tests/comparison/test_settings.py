@@ -5,9 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from saccade.comparison.options import CompareOptions
 from saccade.comparison.settings import Settings, clear, refuse
 from saccade.files import locked, write_json
+from saccade.tasks import find_task
 
 ASKED = Settings(
     data=None, mechanisms=("none", "se"), backbone="notes", pretrained=False, at=None, seeds=3, steps=10, epochs=None,
@@ -88,3 +91,22 @@ def test_a_second_comparison_in_one_folder_is_refused(tmp_path):
 def test_values_that_make_no_sense(change, message):
     with pytest.raises(ValueError, match=message):
         replace(ASKED, **change)
+
+
+@pytest.mark.parametrize(("task", "name"), [("classification", "light"), ("segmentation", "scale")])
+def test_augmentation_is_chosen_by_name(task, name):
+    kind = find_task(task)(("a", "b"), size=8)
+    images, masks, how = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 8, 8), {"keys": [(1,), (2,)]}
+    for asked in (None, name, "shift", "none"):
+        change = kind.augmentation(asked)
+        changed = (images, masks) if change is None else change(images, masks, size=8, **how)
+        assert changed[0].shape == images.shape
+    with pytest.raises(
+        ValueError, match=f"unknown augmentation '{name}e' of a comparison\\s+hint: did you mean {name}"
+    ):
+        kind.augmentation(f"{name}e")
+
+
+def test_the_demo_has_its_own_images():
+    with pytest.raises(ValueError, match="the demo has its own network, size and images"):
+        Settings.decide(CompareOptions(augment="shift"), ("none", "se"), "cpu")

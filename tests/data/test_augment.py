@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from saccade.data import IGNORE, PADDING
-from saccade.data.augment import crops, scaled
+from saccade.data.augment import crops, middles, scaled, shifted, windows
 from saccade.errors import InputError
 
 
@@ -138,3 +140,33 @@ def test_refuses(change, message):
     }
     with pytest.raises(InputError, match=message):
         scaled(**(good | {"keys": keys(2), "size": 8} | change))
+
+
+def test_what_has_a_left_and_a_right_is_moved_and_never_mirrored():
+    """Every window and every shifted picture is found in the picture itself."""
+    side, size = 16, 14
+    image = torch.arange(3 * side * side).reshape(1, 3, side, side).to(torch.uint8)
+    views = {windows(image, size=size, keys=[(seed,)])[0].numpy().tobytes() for seed in range(40)}
+    own = {image[0, :, y : y + size, x : x + size].numpy().tobytes() for y in range(3) for x in range(3)}
+    assert views == own
+    assert middles(image, size=size, keys=[(0,)])[0].numpy().tobytes() in own
+
+
+def test_a_shift_moves_image_and_mask_alike():
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    image = (13 * rows + columns)[None, None].repeat(1, 3, 1, 1).to(torch.uint8)
+    seen = set()
+    for seed in range(60):
+        new, mask = shifted(image, image[:, 0], size=16, keys=[(seed,)])
+        there = mask[0] != IGNORE
+        assert (new[0, 0][there] == mask[0][there]).all()
+        assert (new[0][:, ~there] == torch.tensor(PADDING)[:, None]).all() or there.all()
+        seen.add(
+            next(
+                (down, right)
+                for down, right in itertools.product(range(-2, 3), repeat=2)
+                if torch.equal(mask[0, 2:14, 2:14], image[0, 0, 2 - down : 14 - down, 2 - right : 14 - right])
+            )
+        )
+    assert {abs(by) for pair in seen for by in pair} == {0, 1, 2}
+    assert len(seen) > 15

@@ -378,3 +378,10 @@ def test_a_damaged_exif_block_is_named(class_folders, load, monkeypatch):
     monkeypatch.setattr(Image.Image, "getexif", broken)
     with pytest.raises(InputError, match=r"\.(jpg|png): .*required argument is not an integer"):
         load(class_folders)
+
+
+def test_threads_read_the_same_in_the_same_order(class_folders, tmp_path):
+    one, many = (load_folder(class_folders, tmp_path / str(n), size=32, readers=n) for n in (1, 5))
+    assert one.train.names == many.train.names
+    assert np.array_equal(one.train.images, many.train.images)
+    assert np.array_equal(one.val.targets, many.val.targets)

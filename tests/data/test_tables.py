@@ -60,6 +60,10 @@ SEVERAL = {
     "without suffixes": "id,tag\na,x,y\nb,x\nc\nd,y\ne,x,y\nf,y\n",
     "one column per class": "filename, x, y\n"
     "a.png, 1, 1\nb.png, 1, 0\nc.png, 0, 0\nd.png, 0, 1\ne.png, 1, 1\nf.png, 0, 1\n",
+    "files in another column": "label,class,filename\nx,y,a.png\nx,,b.png\n,,c.png\ny,,d.png\nx,y,e.png\n,y,f.png\n",
+    "an id as well": "id;image;class;class\n1;a.png;x;y\n2;b.png;x;\n3;c.png;;\n4;d.png;y;\n5;e.png;x;y\n6;f.png;y;\n",
+    "written by Excel": "sep=;\r\nimage;class;class\r\n"
+    "a.png;x;y\r\nb.png;x\r\nc.png\r\nd.png;y\r\ne.png;x;y\r\nf.png;y\r\n",
     "paths from above": "data/a.png,x,y\n./b.png,x\n/home/me/data/c.png\ndata\\d.png,y\ne.png,x,y\nf.png,y\n",
 }
 
@@ -149,15 +153,20 @@ def test_an_image_with_none_of_the_chosen_classes_stays_where_several_are_possib
 REFUSED = {
     "missing": ("a.png,x\nb.png,y\nz.png,x\n", "1 of 3 lines name an image that is not there: z.png"),
     "twice": ("a.png,x\nb.png,y\na.png,y\n", "lines 1 and 3 both name a.png"),
-    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is no image here"),
+    "no header, no image": ("nothing,x\na.png,x\nb.png,y\n", "line 1: 'nothing' is neither an image here"),
     "several in a cell": ('a.png,"x,y"\nb.png,x\n', "'x,y' may be one class or the 2 classes x, y"),
     "several by a bar": ("a.png,x|y\nb.png,x\n", r"'x\|y' may be one class or the 2 classes x, y"),
     "a header of other words": ("file,colour\na.png,red\nb.png,blue\n", "'colour' holds 'red'; expected 0 or 1"),
     "uncertain": ("file,x,y\na.png,1,-1\nb.png,0,1\n", "the column 'y' holds '-1'; expected 0 or 1"),
     "short": ("file,x,y\na.png,1\nb.png,0,1\n", "line 2: 2 cells, and the header has 3"),
-    "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "column 2 holds 0 and 1: a class per column, or classes"),
+    "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "its columns hold 0 and 1: a class per column, or"),
+    "0 and 1 in columns of names": ("file,class,class\na.png,0,1\nb.png,1,0\n", "its columns hold 0 and 1: a class"),
+    "a column without a name": (",file,class\n0,a.png,x\n1,b.png,y\n", "column 1 has no name"),
+    "two columns of files": ("file,image,class\na.png,a.png,x\nb.png,b.png,y\n", "both 'file' and 'image' may"),
+    "a class is missing": ("a.png,x\nb.png,\nc.png,y\nd.png,x\n", "(?s)can be read in 2 ways.*but line 2 has none"),
+    "boxes": ("filename,width,class\na.png,500,x\nb.png,400,y\n", "the column 'width' holds '500'; expected 0 or 1"),
     "sides without a header": ("a.png,train,x\nb.png,val,y\n", "column 2 holds 'train' and the like: a side, or"),
-    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is no side"),
+    "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is not a side"),
     "two columns": ("file,x,x\na.png,1,0\nb.png,0,1\n", "two columns are called x"),
     "case": ("a.png,x\nb.png,X\nc.png,x\nd.png,X\n", "X, x differ in case only"),
     "empty": ("\n\n", "labels.csv is empty"),
@@ -188,12 +197,37 @@ def test_the_same_name_in_two_folders_is_refused(make):
         read(root)
 
 
-def test_a_table_that_does_not_fit_competes_with_folders_of_classes(make):
-    root = make("other.png,x\n", ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png"))
-    with pytest.raises(InputError, match=r"(?s)can be read in 2 ways.*--layout table.*--layout classes") as refused:
+FOLDERS = ("p/a.png", "p/b.png", "p/c.png", "q/d.png", "q/e.png", "q/f.png")
+
+
+@pytest.mark.parametrize(
+    ("table", "layout"),
+    [
+        ("other.png,x\n", "table"),  # no such image
+        ("p/a.png,x\np/b.png,y\n", "table"),  # two of six
+        ("p/a.png,x,y\np/b.png,y\n", "multi-label"),
+        ("a,x\nb,y\nc,x\nd,y\ne,x\nf,y\n", "table"),  # other classes than the folders say
+    ],
+)
+def test_a_table_that_leaves_doubt_competes_with_folders_of_classes(table, layout, make):
+    root = make(table, FOLDERS)
+    with pytest.raises(InputError, match=rf"(?s)can be read in 2 ways.*--layout {layout}.*--layout classes") as refused:
         recognise(root)
     assert "--layout" in refused.value.hint
     assert recognise(root, Reading(layout="classes"))[0].files(root, Reading(layout="classes")).classes == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("table", "task"),
+    [
+        ("a,p\nb,p\nc,p\nd,q\ne,q\nf,q\n", "classification"),  # what the folders say
+        ("a,x,y\nb,x\nc\nd,y\ne,x,y\nf,y\n", "multi-label"),
+    ],
+)
+def test_a_table_of_every_image_says_how_folders_are_read(table, task, make):
+    found = read(make(table, FOLDERS))
+    assert found[0] == task
+    assert found[2].layout in ("table", "multi-label")
 
 
 def test_one_class_is_asked_for_and_an_image_has_two(make):

@@ -66,7 +66,7 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     asked = {"class_weights": "balanced", "sampling": "balanced", "score": score}
     saccade.compare(
         data, "none,se", backbone="test_resnet", seeds=1, steps=1, size=32, batch=2, device="cpu", jobs=1, out=out,
-        progress=False, **asked,
+        progress=False, split=0.5, **asked,
     )  # fmt: skip
     results = json.loads((out / "results.json").read_text())
     assert results["metric"] == score
@@ -82,3 +82,6 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     assert "--class-weights balanced --sampling balanced" in words
     page = (out / "report.html").read_text()
     assert score in page
+    assert (
+        f"--split 0.5 --class-weights balanced --sampling balanced --score {score} --size 32" in page
+    )  # the command that trains the best arm fully

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,12 +17,13 @@ from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
 from saccade.errors import InputError
-from saccade.files import read_json, write_json
+from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import demo_network, places_in
 from saccade.runs.folder import OTHER_FOLDER
-from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
+from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RESULT, RUNS, SPLIT, START
 from saccade.runs.options import RunSpec
+from saccade.runs.records import ExperimentRecord, read_arrays, read_object, read_record
 from saccade.tasks import find_task
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
@@ -31,7 +31,7 @@ from saccade.tasks.trees import taken
 from saccade.training.checkpoint import load_weights
 from saccade.training.composition import Composition, composition, weights_of
 from saccade.training.recipe import Recipe
-from saccade.training.sources import ArraySource, check_batch, check_memory
+from saccade.training.sources import ArraySource, check_batch, check_memory, cores
 
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
@@ -105,7 +105,7 @@ class Experiment:
         """Training batches, the same for every arm."""
         task = self.task(data)
         groups = composition_of(task, data).groups if self.settings.sampling else None
-        return ArraySource(data, augment=None if self.demo else task.augment, groups=groups)
+        return ArraySource(data, augment=None if self.demo else task.augmentation(self.settings.augment), groups=groups)
 
     def start_recipe(self, seed: int) -> Recipe:
         """Return the recipe of the demo's shared start: the same for all arms, on clean notes."""
@@ -203,7 +203,7 @@ class Experiment:
     @classmethod
     def load(cls, folder: Path) -> Experiment:
         """Read what `save` wrote."""
-        content: dict[str, Any] = read_json(folder / EXPERIMENT)
+        content = read_object(folder / EXPERIMENT)
         settings = content.pop("settings")
         del content["identity"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
@@ -232,7 +232,7 @@ def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None =
 
     return load_folder(
         Path(settings.data), folder / CACHE, size=settings.size, reading=Reading.of(settings), record=folder / DATA,
-        on_progress=on_progress,
+        readers=settings.workers or min(8, cores()), on_progress=on_progress,
     )  # fmt: skip
 
 
@@ -245,8 +245,8 @@ def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None 
 
 def evidence_of(folder: Path) -> Evidence:
     """Read the evidence of a finished run."""
-    with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
-        return dict(stored)
+    hint = f"move {folder / RESULT} elsewhere and run the same command again: that run is trained again"
+    return read_arrays(folder / EVIDENCE, hint)
 
 
 def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hint: str = "") -> None:
@@ -257,9 +257,9 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
     """
     path = folder / EXPERIMENT
     if path.exists():
-        started = read_json(path)["identity"]
+        started = read_record(path, ExperimentRecord).identity
         advice = f"put the files back, {OTHER_FOLDER}{hint}"
-        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
+        identity.check(started or "", folder / DATA, data=str(settings.data), hint=advice)
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
@@ -276,8 +276,11 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
         steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
-    rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
+    rate = settings.learning_rate
+    if rate is None:
+        rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     task = task_of(settings, data)
+    task.augmentation(settings.augment)
     weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))
     experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, weights)
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment

@@ -13,7 +13,7 @@ from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, SEED, Whole
 from saccade.runs.options import EPOCHS
 from saccade.training.balance import BalanceOptions
-from saccade.training.recipe import BATCH, STEPS
+from saccade.training.recipe import BATCH, RATE, STEPS
 
 NONE = "none"
 DEMO_ARMS = (NONE, "se", "cbam", "non_local", "conv3x3")
@@ -112,6 +112,32 @@ class ArmsOptions(Options):
         ),
     ] = None
     batch: Annotated[int | None, Option("Number of images per step.", BATCH, default=_BATCH)] = None
+    learning_rate: Annotated[
+        float | None,
+        Option(
+            "The largest learning rate of the schedule, the same for all arms.",
+            RATE,
+            default="0.001, 0.0003 with pretrained weights, in the demo 0.003",
+        ),
+    ] = None
+    augment: Annotated[
+        str | None,
+        Option(
+            "Changes of the training images: `light` (crops of 50% to 100%, mirrored half the time), `shift` (moved a "
+            "little, never mirrored: for digits, text and whatever else has a left and a right) or `none`; of images "
+            "with masks `scale` (a factor of 0.5 to 2, mirrored half the time), `shift` or `none`.",
+            default="`light`, with masks `scale`; the demo has none",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(
+            "Number of threads that read the images before the runs begin.",
+            Whole(1, 256),
+            default="one per core, 8 at most",
+            recorded=False,
+        ),
+    ] = None
     device: Annotated[str, Option("Where it runs: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.")] = "auto"
     out: Annotated[
         str | os.PathLike[str] | None,

@@ -82,9 +82,14 @@ class Settings(CompareOptions):
             InputError: Options of the demo with a folder, or the other way round; a value out of range.
         """
         demo, pretrained = options.data is None, options.pretrained
-        if demo and (options.backbone not in (None, DEMO) or pretrained or options.size not in (None, DEMO_SIZE)):
+        if demo and (
+            options.backbone not in (None, DEMO)
+            or pretrained
+            or options.size not in (None, DEMO_SIZE)
+            or options.augment
+        ):
             raise InputError(
-                "the demo has its own network and size: backbone, pretrained and size need data of yours",
+                "the demo has its own network, size and images: backbone, pretrained, size and augment are for yours",
                 "give a folder: saccade compare DATA --backbone ...",
             )
         if not demo and (options.fresh_start or options.scenes):

@@ -37,6 +37,73 @@ def crops(images: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> Tens
     )
 
 
+def windows(images: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Random windows that are neither scaled nor mirrored, for what has a left and a right, such as digits and text.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        size: Side of the images returned, at most H and W.
+        keys: See :func:`crops`.
+
+    Returns:
+        Images (B, 3, size, size) uint8.
+
+    Raises:
+        InputError: See :func:`crops`.
+    """
+    _check(images, len(images), keys)
+    found = []
+    for image, key in zip(images, keys, strict=True):
+        rng = np.random.default_rng(key)
+        top, left = (int(rng.integers(side - size + 1)) for side in image.shape[1:])
+        found.append(image[:, top : top + size, left : left + size])
+    return torch.stack(found)
+
+
+def middles(images: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Return the middle windows, as validation has them.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        size: Side of the images returned, at most H and W.
+        keys: One per image, as for :func:`crops`; not used.
+    """
+    _check(images, len(images), keys)
+    top, left = ((side - size) // 2 for side in images.shape[2:])
+    return images[:, :, top : top + size, left : left + size]
+
+
+def shifted(images: Tensor, masks: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """Random shifts by up to an eighth of the side; nothing is scaled or mirrored, and what is empty is ignored (255).
+
+    Args:
+        images: (B, 3, size, size) uint8.
+        masks: (B, size, size) class indices, 255 = ignore.
+        size: Side of the images returned.
+        keys: See :func:`crops`.
+
+    Returns:
+        Images (B, 3, size, size) uint8, and masks.
+
+    Raises:
+        InputError: See :func:`scaled`.
+    """
+    _check(images, len(masks), keys)
+    new_images = torch.tensor(PADDING, dtype=torch.uint8)[None, :, None, None].repeat(len(images), 1, size, size)
+    new_masks = torch.full_like(masks, IGNORE)
+    for number, key in enumerate(keys):
+        down, right = (int(by) for by in np.random.default_rng(key).integers(-(size // 8), size // 8 + 1, size=2))
+        (to_y, from_y), (to_x, from_x) = _overlap(down, size), _overlap(right, size)
+        new_images[number, :, to_y, to_x] = images[number, :, from_y, from_x]
+        new_masks[number, to_y, to_x] = masks[number, from_y, from_x]
+    return new_images, new_masks
+
+
+def _overlap(by: int, size: int) -> tuple[slice, slice]:
+    """Where a shifted row goes, and where it comes from."""
+    return slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by))
+
+
 def scaled(images: Tensor, masks: Tensor, *, size: int, keys: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
     """Random scales, crops and flips of images with their masks, a pure function of the keys.
 

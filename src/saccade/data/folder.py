@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ from saccade.tasks.base import Files
 _VERSION = 3  # raised when decoding or resizing changes, so that older caches are built again
 _SHOWN = 10
 
+_READERS: ContextVar[int] = ContextVar("readers", default=1)
+
 Row = Callable[[Item, str], tuple[Any, Any]]
 """Reader of one item of a side, ``"train"`` or ``"val"``: its image and its target, at the working size."""
 
@@ -33,6 +38,7 @@ def load_folder(
     size: int,
     reading: Reading = AS_IT_IS,
     record: Path | None = None,
+    readers: int = 1,
     on_progress: OnProgress | None = None,
 ) -> Arrays:
     """Load a folder of images as a dataset; the task is recognised from the layout and reported in `Arrays.note`.
@@ -47,6 +53,7 @@ def load_folder(
         size: Side of the squares that networks see, in pixels.
         reading: How the folder is to be read.
         record: File with the state of the data's files in an earlier call, so that only changed ones are read again.
+        readers: Number of threads that decode images.
         on_progress: Called with (done, total, what) while images are decoded, not when they come from the cache.
 
     Raises:
@@ -57,7 +64,11 @@ def load_folder(
     if not isinstance(size, int) or size < 8:
         raise InputError(f"load_folder: `size` must be a whole number of at least 8; received {size=}")
     task, reading = recognise(path, reading)
-    return task.load_arrays(path, Path(cache), size=size, reading=reading, record=record, on_progress=on_progress)
+    token = _READERS.set(readers)
+    try:
+        return task.load_arrays(path, Path(cache), size=size, reading=reading, record=record, on_progress=on_progress)
+    finally:
+        _READERS.reset(token)
 
 
 def folder_identity(
@@ -125,9 +136,9 @@ def read_arrays(
     def fill(append: Append) -> dict[str, Any]:
         done = 0
         for side, items in every.items():
-            for item in items:
+            for item, found in _in_order(row, side, items, _READERS.get()):
                 try:
-                    image, target = row(item, side)
+                    image, target = found()
                 except UnreadableError as problem:
                     file = problem.file or item.image
                     bad.append(f"{relative(file, path)}: {problem}")
@@ -156,6 +167,22 @@ def read_arrays(
     found: dict[str, Any] = {side: _split(path, arrays, side, items) for side, items in every.items()}
     split = found["val"].names if files.drawn else ()
     return {**found, "identity": identity, "split": split, "stated": data.statement}, facts
+
+
+def _in_order(
+    row: Row, side: str, items: Iterable[Item], readers: int
+) -> Iterator[tuple[Item, Callable[[], tuple[Any, Any]]]]:
+    """Each item, and a function that returns what was read of it, in order; threads are a few items ahead."""
+    with ThreadPoolExecutor(readers) as pool:
+        waiting: deque[tuple[Item, Future[tuple[Any, Any]]]] = deque()
+        for item in items:
+            waiting.append((item, pool.submit(row, item, side)))
+            if len(waiting) > 2 * readers:
+                first, future = waiting.popleft()
+                yield first, future.result
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result
 
 
 def _split(path: Path, arrays: Mapping[str, NDArray[Any]], side: str, items: tuple[Item, ...]) -> Split:

@@ -204,6 +204,12 @@ def _drawn(
         train, val = _split_groups(sides[of], top, reading, fraction, stratum)
     else:
         train, val = split(list(strata.values()), seed, fraction)
+    if not train or not val:
+        missing = "validation" if train else "training"
+        raise InputError(
+            f"{top.path}: too few images to split: {len(sides[of])} leave none for {missing}",
+            "add images, or give a validation side",
+        )
     share = "" if reading.fraction is None else f"{fraction:.0%} for validation, "
     together = "" if reading.group is None else ", groups kept together"
     return Division(train, val, f"{share}split by seed {seed}{together}", True, left_out)

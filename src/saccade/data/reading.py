@@ -70,7 +70,7 @@ class Reading(Options):
     ignore: Annotated[
         int | str | None,
         Option(
-            "The value of mask pixels that count neither in the loss nor in the score, or `none`.",
+            "The value of mask pixels that count neither in the loss nor in the score, several as `0,255`, or `none`.",
             default="255, unless masks hold 0 and 255 alone",
             typed=str | None,
             metavar="VALUE",
@@ -196,13 +196,14 @@ def _plain_classes(given: Any) -> str | tuple[str, ...] | None:
 
 
 def _plain_ignore(given: Any) -> int | str | None:
-    """A value, or ``"none"``."""
+    """A value, several as ``"0,255"``, or ``"none"``."""
     text = "" if given is None else str(given).strip().lower()
     if not text or text == "none":
         return text or None
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+    values = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) <= 65535 for part in values):
         raise InputError(f"--ignore must be a value of a mask, 0 to 65535, or none; received {given!r}")
-    return int(text)
+    return int(text) if len(values) == 1 else ",".join(values)
 
 
 def _plain_split(given: Any) -> str | float | None:

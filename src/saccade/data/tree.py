@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ _PLAIN = (
     ".mp3 .cache .lst .names .data .pbtxt .sha256 .md5 .bin .h5 .hdf5 .parquet .tfrecord .safetensors"
 )
 _NO_IMAGES = frozenset(_PLAIN.split())
+ELSEWHERE = "a link to a folder that is read elsewhere"
 _PRIVATE = ("__",)  # folders of systems and tools, such as __MACOSX
 
 
@@ -149,17 +151,17 @@ def scan(path: Path) -> Folder:
 def _scan(path: Path) -> Folder:
     top = Folder(path)
     seen = {parent.resolve() for parent in path.resolve().parents}  # a link upwards is a circle, or leads elsewhere
-    waiting = [top]
-    while waiting:
-        one = waiting.pop()
-        real = one.path.resolve()
-        if real in seen:
-            one.problem = "a link to a folder that is read elsewhere" if one is not top else ""
+    real, links = [top], deque[Folder]()  # links come last, so that none takes the place of a folder, or renames it
+    while real or links:
+        one = real.pop() if real else links.popleft()
+        place = one.path.resolve()
+        if place in seen:
+            one.problem = ELSEWHERE if one is not top else ""
             continue
-        seen.add(real)
-        inner = _list(one)
-        # Real folders come first, so that a link next to one does not rename its images.
-        waiting += sorted(inner, key=lambda each: (each.path.is_symlink(), each.path.name), reverse=True)
+        seen.add(place)
+        inner = sorted(_list(one), key=lambda each: each.path.name)
+        links += (each for each in inner if each.path.is_symlink())
+        real += reversed([each for each in inner if not each.path.is_symlink()])
     return top
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
     from saccade.training.composition import Composition
+    from saccade.training.sources import Augment
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,11 @@ class Task(ABC):
         pixels = find_range(images, bits=reading.bits, where=where)
         said = pixels.note or ("images have 8 bits per channel" if images else "")
         return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
+
+    @classmethod
+    def truths(cls, folder: Path) -> frozenset[Path]:
+        """Return the images below a folder that are targets, such as masks, and no inputs; never an error."""
+        return frozenset()
 
     @classmethod
     @abstractmethod
@@ -603,6 +609,21 @@ class Task(ABC):
     ) -> tuple[Tensor, Any]:
         """Change a training batch of a comparison, as a pure function of the keys; the default changes nothing."""
         return images, targets
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        """Return the augmentation of a comparison called `name`; None: batches stay as they are.
+
+        Args:
+            name: ``"none"``, a name of the task, or None for :meth:`augment`.
+
+        Raises:
+            InputError: The task has none of that name.
+        """
+        if name is None:
+            return self.augment
+        if name == "none":
+            return None
+        raise InputError(f"unknown augmentation {name!r} of a comparison on {self.name}", "it is: none")
 
     def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
         """Choose the pixel (y, x) whose attention the report shows; None takes the middle of the image.

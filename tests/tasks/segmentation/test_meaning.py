@@ -142,6 +142,8 @@ def test_values_out_of_the_range_of_a_list(tmp_path, values, listing, message, h
         ((0, 1, 2), "cat\ndog\n", 0, ("cat", "dog"), [0, 1, 255]),
         ((0, 1, 99), None, 99, ("0", "1"), [0, 1, 255]),
         ((7, 255), None, "none", ("7", "255"), [0, 1]),
+        ((0, 1, 2, 255), None, "0,255", ("1", "2"), [0, 1, 255]),
+        ((0, 127, 255), None, 0, ("127", "255"), [0, 1, 255]),
     ],
     ids=str,
 )
@@ -150,9 +152,10 @@ def test_the_ignored_value_is_said(tmp_path, values, listing, ignore, classes, i
     assert learned(path, Reading(ignore=ignore))[:2] == (classes, indices)
 
 
-def test_an_ignored_value_that_is_nowhere_or_leaves_one_class_is_refused(tmp_path):
+def test_an_ignored_value_that_is_nowhere_is_said_and_one_that_leaves_one_class_refused(tmp_path):
     path = folder(tmp_path, [regions(0, 255)] * 2)
-    refused(path, "--ignore 7: no mask holds that value; they hold 0, 255", "", Reading(ignore=7))
+    said = learned(path, Reading(ignore=7))[2].statement.values
+    assert "values are 0 and 255, one class each (no mask holds 7)" in said[-1]
     refused(path, "only one class", "0 for the first class", Reading(ignore=255))
     with pytest.raises(InputError, match="0 to 65535, or none"):
         Reading(ignore="white")
@@ -160,7 +163,7 @@ def test_an_ignored_value_that_is_nowhere_or_leaves_one_class_is_refused(tmp_pat
 
 def test_the_statement_says_kinds_and_values(tmp_path):
     found = learned(folder(tmp_path, [regions(0, 255)] * 3))[2]
-    assert "masks: 3 grey; values are 0 and 255, one class each" in found.remarks
+    assert "masks: 3 grey; values are 0 and 255, one class each" in found.statement.values
 
 
 def test_colours_need_a_list_and_the_message_gives_them(tmp_path):
@@ -218,7 +221,7 @@ def test_opacity_may_be_the_mask(tmp_path, mode):
     mask.putalpha(Image.fromarray(regions(0, 255)))
     classes, indices, found = learned(folder(tmp_path, [mask, mask]))
     assert (classes, indices) == (("0", "255"), [0, 1])
-    assert any("opacity of pixels is the mask" in said for said in found.remarks)
+    assert any("opacity of pixels is the mask" in said for said in found.statement.values)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

@@ -21,6 +21,7 @@ from saccade.data.importing.source import LookupFailedError, Source, take
 from saccade.errors import InputError
 
 _UNLISTED = "the export does not mention them"
+_LARGEST = 1e9
 _OTHERS = ("person_keypoints", "captions", "stuff", "panoptic", "image_info")
 
 
@@ -84,6 +85,8 @@ class _Names:
                 export.note("categories without an id are left out", str(take(one, "name", str, "?")))
                 continue
             name = " ".join(str(take(one, "name", (str, int, float), "")).split())
+            if not name and key in self.named:
+                continue
             if not name:
                 name = f"class {key}"
                 export.note("categories without a name are called by their id", name)
@@ -167,7 +170,9 @@ def _images(
             by_id[key] = pictures[file]
             continue
         height, width = take(row, "height", (int, float)), take(row, "width", (int, float))
-        size = (int(height), int(width)) if height and width else None
+        size = None
+        if height is not None and width is not None and 0 < height < _LARGEST and 0 < width < _LARGEST:
+            size = int(height), int(width)
         by_id[key] = pictures[file] = Picture(name, file, side or side_in(source.name(file.parent)), size)
     return by_id
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from saccade.data.names import role_of
+
 BACKGROUND = "background"
 _SHOWN = 5
 _BACKGROUNDS = frozenset({"background", "_background_", "__background__"})
 _IGNORED = frozenset({"__ignore__", "ignore", "ignored"})
-_SIDES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_SIDES |= {"testing": "test"}
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -98,7 +97,7 @@ class Account:
 
     def leave_out(self, reason: str, names: Iterable[str]) -> None:
         """Count things that are not written."""
-        self.left_out.setdefault(reason, []).extend(names)
+        self.left_out.setdefault(plain(reason), []).extend(map(plain, names))
 
     @property
     def balanced(self) -> bool:
@@ -141,7 +140,7 @@ class Export:
 
     def note(self, reason: str, name: str) -> None:
         """Name a thing that is written, yet not as it stood in the export."""
-        self.notes.setdefault(reason, []).append(name)
+        self.notes.setdefault(plain(reason), []).append(plain(name))
 
     def leave_out(self, reason: str, picture: Picture) -> None:
         """Leave out an image and its objects."""
@@ -152,8 +151,13 @@ class Export:
 
 def side_of(name: str) -> str | None:
     """The side that a name such as ``train2017``, ``Training`` or ``valid_set`` says, or None."""
-    word = re.sub(r"([ _-]?(set|split|data|images|part))?[ _-]?\d*$", "", name.strip().lower())
-    return _SIDES.get(word)
+    role = None if name.lower().startswith("trainval") else role_of(name)  # the union of two sides
+    return role.side if role is not None else None
+
+
+def plain(text: str) -> str:
+    """Return text that any file can hold: what is not Unicode is written out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def side_in(path: Path | str) -> str | None:

@@ -19,7 +19,7 @@ from saccade.data.layouts import (
 )
 from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL
 from saccade.data.reading import Reading, class_names
-from saccade.data.tree import Folder, account, scan
+from saccade.data.tree import ELSEWHERE, Folder, account, scan
 from saccade.errors import InputError, near
 from saccade.tasks.base import Files
 
@@ -262,13 +262,17 @@ def _class_folders(root: Folder, reading: Reading) -> dict[str, Folder]:
     """Folders of classes by name; one in which nothing can be used is refused, unless it is not asked for."""
     asked = class_names(reading)
     every = [one for one in root.visible() if asked is None or one.name in asked]
-    without = [one for one in every if not one.has_images and "elsewhere" not in one.problem]
+    without = [one for one in every if not one.has_images and one.problem != ELSEWHERE]
     if without and any(one.has_images for one in every):
         said = "; ".join(f"{one.name}/ ({unusable(one)})" for one in without[:5])
         good = ",".join(one.name for one in every if one.has_images)
+        advice = f"convert the files or remove the folder, or name the classes that count: --classes {good}"
+        labels = {file.suffix.lower() for one in without for below in one.walk() for file in below.others}
+        if labels and labels <= {".txt", ".json", ".xml"}:  # Supervisely's ann/, YOLO's labels/
+            advice = "labels of other tools are read by saccade data import; if these are none: " + advice
         raise InputError(
             f"{root.path}: {len(without)} of {len(every)} folders of classes hold nothing that can be used: {said}",
-            f"convert the files or remove the folder, or name the classes that count: --classes {good}",
+            advice,
         )
     every = [one for one in root.visible() if one.has_images]
     return {one.name: one for one in every}

@@ -17,22 +17,35 @@ TABLE, MULTI_LABEL = "table", "multi-label"
 
 
 def table_readings(path: Path, reading: Reading = AS_IT_IS) -> tuple[Mapping[str, str], bool]:
-    """Return the layout of a folder with a table of labels, and whether its table fits its images."""
+    """Return the layout of a folder with a table of labels, and whether it leaves no doubt.
+
+    It does if it names every image, and gives it several classes or none, or that of its folder.
+    """
     top = scan(path)
     try:
         tables = _tables(top)
-        if not tables:
-            return {}, False
+        found = _read(top, tables, reading)
     except InputError as problem:
         return {TABLE: problem.message}, False
-    try:
-        several = any(table.several for table in _read(top, tables, reading))
-    except InputError as problem:
-        return {TABLE: problem.message}, False
+    if not found:
+        return {}, False
     names = listed([shown(file.relative_to(path)) for _, file in tables])
-    if several:
-        return {MULTI_LABEL: f"any number of classes per image, from {names}"}, True
-    return {TABLE: f"one class per image, from {names}"}, True
+    rows = [row for table in found for row in table.rows]
+    every = len(rows) == len(top.every_image())
+    said = names if every else f"{names}, which names {len(rows)} of {len(top.every_image())} images"
+    several = {table.several for table in found}
+    both = {
+        MULTI_LABEL: f"any number of classes per image, from {said}", TABLE: f"one class per image, from {said}"
+    }  # fmt: skip
+    if True in several:
+        return {MULTI_LABEL: both[MULTI_LABEL]}, every
+    if None in several:  # a class that is missing, or an image without any
+        without = [row for row in rows if not row.labels]
+        both[TABLE] += f", but line {without[0].line} has none"
+        both[MULTI_LABEL] += f", {len(without)} of them without any"
+        return both, True
+    alike = all(row.labels[0] in row.image.relative_to(path).parts[:-1] for row in rows)
+    return {TABLE: both[TABLE]}, every and alike
 
 
 def find_labels(path: Path, reading: Reading, layout: str) -> Files:

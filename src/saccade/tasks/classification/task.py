@@ -17,10 +17,11 @@ from torch.nn import functional as F
 from saccade.data import Arrays, OnProgress
 from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
-from saccade.data.layouts import Item, listed, relative
+from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.sheet import spread
-from saccade.errors import InputError
+from saccade.data.tree import scan
+from saccade.errors import InputError, near
 from saccade.networks.make import is_classifier
 from saccade.runs.options import RunSpec
 from saccade.tasks import layout_of
@@ -41,6 +42,7 @@ from saccade.tasks.ratios import RatioTask, sums_by_class
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case
+    from saccade.training.sources import Augment
 
 _WHOLE = ("cifar", "shift", "none")  # augmentations of images that are scored as a whole
 _MIDDLE = 224 / 256
@@ -61,7 +63,7 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
-    metrics = ("accuracy", "balanced_accuracy", "macro_f1")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
     image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
@@ -84,10 +86,11 @@ class Classification(RatioTask):
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
-        table, fits = table_readings(folder, reading)
-        if fits:  # it names every image by its file, which is no matter of chance
-            return {name: words for name, words in table.items() if name in cls.layouts}
-        return {**table, **class_readings(folder, reading)}
+        table, certain = table_readings(folder, reading)
+        own = {name: words for name, words in table.items() if name in cls.layouts}
+        if certain or (table and len(unwrapped(scan(folder)).inside()) < 2):  # one folder is no two classes
+            return own
+        return {**own, **class_readings(folder, reading)}
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
@@ -335,6 +338,17 @@ class Classification(RatioTask):
         from saccade.data.augment import crops
 
         return crops(images, size=size, keys=keys), targets
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        from saccade.data import augment
+
+        known = {None: augment.crops, "light": augment.crops, "shift": augment.windows, "none": augment.middles}
+        if name not in known:
+            raise InputError(
+                f"unknown augmentation {name!r} of a comparison", near(str(name), ["light", "shift", "none"])
+            )
+        view = known[name]
+        return lambda images, targets, *, size, keys: (view(images, size=size, keys=keys), targets)
 
     def draw_truth(self, case: Case, target: Any) -> None:
         case.truth_name = self.classes[int(target)]

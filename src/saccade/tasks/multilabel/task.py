@@ -86,7 +86,7 @@ class MultiLabel(Classification):
     @classmethod
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
         found, _ = table_readings(folder, reading)
-        return found if MULTI_LABEL in found else {}
+        return {name: words for name, words in found.items() if name in cls.layouts}
 
     @classmethod
     def _listed_files(cls, folder: Path, reading: Reading, layout: str) -> Files:

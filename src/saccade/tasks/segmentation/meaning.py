@@ -25,7 +25,7 @@ from saccade.tasks.segmentation.stored import StoredMask
 from saccade.tasks.segmentation.survey import Colour, Survey, Tally, packed, unpacked
 
 Ignore = int | str | None
-"""Value of a mask that is ignored; ``"none"``; or None, where the masks themselves are to say."""
+"""Value of a mask that is ignored; several, as ``"0,255"``; ``"none"``; or None, where the masks are to say."""
 
 NONE = "none"
 
@@ -189,8 +189,7 @@ class _Question:
         by_value = grey if len(grey) == len(colours) else {index: index for index in range(len(self.known.names))}
         if self.ignore is None:
             by_value.setdefault(IGNORE, IGNORE)
-        elif self.ignore != NONE:
-            by_value[int(self.ignore)] = IGNORE
+        by_value |= dict.fromkeys(ignored_values(self.ignore), IGNORE)
         unknown = [key for key in self.found.colour.values if unpacked(key) not in colours]
         odd = self._with(unknown, coloured=True)
         if self._many(odd):
@@ -232,7 +231,10 @@ class _Question:
         what = f"classes.txt lists names without colours, and masks hold {len(seen)} colours: {lines}"
         if self.known is None:
             what = f"masks hold {len(seen)} colours, and no list says which class each one is: {lines}"
-        return InputError(f"{self.where}: {what}", _HALF_LISTED)
+        return InputError(
+            f"{self.where}: {what}",
+            f"{_HALF_LISTED}; for an export of CVAT, Roboflow or another tool, `saccade data import` does",
+        )
 
     def _check_palettes(self) -> None:
         for place, colours in sorted(self.found.palettes.items()):
@@ -247,7 +249,7 @@ class _Question:
     # ---------------------------------------------------------------- values
 
     def _of_values(self, tally: Tally) -> Meaning:
-        values, ignored = list(tally.values), self._explicit(tally.values)
+        values, ignored = list(tally.values), self._explicit()
         kept = [value for value in values if value not in ignored]
         if len(kept) < 2 and not (self.known is not None and not self.whole):
             raise self._one_class(values, ignored)
@@ -257,14 +259,9 @@ class _Question:
             return self._listed(tally, kept, ignored)
         return self._unnamed(tally, kept, ignored)
 
-    def _explicit(self, values: Iterable[int]) -> list[int]:
-        """Return what the option says is ignored; a value that no mask holds is a mistake."""
-        if self.ignore is None or self.ignore == NONE:
-            return []
-        value = int(self.ignore)
-        if value not in values and self.whole and value != IGNORE:
-            raise self._refuse(f"--ignore {value}: no mask holds that value; they hold {_spans(values)}", None)
-        return [value]
+    def _explicit(self) -> list[int]:
+        """Return what the option says is ignored."""
+        return ignored_values(self.ignore)
 
     def _listed(self, tally: Tally, kept: list[int], ignored: list[int]) -> Meaning:
         assert self.known is not None
@@ -306,7 +303,7 @@ class _Question:
 
     def _unnamed(self, tally: Tally, kept: list[int], ignored: list[int]) -> Meaning:
         automatic = self.ignore is None
-        if len(kept) == 2:
+        if len(kept) == 2 and not (ignored and kept[1] == IGNORE and kept[0] != 0):
             if automatic and kept[1] == IGNORE and kept[0] != 0:
                 raise self._refuse(
                     f"masks hold only {kept[0]} and 255, and 255 may be a class or what is ignored",
@@ -316,8 +313,13 @@ class _Question:
         edges = tally.edges()
         if edges:
             raise self._smoothed(tally, edges, str)
-        if _evenly_spread(kept):
+        if _evenly_spread(sorted({*kept, *ignored})):
             return self._made(tuple(map(str, kept)), _in_order(kept), ignored, self._levels(kept))
+        if ignored and IGNORE in kept:
+            raise self._refuse(
+                f"masks hold {_spans(kept)} besides what is ignored, and 255 may be a class or ignored too",
+                f"ignore both, --ignore {','.join(map(str, (*ignored, IGNORE)))}, or list the classes in classes.txt",
+            )
         numbers, also = kept, list(ignored)
         if automatic and IGNORE in kept:
             numbers, also = [value for value in kept if value != IGNORE], [IGNORE]
@@ -350,8 +352,11 @@ class _Question:
             ignored.append(IGNORE)
         meant = values | dict.fromkeys(ignored, IGNORE)
         note = f"values are {how}" + (f", and {_spans(ignored)} is ignored" if ignored else "")
-        if not (self.found.alpha or self.found.grey).pixels.keys() & set(ignored):
+        there = (self.found.alpha or self.found.grey).pixels.keys()
+        if not there & set(ignored):
             note = f"values are {how}"
+        if self.ignore is not None and set(ignored) - there:
+            note += f" (no mask{'' if self.whole else ' of them'} holds {_spans(set(ignored) - there)})"
         return Meaning(names, meant, {}, False, (note,))
 
     def _levels(self, kept: Sequence[int]) -> str:
@@ -387,6 +392,11 @@ class _Question:
 
     def _refuse(self, message: str, hint: str | None) -> InputError:
         return InputError(f"{self.where}: {message}", hint)
+
+
+def ignored_values(ignore: Ignore) -> list[int]:
+    """Return the values that the option ``--ignore`` names."""
+    return [] if ignore is None or ignore == NONE else [int(value) for value in str(ignore).split(",")]
 
 
 def packed_of(colour: Colour) -> int:

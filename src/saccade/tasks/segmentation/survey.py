@@ -59,14 +59,13 @@ class Tally:
         That is what smoothing, resizing by interpolation and lossy compression leave between two classes.
 
         Args:
-            known_odd: True if the values are known to be no class numbers: then many values at edges suffice, and all
-                but the two most frequent ones are taken for them.
+            known_odd: True if the values are known not to be class numbers: then fewer of them suffice.
         """
         soft = [value for value in self.values if self.inner[value] < _INNER * self.pixels[value]]
         hard = len(self.pixels) - len(soft)
         if hard >= 2 and len(soft) >= max(3, hard):
             return soft
-        if known_odd and len(soft) > max(_MANY, hard):
+        if len(soft) > max(_MANY, hard if known_odd else 3 * hard):
             two = sorted(self.values, key=lambda value: -self.pixels[value])[:2]
             return [value for value in self.values if value not in two]
         return []

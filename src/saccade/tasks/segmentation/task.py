@@ -22,7 +22,7 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, Reading
-from saccade.errors import InputError
+from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
 from saccade.options import declared
@@ -33,9 +33,9 @@ from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
-from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, pair_readings
+from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, masks_in, pair_readings
 from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
-from saccade.tasks.segmentation.meaning import Meaning
+from saccade.tasks.segmentation.meaning import Meaning, ignored_values
 from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
 from saccade.tasks.segmentation.objects import (
     SIZES,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from saccade.runs.open import Opened
     from saccade.runs.predict import Options
     from saccade.tasks.segmentation.masks import Masks
+    from saccade.training.sources import Augment
 
 
 class Segmentation(RatioTask):
@@ -114,6 +115,10 @@ class Segmentation(RatioTask):
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
         return find_files(folder, reading)
+
+    @classmethod
+    def truths(cls, folder: Path) -> frozenset[Path]:
+        return masks_in(folder)
 
     @classmethod
     def examined(
@@ -210,8 +215,8 @@ class Segmentation(RatioTask):
         if masks.names is not None or not all(name.isdigit() for name in self.classes):
             return replace(examine_masks(files, reading, where=str(folder)), pixels=pixels)
         meaning = meaning_from_json(self.facts.get("masks") or {}, self.classes)
-        if isinstance(reading.ignore, int):
-            meaning = replace(meaning, values={**meaning.values, reading.ignore: IGNORE})
+        also = dict.fromkeys(ignored_values(reading.ignore), IGNORE)
+        meaning = replace(meaning, values={**meaning.values, **also})
         return replace(files, classes=self.classes, reader=masks._replace(reader=meaning), pixels=pixels)
 
     @classmethod
@@ -363,6 +368,16 @@ class Segmentation(RatioTask):
         from saccade.data.augment import scaled
 
         return scaled(images, targets, size=size, keys=keys)
+
+    def augmentation(self, name: str | None) -> Augment | None:
+        from saccade.data.augment import scaled, shifted
+
+        known: dict[str | None, Augment | None] = {None: scaled, "scale": scaled, "shift": shifted, "none": None}
+        if name not in known:
+            raise InputError(
+                f"unknown augmentation {name!r} of a comparison", near(str(name), ["scale", "shift", "none"])
+            )
+        return known[name]
 
     def query(self, target: Any, control: Any, best: Any) -> tuple[int, int] | None:
         """Choose the middle of the largest region where control and best arm disagree.
