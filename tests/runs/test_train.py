@@ -359,7 +359,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_not_run(finished, pictures, tm
     shutil.copy(finished.folder / "run.json", tmp_path / "out")
     checkpoint = tmp_path / "out" / "checkpoints" / "000000004.safetensors"
     checkpoint.write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
-    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors cannot be read as safetensors"):
+    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors: cannot be read as safetensors"):
         saccade.train(pictures, "test_resnet", **how)
     assert not (tmp_path / "sang").exists()
 
