@@ -21,6 +21,7 @@ def options(command):
     ("typed", "meant"),
     [
         (f"{TRAIN} --lr 0.1", f"{TRAIN} --learning-rate 0.1"),
+        ("compare photos --lr 0.1", "compare photos --learning-rate 0.1"),
         (f"{TRAIN} --lr=0.1", f"{TRAIN} --learning-rate=0.1"),
         (f"{TRAIN} --opt momentum --wd 1e-4 --sched cosine",
          f"{TRAIN} --optimizer momentum --weight-decay 1e-4 --schedule cosine"),
@@ -56,7 +57,6 @@ def test_words_that_mean_one_of_ours(typed, meant):
         (f"{TRAIN} --weights yolo.pt", "weights to start from are --pretrained PATH"),
         (f"{TRAIN} --gpus 4", "torchrun --nproc-per-node=4"),
         (f"{TRAIN} --fp16", "--amp takes bf16 or fp16"),
-        ("compare photos --lr 0.1", "all arms are trained by one recipe"),
         ("evaluate photos --model runs/a --tta", "--protocol multi-scale"),
     ],
 )

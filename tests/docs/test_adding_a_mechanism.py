@@ -115,7 +115,8 @@ def test_the_file_alone_works_from_a_folder_of_your_own(
         exec(block("python", 1), used)
         gates = saccade.insertion.attachments(used["net"]).values()  # type: ignore[arg-type]
         assert {gate.mechanism.of for gate in gates} == {"square"}
-        exec(block("python", 2), used)
+        exec(block("python", 2), used)  # the contract
+        exec(block("python", 3), used)
         assert "spread" in saccade.list_mechanisms(family="gate")
         command("plan", "resnet18", "spread:SpreadGate[of=square]")
     finally:
