@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from saccade.errors import InputError
 from saccade.options import Declared, Options, declared
-from saccade.ranges import Range
+from saccade.ranges import Range, Whole
 from saccade.synonyms import hint_for, meant, plain_word
 
 PRETRAINED = Annotated[str | None, Parameter(metavar="[PATH]")]
@@ -32,7 +32,15 @@ def within(limits: Range) -> Parameter:
         if wanted is not None:
             raise ValueError(f"It must be {wanted}")
 
-    return Parameter(validator=refuse)
+    return Parameter(validator=refuse, converter=_whole if isinstance(limits, Whole) else None)
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; cyclopts alone would round 1.5 to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'unable to convert "{tokens[0].value}" into int') from None
 
 
 def takes(kind: type[Options]) -> Callable[[Command], Command]:
@@ -59,6 +67,7 @@ def _parameter(one: Declared) -> inspect.Parameter:
         name=option.argument or None,
         help=option.help,
         metavar=option.metavar,
+        converter=_whole if isinstance(option.range, Whole) else None,
         show_default=one.words if not one.required else None,
         negative=f"--no-{one.flag.replace('_', '-')}" if option.negative else (),
     )
