@@ -11,15 +11,17 @@ compare: $(VENV)/.demo
 	$(BIN)/saccade compare $(ARGS)
 
 # The everyday suite on all cores, or in one process those of its tests that ARGS names.
-PARALLEL := -n logical --maxprocesses 8 --dist loadfile
+PARALLEL := -n logical --maxprocesses 8 --dist worksteal
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(or $(strip $(ARGS)),$(PARALLEL))
 
+# The files that have tests of that kind: collecting the others takes as long as some of the tests.
+PROCESSES = $(shell grep -rl 'mark\.processes' tests)
 # What the everyday suite leaves out. Tests that keep the cores busy by processes of their own follow the others.
 test-full: $(VENV)/.dev
 	@failed=0; set -x; \
 	$(BIN)/python -m pytest $(PARALLEL) -m 'full and not processes' || failed=1; \
-	$(BIN)/python -m pytest -m processes || failed=1; \
+	$(BIN)/python -m pytest -m processes $(PROCESSES) || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
 test-all: test test-full

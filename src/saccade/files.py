@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,12 +79,58 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file, or raise an error that names the broken file."""
+def read_json(path: Path, hint: str | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        hint: Advice for a file that cannot be read.
+
+    Raises:
+        InputError: The file is missing, no file, unreadable, or damaged.
+    """
+    hint = hint or "restore it from a copy"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as cause:
-        raise InputError(f"{path} is not valid JSON ({cause})", "delete it, or restore it from a copy") from cause
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except OSError as cause:
+        raise InputError(f"{path} cannot be read: {cause.strerror or cause}", hint) from cause
+    except (ValueError, RecursionError) as cause:  # also bytes that are no text, and numbers of thousands of digits
+        raise InputError(f"{path} is not valid JSON ({cause})", hint) from cause
+
+
+def _no_number(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+_TEMPORARY = re.compile(r"\..+\.(json|csv|npz|npy|safetensors|html|png)\.(\d+)\.tmp")
+
+
+def clear_temporary(folder: Path) -> None:
+    """Delete the temporary files that killed processes of saccade left in a folder of saccade's, and in those inside.
+
+    Files of processes that are running stay; so do all whose names :func:`replacing` does not give.
+    """
+    for path in folder.rglob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and path.is_file() and not path.is_symlink() and not _is_running(int(found[2])):
+            path.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return True for a name that :func:`replacing` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def _is_running(pid: int) -> bool:
+    if pid == os.getpid() or os.name == "nt":  # where a signal of 0 would end it
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -23,10 +23,11 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = None) -> T:
+def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = None, others: bool = False) -> T:
     """Return plain values as the dataclass `kind`, every one checked against its annotation.
 
-    A field with a default may be missing. An unknown key is refused: reading and writing again would lose it.
+    A field with a default may be missing. An unknown key is refused, as reading and writing again would lose it, unless
+    `others` is True.
 
     Args:
         kind: A dataclass whose fields are annotated with ``Any``, None, bool, int, float, str, ``Literal``, unions,
@@ -34,10 +35,14 @@ def from_json(kind: type[T], content: Any, *, source: str, hint: str | None = No
         content: Value that :func:`json.loads` returned.
         source: Name of the document, for messages.
         hint: Advice for a document that does not fit.
+        others: Ignore unknown keys of the document itself.
 
     Raises:
         InputError: A key is missing or unknown, or a value is of another type; the message names its place.
     """
+    if others and isinstance(content, dict):
+        names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+        content = {key: value for key, value in content.items() if key in names}
     try:
         found: T = _read(kind, content, "")
     except _MismatchError as problem:

@@ -78,7 +78,7 @@ def test_version(run):
         ("compare --mechanism se", "Unknown option: --mechanism.", "did you mean --mechanisms?"),
         ("compair", 'Unknown command "compair".', 'did you mean "compare"?'),
         ("plan resnet18", "MECHANISM requires an argument", "see saccade plan --help"),
-        ("compare --seeds many", 'unable to convert "many" into int', "see saccade compare --help"),
+        ("compare --seeds many", 'It must be a whole number', "see saccade compare --help"),
         ("doctor here", "Unused Tokens: ['here']", "see saccade doctor --help"),
         ("report nowhere", "no results.json in nowhere", "give the folder of a comparison"),
         ("list --family gats", "unknown family='gats'", "did you mean gate"),
@@ -187,3 +187,13 @@ def test_a_reader_that_leaves_is_no_error():
     done = subprocess.run([sys.executable, "-m", "saccade", "list"], stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["train d --network n --steps 1.5", "compare --seeds 2.5", "plan resnet18 se --every 1e0", "bench se --rounds 1.0"],
+)
+def test_a_fraction_is_not_rounded_to_a_whole_number(run, words):
+    status, out, err = run(*words.split())
+    assert (status, out) == (2, "")
+    assert f"Invalid value for {words.split()[-2]}: It must be a whole number" in err

@@ -73,7 +73,7 @@ def test_every_option_refuses_nonsense(command, run, tmp_path):
     ("words", "message"),
     [
         ("train photos --network test_resnet --epochs 0", "epochs must be a number above 0"),
-        ("train photos --network test_resnet --steps 1.5", "1.5"),
+        ("train photos --network test_resnet --steps 1.5", "It must be a whole number"),
         ("train photos --network test_resnet --size 100000", "size must be a whole number from 8 to 16,384"),
         ("train photos --network test_resnet --batch 1000000", "batch must be a whole number from 1 to 65,536"),
         ("train photos --network test_resnet --workers 100000", "workers must be a whole number from 0 to 256"),

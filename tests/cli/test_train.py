@@ -53,25 +53,6 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.full
-def test_killed_it_ends_as_if_nothing_had_been(pictures, tmp_path, run, monkeypatch):
-    """SIGKILL, then the end; compared with a run that nobody disturbed."""
-    words = [str(pictures), *WORDS, "--steps", "12", "--workers", "0", "--quiet"]
-    often = [*words, "--checkpoint-seconds", "0", "--out", str(tmp_path / "run")]
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    process = subprocess.Popen([*COMMAND, *often], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(lambda: len(list(tmp_path.glob("run/checkpoints/*.safetensors"))) > 1, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (tmp_path / "run" / "result.json").exists()
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert run("train", *often)[0] == 0
-    assert run("train", *words, "--out", tmp_path / "whole")[0] == 0
-    torch.set_num_threads(before)
-    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
-
-
 @pytest.mark.processes
 def test_killed_and_told_to_stop_it_ends_as_if_nothing_had_been(pictures, tmp_path, run):
     """SIGKILL, then SIGTERM, then the end; beside it a run that nobody disturbed. Then it is evaluated and used."""
@@ -133,14 +114,14 @@ def test_two_processes_lose_one_and_go_on(pictures, tmp_path, run):
 
 @pytest.mark.processes
 def test_kills_at_random_moments_change_no_bit(tmp_path):
-    """Ten SIGKILLs; a hundred are dealt by the same script without the option."""
+    """Five SIGKILLs; a hundred are dealt by the same script without the option."""
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.training_survival", "--kills", "10", "--workers", "1"],
+        [sys.executable, "-m", "benchmarks.training_survival", "--kills", "5", "--workers", "1"],
         capture_output=True, text=True, check=False, cwd=root, env=os.environ | {"TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("10 kills")
+    assert done.stdout.startswith("5 kills")
 
 
 def test_what_is_printed(pictures, tmp_path, run):

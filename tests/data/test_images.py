@@ -13,7 +13,10 @@ from torchvision.transforms import v2
 
 from saccade.data import IGNORE, PADDING
 from saccade.data.images import UnreadableError, centre, padded, read_image, square
+from saccade.data.layouts import Item
 from saccade.errors import InputError, MissingExtraError
+from saccade.tasks.classification.samples import ImageSamples
+from saccade.training.sources import LoaderSource, Share
 
 from .conftest import crops
 
@@ -171,6 +174,11 @@ def test_a_limit_of_pillow_is_said_to_be_its(tmp_path, monkeypatch):
         read_image(tmp_path / "a.png")
     assert "SACCADE_MAX_PIXELS=1200" in caught.value.hint
     assert "tiles" in caught.value.hint
+    samples = ImageSamples([Item(tmp_path / "a.png", 0)], lambda image: image)
+    with pytest.raises(
+        InputError, match=r"a.png cannot be used: it has .* SACCADE_MAX_PIXELS=1200, or cut the picture"
+    ):
+        list(LoaderSource(samples, name=samples.name).once(1, Share()))
     monkeypatch.setenv("SACCADE_MAX_PIXELS", "1200")
     assert read_image(tmp_path / "a.png").size == (40, 30)
     monkeypatch.setenv("SACCADE_MAX_PIXELS", "many")

@@ -1,6 +1,7 @@
 """What labelling tools export becomes images and masks, pixel by pixel; what is not written is named."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from saccade.data.check import check_data
 from saccade.data.images import read_image
 from saccade.data.importing import import_data
 from saccade.errors import InputError
+from saccade.tasks.segmentation.stored import read_mask
 from tests.data import exports
 
 
@@ -62,6 +64,16 @@ def test_nothing_of_the_users_is_overwritten(tmp_path):
     with pytest.raises(InputError, match="lies in"):
         import_data(tmp_path / "export", tmp_path / "export" / "new")
     assert (tmp_path / "data" / "mine.txt").read_text() == "mine"
+
+
+def test_what_a_killed_import_left_is_removed(tmp_path):
+    exports.yolo(tmp_path / "export")
+    left, others = tmp_path / f".data.{2**22 + 1}.tmp", tmp_path / f".data.{os.getppid()}.tmp"
+    for folder in (left, others):
+        (folder / "images").mkdir(parents=True)
+    import_data(tmp_path / "export", tmp_path / "data")
+    assert not left.exists()
+    assert others.exists()  # that process runs
 
 
 def lossy_coco(root):
@@ -198,8 +210,10 @@ def test_a_yaml_that_points_outside_is_looked_up_inside(tmp_path):
     ("said", "hint", "change"),
     [
         ("is not an export that is known; seen: 1 files .md", "known formats", lambda root: None),
+        ("seen: 1 files .md, 1 files .xml", "VOC's boxes", lambda root: (root / "a.xml").write_text("<annotation>")),
         ("can be read as coco or as cvat", "--format coco", lambda root: [exports.coco(root), exports.cvat(root)]),
         ("6 objects left out: a box without a mask", "--boxes", lambda root: only_boxes(root)),
+        ("4 objects left out: a box without a mask", "--boxes", lambda root: darknet(root)),
         ("is not valid JSON", "export it again", lambda root: (root / "a.json").write_text('{"images": [')),
         ("declares entities", "export it again", lambda root: entities(root)),
         ("the names of the classes are missing", "class_names.txt", lambda root: nameless(root)),
@@ -222,6 +236,15 @@ def only_boxes(root):
     for path in (root / "labels").rglob("*.txt"):
         rows = path.read_text().splitlines()
         path.write_text("".join(f"{row.split()[0]} 0.5 0.5 0.2 0.2\n" for row in rows))
+
+
+def darknet(root):
+    """CVAT's YOLO 1.1: boxes in files next to the images."""
+    for name in exports.SIDES:
+        file = exports.picture(root / "obj_train_data", name)
+        file.with_suffix(".txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "obj.names").write_text("cat\ndog\n")
+    (root / "train.txt").write_text("data/obj_train_data/a.png\n")
 
 
 def entities(root):
@@ -260,7 +283,7 @@ def test_options_decide_order_boxes_and_images_without_labels(tmp_path):
     assert not (tmp_path / "order" / "images" / "a.png").samefile(linked)
 
 
-@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
 @pytest.mark.parametrize("frame", ["stored", "turned"])
 def test_masks_stand_as_turned_images_are_seen(orientation, frame, tmp_path):
     """A labelled corner of the picture is the same corner in the mask, whichever pixels the labels refer to."""
@@ -280,13 +303,16 @@ def test_masks_stand_as_turned_images_are_seen(orientation, frame, tmp_path):
         shapes = [{"label": "corner", "points": points, "shape_type": "polygon"}]
         content = {"shapes": shapes, "imagePath": f"{name}.png", "imageHeight": size[0], "imageWidth": size[1]}
         (root / f"{name}.json").write_text(json.dumps(content))
-    if orientation == 3:  # the size does not tell
+    if orientation < 5:  # the size does not tell
         with pytest.raises(InputError, match="as stored or as turned") as refused:
             import_data(root, tmp_path / "unclear")
         assert "--exif" in refused.value.hint
-    import_data(root, tmp_path / "data", exif=frame if orientation == 3 else None)
-    np.testing.assert_array_equal(masks(tmp_path / "data")["a"] == 1, seen)
-    np.testing.assert_array_equal(masks(tmp_path / "data")["b"] == 1, stored[..., 0] > 0)
+    import_data(root, tmp_path / "data", exif=frame if orientation < 5 else None)
+    for name, expected in (("a", seen), ("b", stored[..., 0] > 0)):
+        mask = tmp_path / "data" / "masks" / f"{name}.png"
+        np.testing.assert_array_equal(read_mask(mask) == 1, expected)
+        np.testing.assert_array_equal(np.asarray(Image.open(mask)) == 1, stored[..., 0] > 0)
+    assert check_data(tmp_path / "data").good
 
 
 def test_sides_and_names(tmp_path):
@@ -321,3 +347,73 @@ def test_an_export_that_is_trained_on_as_it_is_leads_to_the_import(form, tmp_pat
 def test_names_of_values_are_not_taken_for_a_table_of_labels(tmp_path):
     exports.roboflow_masks(tmp_path / "export")
     assert check_data(tmp_path / "export").task == "segmentation"
+
+
+def test_masks_of_voc_have_borders_to_ignore_and_a_background_anywhere(tmp_path):
+    exports.cvat_masks(tmp_path / "export")
+    (tmp_path / "export" / "labelmap.txt").write_text(
+        "cat:250,50,83::\nbackground:0,0,0::\ndog:51,221,255::\nignore:1,2,3::\n"
+    )
+    colours = np.array(exports.COLOURS, np.uint8)[exports.truth("a")]
+    colours[0], colours[1] = (224, 224, 192), (1, 2, 3)
+    masks_of = tmp_path / "export" / "SegmentationClass"
+    Image.fromarray(colours).save(masks_of / "a.png")
+    places = np.array(Image.fromarray(exports.truth("b")))
+    places[0] = 255
+    palette = Image.fromarray(places).convert("L").convert("P")
+    palette.putpalette([*np.ravel(exports.COLOURS), *[0] * 759])
+    palette.putdata(places.reshape(-1).tolist())
+    palette.save(masks_of / "b.png")
+    wrong = colours.copy()
+    wrong[5, 5] = (9, 9, 9)
+    Image.fromarray(wrong).save(masks_of / "c.png")
+    done = import_data(tmp_path / "export", tmp_path / "data")
+    assert done.classes == list(exports.NAMES)
+    found = masks(tmp_path / "data")
+    for name, rows in (("a", 2), ("b", 1)):
+        np.testing.assert_array_equal(found[name][:rows], 255)
+        np.testing.assert_array_equal(found[name][rows:], exports.truth(name)[rows:])
+    assert done.images["left_out"] == {
+        "their masks hold the colour (9, 9, 9), which the export does not name": {
+            "count": 1,
+            "names": ["JPEGImages/c.png"],
+        }
+    }
+
+
+def test_shapes_of_tools_cover_their_pixels(tmp_path):
+    """Holes, turned boxes and ellipses, and circles: areas by their formulas, and symmetric."""
+    root = tmp_path / "export"
+    exports.cvat(root)
+    body = (
+        '<ellipse label="cat" cx="16" cy="12" rx="10" ry="4" rotation="90"></ellipse>'
+        '<box label="dog" xtl="12" ytl="8" xbr="20" ybr="16" rotation="45"></box>'
+        '<polyline label="cat" points="1,1;2,2"></polyline>'
+    )
+    head = (root / "annotations.xml").read_text().partition("<image")[0]
+    image = f'<image id="0" name="a.png" width="32" height="24">{body}</image>'
+    (root / "annotations.xml").write_text(f"{head}{image}</annotations>")
+    done = import_data(root, tmp_path / "data", boxes=True)
+    found = masks(tmp_path / "data")["a"]
+    assert abs((found > 0).sum() - np.pi * 40 - 4 * 3) < 12  # the corners of the box stand out of the ellipse
+    assert (found == exports.DOG).sum() == 60  # a square of 64 on its corner, by centres of pixels
+    np.testing.assert_array_equal(found, found[::-1])
+    np.testing.assert_array_equal(found, found[:, ::-1])
+    assert done.objects["left_out"] == {"a polyline has no area": {"count": 1, "names": ["a.png: polyline 3"]}}
+
+    exports.supervisely(tmp_path / "sly")
+    path = tmp_path / "sly" / "train" / "ann" / "a.png.json"
+    content = json.loads(path.read_text())
+    content["objects"][0]["points"] = {
+        "exterior": [[2, 2], [9, 2], [9, 9], [2, 9]],
+        "interior": [[[4, 4], [6, 4], [6, 6], [4, 6]]],
+    }
+    content["objects"][1:] = [
+        {"classTitle": "dog", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}}
+    ]
+    path.write_text(json.dumps(content))
+    done = import_data(tmp_path / "sly", tmp_path / "holes")
+    expected = np.zeros((exports.HEIGHT, exports.WIDTH), np.uint8)
+    expected[2:10, 2:10], expected[4:7, 4:7] = exports.CAT, 0
+    np.testing.assert_array_equal(masks(tmp_path / "holes")["a"], expected)
+    assert done.objects["left_out"]["a point is not read"]["count"] == 1

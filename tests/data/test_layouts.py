@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from saccade.data.names import role_of, shown
 from saccade.data.reading import Reading
 from saccade.data.sheet import draw_sheet
 from saccade.errors import InputError
+from saccade.runs.predict import _paths
 from saccade.tasks import recognise
+from tests.tasks.segmentation import trees
 
 MASKS = ("mask", "label", "gt", "truth", "annotation", "segmentation")
 COUNTER = iter(range(10**9))
@@ -305,3 +308,38 @@ def test_the_sheet_of_masks_has_a_legend(tmp_path):
         Image.fromarray(np.asarray(Image.open(path))[..., None] * np.array([250, 10, 20], np.uint8)).save(path)
     sheet = np.asarray(Image.open(draw_sheet(data, tmp_path / "sheet.png")).convert("RGB"))
     assert (sheet[-20:] == (250, 10, 20)).all(axis=2).sum() > 50
+
+
+def test_own_class_lists_go_before_built_in_ones(tmp_path):
+    root = trees.voc(tmp_path / "voc")
+    for path in root.rglob("SegmentationClass/*.png"):
+        trees.mask(path, 1, {(0, 0): 0})
+    (tmp_path / "names.txt").write_text("ground\nroof\n")
+    assert files_of(root).classes[0] == "background"
+    files = files_of(root, classes=tmp_path / "names.txt")
+    assert (files.layout, files.classes, len(files.train), len(files.val)) == ("voc", ("ground", "roof"), 2, 1)
+    assert check_data(root, reading=Reading(classes="ground,roof")).counts["roof"]["train"] > 0
+    (root / "classes.txt").write_text("soil\nhouse\n")
+    assert files_of(root).classes == ("soil", "house")
+    shutil.rmtree(root / "VOCdevkit" / "VOC2012" / "ImageSets")
+    (root / "VOCdevkit" / "VOC2012" / "JPEGImages" / "of_another_task.jpg").unlink()
+    assert files_of(root).layout == "images-masks"  # an export that calls its folders as VOC does
+
+
+def test_roboflows_table_names_the_classes(tmp_path):
+    plant(tmp_path, "train/a#3.jpg", "train/a#3_mask.png", "valid/b#2.jpg", "valid/b#2_mask.png")
+    for side in ("train", "valid"):
+        (tmp_path / side / "_classes.csv").write_text("Pixel Value, Class\n0, background\n1, crack\n")
+    files = files_of(tmp_path)
+    assert files.classes == ("background", "crack")
+    assert adds_up(tmp_path, files)
+
+
+def test_masks_are_no_inputs_of_a_prediction(tmp_path):
+    plant(tmp_path / "two", "train/images/#3.png", "train/masks/#3.png", "test/images/x#2.png")
+    names = sorted(path.name for path, _ in _paths(tmp_path / "two", None))
+    assert names == ["0.png", "1.png", "2.png", "x0.png", "x1.png"]
+    plant(tmp_path / "one", "a#3.jpg", "a#3_mask.png")
+    assert [path.name for path, _ in _paths(tmp_path / "one", None)] == ["a0.jpg", "a1.jpg", "a2.jpg"]
+    plant(tmp_path / "classes", "cat/#2.png", "mask/#2.png")
+    assert len(list(_paths(tmp_path / "classes", None))) == 4

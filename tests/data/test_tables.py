@@ -60,6 +60,10 @@ SEVERAL = {
     "without suffixes": "id,tag\na,x,y\nb,x\nc\nd,y\ne,x,y\nf,y\n",
     "one column per class": "filename, x, y\n"
     "a.png, 1, 1\nb.png, 1, 0\nc.png, 0, 0\nd.png, 0, 1\ne.png, 1, 1\nf.png, 0, 1\n",
+    "files in another column": "label,class,filename\nx,y,a.png\nx,,b.png\n,,c.png\ny,,d.png\nx,y,e.png\n,y,f.png\n",
+    "an id as well": "id;image;class;class\n1;a.png;x;y\n2;b.png;x;\n3;c.png;;\n4;d.png;y;\n5;e.png;x;y\n6;f.png;y;\n",
+    "written by Excel": "sep=;\r\nimage;class;class\r\n"
+    "a.png;x;y\r\nb.png;x\r\nc.png\r\nd.png;y\r\ne.png;x;y\r\nf.png;y\r\n",
     "paths from above": "data/a.png,x,y\n./b.png,x\n/home/me/data/c.png\ndata\\d.png,y\ne.png,x,y\nf.png,y\n",
 }
 
@@ -155,7 +159,12 @@ REFUSED = {
     "a header of other words": ("file,colour\na.png,red\nb.png,blue\n", "'colour' holds 'red'; expected 0 or 1"),
     "uncertain": ("file,x,y\na.png,1,-1\nb.png,0,1\n", "the column 'y' holds '-1'; expected 0 or 1"),
     "short": ("file,x,y\na.png,1\nb.png,0,1\n", "line 2: 2 cells, and the header has 3"),
-    "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "column 2 holds 0 and 1: a class per column, or classes"),
+    "0 and 1 without a header": ("a.png,0,1\nb.png,1,0\n", "its columns hold 0 and 1: a class per column, or"),
+    "0 and 1 in columns of names": ("file,class,class\na.png,0,1\nb.png,1,0\n", "its columns hold 0 and 1: a class"),
+    "a column without a name": (",file,class\n0,a.png,x\n1,b.png,y\n", "column 1 has no name"),
+    "two columns of files": ("file,image,class\na.png,a.png,x\nb.png,b.png,y\n", "both 'file' and 'image' may"),
+    "a class is missing": ("a.png,x\nb.png,\nc.png,y\nd.png,x\n", "(?s)can be read in 2 ways.*but line 2 has none"),
+    "boxes": ("filename,width,class\na.png,500,x\nb.png,400,y\n", "the column 'width' holds '500'; expected 0 or 1"),
     "sides without a header": ("a.png,train,x\nb.png,val,y\n", "column 2 holds 'train' and the like: a side, or"),
     "no side": ("file,split,class\na.png,train,x\nb.png,attic,y\n", "line 3: 'attic' is not a side"),
     "two columns": ("file,x,x\na.png,1,0\nb.png,0,1\n", "two columns are called x"),
@@ -206,6 +215,13 @@ def test_a_table_that_leaves_doubt_competes_with_folders_of_classes(table, layou
         recognise(root)
     assert "--layout" in refused.value.hint
     assert recognise(root, Reading(layout="classes"))[0].files(root, Reading(layout="classes")).classes == ("p", "q")
+
+
+def test_a_list_of_classes_is_not_taken_for_a_table_of_images(make):
+    task, found, files = read(make("ClassId,Name\n0,stop\n1,yield\n", FOLDERS))
+    assert (task, files.classes) == ("classification", ("p", "q"))
+    assert found["a"] == "p"
+    assert [(row.count, row.example) for row in files.left_out] == [(1, "labels.csv")]
 
 
 @pytest.mark.parametrize(

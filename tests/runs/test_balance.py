@@ -66,7 +66,7 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     asked = {"class_weights": "balanced", "sampling": "balanced", "score": score}
     saccade.compare(
         data, "none,se", backbone="test_resnet", seeds=1, steps=1, size=32, batch=2, device="cpu", jobs=1, out=out,
-        progress=False, **asked,
+        progress=False, split=0.5, **asked,
     )  # fmt: skip
     results = json.loads((out / "results.json").read_text())
     assert results["metric"] == score
@@ -82,3 +82,28 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     assert "--class-weights balanced --sampling balanced" in words
     page = (out / "report.html").read_text()
     assert score in page
+    assert (
+        f"--split 0.5 --class-weights balanced --sampling balanced --score {score} --size 32" in page
+    )  # the command that trains the best arm fully
+
+
+def test_datasets_of_ones_own_are_counted(tmp_path):
+    import torch
+
+    class Samples(torch.utils.data.Dataset):
+        classes = ("cat", "dog")
+
+        def __init__(self, labels):
+            self.labels = labels
+
+        def __len__(self):
+            return len(self.labels)
+
+        def __getitem__(self, index):
+            return torch.full((3, 32, 32), 20 * index, dtype=torch.uint8), self.labels[index]
+
+    both = Samples([0, 0, 0, 1]), Samples([0, 1])
+    asked = {"class_weights": "balanced", "sampling": "balanced", "score": "macro_f1"}
+    done = saccade.train(both, "test_resnet", steps=1, out=tmp_path / "run", **asked, **TINY)
+    assert read_json(tmp_path / "run" / "run.json")["class_weights"] == pytest.approx({"cat": 4 / 6, "dog": 2})
+    assert done.results["metric"] == "macro_f1"

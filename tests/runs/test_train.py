@@ -109,6 +109,22 @@ def test_images_of_training_under_other_names_are_not_scored(finished, pictures,
     assert "that training saw" in found["what"]
 
 
+def test_a_folder_is_read_as_in_training_unless_it_is_said_otherwise(tmp_path):
+    data = folders.classification(tmp_path / "data", count=5)
+    (data / "gravel").rename(data / "train")  # a class that is called like a side
+    how = HOW | {"steps": 1, "layout": "classes", "classes": "train,brick", "out": tmp_path / "run"}
+    run = saccade.train(data, "test_resnet", **how).folder
+    found = saccade.evaluate(data, run, device="cpu", workers=0, progress=False).results
+    assert (found["images"], list(found["by_class"])) == (2, ["train", "brick"])
+    asked = json.loads((run / "run.json").read_text())
+    assert (asked["asked"]["layout"], asked["asked"]["classes"]) == ("classes", ["train", "brick"])
+    assert asked["statement"]["counts"] == {"train": [4, 1], "brick": [4, 1]}
+    assert asked["statement"]["left_out"][0]["reason"] == "of a class that is not in --classes"
+    assert saccade.train(data, "test_resnet", **how).folder == run
+    with pytest.raises(ValueError, match=r"other settings.*classes"):
+        saccade.train(data, "test_resnet", **how | {"classes": "brick,train"})
+
+
 def test_held_out_images_that_are_gone_are_named(finished, pictures, tmp_path):
     data = shutil.copytree(pictures, tmp_path / "data")
     gone = json.loads((finished.folder / "split.json").read_text())["held_out"][0]
@@ -346,7 +362,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_not_run(finished, pictures, tm
     shutil.copy(finished.folder / "run.json", tmp_path / "out")
     checkpoint = tmp_path / "out" / "checkpoints" / "000000004.safetensors"
     checkpoint.write_bytes(pickle.dumps(Canary(tmp_path / "sang")))
-    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors cannot be read as safetensors"):
+    with pytest.warns(saccade.SaccadeWarning, match="000000004.safetensors: cannot be read as safetensors"):
         saccade.train(pictures, "test_resnet", **how)
     assert not (tmp_path / "sang").exists()
 

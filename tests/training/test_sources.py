@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from saccade.training.sources import ArraySource, LoaderSource, Share, _begin_reading, keys_at, seed_of
+from saccade.training.readers import Readers, begin_reading
+from saccade.training.sources import ArraySource, LoaderSource, Share, keys_at, seed_of
 
 from .tiny import dataset, recipe
 
@@ -119,7 +120,7 @@ def test_a_dataset_without_a_length_is_refused():
 
 
 def _read_for(parent):
-    _begin_reading(parent, 0)
+    begin_reading(parent, Readers(1, str), 0)
     time.sleep(60)
 
 

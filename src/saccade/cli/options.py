@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from cyclopts import Parameter, Token
 
@@ -36,11 +36,11 @@ def within(limits: Range) -> Parameter:
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> int:
-    """Read a whole number; cyclopts alone would round 1.5 to 2."""
+    """Read a whole number; cyclopts alone would round 1.5 to 2 without a word."""
     try:
         return int(tokens[0].value)
     except ValueError:
-        raise ValueError(f'unable to convert "{tokens[0].value}" into int') from None
+        raise ValueError("It must be a whole number") from None
 
 
 def takes(kind: type[Options]) -> Callable[[Command], Command]:
@@ -67,9 +67,9 @@ def _parameter(one: Declared) -> inspect.Parameter:
         name=option.argument or None,
         help=option.help,
         metavar=option.metavar,
-        converter=_whole if isinstance(option.range, Whole) else None,
         show_default=one.words if not one.required else None,
         negative=f"--no-{one.flag.replace('_', '-')}" if option.negative else (),
+        converter=_whole if isinstance(one.range, Whole) and int in (one.typed, *get_args(one.typed)) else None,
     )
     kind = inspect.Parameter.POSITIONAL_ONLY if option.argument else inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade import schema
 from saccade.comparison.arms import Arm
 from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
 from saccade.data import Arrays
 from saccade.environment import environment
-from saccade.files import read_json
 from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.runs.records import AGAIN, read_object, read_record
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Group, images_in
 from saccade.version import __version__
@@ -56,9 +55,9 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
     """
     arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
     folders = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
-    runs = [[_run(folder / RESULT) for folder in row] for row in folders]
+    runs = [[read_run(folder / RESULT) for folder in row] for row in folders]
     scores = np.array([[run.score for run in row] for row in runs])
-    costs, places = read_json(experiment.folder / COSTS), read_json(experiment.folder / PLACES)
+    costs, places = read_object(experiment.folder / COSTS), read_object(experiment.folder / PLACES)
     found = zip(arms, runs, scores, _differences(task, folders, runs), strict=True)
     return Results(
         saccade=__version__,
@@ -139,8 +138,13 @@ def _differences(
     return [None, *differences(scores, test, identical=identical, images=images_in(evidence[0]))]
 
 
-def _run(path: Path) -> RunResult:
-    return schema.from_json(RunResult, read_json(path), source=str(path))
+def read_run(path: Path) -> RunResult:
+    """Read the result of a run.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    return read_record(path, RunResult, f"{AGAIN}: that run is trained again")
 
 
 def _arm(arm: Arm, scores: NDArray[np.float64], difference: Difference | None, **measured: Any) -> ArmResult:

@@ -6,7 +6,9 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 
 from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
-from saccade.comparison.collect import collect
+from saccade.comparison.collect import collect, read_run
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
@@ -27,10 +29,12 @@ from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
 from saccade.devices import find_device
 from saccade.errors import InputError, require
-from saccade.files import check_folder, locked, write_json
+from saccade.files import check_folder, clear_temporary, locked, write_json
 from saccade.options import called_with
 from saccade.runs.names import CACHE, DATA, PLACES, REPORT, RESULT, RESULTS, SETTINGS
+from saccade.runs.records import StartResult, read_record
 from saccade.tasks import registered
+from saccade.training.readers import refuse_unguarded
 from saccade.training.signals import interrupt_on_signals
 
 
@@ -75,6 +79,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         InputError: Something given is wrong; nothing was changed.
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
+    refuse_unguarded()
     device = str(find_device(options.device, ("cpu", "cuda")))
     arms = resolve_arms(options.mechanisms, options.preset, options.at)
     name_code(options.backbone)
@@ -149,6 +154,7 @@ def _prepare(
         clear(folder)
     refuse(folder, settings)
     experiment.save(data)
+    clear_temporary(folder)
     write_json(folder / PLACES, places)
     write_json(folder / SETTINGS, settings.to_json())
     return experiment, data
@@ -183,13 +189,26 @@ def _starts(experiment: Experiment) -> list[int]:
         for arm in experiment.arms
         for i in range(experiment.settings.seeds)
     }
-    return [seed for seed in sorted(seeds) if not (experiment.start_folder(seed) / RESULT).exists()]
+    read = partial(read_record, kind=StartResult)
+    return [seed for seed in sorted(seeds) if not _done(experiment.start_folder(seed), read)]
 
 
 def _runs(experiment: Experiment) -> list[tuple[int, int]]:
     """Runs still to be done as (arm, index), seed by seed, so that an early stop leaves complete seeds."""
     every = [(number, index) for index in range(experiment.settings.seeds) for number in range(len(experiment.arms))]
-    return [(n, i) for n, i in every if not (experiment.run_folder(experiment.arms[n], i) / RESULT).exists()]
+    return [(n, i) for n, i in every if not _done(experiment.run_folder(experiment.arms[n], i), read_run)]
+
+
+def _done(folder: Path, read: Callable[[Path], object]) -> bool:
+    """Return whether a run is finished.
+
+    Raises:
+        InputError: Its result is damaged; better said now than when the others are done.
+    """
+    if not (folder / RESULT).exists():
+        return False
+    read(folder / RESULT)
+    return True
 
 
 def _check_data(settings: Settings) -> None:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,12 +16,13 @@ from saccade.comparison.settings import Settings
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
-from saccade.files import read_json, write_json
+from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import demo_network, places_in
 from saccade.runs.folder import OTHER_FOLDER
-from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RUNS, SPLIT, START
+from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RESULT, RUNS, SPLIT, START
 from saccade.runs.options import RunSpec
+from saccade.runs.records import ExperimentRecord, read_arrays, read_object, read_record
 from saccade.tasks import find_task
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
@@ -196,7 +196,7 @@ class Experiment:
     @classmethod
     def load(cls, folder: Path) -> Experiment:
         """Read what `save` wrote."""
-        content: dict[str, Any] = read_json(folder / EXPERIMENT)
+        content = read_object(folder / EXPERIMENT)
         settings = content.pop("settings")
         del content["identity"]
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
@@ -238,8 +238,8 @@ def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None 
 
 def evidence_of(folder: Path) -> Evidence:
     """Read the evidence of a finished run."""
-    with np.load(folder / EVIDENCE, allow_pickle=False) as stored:
-        return dict(stored)
+    hint = f"move {folder / RESULT} elsewhere and run the same command again: that run is trained again"
+    return read_arrays(folder / EVIDENCE, hint)
 
 
 def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hint: str = "") -> None:
@@ -250,9 +250,9 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
     """
     path = folder / EXPERIMENT
     if path.exists():
-        started = read_json(path)["identity"]
+        started = read_record(path, ExperimentRecord).identity
         advice = f"put the files back, {OTHER_FOLDER}{hint}"
-        identity.check(started, folder / DATA, data=str(settings.data), hint=advice)
+        identity.check(started or "", folder / DATA, data=str(settings.data), hint=advice)
 
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:

@@ -16,6 +16,7 @@ from saccade.runs.names import RESULTS
 SCHEMA = 2
 """Number of the form of ``results.json``: 2 has groups and details where 1 had buckets, by_size and by_thinness."""
 
+_MOVE = "move it elsewhere and run the same saccade compare command again: finished runs are kept"
 
 Role = Literal["success", "typical", "failure"]
 """Reason to show an image: the best arm gained most there, lost most there, or neither."""
@@ -227,10 +228,10 @@ class Results:
         if found != SCHEMA:
             raise InputError(
                 f"{source} has schema {found!r}; this version of saccade reads {SCHEMA}",
-                "delete the file and run the same saccade compare command again: finished runs are kept",
+                f"if it was written by this version, it is damaged: {_MOVE}",
             )
         plain = {key: value for key, value in content.items() if key != "schema"}
-        hint = "the file was changed or is damaged: delete it and run the same saccade compare command again"
+        hint = f"the file was changed or is damaged: {_MOVE}"
         return schema.from_json(cls, plain, source=source, hint=hint)
 
 
@@ -246,8 +247,8 @@ def read_results(folder: Path) -> Results:
         InputError: There is no ``results.json``, it has another schema, or it is damaged.
     """
     path = folder / RESULTS
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
             f"no {RESULTS} in {folder}", "give the folder of a comparison, as written by saccade compare --out"
         )
-    return Results.from_json(read_json(path), source=str(path))
+    return Results.from_json(read_json(path, _MOVE), source=str(path))

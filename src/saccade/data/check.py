@@ -148,8 +148,8 @@ def check_data(
             found.repeated.append(names)
             if len({side for side, _ in group}) > 1:
                 found.leaked.append(names)
-    names = {name: digest for digest, group in places.items() for _, name in group}
-    found.labelled = contradictions(replace(files, problems=()).under(path, task.name), names)[0]
+    contents = {name: digest for digest, group in places.items() for _, name in group}
+    found.labelled = contradictions(replace(files, problems=()).under(path, task.name), contents)[0]
     found.remarks = list(_remarks(task, found, shapes))
     return found
 

@@ -91,7 +91,7 @@ def is_deep(image: Any) -> bool:
     return _is_grey(image) or mode.startswith(_COLOUR) or mode == _GREY_WITH_ALPHA
 
 
-def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+def deep_values(path: Path, image: Any, *, as_shown: bool = True) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """Decode the stored values of a picture for which :func:`is_deep` is true.
 
     Pillow keeps the upper 8 of the 16 bits of colours. The lower ones are had by reading the file a second time, as if
@@ -100,6 +100,7 @@ def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8]
     Args:
         path: The file.
         image: The picture, open and not yet loaded.
+        as_shown: If True, the values of a TIFF whose 0 is white are turned over, which Pillow does for 8 bits only.
 
     Returns:
         Values (H, W), or (H, W, 3) of a colour picture, and the alpha channel (H, W) if there is one.
@@ -108,7 +109,7 @@ def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8]
         UnreadableError: Values that are not numbers, or that cannot be had.
     """
     if _is_grey(image):
-        inverted = getattr(image, "tag_v2", {}).get(262) == 0 and image.mode != "F"
+        inverted = as_shown and getattr(image, "tag_v2", {}).get(262) == 0 and image.mode != "F"
         values = np.asarray(image)
         if image.mode == "F" and not np.isfinite(values).all():
             raise UnreadableError(

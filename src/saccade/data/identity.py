@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saccade import schema
 from saccade.data import OnProgress
 from saccade.data.layouts import Item, relative
 from saccade.data.statement import Statement
@@ -26,6 +28,7 @@ from saccade.files import read_json, write_json
 _VERSION = 1  # raised when the identity of the same data changes
 _CHUNK = 256  # files handed to the threads at once: a data set may have millions, and Ctrl-C waits for these
 _SHOWN = 3
+_REREAD = "restore it from a copy; without it a training reads every file again: move it elsewhere for that"
 # A file changed within the resolution of its file system's clock keeps its time, so that fresh times prove nothing.
 _FRESH_NS = 2_000_000_000
 
@@ -321,17 +324,34 @@ def recorded_identity(record: Path) -> Identity | None:
     return _read(record)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """The file that :meth:`Identity.write` writes."""
+
+    format: int
+    data: str
+    digest: str
+    files: Mapping[str, str]
+    held: tuple[str, ...] = ()
+
+
 def _read(record: Path) -> Identity | None:
-    if not record.is_file():
+    if not record.exists():
         return None
-    content = read_json(record)
-    if content.get("format") != _VERSION:
+    content = schema.from_json(_Record, read_json(record, _REREAD), source=str(record), hint=_REREAD, others=True)
+    if content.format != _VERSION:
         return None
-    files = {}
-    for name, state in content["files"].items():
-        hashed, size, mtime_ns = state.split()
-        files[name] = FileState(hashed, int(size), int(mtime_ns))
-    return Identity(content["digest"], content["data"], files, tuple(content.get("held", ())))
+    return Identity(
+        content.digest, content.data, {name: _state_in(text, name, record) for name, text in content.files.items()},
+        content.held,
+    )  # fmt: skip
+
+
+def _state_in(text: str, name: str, record: Path) -> FileState:
+    found = re.fullmatch(r"([0-9a-f]+) (\d{1,20}) (-1|\d{1,20})", text)
+    if found is None:
+        raise InputError(f"{record}: files.{name}: expected a hash, a size and a time; received {text!r}", _REREAD)
+    return FileState(found[1], int(found[2]), int(found[3]))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from saccade.data.images import SUFFIXES
 from saccade.data.names import shown, side_of_word
 from saccade.data.tree import Folder
 from saccade.errors import InputError
@@ -23,6 +24,7 @@ _FILE = (
     "file", "filename", "image", "imagename", "imageid", "imagepath", "filepath", "path", "name", "img", "id",
     "文件", "文件名", "图像", "图片", "圖像", "圖片",
 )  # fmt: skip
+_NUMBER = ("id", "imageid")  # of an image, where another column has its file
 _SIDE = ("side", "split", "set", "subset")
 _LABEL = re.compile(r"(class|label|tag|categor(y|ie)|target|类别|標籤|标签|類別)(es|s)?(name|names)?\d*")
 _INSIDE = re.compile(r"[,;|\t]")
@@ -63,9 +65,12 @@ class Table:
     split: str | None = None
 
     @property
-    def several(self) -> bool:
-        """True if some image has no class or more than one."""
-        return any(len(row.labels) != 1 for row in self.rows)
+    def several(self) -> bool | None:
+        """True if some image has several classes; None if some have none, and the others one in a column of names."""
+        counts = {len(row.labels) for row in self.rows}
+        if max(counts) > 1 or (self.columns is not None and counts != {1}):
+            return True
+        return None if 0 in counts else False
 
 
 def table_in(folder: Folder) -> Path | None:
@@ -100,28 +105,38 @@ def read_table(path: Path, folder: Folder, top: Folder, known: Collection[str] =
         InputError: The table is not one of these images, or can be read in several ways; the line is named.
     """
     text = _text(path)
+    first = re.match(r"sep=(.)\s*\n", text)  # written by Excel
+    text = "\n" + text[first.end() :] if first else text
     if not text.strip():
         raise InputError(f"{path} is empty", "write a line FILE,CLASS per image")
     find = _finder(folder, top)
     mark = _delimiter(path, text, find)
     lines = [(number, cells) for number, cells in _cells(path, text, mark) if any(cells)]
-    first = lines[0][1]
-    header = _header(path, lines[0], find)
+    header = _header(path, lines, find)
     width = max(len(cells) for _, cells in lines)
     if header is None:
         _refuse_headless(path, lines, width)
         return _listed(path, lines, range(1, width), None, None, find, known)
-    side = next((index for index, name in enumerate(header) if _plain(name) in _SIDE), None)
-    rows = lines[1:]
+    rows, file = lines[1:], header.file
     if not rows:
         raise InputError(f"{path} has a header and no rows", "write a line FILE,CLASS per image")
-    columns = [index for index in range(width) if index not in (0, side)]
-    named = [index for index in columns if index < len(header) and header[index]]
-    if named and all(_LABEL.fullmatch(_plain(header[index])) for index in named):
-        return _listed(path, rows, columns, side, None if side is None else header[side], find, known)
+    if file:  # the column of files comes first
+        rows = [(number, [*cells[file : file + 1], *cells[:file], *cells[file + 1 :]]) for number, cells in rows]
+    names = [header.names[file], *header.names[:file], *header.names[file + 1 :]]
+    side = next((index for index, name in enumerate(names) if _plain(name) in _SIDE), None)
+    own = [index for index in range(1, len(names)) if index != side and _plain(names[index]) not in _NUMBER]
+    named = [index for index in own if names[index]]
     if not named:
-        raise InputError(f"{path}: the header {', '.join(first)} has no column of classes", "such as file,class")
-    return _one_hot(path, header, rows, named, side, find)
+        raise InputError(f"{path}: the header {', '.join(names)} has no column of classes", "such as file,class")
+    unnamed = [index for index in own if index < max(named) and not names[index]]
+    if unnamed:
+        place = header.names.index("") + 1
+        raise InputError(f"{path}: column {place} has no name", "call it class, or the name of its class, or remove it")
+    split = None if side is None else names[side]
+    if all(_LABEL.fullmatch(_plain(names[index])) for index in named):
+        columns = [*named, *(index for index in range(max(named) + 1, width) if index != side)]
+        return _listed(path, rows, columns, side, split, find, known)
+    return _one_hot(path, names, rows, named, side, find)
 
 
 def _text(path: Path) -> str:
@@ -172,7 +187,7 @@ def _cells(path: Path, text: str, mark: str) -> list[tuple[int, list[str]]]:
 
 
 def _delimiter(path: Path, text: str, find: Finder) -> str:
-    """The delimiter under which the first cells of rows are images, or the only one that occurs."""
+    """The delimiter under which rows have a cell that is an image, or the only one that occurs."""
     scores: dict[str, int] = {}
     for mark in _DELIMITERS:
         if mark in text:
@@ -181,30 +196,46 @@ def _delimiter(path: Path, text: str, find: Finder) -> str:
             except InputError:
                 continue
             if any(len(cells) > 1 for _, cells in rows):
-                scores[mark] = sum(isinstance(find(cells[0]), Path) for _, cells in rows if cells)
+                scores[mark] = sum(any(isinstance(find(cell), Path) for cell in cells) for _, cells in rows)
     if not scores:
-        raise InputError(
-            f"{path}: no line has two cells", "write a line FILE,CLASS per image; cells end with , ; or tab"
-        )
+        hint = "write a line FILE,CLASS per image; cells are separated by commas, semicolons or tabs"
+        raise InputError(f"{path}: no line has two cells", hint)
     best = [mark for mark, score in scores.items() if score == max(scores.values())]
     if len(best) == 1:
         return best[0]
     ways = " or ".join(_DELIMITERS[mark] for mark in best)
-    raise InputError(
-        f"{path}: its cells may be separated by {ways}", "use one of them only, and quote cells that hold it"
-    )
+    hint = "use one of them only, and quote cells that hold it"
+    raise InputError(f"{path}: its cells may be separated by {ways}", hint)
 
 
-def _header(path: Path, first: tuple[int, list[str]], find: Finder) -> list[str] | None:
+@dataclass(frozen=True)
+class _Header:
+    """Names of the columns, and the place of the one with the files."""
+
+    names: list[str]
+    file: int
+
+
+def _header(path: Path, lines: Sequence[tuple[int, list[str]]], find: Finder) -> _Header | None:
     """The names of the columns, if the first line has them."""
-    line, cells = first
-    if find(cells[0]) is not None:
+    line, cells = lines[0]
+    columns = [index for index, name in enumerate(cells) if _plain(name) in _FILE]
+    if not columns and find(cells[0]) is not None:
         return None
-    if _plain(cells[0]) in _FILE:
-        return cells
+    if len(columns) > 1:
+        found = {
+            index: sum(index < len(row) and find(row[index]) is not None for _, row in lines[1:]) for index in columns
+        }
+        best = [index for index in columns if found[index] == max(found.values())]
+        if len(best) > 1:
+            names = " and ".join(repr(cells[index]) for index in best)
+            raise InputError(f"{path}, line {line}: both {names} may be the column of files", "keep one of them")
+        columns = best
+    if columns:
+        return _Header(cells, columns[0])
     raise InputError(
         f"{path}, line {line}: {shown(cells[0])!r} is neither an image here nor a name of a column of files",
-        "if it is a header, call its first column file; if it is an image, put it into the folder",
+        "if it is a header, call the column of files file; if it is an image, put it into the folder",
     )
 
 
@@ -215,11 +246,6 @@ def _refuse_headless(path: Path, lines: Sequence[tuple[int, list[str]]], width: 
             raise InputError(
                 f"{path}: column {index + 1} holds {words[0]!r} and the like: a side, or classes of that name?",
                 "add a header, such as file,split,class",
-            )
-        if width > 2 and all(word in ("0", "1") for word in words):
-            raise InputError(
-                f"{path}: column {index + 1} holds 0 and 1: a class per column, or classes called 0 and 1?",
-                "add a header: file and the name of each class, or file,class,class",
             )
 
 
@@ -237,6 +263,12 @@ def _listed(
     known: Collection[str],
 ) -> Table:
     """Rows that name the classes of their image."""
+    every = {cells[index] for _, cells in lines for index in columns if index < len(cells)} - {""}
+    if len(columns) > 1 and every == {"0", "1"}:
+        raise InputError(
+            f"{path}: its columns hold 0 and 1: a class per column, or classes called 0 and 1?",
+            "call each column by its class",
+        )
     found = []
     for number, cells in lines:
         labels = [cells[index] for index in columns if index < len(cells) and cells[index]]
@@ -328,6 +360,17 @@ def _rows(path: Path, lines: Sequence[tuple[int, str, tuple[str, ...], str | Non
             "put the images back, or remove the lines",
         )
     return tuple(seen.values())
+
+
+def speaks_of_images(path: Path, folder: Folder) -> bool:
+    """Return False for a table that names no image at all, such as a list of classes with their numbers."""
+    try:
+        text = _text(path)
+        find = _finder(folder, folder)
+        cells = {cell for mark in _DELIMITERS for _, row in _cells(path, text, mark) for cell in row}
+    except InputError:
+        return True
+    return any(cell.lower().endswith(SUFFIXES) or find(cell) is not None for cell in cells)
 
 
 def differ_in_case(classes: Sequence[str]) -> list[str]:

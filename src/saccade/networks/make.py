@@ -223,7 +223,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _state_of(path: Path) -> Mapping[str, Tensor]:
-    from saccade.official.reading import check_finite
+    from saccade.finite import check_finite
     from saccade.saving import load
 
     state = load(path, trust=named_code()).state_dict()

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from saccade.errors import InputError, SaccadeWarning
+from saccade.finite import check_finite
 
 Fits = Callable[[dict[str, Tensor]], object]
 """Raises an `InputError` if tensors do not fit what they are read for."""
@@ -74,31 +75,6 @@ def read_tensors(source: Mapping[str, Any] | str | PathLike[str], fits: Fits | N
     return part.tensors
 
 
-def check_finite(tensors: Mapping[str, Tensor], who: str) -> None:
-    """Refuse weights that are not finite; a mask of zeros and minus infinities may be.
-
-    Raises:
-        InputError: A value is NaN or infinite; the message names the first tensor.
-    """
-    wrong = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
-    if wrong:
-        count = int((~torch.isfinite(tensors[wrong[0]])).sum())
-        raise InputError(
-            f"{who}: {len(wrong)} of {len(tensors)} tensors have values that are NaN or infinite, the first is "
-            f"{wrong[0]} ({count} of {tensors[wrong[0]].numel()} values)",
-            "the training that wrote it diverged; take an earlier checkpoint, or train again at a lower learning rate",
-        )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout != torch.strided:
-        return True
-    if tensor.is_floating_point() and tensor.element_size() == 1:
-        tensor = tensor.float()
-    finite = torch.isfinite(tensor)
-    return bool(finite.all()) or bool(((tensor == 0) | (tensor == -torch.inf)).all())
-
-
 @dataclass(frozen=True)
 class _Part:
     """A state dict in a source.
@@ -144,7 +120,8 @@ def _has_values(value: Any) -> bool:
 def _chosen(parts: Sequence[_Part], fits: Fits | None, who: str) -> _Part:
     """Return the only state dict that fits; if none does and there is one alone, that one, for the caller to refuse."""
     if fits is None:
-        fitting, complaints = list(parts), []
+        fitting: list[_Part] = list(parts)
+        complaints: list[InputError] = []
     else:
         fitting, complaints = _tried(parts, fits)
         smaller = parts
@@ -222,7 +199,7 @@ def _contents(found: Any) -> str:
 
 
 class _Beside:
-    """Stand-in for a value of NumPy beside the weights: takes anything, keeps nothing, does nothing."""
+    """Stand-in for a value of NumPy next to the weights: takes anything, keeps nothing, does nothing."""
 
     def __init__(self, *_: object) -> None: ...
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from saccade.catalog import Spec
 from saccade.comparison.results import ArmResult, Results
+from saccade.data.reading import Reading
+from saccade.options import declared
 from saccade.report.verdict import is_control, judged_arms
 from saccade.tasks import find_task
+from saccade.training.balance import BalanceOptions
 
 _EPOCHS = 30
 
@@ -50,6 +53,8 @@ def further(results: Results) -> Further | None:
         words += ["--at", arm.at] if arm.at else []
     if network.pretrained:
         words += ["--pretrained"] if network.pretrained is True else ["--pretrained", network.pretrained]
+    asked = {one.name: results.settings.get(one.name) for one in declared(BalanceOptions)}
+    words += [*Reading.from_json(results.settings).words(), *BalanceOptions(**asked).words()]
     words += ["--size", str(results.size), "--batch", str(results.batch), "--epochs", str(_EPOCHS)]
     name = json.dumps(str(out))
     code = f'import saccade\nnet = saccade.load({name}).eval()\nprint(saccade.predict(["photo.jpg"], {name}))'

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from saccade.comparison.results import Results
+from saccade.errors import InputError
 from saccade.report.charts import Curve
+from saccade.training.log import read_rows
 
 POINTS = 60
 """Largest number of points of a curve; the values between two of them are averaged."""
@@ -27,8 +28,13 @@ def read_curves(directory: Path, results: Results, column: str) -> dict[int, Cur
 
 def _column(path: Path, column: str) -> dict[int, float]:
     """Values of a column by their step."""
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {int(row["step"]): float(row[column]) for row in csv.DictReader(lines) if row.get(column)}
+    rows = read_rows(
+        path, "restore it from a copy; without it the report is drawn without these curves: move it elsewhere"
+    )
+    try:
+        return {int(row["step"]): float(row[column]) for row in rows if row.get(column)}
+    except (TypeError, ValueError) as cause:
+        raise InputError(f"{path}: {cause}", "restore it from a copy, or move it elsewhere") from cause
 
 
 def _over_seeds(runs: Sequence[Mapping[int, float]]) -> Curve:

@@ -18,11 +18,14 @@ from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import Array
 from saccade.report.texts import TEXTS, attribute, both, known, pair
 from saccade.report.verdict import is_control
+from saccade.runs.records import read_arrays
 from saccade.tasks import from_json
 from saccade.tasks.base import Task
 from saccade.tasks.trees import gathered, taken
 
 ROLES = {"failure": 1, "typical": 2}
+
+_MOVED = "restore it from a copy; the report is made without pictures once the folder is moved elsewhere"
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def load_gallery(directory: Path, results: Results) -> Gallery | None:
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
-    listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"))
+    listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"), hint=_MOVED)
     shown = _arrays(folder / "images.npz")
     if not listed.images:
         return None
@@ -205,10 +208,7 @@ def _live_words() -> str:
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+    return read_arrays(path, _MOVED) if path.is_file() else {}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError
-from saccade.files import LOCK, read_json
+from saccade.files import LOCK, is_temporary
+from saccade.runs.records import read_object
 
 OTHER_FOLDER = "choose another folder with --out; the command that began there resumes it"
 
@@ -35,9 +36,9 @@ class Owned:
         """True if a run or comparison of this kind has begun in it."""
         return (self.folder / self.marker).exists()
 
-    def read(self) -> Any:
+    def read(self) -> dict[str, Any]:
         """Content of the marker."""
-        return read_json(self.folder / self.marker)
+        return read_object(self.folder / self.marker)
 
     def refuse_foreign(self) -> None:
         """Refuse a folder with files of something else.
@@ -47,7 +48,7 @@ class Owned:
         """
         if self.claimed or not self.folder.exists():
             return
-        if any(entry.name not in self.harmless for entry in self.folder.iterdir()):
+        if any(entry.name not in self.harmless and not is_temporary(entry.name) for entry in self.folder.iterdir()):
             raise InputError(
                 f"{self.folder} is not empty and does not hold a {self.kind}", "choose another folder with --out"
             )

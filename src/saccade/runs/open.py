@@ -9,13 +9,14 @@ from pathlib import Path
 
 from torch import nn
 
+from saccade import schema
 from saccade.catalog.imports import Trust
 from saccade.data.identity import recorded_identity
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
-from saccade.files import read_json
-from saccade.official.reading import check_finite
+from saccade.finite import check_finite
 from saccade.runs.names import CHECKPOINTS, CONFIG, DATA, EXPERIMENT, LAST, RUNS, SPLIT
+from saccade.runs.records import ArmConfig, BackboneName, ExperimentRecord, SplitRecord, read_record
 from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
 from saccade.tasks.base import Held, Task
@@ -65,10 +66,10 @@ class Opened:
         place = next((place for place in self._places() if (place / SPLIT).exists()), None)
         if place is None:
             return None
-        found, known = read_json(place / SPLIT), recorded_identity(place / DATA)
+        found, known = read_record(place / SPLIT, SplitRecord), recorded_identity(place / DATA)
         contents = {name: state.content for name, state in known.files.items()} if known is not None else {}
-        names = tuple(found["held_out"])
-        return Held(names, found["seed"], {name: contents[name] for name in names if name in contents})
+        names = found.held_out
+        return Held(names, found.seed, {name: contents[name] for name in names if name in contents})
 
     @property
     def trained_on(self) -> frozenset[str]:
@@ -107,8 +108,12 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
     net = load(file, trust=trust).eval()  # which holds the header to its digest
     check_finite(net.state_dict(), str(file))
     header = read_header(file)
-    known = None if header.reading is None else from_json(header.reading)
-    return Opened(file, net, _name(path, file), known, Reading.from_json(header.folder or {}))
+    try:
+        known = None if header.reading is None else from_json(header.reading)
+        reading = Reading.from_json(header.folder or {})
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise InputError(f"{file}: its header does not describe a task ({cause})", "restore it from a copy") from cause
+    return Opened(file, net, _name(path, file), known, reading)
 
 
 def _name(path: Path, file: Path) -> str:
@@ -116,7 +121,9 @@ def _name(path: Path, file: Path) -> str:
     experiment = file.resolve().parent.parent.parent.parent / EXPERIMENT  # above runs/ARM/SEED
     if not experiment.exists():
         return path.name
-    return f"{read_json(experiment)['settings']['backbone']} + {read_json(file.parent / CONFIG)['arm']}"
+    settings = read_record(experiment, ExperimentRecord).settings
+    backbone = schema.from_json(BackboneName, settings, source=f"{experiment}, settings", others=True).backbone
+    return f"{backbone} + {read_record(file.parent / CONFIG, ArmConfig).arm}"
 
 
 def _first_seed(path: Path) -> Path:

@@ -19,6 +19,7 @@ from saccade.outputs import Outputs
 from saccade.ranges import shortened
 from saccade.runs.open import open_run
 from saccade.runs.options import PredictOptions
+from saccade.tasks import every_task
 from saccade.training.distributed import distributed
 
 
@@ -70,7 +71,7 @@ def predict_images(asked: PredictOptions) -> Any:
 def _paths(
     given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], outputs: Outputs | None
 ) -> Iterator[tuple[Path, Path]]:
-    """Every image, and the folder that its name is relative to; in folders without what was predicted earlier."""
+    """Every image, and the folder that its name is relative to; in folders neither masks nor earlier predictions."""
     found = False
     for one in _each(given):
         matching = [one] if one.exists() else [Path(name) for name in sorted(glob(str(one), recursive=True))]
@@ -79,7 +80,9 @@ def _paths(
         for path in matching:
             inside = [(path, path.parent)]
             if path.is_dir():
-                inside = [(image, path) for image in images_in(path) if outputs is None or not outputs.wrote(image)]
+                truths = frozenset[Path]().union(*(task.truths(path) for task in every_task()))
+                images = (image for image in images_in(path) if image not in truths)
+                inside = [(image, path) for image in images if outputs is None or not outputs.wrote(image)]
             found = found or bool(inside)
             yield from inside
     if not found:

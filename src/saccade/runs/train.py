@@ -30,6 +30,7 @@ from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
 from saccade.training.optimizers import check_optimizer, optimizer_for
 from saccade.training.progress import Counting, TrainingProgress, duration
+from saccade.training.readers import refuse_unguarded
 from saccade.training.recipe import Recipe
 from saccade.training.recipes import PRETRAINED_RATE, NamedRecipe, find_recipe
 from saccade.training.signals import stop_on_signals
@@ -80,6 +81,7 @@ def train_network(options: TrainOptions) -> Training:
         Diverged: The loss became NaN or infinite.
         KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM; everything is saved and the same call resumes it.
     """
+    refuse_unguarded()
     for package in ("timm", "torchvision", "PIL"):
         require(package, extra="train")
     device = find_device(options.device)

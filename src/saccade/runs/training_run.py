@@ -12,10 +12,11 @@ from torch import nn
 
 from saccade.data import OnProgress
 from saccade.environment import environment, git_state
-from saccade.files import read_json, write_json
+from saccade.files import clear_temporary, write_json
 from saccade.runs.folder import OTHER_FOLDER, Owned
 from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
 from saccade.runs.options import RunSpec
+from saccade.runs.records import RunOutcome, RunRecord, read_object, read_record
 from saccade.tasks.base import TaskData
 from saccade.training.composition import Balance
 from saccade.training.distributed import Distributed
@@ -65,16 +66,18 @@ class TrainingRun:
             self.owned.clear((BEST, LAST, RESULT, SPLIT, DATA, LOG, GATES), (CHECKPOINTS, TENSORBOARD))
         identity = self.data.identity(self.folder / DATA, on_progress)
         if self.owned.claimed:
-            before = self.owned.read()
+            before = read_record(self.folder / RUN, RunRecord)
             further = (
                 f"to train it further, start another from it: --pretrained {shlex.quote(str(self.folder))} --out NEW"
             )
             done = (self.folder / RESULT).exists()
-            self.owned.refuse_other(before["asked"], self.asked(), further if done else OTHER_FOLDER)
+            self.owned.refuse_other(before.asked, self.asked(), further if done else OTHER_FOLDER)
             identity.check(
-                before["identity"], self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
+                before.identity, self.folder / DATA, data=self.spec.data, hint=f"put the files back, {OTHER_FOLDER}"
             )
+            clear_temporary(self.folder)
             return
+        clear_temporary(self.folder)
         identity.refuse_contradiction()
         if self.data.split:
             write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
@@ -92,9 +95,8 @@ class TrainingRun:
         Raises:
             InputError: A weight of no class, a class without a weight, or a task without classes.
         """
-        known = (
-            None if overwrite or not (self.owned.claimed and self.begun()) else self.owned.read().get("class_weights")
-        )
+        ours = self.owned.claimed and self.begun() and not overwrite
+        known = read_record(self.folder / RUN, RunRecord).class_weights if ours else None
         seen = partial(self.data.composition, on_progress)
         self.balance = Balance.decide(self.recipe, self.data.task, seen, known)
 
@@ -116,7 +118,7 @@ class TrainingRun:
         """Add versions, machine and the state of the code to the record; one process does it."""
         if where.index:
             return
-        found = read_json(self.folder / RUN)
+        found = read_object(self.folder / RUN)
         found |= {
             "recipe": self.recipe.to_json(),
             **self.balance.recorded(self.data.task.classes),
@@ -140,7 +142,10 @@ class TrainingRun:
     def result(self) -> dict[str, Any] | None:
         """Return the result of a finished run; None for any other."""
         path = self.folder / RESULT
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        read_record(path, RunOutcome)
+        return read_object(path)
 
     def finish(self, state: State) -> None:
         """Write the result, which says that the run is finished."""

@@ -59,7 +59,7 @@ def read(path: Path, *, tensors: bool = True) -> tuple[Any, dict[str, Tensor]]:
         The content of the header, unchecked; None where there is none. The tensors by name.
 
     Raises:
-        Damaged: The file is no safetensors, was cut short, or its content differs from its digest.
+        Damaged: The file is not in the format of safetensors, was cut short, or its content differs from its digest.
     """
     try:
         with safe_open(path, framework="pt") as opened:
@@ -86,5 +86,5 @@ def _digest(tensors: Mapping[str, Tensor], text: str | None) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         found.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        found.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
     return found.hexdigest()

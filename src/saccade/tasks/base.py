@@ -319,6 +319,11 @@ class Task(ABC):
         return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
 
     @classmethod
+    def truths(cls, folder: Path) -> frozenset[Path]:
+        """Return the images below a folder that are targets, such as masks, and no inputs; never an error."""
+        return frozenset()
+
+    @classmethod
     @abstractmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
         """Make the samples of a folder for training and validation."""
@@ -681,4 +686,4 @@ def unequal(class_weights: Sequence[float] | None) -> Tensor | None:
     """Weights of classes as a tensor; None where all are equal, since a mean does not change by them."""
     if class_weights is None or len(set(class_weights)) <= 1:
         return None
-    return torch.tensor(class_weights, dtype=torch.float64)
+    return torch.tensor(class_weights, dtype=torch.float32)

@@ -18,6 +18,15 @@ def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
     return type(tree)(mapped(change, value) for value in tree) if isinstance(tree, (list, tuple)) else change(tree)
 
 
+def leaves(tree: Any) -> list[Any]:
+    """List every leaf, in order."""
+    if isinstance(tree, Mapping):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        return [leaf for part in tree for leaf in leaves(part)]
+    return [tree]
+
+
 def moved(tree: Any, device: Any) -> Any:
     """Copy every tensor to a device, without waiting for it where that is possible."""
     return mapped(lambda leaf: leaf.to(device, non_blocking=True) if hasattr(leaf, "to") else leaf, tree)

@@ -65,8 +65,10 @@ def given_weights(given: Any) -> str | dict[str, float] | None:
     Raises:
         InputError: No such file, a line of another form, a class named twice, or a weight that is not above 0.
     """
-    if given is None or given == BALANCED:
-        return given
+    if given is None:
+        return None
+    if given == BALANCED:
+        return BALANCED
     if isinstance(given, Mapping):
         return _checked([("", str(name), weight) for name, weight in given.items()])
     path = Path(given).expanduser()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from saccade.data import Arrays, Split
+from saccade.finite import check_outputs
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence, joined
 from saccade.tasks.trees import moved, tensors
 from saccade.training.distributed import Distributed, SingleProcess
 from saccade.training.inputs import to_input
 from saccade.training.loop import Validate
+from saccade.training.readers import readers_explained
 from saccade.training.sources import LoaderSource, Share
 
 
 def predicted(model: nn.Module, task: Task, images: Tensor, device: torch.device) -> Any:
-    """The predictions of `model`, in evaluation mode, on a batch."""
-    return task.predict(model(to_input(images, device)), (images.shape[2], images.shape[3]))
+    """The predictions of `model`, in evaluation mode, on a batch.
+
+    Raises:
+        InputError: The output of the network is not finite.
+    """
+    outputs = model(to_input(images, device))
+    check_outputs(model, outputs)
+    return task.predict(outputs, (images.shape[2], images.shape[3]))
 
 
 @torch.inference_mode()
@@ -94,10 +102,11 @@ def collect(
     share = Share(where.index, where.processes)
     idle = share.index >= len(source)  # more processes than images: it takes part with the shapes of one image
     found = []
-    with _evaluating(model):
+    samples = source.once(batch, Share() if idle else share, seed=seed)
+    with _evaluating(model), closing(samples), readers_explained():
         for buffer in model.buffers():
             where.share(buffer)
-        for images, targets in source.once(batch, Share() if idle else share, seed=seed):
+        for images, targets in samples:
             predictions = predicted(model, task, images, where.device)
             found.append(task.evidence(predictions, moved(targets, where.device), full=full))
             if idle:

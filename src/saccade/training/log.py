@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from saccade.errors import InputError
 from saccade.files import replacing
 from saccade.insertion.groups import gate_values
 
 LOG, GATES, TENSORBOARD = "log.csv", "gates.csv", "tensorboard"
+_BEGUN = "restore it from a copy, or move it elsewhere: the run resumes, and begins a new log"
 FIELDS = ("step", "loss", "learning_rate", "score", "seconds", "waiting")
 
 
@@ -85,6 +88,34 @@ class Log:
             self.board.flush()
 
 
+def read_rows(path: Path, hint: str, needed: Sequence[str] = ("step",)) -> list[dict[str, str]]:
+    """Read a log, every row of which begins with its step.
+
+    Args:
+        path: The file.
+        hint: Advice for a file that is damaged.
+        needed: Columns that it must have.
+
+    Raises:
+        InputError: The file cannot be read, or a row has no step or another number of values.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as opened:
+            reader = csv.DictReader(opened, strict=True)
+            rows, columns = list(reader), list(reader.fieldnames or ())
+    except OSError as cause:
+        raise InputError(f"{path} cannot be read: {cause.strerror or cause}", hint) from cause
+    except (csv.Error, UnicodeDecodeError) as cause:
+        raise InputError(f"{path} is not a log of saccade ({cause})", hint) from cause
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InputError(f"{path} is not a log of saccade: it has no column {', '.join(missing)}", hint)
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values() or not re.fullmatch(r"\d{1,18}", row["step"]):
+            raise InputError(f"{path} is damaged in line {number}", hint)
+    return rows
+
+
 class _Table:
     """A CSV file that is replaced whole."""
 
@@ -92,8 +123,8 @@ class _Table:
         self.path, self.fields = path, list(fields)
         self.rows: list[dict[str, str]] = []
         if done and path.exists():
-            with path.open(newline="", encoding="utf-8") as opened:
-                self.rows = [row for row in csv.DictReader(opened) if int(row["step"]) <= done]
+            found = read_rows(path, _BEGUN, self.fields or ("step",))
+            self.rows = [{k: row[k] for k in self.fields or row} for row in found if int(row["step"]) <= done]
 
     def add(self, row: dict[str, str]) -> None:
         self.rows.append(row)

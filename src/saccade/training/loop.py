@@ -30,6 +30,7 @@ from saccade.training.distributed import Distributed, SingleProcess
 from saccade.training.inputs import to_input
 from saccade.training.log import Log, Row
 from saccade.training.optimizers import optimizer_for
+from saccade.training.readers import readers_explained
 from saccade.training.recipe import Recipe
 from saccade.training.schedules import rate
 from saccade.training.sources import Batch, Share, Source, seed_of
@@ -152,7 +153,7 @@ def train(
     log = Log(folder, state.step, tensorboard=tensorboard and writes)
     saved = time.perf_counter()
 
-    with closing(source.steps(recipe, state.step, share)) as steps:
+    with closing(source.steps(recipe, state.step, share)) as steps, readers_explained():
         while state.step < recipe.steps and not (recipe.patience and state.stale >= recipe.patience):
             net.train()
             started = time.perf_counter()
@@ -209,7 +210,7 @@ def train(
 
 
 def _check_state(steps: int, written: Mapping[str, Any]) -> None:
-    """Refuse a state that no run of so many steps can have.
+    """Refuse a state that a run of `steps` steps cannot have.
 
     Raises:
         InputError: Naming what is wrong in it.

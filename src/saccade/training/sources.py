@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,8 +22,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from saccade.data import Arrays
 from saccade.errors import InputError
-from saccade.tasks.trees import tensors
+from saccade.tasks.trees import leaves, tensors
 from saccade.training.order import Groups, batch_at
+from saccade.training.readers import Readers, begin_reading, fitting, note, reading
 from saccade.training.recipe import Recipe
 
 Key = tuple[int, int]
@@ -174,18 +173,33 @@ class LoaderSource:
         return keys_at(recipe, step, _length(self.dataset), self.groups)
 
     def _batches(self, keys: Iterator[list[Key]], seed: int) -> Generator[Batch]:
+        first = next(keys, None)
+        if first is None:
+            return
+        samples, keys = _Seeded(self.dataset, seed), chain([first], keys)
+        workers = self._room(samples, first) if self.workers else 0
+        readers = Readers(workers, self.name) if workers else None
+        begin = partial(begin_reading, os.getpid(), readers) if readers else None
         loader = DataLoader(
-            _Seeded(self.dataset, seed), batch_sampler=keys, num_workers=self.workers, collate_fn=_collated,
-            pin_memory=self.pin, worker_init_fn=partial(_begin_reading, os.getpid()), generator=torch.Generator(),
-            timeout=_MAY_LOAD_SECONDS if self.workers else 0,
+            samples, batch_sampler=keys, num_workers=workers, collate_fn=_collated, pin_memory=self.pin,
+            worker_init_fn=begin, generator=torch.Generator(), timeout=_MAY_LOAD_SECONDS if workers else 0,
         )  # fmt: skip
-        for found in loader:
-            if isinstance(found, _Failure):
-                raise InputError(
-                    f"{self.name(found.index)} cannot be used: {found.text}",
-                    "saccade data check DATA names every file of that kind",
-                )
-            yield Batch(*found)
+        with reading(loader, readers) as found:
+            for one in found:
+                yield Batch(*self._usable(one))
+
+    def _room(self, samples: _Seeded, keys: Sequence[Key]) -> int:
+        """Number of reading processes that shared memory has room for, judged by the first sample."""
+        one = self._usable(samples[keys[0]])
+        return fitting(self.workers, len(keys) * sum(int(getattr(leaf, "nbytes", 8)) for leaf in leaves(one.content)))
+
+    def _usable(self, found: Any) -> Any:
+        if isinstance(found, _Failure):
+            raise InputError(
+                f"{self.name(found.index)} cannot be used: {found.text}",
+                "saccade data check DATA names every file of that kind",
+            )
+        return found
 
 
 def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | None = None) -> list[Key]:
@@ -247,6 +261,14 @@ class _Failure:
     text: str
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """A sample that was read."""
+
+    index: int
+    content: Any
+
+
 class _Seeded(Dataset[Any]):
     """A data set whose random numbers depend on seed, epoch and index alone."""
 
@@ -255,43 +277,52 @@ class _Seeded(Dataset[Any]):
         self.seed = seed
 
     def __getitem__(self, key: Key) -> Any:
+        note(key[1])
         before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 (the global generator)
         seed = seed_of(self.seed, *key)
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:
-            return self.dataset[key[1]]
+            return _Sample(key[1], tuple(self.dataset[key[1]]))
         except Exception as cause:  # whatever reading raises belongs to this sample
-            return _Failure(key[1], str(cause) or type(cause).__name__)
+            return _Failure(key[1], getattr(cause, "whole", "") or str(cause) or type(cause).__name__)
         finally:
             torch.set_rng_state(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
             random.setstate(before[2])
 
 
-def _collated(samples: list[Any]) -> Any:
-    failed = next((sample for sample in samples if isinstance(sample, _Failure)), None)
-    return failed or default_collate([tuple(sample) for sample in samples])
+def _collated(samples: list[_Sample | _Failure]) -> Any:
+    good = [sample for sample in samples if isinstance(sample, _Sample)]
+    if len(good) < len(samples):
+        return next(sample for sample in samples if isinstance(sample, _Failure))
+    try:
+        return default_collate([sample.content for sample in good])
+    except Exception as cause:  # whatever keeps samples from becoming a batch
+        return _misfit(good, cause)
 
 
-def _begin_reading(parent: int, worker: int) -> None:
-    """Ctrl-C and SIGTERM are often sent to all processes; the main one decides, saves, and ends the workers.
-
-    They leave its group, and overlook the SIGTERM that reaches them all the same; the next one ends them. They end with
-    the main process `parent` even if it was killed before they recorded its pid, a case that torch's watchdog misses.
-    """
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+def _misfit(samples: Sequence[_Sample], cause: Exception) -> _Failure:
+    """Find the sample that has another form than most of its batch."""
+    forms = [_form(sample.content) for sample in samples]
+    usual = max(forms, key=forms.count)
+    for sample, form in zip(samples, forms, strict=True):
+        if form != usual:
+            return _Failure(sample.index, f"it has {form}, and others of its batch have {usual}")
+    text = str(cause).strip().splitlines() or [type(cause).__name__]
+    return _Failure(samples[0].index, f"a batch cannot be made of it and others like it: {text[0]}")
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(2.0)
-    os._exit(1)
+def _form(content: Any) -> str:
+    """Shapes and dtypes of a sample, in words."""
+    said = [
+        f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
+        if hasattr(leaf, "shape")
+        else type(leaf).__name__
+        for leaf in leaves(content)
+    ]
+    return ", ".join(said)
 
 
 def _length(dataset: Dataset[Any]) -> int:

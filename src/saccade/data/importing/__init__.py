@@ -179,11 +179,16 @@ def _recognised(source: Source) -> str:
         for path in source.files:
             kinds[path.suffix.lower()] = kinds.get(path.suffix.lower(), 0) + 1
         seen = ", ".join(f"{count} files {suffix or 'without a suffix'}" for suffix, count in sorted(kinds.items()))
-        raise InputError(
-            f"{source.root} is not an export that is known; seen: {seen or 'nothing'}",
-            f"known formats: {', '.join(FORMATS)}",
-        )
+        advice = f"known formats: {', '.join(FORMATS)}"
+        if any(_is_voc_boxes(path) for path in source.ending(".xml")):
+            advice = "files with <annotation> are VOC's boxes, which are not masks: export the segmentation; " + advice
+        raise InputError(f"{source.root} is not an export that is known; seen: {seen or 'nothing'}", advice)
     return found[0]
+
+
+def _is_voc_boxes(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"<annotation>" in file.read(4096)
 
 
 def _account(folder: Path, form: str, export: Export, writer: Writer, options: dict[str, Any]) -> Imported:

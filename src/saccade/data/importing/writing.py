@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +20,8 @@ from saccade.data.importing.export import Export, Picture, Shape, Size, Unusable
 from saccade.errors import InputError, require
 from saccade.tasks.segmentation.stored import turned_array
 
+_ORIENTATION = 0x0112
+_BACK = {6: 8, 8: 6}  # the other orientations undo themselves
 IGNORED = "ignored (255)"
 Frame = Literal["turned", "stored"]
 
@@ -34,12 +36,14 @@ def whole(folder: Path) -> Iterator[Path]:
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise InputError(f"{folder} exists and is not empty", "choose another folder")
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.absolute().parent))
+        parent = folder.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        _clear(parent, folder.absolute().name)
+        temporary = parent / f".{folder.absolute().name}.{os.getpid()}.tmp"
+        temporary.mkdir()
     except OSError as cause:
         raise InputError(f"{folder} cannot be written: {cause.strerror}", "choose another folder") from cause
     try:
-        temporary.chmod(0o777 & ~_umask())
         yield temporary
         if folder.exists():
             folder.rmdir()
@@ -50,10 +54,25 @@ def whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _clear(parent: Path, name: str) -> None:
+    """Remove what imports into the same folder left that were killed."""
+    for path in parent.glob(f".{glob.escape(name)}.*.tmp"):
+        number = path.name.removeprefix(f".{name}.").removesuffix(".tmp")
+        if number.isdigit() and path.is_dir() and not path.is_symlink() and not _runs(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """True if a process exists, or if that cannot be asked."""
+    if os.name == "nt":  # where asking would end it
+        return process != os.getpid()
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return process != os.getpid()
 
 
 class Writer:
@@ -128,9 +147,9 @@ class Writer:
             return
         if empty:
             self.unlabelled_images.append(plain(one.name))
-        self._save(one, mask)
+        self._save(one, mask, orientation)
 
-    def _save(self, one: Picture, mask: NDArray[np.uint8]) -> None:
+    def _save(self, one: Picture, mask: NDArray[np.uint8], orientation: int) -> None:
         side = (one.side or "train") if self._sided else ""
         if self._sided and one.side is None:
             self.export.note("images of no side are put into train", one.name)
@@ -140,12 +159,22 @@ class Writer:
         for path in (image, target):
             path.parent.mkdir(parents=True, exist_ok=True)
         if self.link:
-            os.link(one.file.resolve(), image)
+            try:
+                os.link(one.file.resolve(), image)
+            except OSError as cause:
+                raise InputError(
+                    f"{one.name} cannot be linked from {self.folder.parent}: {cause.strerror}",
+                    "leave --link out, so that images are copied",
+                ) from cause
         else:
             shutil.copyfile(one.file, image)
-        require("PIL.Image", extra="train").fromarray(mask).save(target)
-        values, counts = np.unique(mask, return_counts=True)
-        self.pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        pil = require("PIL.Image", extra="train")
+        exif = pil.Exif()
+        if orientation != 1:  # that the mask is turned as its image is, by whoever turns that
+            exif[_ORIENTATION] = orientation
+        pil.fromarray(mask).save(target, exif=exif)
+        counts = np.bincount(mask.reshape(-1), minlength=256)
+        self.pixels.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
         self.objects.update(IGNORE if shape.kind == "crowd" else self._class(shape) for shape in one.shapes)
         self.export.images.written += 1
         self.export.objects.written += len(one.shapes)
@@ -164,7 +193,7 @@ class Writer:
         return stem
 
     def _mask(self, one: Picture, stored: Size, orientation: int) -> NDArray[np.uint8]:
-        """The mask, as the image is seen."""
+        """The mask, as the pixels of the image are stored."""
         seen = stored if orientation < 5 else (stored[1], stored[0])
         given = one.mask() if one.mask is not None else None
         stated = one.size if given is None else given.shape
@@ -181,7 +210,7 @@ class Writer:
             on_stored = self.frame == "stored"
         if given is None:
             given = self._drawn(one, stored if on_stored else seen)
-        return turned_array(given, orientation if on_stored else 1)
+        return given if on_stored else turned_array(given, _BACK.get(orientation, orientation))
 
     def _drawn(self, one: Picture, size: Size) -> NDArray[np.uint8]:
         mask = np.zeros(size, dtype=np.uint8)
@@ -207,9 +236,9 @@ class Writer:
             self.overlapping += int(np.count_nonzero(owner[rows, columns][region.mask] >= 0))
             owner[rows, columns][region.mask] = number
             mask[rows, columns][region.mask] = IGNORE if shape.kind == "crowd" else self._class(shape)
-        seen = np.unique(owner)
-        for number, (shape, _) in enumerate(drawn):
-            if number not in seen:
+        seen = np.bincount(owner.reshape(-1) + 1, minlength=len(drawn) + 1)[1:]
+        for (shape, _), pixels in zip(drawn, seen, strict=True):
+            if not pixels:
                 self.export.note("objects lie wholly under others", shape.name)
         return mask
 

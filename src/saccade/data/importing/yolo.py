@@ -15,8 +15,11 @@ _SIDES = ("train", "val", "test")
 
 
 def is_yolo(source: Source) -> bool:
-    """Return True if there are names of classes, and text files in a folder ``labels``."""
-    return bool(_yamls(source) or _lists(source)) and any(map(_in_labels, source.ending(".txt")))
+    """Return True if there are names of classes, and text files in a folder ``labels`` or next to their images."""
+    if not (_yamls(source) or _lists(source)):
+        return False
+    images = {path.with_suffix("") for path in source.images}
+    return any(_in_labels(path) or path.with_suffix("") in images for path in source.ending(".txt"))
 
 
 def read_yolo(source: Source) -> Export:

@@ -8,7 +8,7 @@ from pathlib import Path
 from saccade.data.layouts import Division, Item, divide, listed, said_inside, unwrapped
 from saccade.data.names import TEST, TRAIN, VAL, role_of, shown
 from saccade.data.reading import AS_IT_IS, Reading, class_names
-from saccade.data.tables import Table, counted, differ_in_case, read_table, table_in
+from saccade.data.tables import Table, counted, differ_in_case, read_table, speaks_of_images, table_in
 from saccade.data.tree import Folder, account, scan
 from saccade.errors import InputError, near
 from saccade.tasks.base import Files
@@ -21,11 +21,14 @@ def table_readings(path: Path, reading: Reading = AS_IT_IS) -> tuple[Mapping[str
 
     It does if it names every image, and gives it several classes or none, or that of its folder.
     """
-    top = scan(path)
+    top, tables = scan(path), []
     try:
         tables = _tables(top)
         found = _read(top, tables, reading)
     except InputError as problem:
+        other = bool(tables) and not any(speaks_of_images(file, folder) for folder, file in tables)
+        if other and len(unwrapped(top).inside()) > 1:
+            return {}, False
         return {TABLE: problem.message}, False
     if not found:
         return {}, False
@@ -33,10 +36,19 @@ def table_readings(path: Path, reading: Reading = AS_IT_IS) -> tuple[Mapping[str
     rows = [row for table in found for row in table.rows]
     every = len(rows) == len(top.every_image())
     said = names if every else f"{names}, which names {len(rows)} of {len(top.every_image())} images"
-    if any(table.several for table in found):
-        return {MULTI_LABEL: f"any number of classes per image, from {said}"}, every
+    several = {table.several for table in found}
+    both = {
+        MULTI_LABEL: f"any number of classes per image, from {said}", TABLE: f"one class per image, from {said}"
+    }  # fmt: skip
+    if True in several:
+        return {MULTI_LABEL: both[MULTI_LABEL]}, every
+    if None in several:  # a class that is missing, or an image without any
+        without = [row for row in rows if not row.labels]
+        both[TABLE] += f", but line {without[0].line} has none"
+        both[MULTI_LABEL] += f", {len(without)} of them without any"
+        return both, True
     alike = all(row.labels[0] in row.image.relative_to(path).parts[:-1] for row in rows)
-    return {TABLE: f"one class per image, from {said}"}, every and alike
+    return {TABLE: both[TABLE]}, every and alike
 
 
 def find_labels(path: Path, reading: Reading, layout: str) -> Files:

@@ -63,7 +63,7 @@ class Classification(RatioTask):
 
     name = "classification"
     metric = "accuracy"
-    metrics = ("accuracy", "balanced_accuracy", "macro_f1")
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1")
     image_metric = "probability of the true class"
     layouts: ClassVar = {
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",

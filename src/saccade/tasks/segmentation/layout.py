@@ -91,6 +91,43 @@ def find_pairs(path: Path, reading: Reading, layout: str, listing: Path | None =
     )  # fmt: skip
 
 
+def masks_in(path: Path) -> frozenset[Path]:
+    """Return the masks below a folder that has images too; empty for any other folder."""
+    reading = Reading()
+    try:
+        layouts = pair_readings(path, reading)
+        root = unwrapped(scan(path))
+        if TOGETHER in layouts:
+            found = _side_by_side(root, reading)[0]
+            return frozenset(item.target for some in found.pairs.values() for item in some)
+    except InputError:  # an image without a mask, say: what is not sure to be a mask is an input
+        return frozenset()
+    places = _places(root, reading) if layouts else []
+    return frozenset(path for one in places if one.kind == MASKS for path in one.folder.every_image())
+
+
+def value_table(path: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """Return Roboflow's ``_classes.csv`` in a folder, and the classes it names in the order of their values.
+
+    Raises:
+        InputError: Its values are not 0, 1, 2, ...
+    """
+    root = unwrapped(scan(path))
+    file = next((file for one in root.walk() for file in one.others if file.name == "_classes.csv"), None)
+    if file is None:
+        return None
+    try:
+        rows = [line.split(",", 1) for line in file.read_text(encoding="utf-8-sig").splitlines()[1:] if line.strip()]
+        values = {int(value): name.strip() for value, name in rows}
+    except (OSError, ValueError) as cause:
+        raise InputError(
+            f"{file}: expected lines of a value and a class ({cause})", "name them: --classes FILE"
+        ) from cause
+    if sorted(values) != list(range(len(values))):
+        raise InputError(f"{file}: expected the values 0 to {len(values) - 1}", "name the classes: --classes FILE")
+    return file, tuple(values[value] for value in range(len(values)))
+
+
 @dataclass(frozen=True)
 class _Found:
     """Pairs by side, and reasons for what is not used."""
@@ -140,6 +177,8 @@ def _in_two_folders(root: Folder, reading: Reading) -> tuple[_Found, str, dict[s
     sides = [names[side] for side in (TRAIN, held) if side in found.pairs]
     inner = sorted({one.kind for one in places})
     there = [listed(sorted({one.folder.name + "/" for one in places if one.kind == kind})) for kind in inner]
+    if any(one.folder.path == root.path / name for one in places for name in sides):  # train/ next to train_masks/
+        there = there[1:]
     if any("/" in one for one in sides):
         return found, " and ".join(f"{one}/" for one in sides), names
     return found, f"{' and '.join(f'{one}/' for one in sides)} with {' and '.join(there)}", names

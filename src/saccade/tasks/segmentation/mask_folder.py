@@ -20,7 +20,7 @@ from saccade.tasks.segmentation.ade20k import ade20k_root, load_ade20k
 from saccade.tasks.segmentation.cityscapes import is_cityscapes, load_cityscapes
 from saccade.tasks.segmentation.classes import ClassList, read_classes
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
-from saccade.tasks.segmentation.layout import find_pairs
+from saccade.tasks.segmentation.layout import TOGETHER, find_pairs, value_table
 from saccade.tasks.segmentation.meaning import Meaning, decide, plain_values
 from saccade.tasks.segmentation.stored import read_stored
 from saccade.tasks.segmentation.survey import survey
@@ -82,16 +82,21 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
     """
     layout = _layout_of(path, reading)
     known = load_published(path, layout)
+    names, listing = _list_of(path, reading, layout)
     if known is not None:
         train, val = (tuple(Item(*pair) for pair in pairs) for pairs in (known.train, known.val))
         masks = MaskFiles(known.read, known.reader, known.palette, known)
-        used = [file for pair in (*known.train, *known.val) for file in pair]
-        return Files(
+        used = [file for pair in (*known.train, *known.val) for file in pair] + ([listing] if listing else [])
+        found = Files(
             known.classes, train, val, known.note, masks, layout=layout, origin="the lists of the data set",
             left_out=account(scan(path), used), allow_copies=True,
         )  # fmt: skip
-    names, listing = _list_of(path, reading)
-    found = find_pairs(path, reading, layout, listing)
+        if names is None:
+            return found
+        what = "--classes" if listing is None else relative(listing, path)
+        found = replace(found, note=f"segmentation, laid out as {layout}, with the classes of {what}")
+    else:
+        found = find_pairs(path, reading, layout, listing)
     # Until the masks are examined, values are taken for class numbers.
     count = len(names.names) if names else IGNORE
     meaning = Meaning(names.names if names else (), plain_values(count), names.colours if names else {})
@@ -140,9 +145,12 @@ def examine_masks(
     )  # fmt: skip
 
 
-def _list_of(path: Path, reading: Reading) -> tuple[ClassList | None, Path | None]:
+def _list_of(path: Path, reading: Reading, layout: str) -> tuple[ClassList | None, Path | None]:
     """Return the list of classes that was given, or that lies in the folder, and its file."""
     listing = path / "classes.txt" if reading.classes is None else reading.classes_file
+    if layout == TOGETHER and listing is not None and not listing.is_file() and reading.classes is None:
+        table = value_table(path)
+        return (None, None) if table is None else (ClassList(table[1], {}), table[0])
     if listing is not None:
         return (read_classes(listing), listing) if listing.is_file() or reading.classes is not None else (None, None)
     given = class_names(reading)

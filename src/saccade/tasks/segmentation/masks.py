@@ -14,6 +14,7 @@ from torch import nn
 
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import InputError, require
+from saccade.finite import check_outputs
 from saccade.outputs import Outputs
 from saccade.tasks.segmentation.pictures import overlay, save_mask
 from saccade.tasks.segmentation.protocols import Protocol, classify, protocol_for
@@ -108,7 +109,9 @@ def _one(
     """Classes (H, W) of an image, which are then on disk."""
     image = np.array(read_image(path, white=task.white))
     x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device)
-    classes = classify(net, x, protocol)[0].argmax(dim=0).cpu().numpy()
+    scores = classify(net, x, protocol)[0]
+    check_outputs(net, scores)
+    classes = scores.argmax(dim=0).cpu().numpy()
     mask, over = _files(outputs.folder, place)
     with outputs.replacing(mask) as temporary:
         save_mask(temporary, classes, task.palette)

@@ -46,9 +46,9 @@ def voc_root(path: Path) -> Path | None:
 
 
 def is_voc(path: Path) -> bool:
-    """Return whether the folder holds VOC's segmentation masks."""
+    """Return whether the folder holds VOC's segmentation masks and lists; without lists it is not VOC's."""
     root = voc_root(path)
-    return root is not None and (root / "SegmentationClass").is_dir()
+    return root is not None and (root / "SegmentationClass").is_dir() and (root / "ImageSets").is_dir()
 
 
 def is_context(path: Path) -> bool:
