@@ -104,6 +104,8 @@ def test_fractions_of_1_and_whole_numbers_of_other_types(tmp_path):
     assert find_range([one]).white == 1
     assert np.asarray(read_image(one, white=1.0))[0, :, 0].tolist() == [0, 128, 255]
     assert find_range([grey(tmp_path / "b.tif", 0, 4095, kind=np.int32)]).white == 4095
+    with pytest.raises(UnreadableError, match=r"its values are fractions, 0 to 1, and white is 4,095"):
+        read_image(one, white=find_range([one], bits=12).white)
     for values, kind, message in (
         ((0, 3.5), np.float32, "neither 0 to 1 nor whole"),
         ((-1000, 500), np.int32, "-1000 to 500 .* none may be below 0"),

@@ -82,6 +82,7 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     assert "--class-weights balanced --sampling balanced" in words
     page = (out / "report.html").read_text()
     assert score in page
+    assert all(f'<th scope="col">{name}</th>' in page for name in results["arms"][0]["others"])
     assert (
         f"--split 0.5 --class-weights balanced --sampling balanced --score {score} --size 32" in page
     )  # the command that trains the best arm fully

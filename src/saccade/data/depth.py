@@ -69,7 +69,8 @@ def find_range(files: Sequence[Path], *, bits: int | None = None, where: str = "
     deep = [path for path, found in zip(files, _in_threads(_may_be_deep, files), strict=True) if found]
     if bits is not None:
         white = white_of(bits)
-        return ValueRange(white, f"images of more than 8 bits: white is {white:,.0f}, as --bits {bits} says")
+        how_many = f"{len(deep):,} of {len(files):,} images may have more than 8 bits per channel"
+        return ValueRange(white, f"{how_many}: {white:,.0f} is white, as --bits {bits} says")
     sample = spread_over(deep, _SAMPLE)
     found = {path: ends for path, ends in zip(sample, _in_threads(_ends, sample), strict=True) if ends is not None}
     if not found:
@@ -142,6 +143,11 @@ def to_8_bits(values: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
         raise UnreadableError(
             f"it has more than 8 bits per channel (values {low:g} to {high:g}), and the images it is read with have 8",
             "save it with 8 bits as those are, or say which range its values use, such as --bits 16",
+        )
+    if values.dtype.kind == "f" and 0 < high <= 1 < white:
+        raise UnreadableError(
+            f"its values are fractions, {low:g} to {high:g}, and white is {white:,.0f} in this data set",
+            "save all images alike; fractions of 1 alone need no --bits",
         )
     if high > white:
         kind = "1" if white == 1 else f"{white:,.0f} ({(int(white) + 1).bit_length() - 1} bits)"

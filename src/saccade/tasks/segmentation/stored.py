@@ -53,7 +53,7 @@ class StoredMask:
         """Return the same with values instead of colours, if all of its colours are grey."""
         if self.colours is None or not (self.colours == self.colours[..., :1]).all():
             return self
-        return replace(self, values=self.colours[..., 0], colours=None)
+        return replace(self, kind="grey, stored as colours", values=self.colours[..., 0], colours=None)
 
 
 def read_mask(path: Path) -> NDArray[Any]:
