@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
     from saccade.networks.classifier import classifier
+    from saccade.networks.pose_estimator import list_pose_estimators, pose_estimator
     from saccade.networks.segmenter import list_segmenters, segmenter
     from saccade.official import load_official
     from saccade.runs.evaluate import evaluate_network as evaluate
@@ -34,10 +35,12 @@ _HOMES = {
     "import_data": "saccade.data.importing",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
+    "list_pose_estimators": "saccade.networks.pose_estimator",
     "list_segmenters": "saccade.networks.segmenter",
     "load": "saccade.saving",
     "load_official": "saccade.official",
     "plan": "saccade.insertion",
+    "pose_estimator": "saccade.networks.pose_estimator",
     "predict": "saccade.runs.predict:predict_images",
     "record": "saccade.inspection.recording",
     "register": "saccade.catalog",
@@ -59,10 +62,12 @@ __all__ = [
     "import_data",
     "insert",
     "list_mechanisms",
+    "list_pose_estimators",
     "list_segmenters",
     "load",
     "load_official",
     "plan",
+    "pose_estimator",
     "predict",
     "record",
     "register",

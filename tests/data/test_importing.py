@@ -347,3 +347,73 @@ def test_an_export_that_is_trained_on_as_it_is_leads_to_the_import(form, tmp_pat
 def test_names_of_values_are_not_taken_for_a_table_of_labels(tmp_path):
     exports.roboflow_masks(tmp_path / "export")
     assert check_data(tmp_path / "export").task == "segmentation"
+
+
+def test_masks_of_voc_have_borders_to_ignore_and_a_background_anywhere(tmp_path):
+    exports.cvat_masks(tmp_path / "export")
+    (tmp_path / "export" / "labelmap.txt").write_text(
+        "cat:250,50,83::\nbackground:0,0,0::\ndog:51,221,255::\nignore:1,2,3::\n"
+    )
+    colours = np.array(exports.COLOURS, np.uint8)[exports.truth("a")]
+    colours[0], colours[1] = (224, 224, 192), (1, 2, 3)
+    masks_of = tmp_path / "export" / "SegmentationClass"
+    Image.fromarray(colours).save(masks_of / "a.png")
+    places = np.array(Image.fromarray(exports.truth("b")))
+    places[0] = 255
+    palette = Image.fromarray(places).convert("L").convert("P")
+    palette.putpalette([*np.ravel(exports.COLOURS), *[0] * 759])
+    palette.putdata(places.reshape(-1).tolist())
+    palette.save(masks_of / "b.png")
+    wrong = colours.copy()
+    wrong[5, 5] = (9, 9, 9)
+    Image.fromarray(wrong).save(masks_of / "c.png")
+    done = import_data(tmp_path / "export", tmp_path / "data")
+    assert done.classes == list(exports.NAMES)
+    found = masks(tmp_path / "data")
+    for name, rows in (("a", 2), ("b", 1)):
+        np.testing.assert_array_equal(found[name][:rows], 255)
+        np.testing.assert_array_equal(found[name][rows:], exports.truth(name)[rows:])
+    assert done.images["left_out"] == {
+        "their masks hold the colour (9, 9, 9), which the export does not name": {
+            "count": 1,
+            "names": ["JPEGImages/c.png"],
+        }
+    }
+
+
+def test_shapes_of_tools_cover_their_pixels(tmp_path):
+    """Holes, turned boxes and ellipses, and circles: areas by their formulas, and symmetric."""
+    root = tmp_path / "export"
+    exports.cvat(root)
+    body = (
+        '<ellipse label="cat" cx="16" cy="12" rx="10" ry="4" rotation="90"></ellipse>'
+        '<box label="dog" xtl="12" ytl="8" xbr="20" ybr="16" rotation="45"></box>'
+        '<polyline label="cat" points="1,1;2,2"></polyline>'
+    )
+    head = (root / "annotations.xml").read_text().partition("<image")[0]
+    image = f'<image id="0" name="a.png" width="32" height="24">{body}</image>'
+    (root / "annotations.xml").write_text(f"{head}{image}</annotations>")
+    done = import_data(root, tmp_path / "data", boxes=True)
+    found = masks(tmp_path / "data")["a"]
+    assert abs((found > 0).sum() - np.pi * 40 - 4 * 3) < 12  # the corners of the box stand out of the ellipse
+    assert (found == exports.DOG).sum() == 60  # a square of 64 on its corner, by centres of pixels
+    np.testing.assert_array_equal(found, found[::-1])
+    np.testing.assert_array_equal(found, found[:, ::-1])
+    assert done.objects["left_out"] == {"a polyline has no area": {"count": 1, "names": ["a.png: polyline 3"]}}
+
+    exports.supervisely(tmp_path / "sly")
+    path = tmp_path / "sly" / "train" / "ann" / "a.png.json"
+    content = json.loads(path.read_text())
+    content["objects"][0]["points"] = {
+        "exterior": [[2, 2], [9, 2], [9, 9], [2, 9]],
+        "interior": [[[4, 4], [6, 4], [6, 6], [4, 6]]],
+    }
+    content["objects"][1:] = [
+        {"classTitle": "dog", "geometryType": "point", "points": {"exterior": [[1, 1]], "interior": []}}
+    ]
+    path.write_text(json.dumps(content))
+    done = import_data(tmp_path / "sly", tmp_path / "holes")
+    expected = np.zeros((exports.HEIGHT, exports.WIDTH), np.uint8)
+    expected[2:10, 2:10], expected[4:7, 4:7] = exports.CAT, 0
+    np.testing.assert_array_equal(masks(tmp_path / "holes")["a"], expected)
+    assert done.objects["left_out"]["a point is not read"]["count"] == 1

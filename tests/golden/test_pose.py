@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.golden import pose
+import saccade
+from tests.golden import pose, pose_networks
+from tests.golden.networks import drawn_map, filled
 from tests.golden.pose import PoseCase
+from tests.golden.pose_networks import NetworkCase
+from tests.golden.segmenters import authors_shape
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in pose.cases()])
@@ -37,3 +41,26 @@ def test_what_the_mapping_does_not_know_is_an_error(tmp_path: Path) -> None:
         _ = PoseCase(entry | {"repo": "other/pose"}, tmp_path).convention
     with pytest.raises(FileNotFoundError, match="no golden cases of pose in"):
         pose.cases(tmp_path)
+
+
+@pytest.mark.full  # whole networks
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in pose_networks.cases()])
+def test_a_network_equals_the_authors(case: NetworkCase) -> None:
+    """The recordings hold no weights: `load_official` reads the drawn ones under the authors' names."""
+    recorded, (name, options) = case.recorded(), pose_networks.made(case)
+    net = saccade.pose_estimator(name, **options).double().train(case.entry["mode"] == "train")
+    assert sum(parameter.numel() for parameter in net.parameters()) == case.entry["params"]
+
+    names, own = pose_networks.authors_names(net), net.state_dict()
+    shapes = {theirs: authors_shape(theirs, own[ours]) for theirs, ours in names.items()}
+    report = saccade.load_official(net, filled(shapes))
+    assert dict(report.loaded) == names
+
+    x = drawn_map(1234, tuple(case.entry["input_size"])).requires_grad_()
+    output = net(x)
+    assert list(output.shape) == case.entry["output_size"]
+    torch.testing.assert_close(output, recorded["output"], **case.tolerance(recorded["output"]))
+    output.backward(drawn_map(4321, tuple(output.shape)))
+    assert x.grad is not None
+    sampled = recorded["grad_input_sub"]
+    torch.testing.assert_close(x.grad[:, :, 3::16, 3::16], sampled, **case.tolerance(sampled, gradient=True))

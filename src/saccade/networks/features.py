@@ -25,6 +25,7 @@ def feature_network(
     first_block: str = "half",
     norm_layer: Norm = nn.BatchNorm2d,
     pretrained: bool = False,
+    fusion: str = "bilinear",
 ) -> nn.Module:
     """Build a network of timm that returns its last feature maps, with random weights or timm's.
 
@@ -40,6 +41,8 @@ def feature_network(
             and in DANet's code; ``"full"``: it has the dilation of its own stage, as in FLANet's code. ResNets only.
         norm_layer: Constructor of a norm, called with its width; replaces every batch norm.
         pretrained: If True, load timm's weights (downloaded once).
+        fusion: ``"bilinear"``, or ``"nearest"``: an HRNet fuses its branches by repeating pixels, and needs images
+            whose sides are multiples of 32.
 
     Raises:
         InputError: The backbone or stride is unknown, or the backbone does not support the options.
@@ -49,8 +52,9 @@ def feature_network(
         raise InputError(f"unknown backbone {backbone!r}", near(str(backbone), timm.list_models()))
     choose(backbone, "output_stride", output_stride, STRIDES)
     choose(backbone, "first_block", first_block, ("half", "full"))
+    choose(backbone, "fusion", fusion, ("bilinear", "nearest"))
     if backbone.startswith("hrnet"):
-        made = _high_resolution(timm, backbone, output_stride, multi_grid, pretrained)
+        made = _high_resolution(timm, backbone, output_stride, multi_grid, pretrained, fusion)
     else:
         made = _at_stride(timm, backbone, output_stride, tuple(range(-last, 0)), pretrained)
     if first_block == "full":
@@ -94,7 +98,7 @@ def _at_stride(timm: Any, backbone: str, stride: int, indices: tuple[int, ...], 
 
 
 def _high_resolution(
-    timm: Any, backbone: str, output_stride: int, multi_grid: Sequence[int] | None, pretrained: bool
+    timm: Any, backbone: str, output_stride: int, multi_grid: Sequence[int] | None, pretrained: bool, fusion: str
 ) -> nn.Module:
     if output_stride != STRIDES[0] or multi_grid is not None:
         raise InputError(
@@ -104,7 +108,7 @@ def _high_resolution(
     made: nn.Module = timm.create_model(
         backbone, features_only=True, feature_location="", out_indices=(1, 2, 3, 4), pretrained=pretrained
     )
-    return fuse_bilinearly(made)
+    return fuse_bilinearly(made) if fusion == "bilinear" else made
 
 
 def _stage(net: Any, backbone: str, name: str, option: str) -> list[nn.Module]:

@@ -88,6 +88,9 @@ _GSOP = _members(
     r"(?:conv_for_DR|bn_for_DR|row_conv_group|fc_adapt_channels)(?:_spatial|_for_spatial)?",
     r"row_bn(?:_for_spatial)?", r"dilate_conv_for_concat[12]", "bn_for_concat",
 )  # fmt: skip
+KEYPOINTS = (
+    "leoxiaobin/deep-high-resolution-net.pytorch, microsoft/human-pose-estimation.pytorch, HuangJunJie2017/UDP-Pose"
+)
 _CADENE = "Cadene/pretrained-models.pytorch"
 _CAFFE_HEAD = (r"last_linear\.(.+)", r"fc.\1")
 
@@ -127,6 +130,14 @@ LAYOUTS = (
     NetworkLayout(
         "DeLightCMU/PSA",
         (_child("deattn"), (r"ocr\.(?P<rest>.+)", "head"), (r"scale_attn\.(?P<rest>.+)", "scale_weights")),
+    ),
+    NetworkLayout(
+        KEYPOINTS,
+        (
+            (r"(?P<block>(?:stage|layer)\d.+)\.deattn\.(?P<rest>.+)", "backbone.{block}"),
+            (r"(?P<rest>(?:deconv_layers|final_layer)\..+)", "head"),
+        ),
+        ((r"((?:conv|bn|layer|transition|stage)\d.+)", r"backbone.\1"),),
     ),
     NetworkLayout(
         "junfu1115/DANet",

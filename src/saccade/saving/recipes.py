@@ -69,8 +69,11 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
 
 def _named_network(name: str, options: dict[str, Any]) -> nn.Module:
     from saccade.networks.classifier import classifier
+    from saccade.networks.pose_estimator import list_pose_estimators, pose_estimator
     from saccade.networks.segmenter import list_segmenters, segmenter
 
+    if name in list_pose_estimators():
+        return pose_estimator(name, **options)
     return segmenter(name, **options) if name in list_segmenters() else classifier(name, **options)
 
 

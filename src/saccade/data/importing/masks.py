@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.decoding import UnreadableError
+from saccade.data.decoding import UnreadableError, opened
 from saccade.data.importing.export import (
     BACKGROUND,
     Export,
@@ -22,7 +22,7 @@ from saccade.data.importing.export import (
     side_of,
 )  # fmt: skip
 from saccade.data.importing.source import Source
-from saccade.errors import InputError, require
+from saccade.errors import InputError
 from saccade.tasks.segmentation.stored import read_mask
 
 Colour = tuple[int, int, int]
@@ -31,6 +31,7 @@ Values = dict[int, int]
 
 _MASKS = "SegmentationClass"
 _ENDING = "_mask"
+_VOID = (224, 224, 192)  # VOC's borders
 _LISTS = ("labelmap.txt", "class_names.txt")
 
 
@@ -204,7 +205,8 @@ def _indices(path: Path, values: Values, colours: dict[Colour, int]) -> NDArray[
     if pixels.ndim == 3 and not colours:
         raise UnusableError("their masks are in colour, and the export names values")
     if pixels.ndim == 3:
-        table = {red << 16 | green << 8 | blue: index for (red, green, blue), index in colours.items()}
+        known = {_VOID: IGNORE} | colours
+        table = {red << 16 | green << 8 | blue: index for (red, green, blue), index in known.items()}
         pixels = pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     else:
         table = {IGNORE: IGNORE} | values
@@ -219,6 +221,14 @@ def _indices(path: Path, values: Values, colours: dict[Colour, int]) -> NDArray[
 
 
 def _coloured(path: Path) -> NDArray[Any] | None:
-    """Colours of a mask that stores them, or whose palette has them; None for a grey one."""
-    with require("PIL.Image", extra="train").open(path, formats=("PNG",)) as image:
-        return np.asarray(image.convert("RGB")) if image.mode in ("P", "RGB", "RGBA") else None
+    """Colours of a mask that stores them, or whose palette has them; None for a grey one.
+
+    Place 255 of a palette is VOC's border, whatever its colour.
+    """
+    with opened(path) as image:
+        if image.mode not in ("P", "RGB", "RGBA"):
+            return None
+        colours = np.array(image.convert("RGB"))
+        if image.mode == "P":
+            colours[np.asarray(image) == IGNORE] = _VOID
+        return colours

@@ -5,6 +5,7 @@ from saccade.networks.heads.covariance import CovariancePooling, MatrixSquareRoo
 from saccade.networks.heads.danet import DANetHead
 from saccade.networks.heads.fcn import FCNHead
 from saccade.networks.heads.flanet import FLANetHead
+from saccade.networks.heads.keypoints import KeypointHead, OffsetHead
 from saccade.networks.heads.ocr import ObjectAttention, OCRHead, SpatialGather
 
 __all__ = [
@@ -13,10 +14,12 @@ __all__ = [
     "DANetHead",
     "FCNHead",
     "FLANetHead",
+    "KeypointHead",
     "MatrixSquareRoot",
     "MetaLayer",
     "OCRHead",
     "ObjectAttention",
+    "OffsetHead",
     "SpatialGather",
     "TriangleVector",
 ]
