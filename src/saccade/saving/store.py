@@ -318,6 +318,8 @@ def read_header(path: Path) -> Header:
 
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file; it is a folder", _DAMAGED)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     written, found = read(path, tensors=tensors)
@@ -359,7 +361,7 @@ def network_file(path: Path) -> Path:
         return path
     checkpoints = sorted(path.glob("checkpoints/[0-9]*.safetensors"), reverse=True)
     for found in (path / BEST, path / LAST, *checkpoints):
-        if found.is_file():
+        if found.exists():
             return found
     raise InputError(
         f"{path}: no network in this folder", "give the folder that saccade train wrote, or a checkpoint in it"
