@@ -201,7 +201,7 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
         InputError: The file is missing, damaged or not written by saccade, the network cannot be rebuilt, the file
             does not fit it, or code is needed that is not trusted.
     """
-    path = network_file(Path(path))
+    path = network_file(Path(path).expanduser())
     if model is not None and path.exists() and not is_saved(path):
         return _load_plain(path, unwrapped(model))
     header, tensors = _read(path)
