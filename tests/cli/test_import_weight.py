@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import saccade
+from tests.data import exports
 
 HEAVY = {"timm", "torchvision", "PIL", "matplotlib", "cyclopts", "rich", "sklearn", "skimage", "scipy", "jinja2"}
 
@@ -46,6 +47,14 @@ def test_help_and_doctor_start_without_torch():
 )
 def test_the_catalog_needs_no_torch(statement):
     assert not modules_after(statement) & {"torch", "numpy", *HEAVY - {"cyclopts", "rich"}}
+
+
+def test_importing_an_export_needs_no_torch(tmp_path):
+    exports.voc(tmp_path / "export")
+    source, folder = str(tmp_path / "export"), str(tmp_path / "data")
+    loaded = modules_after(f"import saccade\nsaccade.import_data({source!r}, {folder!r})")
+    assert "PIL" in loaded
+    assert "torch" not in loaded
 
 
 @pytest.mark.parametrize("name", saccade.__all__)

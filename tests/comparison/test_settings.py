@@ -1,5 +1,6 @@
 """A folder belongs to one comparison, and only one process works in it."""
 
+import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -110,3 +111,14 @@ def test_augmentation_is_chosen_by_name(task, name):
 def test_the_demo_has_its_own_images():
     with pytest.raises(ValueError, match="the demo has its own network, size and images"):
         Settings.decide(CompareOptions(augment="shift"), ("none", "se"), "cpu")
+
+
+def test_how_a_folder_is_read_is_recorded_and_reads_back(tmp_path):
+    how = {"layout": "classes", "classes": ("cat", "dog"), "split": 0.3, "group": r"(p\d)_"}
+    asked = replace(ASKED, data="photos", scenes=0, **how)
+    words = shlex.split(asked.command_line(tmp_path))
+    assert words[words.index("--classes") + 1] == "cat,dog"
+    assert words[words.index("--split") + 1] == "0.3"
+    assert Settings(**json.loads(json.dumps(asked.to_json())) | {"mechanisms": asked.mechanisms}) == asked
+    with pytest.raises(ValueError, match=r"split: None there, 0.3 now"):
+        refuse(kept(tmp_path), replace(ASKED, split=0.3))

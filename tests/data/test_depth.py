@@ -12,6 +12,7 @@ from PIL import Image
 from saccade.data.depth import find_range
 from saccade.data.images import UnreadableError, read_image
 from saccade.errors import InputError
+from saccade.tasks.segmentation.stored import read_mask
 
 PNG_CHANNELS = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -103,6 +104,8 @@ def test_fractions_of_1_and_whole_numbers_of_other_types(tmp_path):
     assert find_range([one]).white == 1
     assert np.asarray(read_image(one, white=1.0))[0, :, 0].tolist() == [0, 128, 255]
     assert find_range([grey(tmp_path / "b.tif", 0, 4095, kind=np.int32)]).white == 4095
+    with pytest.raises(UnreadableError, match=r"its values are fractions, 0 to 1, and white is 4,095"):
+        read_image(one, white=find_range([one], bits=12).white)
     for values, kind, message in (
         ((0, 3.5), np.float32, "neither 0 to 1 nor whole"),
         ((-1000, 500), np.int32, "-1000 to 500 .* none may be below 0"),
@@ -113,6 +116,38 @@ def test_fractions_of_1_and_whole_numbers_of_other_types(tmp_path):
     lost = grey(tmp_path / "d.tif", 0, np.nan, kind=np.float32)
     with pytest.raises(UnreadableError, match="NaN"):
         read_image(lost, white=1.0)
+
+
+def planar_tiff(path, bits):
+    """A TIFF of 2 x 2 px whose three colours are stored one after the other."""
+    size = 4 * bits // 8
+    data = np.arange(12, dtype=f"<u{bits // 8}") * 20
+    rows = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 200), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 3, 220),
+            (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 3, 240), (284, 3, 1, 2)]  # fmt: skip
+    head = b"II*\0" + struct.pack("<IH", 8, len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + bytes(4)
+    body = head.ljust(200, b"\0") + struct.pack("<3H", *[bits] * 3)
+    body = body.ljust(220, b"\0") + struct.pack("<3I", *(300 + k * size for k in range(3)))
+    path.write_bytes((body.ljust(240, b"\0") + struct.pack("<3I", *[size] * 3)).ljust(300, b"\0") + data.tobytes())
+    return path
+
+
+def test_16_bit_colours_in_planes_are_refused_which_pillow_reads_wrongly(tmp_path):
+    assert np.asarray(read_image(planar_tiff(tmp_path / "a.tif", 8)))[0, 0].tolist() == [0, 80, 160]
+    with pytest.raises(UnreadableError, match="stored in planes, which Pillow misreads") as caught:
+        read_image(planar_tiff(tmp_path / "b.tif", 16), white=65535)
+    assert caught.value.hint == "save it as 16-bit PNG"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_whose_zero_is_white(tmp_path, kind):
+    """An image is shown so; a mask means what it stores."""
+    top = int(np.iinfo(kind).max)
+    file = grey(tmp_path / "a.tif", 0, 1, top, kind=kind)
+    photometric = b"\x06\x01\x03\x00\x01\x00\x00\x00"
+    assert file.read_bytes().count(photometric + b"\x01") == 1
+    file.write_bytes(file.read_bytes().replace(photometric + b"\x01", photometric + b"\x00"))
+    assert np.asarray(read_image(file, white=65535))[0, ::2, 0].tolist() == [255, 0]
+    assert read_mask(file).tolist() == [[0, 1, top]]
 
 
 @pytest.mark.parametrize("bits", [0, 17])

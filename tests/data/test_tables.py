@@ -217,6 +217,13 @@ def test_a_table_that_leaves_doubt_competes_with_folders_of_classes(table, layou
     assert recognise(root, Reading(layout="classes"))[0].files(root, Reading(layout="classes")).classes == ("p", "q")
 
 
+def test_a_list_of_classes_is_not_taken_for_a_table_of_images(make):
+    task, found, files = read(make("ClassId,Name\n0,stop\n1,yield\n", FOLDERS))
+    assert (task, files.classes) == ("classification", ("p", "q"))
+    assert found["a"] == "p"
+    assert [(row.count, row.example) for row in files.left_out] == [(1, "labels.csv")]
+
+
 @pytest.mark.parametrize(
     ("table", "task"),
     [

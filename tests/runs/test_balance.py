@@ -82,6 +82,29 @@ def test_a_comparison_is_decided_by_the_score(task, photos, tmp_path, monkeypatc
     assert "--class-weights balanced --sampling balanced" in words
     page = (out / "report.html").read_text()
     assert score in page
+    assert all(f'<th scope="col">{name}</th>' in page for name in results["arms"][0]["others"])
     assert (
         f"--split 0.5 --class-weights balanced --sampling balanced --score {score} --size 32" in page
     )  # the command that trains the best arm fully
+
+
+def test_datasets_of_ones_own_are_counted(tmp_path):
+    import torch
+
+    class Samples(torch.utils.data.Dataset):
+        classes = ("cat", "dog")
+
+        def __init__(self, labels):
+            self.labels = labels
+
+        def __len__(self):
+            return len(self.labels)
+
+        def __getitem__(self, index):
+            return torch.full((3, 32, 32), 20 * index, dtype=torch.uint8), self.labels[index]
+
+    both = Samples([0, 0, 0, 1]), Samples([0, 1])
+    asked = {"class_weights": "balanced", "sampling": "balanced", "score": "macro_f1"}
+    done = saccade.train(both, "test_resnet", steps=1, out=tmp_path / "run", **asked, **TINY)
+    assert read_json(tmp_path / "run" / "run.json")["class_weights"] == pytest.approx({"cat": 4 / 6, "dog": 2})
+    assert done.results["metric"] == "macro_f1"

@@ -109,6 +109,22 @@ def test_images_of_training_under_other_names_are_not_scored(finished, pictures,
     assert "that training saw" in found["what"]
 
 
+def test_a_folder_is_read_as_in_training_unless_it_is_said_otherwise(tmp_path):
+    data = folders.classification(tmp_path / "data", count=5)
+    (data / "gravel").rename(data / "train")  # a class that is called like a side
+    how = HOW | {"steps": 1, "layout": "classes", "classes": "train,brick", "out": tmp_path / "run"}
+    run = saccade.train(data, "test_resnet", **how).folder
+    found = saccade.evaluate(data, run, device="cpu", workers=0, progress=False).results
+    assert (found["images"], list(found["by_class"])) == (2, ["train", "brick"])
+    asked = json.loads((run / "run.json").read_text())
+    assert (asked["asked"]["layout"], asked["asked"]["classes"]) == ("classes", ["train", "brick"])
+    assert asked["statement"]["counts"] == {"train": [4, 1], "brick": [4, 1]}
+    assert asked["statement"]["left_out"][0]["reason"] == "of a class that is not in --classes"
+    assert saccade.train(data, "test_resnet", **how).folder == run
+    with pytest.raises(ValueError, match=r"other settings.*classes"):
+        saccade.train(data, "test_resnet", **how | {"classes": "brick,train"})
+
+
 def test_held_out_images_that_are_gone_are_named(finished, pictures, tmp_path):
     data = shutil.copytree(pictures, tmp_path / "data")
     gone = json.loads((finished.folder / "split.json").read_text())["held_out"][0]
@@ -209,6 +225,9 @@ def test_a_folder_with_other_things_is_left_alone(pictures, tmp_path):
         ({"lr_factors": (("head.*", 10.0),)}, r"no parameter is called 'head.\*'"),
         ({"learning_rat": 1.0}, r"unknown option 'learning_rat'[\s\S]*learning_rate"),
         ({"evaluate_every": 0, "patience": 3}, "evaluate_every must be a whole number from 1"),
+        ({"network": "test_resnet.in1k"}, r"timm cannot make test_resnet.in1k \(Invalid pretrained tag"),
+        ({"optimizer": "adahessian"}, "needs second derivatives"),
+        ({"batch": 1}, "test_resnet cannot be trained on images of 32 x 32, 1 at a time"),
         ({"size": 4}, "size must be a whole number from 8"),
         ({"batch": 25}, r"batch=25 is more than there are training images: 24\s+hint: choose 24 at most"),
         ({"device": "mps"}, "device 'mps': torch finds no GPU of Apple here"),

@@ -69,7 +69,8 @@ def find_range(files: Sequence[Path], *, bits: int | None = None, where: str = "
     deep = [path for path, found in zip(files, _in_threads(_may_be_deep, files), strict=True) if found]
     if bits is not None:
         white = white_of(bits)
-        return ValueRange(white, f"images of more than 8 bits: white is {white:,.0f}, as --bits {bits} says")
+        how_many = f"{len(deep):,} of {len(files):,} images may have more than 8 bits per channel"
+        return ValueRange(white, f"{how_many}: {white:,.0f} is white, as --bits {bits} says")
     sample = spread_over(deep, _SAMPLE)
     found = {path: ends for path, ends in zip(sample, _in_threads(_ends, sample), strict=True) if ends is not None}
     if not found:
@@ -91,7 +92,7 @@ def is_deep(image: Any) -> bool:
     return _is_grey(image) or mode.startswith(_COLOUR) or mode == _GREY_WITH_ALPHA
 
 
-def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+def deep_values(path: Path, image: Any, *, as_shown: bool = True) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
     """Decode the stored values of a picture for which :func:`is_deep` is true.
 
     Pillow keeps the upper 8 of the 16 bits of colours. The lower ones are had by reading the file a second time, as if
@@ -100,6 +101,7 @@ def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8]
     Args:
         path: The file.
         image: The picture, open and not yet loaded.
+        as_shown: If True, the values of a TIFF whose 0 is white are turned over, which Pillow does for 8 bits only.
 
     Returns:
         Values (H, W), or (H, W, 3) of a colour picture, and the alpha channel (H, W) if there is one.
@@ -108,7 +110,7 @@ def deep_values(path: Path, image: Any) -> tuple[NDArray[Any], NDArray[np.uint8]
         UnreadableError: Values that are not numbers, or that cannot be had.
     """
     if _is_grey(image):
-        inverted = getattr(image, "tag_v2", {}).get(262) == 0 and image.mode != "F"
+        inverted = as_shown and getattr(image, "tag_v2", {}).get(262) == 0 and image.mode != "F"
         values = np.asarray(image)
         if image.mode == "F" and not np.isfinite(values).all():
             raise UnreadableError(
@@ -141,6 +143,11 @@ def to_8_bits(values: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
         raise UnreadableError(
             f"it has more than 8 bits per channel (values {low:g} to {high:g}), and the images it is read with have 8",
             "save it with 8 bits as those are, or say which range its values use, such as --bits 16",
+        )
+    if values.dtype.kind == "f" and 0 < high <= 1 < white:
+        raise UnreadableError(
+            f"its values are fractions, {low:g} to {high:g}, and white is {white:,.0f} in this data set",
+            "save all images alike; fractions of 1 alone need no --bits",
         )
     if high > white:
         kind = "1" if white == 1 else f"{white:,.0f} ({(int(white) + 1).bit_length() - 1} bits)"

@@ -78,7 +78,7 @@ def unwrapped(top: Folder) -> Folder:
     """Look through folders that only wrap another one: of ``data/dataset/train/...`` that is ``dataset``.
 
     A folder is looked through if it has no image itself and one folder alone, whose name says no role and which holds
-    folders in turn. The only folder with images of a class is no wrapper.
+    folders in turn. A folder with the images of the only class does not wrap anything.
     """
     found = top
     while not found.images:
@@ -320,7 +320,7 @@ def _split_rows(file: Path) -> list[tuple[str, str]]:
         name, word = (row[column] if column < len(row) else "" for column in columns if column is not None)
         side = side_of_word(word)
         if side is None:
-            raise InputError(f"--split {file}, line {number}: {word!r} is no side", "write train, val or test")
+            raise InputError(f"--split {file}, line {number}: {word!r} does not say a side", "write train, val or test")
         found.append((name, side))
     return found
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from saccade.data.images import SUFFIXES
 from saccade.data.names import shown, side_of_word
 from saccade.data.tree import Folder
 from saccade.errors import InputError
@@ -359,6 +360,17 @@ def _rows(path: Path, lines: Sequence[tuple[int, str, tuple[str, ...], str | Non
             "put the images back, or remove the lines",
         )
     return tuple(seen.values())
+
+
+def speaks_of_images(path: Path, folder: Folder) -> bool:
+    """Return False for a table that names no image at all, such as a list of classes with their numbers."""
+    try:
+        text = _text(path)
+        find = _finder(folder, folder)
+        cells = {cell for mark in _DELIMITERS for _, row in _cells(path, text, mark) for cell in row}
+    except InputError:
+        return True
+    return any(cell.lower().endswith(SUFFIXES) or find(cell) is not None for cell in cells)
 
 
 def differ_in_case(classes: Sequence[str]) -> list[str]:

@@ -90,6 +90,7 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
         "seed_charts": _seed_charts(arms, results.seeds),
         "curve_charts": {what: charts.curve_chart(arms, found) for what, found in curves.items() if found},
         "breakdowns": {by: names for by in results.groups if (names := _parts(results, by))},
+        "other_scores": list(dict.fromkeys(name for arm in arms for name in arm.others)),
         "how": how_measured(results, len(compared)),
         "environment": _environment(results),
         "long_names": any(len(arm.name) > charts.LONG for arm in arms),

@@ -205,6 +205,8 @@ TEXTS: dict[str, tuple[str, str]] = {
                    "代价下方的小字：相对 {reference} 的增减。p 为对 {arms} 个方案校正之前的值。"),
     "scrolls": ("The table scrolls sideways.", "表格可左右滑动。"),
     "places": ("Where each mechanism is inserted", "各机制的插入位置"),
+    "others_heading": ("Other scores", "其他分数"),
+    "others_note": ("Means over the seeds. The verdict rests on {metric} alone.", "各种子的平均值。结论只依据 {metric}。"),
     "by_heading": ("Where the gain is", "增益在哪里"),
     "by_note": ("{metric} of each part, and the difference from {reference}.", "各部分的 {metric}，以及与 {reference} 之差。"),
     "limits": ("limits {limits}", "界限 {limits}"),

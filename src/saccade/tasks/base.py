@@ -686,4 +686,4 @@ def unequal(class_weights: Sequence[float] | None) -> Tensor | None:
     """Weights of classes as a tensor; None where all are equal, since a mean does not change by them."""
     if class_weights is None or len(set(class_weights)) <= 1:
         return None
-    return torch.tensor(class_weights, dtype=torch.float64)
+    return torch.tensor(class_weights, dtype=torch.float32)

@@ -131,7 +131,9 @@ def scored_images(
     side = next((side for side in (*_HELD, TRAIN, None) if side in found.folders), None)
     if side == TRAIN:
         raise InputError(f"{path} has no validation side", known_layouts())
-    _refuse_unknown(path, found.folders.get(side, {}), classes)
+    asked = class_names(reading)
+    there = {name: one for name, one in found.folders.get(side, {}).items() if asked is None or name in asked}
+    _refuse_unknown(path, there, classes)
     return _labelled(found.folders[side], classes), found.names.get(side or "")
 
 

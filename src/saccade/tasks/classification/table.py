@@ -8,7 +8,7 @@ from pathlib import Path
 from saccade.data.layouts import Division, Item, divide, listed, said_inside, unwrapped
 from saccade.data.names import TEST, TRAIN, VAL, role_of, shown
 from saccade.data.reading import AS_IT_IS, Reading, class_names
-from saccade.data.tables import Table, counted, differ_in_case, read_table, table_in
+from saccade.data.tables import Table, counted, differ_in_case, read_table, speaks_of_images, table_in
 from saccade.data.tree import Folder, account, scan
 from saccade.errors import InputError, near
 from saccade.tasks.base import Files
@@ -21,11 +21,14 @@ def table_readings(path: Path, reading: Reading = AS_IT_IS) -> tuple[Mapping[str
 
     It does if it names every image, and gives it several classes or none, or that of its folder.
     """
-    top = scan(path)
+    top, tables = scan(path), []
     try:
         tables = _tables(top)
         found = _read(top, tables, reading)
     except InputError as problem:
+        other = bool(tables) and not any(speaks_of_images(file, folder) for folder, file in tables)
+        if other and len(unwrapped(top).inside()) > 1:
+            return {}, False
         return {TABLE: problem.message}, False
     if not found:
         return {}, False

@@ -135,7 +135,7 @@ class MultiLabel(Classification):
         if label_smoothing:
             raise InputError(f"--label-smoothing: the loss of {self.name} has no such option", "leave it out")
         weighed = class_weights is not None and any(weight != 1 for weight in class_weights)
-        task.class_weights = torch.tensor(class_weights, dtype=torch.float64) if weighed else None
+        task.class_weights = torch.tensor(class_weights, dtype=torch.float32) if weighed else None
         return task
 
     def amounts(self, target: Any) -> tuple[Any, Any]:

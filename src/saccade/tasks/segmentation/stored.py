@@ -53,7 +53,7 @@ class StoredMask:
         """Return the same with values instead of colours, if all of its colours are grey."""
         if self.colours is None or not (self.colours == self.colours[..., :1]).all():
             return self
-        return replace(self, values=self.colours[..., 0], colours=None)
+        return replace(self, kind="grey, stored as colours", values=self.colours[..., 0], colours=None)
 
 
 def read_mask(path: Path) -> NDArray[Any]:
@@ -109,7 +109,7 @@ def turned_array(pixels: NDArray[Any], asked: int) -> NDArray[Any]:
 
 
 def _deep(path: Path, image: Any) -> StoredMask:
-    values, alpha = deep_values(path, image)
+    values, alpha = deep_values(path, image, as_shown=False)
     if alpha is not None and (not has_alpha(image) or (alpha == 255).all()):
         alpha = None
     if values.ndim == 3:
@@ -136,6 +136,8 @@ def _of_8_bits(image: Any) -> StoredMask:
         return StoredMask("bilevel", np.asarray(image).astype(np.uint8))
     if mode in ("L", "I"):
         values: NDArray[Any] = np.asarray(image)
+        if mode == "L" and "I" in raw:  # a TIFF whose 0 is white, which Pillow has turned over
+            values = 255 - values
         if white is not None:
             full = 255 if mode == "L" else 65535
             return StoredMask("grey", np.rint(values * (white / full)).astype(np.int64))
