@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 
 import torch
@@ -38,3 +39,18 @@ def find_device(asked: str, kinds: Collection[str] = ("cpu", "cuda", "mps")) -> 
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"device {asked!r}: torch finds no GPU of Apple here", "use --device cpu")
     return device
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Return True if :func:`torch.compile` finds what it needs: on a CPU, a C++ compiler."""
+    return device.type != "cpu" or any(map(shutil.which, ("c++", "g++", "clang++", "cl")))
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse compiling where there is no compiler.
+
+    Raises:
+        InputError: Saying what to install.
+    """
+    if not has_compiler(device):
+        raise InputError("--compile: torch needs a C++ compiler on a CPU, and found none", "install g++ or clang")

@@ -93,7 +93,7 @@ class Outputs:
         """The entries of the record; lines that say nothing are left out, and so protect what they named."""
         try:
             text = self._record.read_text(encoding="ascii", errors="replace")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the check of a path says so
             return []
         except OSError as cause:
             raise InputError(

@@ -5,7 +5,6 @@ All forms take turns in one process, so a slow machine slows them alike: quote t
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from saccade.bench.authors import AsAuthors
 from saccade.bench.sizes import Case
 from saccade.catalog import create
 from saccade.comparison.costs import height_of, now
+from saccade.devices import has_compiler
 
 FORMS = ("authors", "authors compiled", "saccade", "saccade compiled")
 MODES = ("forward", "forward_backward")
@@ -48,7 +48,7 @@ def why_not_compiled(setting: Setting) -> str | None:
     """Return the reason why compiled forms are not measured; None if they are."""
     if not setting.compiled:
         return "not requested"
-    if setting.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+    if not has_compiler(setting.device):
         return "no compiler"
     return None
 

@@ -182,11 +182,22 @@ def explain(error: Exception) -> tuple[str, str | None, int]:
         return f"{error.strerror or error}{where}", full, WRONG_INPUT
     if isinstance(error, ImportError):
         return f"a package could not be imported: {error}", "saccade doctor says what to install", WRONG_INPUT
+    if isinstance(error, (MemoryError, *_out_of_memory())) or "can't allocate memory" in str(error):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'none is left'}", _SMALLER, WRONG_INPUT
     return (
         f"{type(error).__name__}: {error}",
         "this was not foreseen, so it is probably a fault of saccade: --debug shows where it happened",
         FOUND_WRONG,
     )
+
+
+def _out_of_memory() -> tuple[type[Exception], ...]:
+    """The error of a GPU without memory; torch is not loaded to learn it."""
+    torch = sys.modules.get("torch")
+    return (torch.OutOfMemoryError,) if torch is not None else ()
+
+
+_SMALLER = "choose a smaller --batch or --size; train divides a step with --accumulate"
 
 
 @contextmanager

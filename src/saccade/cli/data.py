@@ -46,7 +46,7 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
-    folder, sheet = Path(data), given.pop("sheet", None)
+    folder, sheet = Path(data).expanduser(), given.pop("sheet", None)
     sheet = sheet or Path("saccade-check") / f"{folder.resolve().name}.png"
     Outputs(sheet.parent).check([sheet])
     reading = Reading(**{name: value for name, value in given.items() if value is not None})

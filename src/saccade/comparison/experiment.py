@@ -16,7 +16,6 @@ from saccade.comparison.settings import Settings
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
-from saccade.errors import InputError
 from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import demo_network, places_in
@@ -32,6 +31,7 @@ from saccade.training.checkpoint import load_weights
 from saccade.training.composition import Composition, composition, weights_of
 from saccade.training.recipe import Recipe
 from saccade.training.sources import ArraySource, check_batch, check_memory, cores
+from saccade.training.trial import check_network
 
 CONTROL = "conv3x3"
 _CHECKPOINT_SECONDS = 20.0
@@ -158,21 +158,14 @@ class Experiment:
         return net
 
     def places(self, arm: Arm, data: Arrays) -> list[str]:
-        """Return the names of the modules that the mechanism of an arm is attached to, after a trial forward pass.
+        """Return the names of the modules that the mechanism of an arm is attached to, after a trial of it.
 
         Raises:
-            InputError: The network, or the mechanism where it goes, cannot work on images of this size.
+            InputError: The network, or the mechanism where it goes, cannot work on images of this size, or batches.
         """
-        net = self.network(arm, 0, data).eval()
-        height, width = data.val.images.shape[1:3]
-        try:
-            with torch.inference_mode():
-                net(torch.zeros(1, 3, height, width))
-        except Exception as cause:  # whatever a network says of a size it cannot take
-            raise InputError(
-                f"{arm.name}: {self.settings.backbone} cannot work on images of {height} x {width} ({cause})",
-                "choose another --size, --backbone or --at",
-            ) from cause
+        net, (height, width) = self.network(arm, 0, data), data.val.images.shape[1:3]
+        what = f"{arm.name}: {self.settings.backbone}"
+        check_network(net, what, (height, width), self.batch, "choose another --size, --backbone or --at")
         report: Any = getattr(net, "saccade_report", None)
         return [str(place) for place in report.places] if report else []
 

@@ -40,6 +40,7 @@ from saccade.runs.names import (
     SPLIT,
     START,
 )
+from saccade.runs.records import SettingsRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,7 @@ def refuse(folder: Path, settings: Settings) -> None:
     place = owned(folder)
     place.refuse_foreign()
     if place.claimed and begun(folder):
+        read_record(folder / SETTINGS, SettingsRecord)
         place.refuse_other(place.read(), settings.to_json())
 
 

@@ -66,6 +66,8 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as cause:
+        if pretrained is not True and isinstance(cause, RuntimeError):  # such as a tag after a dot that it lacks
+            raise InputError(f"timm cannot make {backbone} ({cause})", "choose another network") from cause
         if pretrained is not True:
             raise
         raise InputError(

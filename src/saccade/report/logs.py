@@ -19,7 +19,7 @@ def read_curves(directory: Path, results: Results, column: str) -> dict[int, Cur
     curves = {}
     for index, arm in enumerate(results.arms):
         paths = [directory / "runs" / arm.folder / str(seed) / "log.csv" for seed in results.seeds]
-        runs = [_column(path, column) for path in paths if path.is_file()]
+        runs = [_column(path, column) for path in paths if path.exists()]
         curve = _over_seeds([run for run in runs if run])
         if len(curve[0]) > 1:
             curves[index] = curve

@@ -99,6 +99,23 @@ class StartResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SettingsRecord:
+    """The content of ``settings.json``, as far as every version writes it.
+
+    Args:
+        mechanisms: Labels of the arms.
+        backbone: Name of the network.
+        seeds: Runs of each arm.
+        size: Side of the images in pixels.
+    """
+
+    mechanisms: tuple[str, ...]
+    backbone: str
+    seeds: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackboneName:
     """The settings of a comparison, as far as they name a run.
 
@@ -125,7 +142,7 @@ class ExperimentRecord:
 _HINTS: dict[type[Any], str] = {
     RunRecord: _NO_OTHER,
     ExperimentRecord: _NO_OTHER,
-    BackboneName: _NO_OTHER,
+    SettingsRecord: _NO_OTHER,
     RunOutcome: f"{AGAIN}: the last steps are repeated",
     SplitRecord: "restore it from a copy: it alone says which images were held out",
     ArmConfig: "restore it from a copy, or give a file of weights instead of the folder",

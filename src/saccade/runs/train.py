@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.reading import class_names
-from saccade.devices import find_device
+from saccade.devices import check_compiler, find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, locked
 from saccade.options import called_with
@@ -84,7 +84,9 @@ def train_network(options: TrainOptions) -> Training:
     refuse_unguarded()
     for package in ("timm", "torchvision", "PIL"):
         require(package, extra="train")
-    find_device(options.device)
+    device = find_device(options.device)
+    if options.compile:
+        check_compiler(device)
     if options.steps is not None and options.epochs is not None:
         raise InputError("give steps or epochs, not both")
     given = options.data if isinstance(options.data, tuple) else None
@@ -102,7 +104,9 @@ def train_network(options: TrainOptions) -> Training:
     overwrite, workers = options.overwrite, options.workers
     run = TrainingRun(folder, spec, decided, found)
     finished = run.result() is not None and not overwrite
-    net = None if finished else run.network()  # before a folder is made: the corrected call would find it taken
+    net = (
+        None if finished else run.network(decided.batch // (where.processes * decided.accumulate))
+    )  # before a folder is made: the corrected call would find it taken
     shown = options.progress and where.index == 0
     fit = None
     if net is not None:

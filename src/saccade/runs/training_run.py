@@ -12,7 +12,6 @@ from torch import nn
 
 from saccade.data import OnProgress
 from saccade.environment import environment, git_state
-from saccade.errors import InputError
 from saccade.files import clear_temporary, write_json
 from saccade.runs.folder import OTHER_FOLDER, Owned
 from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
@@ -23,6 +22,7 @@ from saccade.training.composition import Balance
 from saccade.training.distributed import Distributed
 from saccade.training.loop import State
 from saccade.training.recipe import Recipe
+from saccade.training.trial import check_network
 from saccade.version import __version__
 
 _FORMAT = 1
@@ -100,23 +100,18 @@ class TrainingRun:
         seen = partial(self.data.composition, on_progress)
         self.balance = Balance.decide(self.recipe, self.data.task, seen, known)
 
-    def network(self) -> nn.Module:
-        """The network as the run begins; it has then read an image.
+    def network(self, batch: int) -> nn.Module:
+        """The network as the run begins; it has then read images.
+
+        Args:
+            batch: Images that it sees at a time in training.
 
         Raises:
-            InputError: It cannot be made, or cannot work on images of this size.
+            InputError: It cannot be made, cannot work on images of this size, or cannot be trained on such a batch.
         """
         torch.manual_seed(self.recipe.seed)
         net = self.data.task.network(self.spec)
-        height, width = self.data.shape
-        try:
-            with torch.inference_mode():
-                net.eval()(torch.zeros(1, 3, height, width))
-        except Exception as cause:  # whatever a network says of a size it cannot take
-            raise InputError(
-                f"{self.spec.network} cannot work on images of {height} x {width} ({cause})",
-                "choose another --size, --network or --at",
-            ) from cause
+        check_network(net, self.spec.network, self.data.shape, batch, "choose another --size, --network or --at")
         return net
 
     def record(self, net: nn.Module, where: Distributed) -> None:

@@ -201,7 +201,7 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
         InputError: The file is missing, damaged or not written by saccade, the network cannot be rebuilt, the file
             does not fit it, or code is needed that is not trusted.
     """
-    path = network_file(Path(path))
+    path = network_file(Path(path).expanduser())
     if model is not None and path.exists() and not is_saved(path):
         return _load_plain(path, unwrapped(model))
     header, tensors = _read(path)
@@ -318,6 +318,8 @@ def read_header(path: Path) -> Header:
 
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file; it is a folder", _DAMAGED)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     written, found = read(path, tensors=tensors)
@@ -359,7 +361,7 @@ def network_file(path: Path) -> Path:
         return path
     checkpoints = sorted(path.glob("checkpoints/[0-9]*.safetensors"), reverse=True)
     for found in (path / BEST, path / LAST, *checkpoints):
-        if found.is_file():
+        if found.exists():
             return found
     raise InputError(
         f"{path}: no network in this folder", "give the folder that saccade train wrote, or a checkpoint in it"

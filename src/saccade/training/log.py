@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,9 +101,9 @@ def read_rows(path: Path, hint: str, needed: Sequence[str] = ("step",)) -> list[
         InputError: The file cannot be read, or a row has no step or another number of values.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as opened:
-            reader = csv.DictReader(opened, strict=True)
-            rows, columns = list(reader), list(reader.fieldnames or ())
+        text = path.read_bytes().decode()
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows, columns = list(reader), list(reader.fieldnames or ())
     except OSError as cause:
         raise InputError(f"{path} cannot be read: {cause.strerror or cause}", hint) from cause
     except (csv.Error, UnicodeDecodeError) as cause:
@@ -110,6 +111,8 @@ def read_rows(path: Path, hint: str, needed: Sequence[str] = ("step",)) -> list[
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(f"{path} is not a log of saccade: it has no column {', '.join(missing)}", hint)
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is cut short in line {len(rows) + 1}", hint)
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values() or not re.fullmatch(r"\d{1,18}", row["step"]):
             raise InputError(f"{path} is damaged in line {number}", hint)

@@ -18,7 +18,7 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """An optimizer on the parameters of `model` that are trained.
 
     Raises:
-        InputError: An optimizer that timm does not know, or a pattern of `lr_factors` that fits no parameter.
+        InputError: An optimizer that timm lacks or cannot make, or a pattern of `lr_factors` that fits no parameter.
     """
     groups = parameter_groups(
         model, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, gate_lr_factor=recipe.gate_lr_factor
@@ -31,9 +31,17 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     check_optimizer(recipe.optimizer)
     factory: Any = require("timm.optim", extra="train")
-    made: torch.optim.Optimizer = factory.create_optimizer_v2(
-        groups, opt=recipe.optimizer, lr=recipe.learning_rate, momentum=recipe.momentum
-    )
+    try:
+        made: torch.optim.Optimizer = factory.create_optimizer_v2(
+            groups, opt=recipe.optimizer, lr=recipe.learning_rate, momentum=recipe.momentum
+        )
+    except Exception as cause:  # some need another package, a GPU, or other values
+        reason = str(cause) or type(cause).__name__
+        raise InputError(f"optimizer {recipe.optimizer!r} cannot be made here: {reason}", "choose another") from cause
+    if getattr(made, "is_second_order", False):
+        raise InputError(
+            f"optimizer {recipe.optimizer!r} needs second derivatives, which are not computed here", "choose another"
+        )
     return made
 
 

@@ -1,13 +1,11 @@
-"""classes.txt is read or refused by line, and masks become class indices or name their first wrong pixel."""
+"""classes.txt is read, or refused by line."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from saccade.data.images import UnreadableError
 from saccade.errors import InputError
-from saccade.tasks.segmentation.classes import ClassList, MaskReader, read_classes
+from saccade.tasks.segmentation.classes import ClassList, read_classes
 
 
 def listed(tmp_path, text: str) -> ClassList:
@@ -47,32 +45,3 @@ def test_refuses_other_encodings(tmp_path):
     (tmp_path / "classes.txt").write_bytes(b"stra\xdfe\nhaus")
     with pytest.raises(InputError, match="expected text in UTF-8"):
         read_classes(tmp_path / "classes.txt")
-
-
-NAMED = ClassList(("a", "b"), {})
-COLOURED = ClassList(("a", "b"), {(0, 0, 0): 0, (1, 2, 3): 1, (9, 9, 9): 255})
-
-
-def test_masks_become_indices():
-    values = np.array([[0, 254, 255]])
-    assert MaskReader(None).classes(values).tolist() == [[0, 254, 255]]
-    assert MaskReader(None).classes(np.stack([values] * 3, 2).astype(np.uint8)).tolist() == [[0, 254, 255]]
-    colours = np.array([[(1, 2, 3), (9, 9, 9), (0, 0, 0)]], np.uint8)
-    found = MaskReader(COLOURED).classes(colours)
-    assert (found.dtype, found.tolist()) == (np.uint8, [[1, 255, 0]])
-    assert MaskReader(COLOURED).classes(np.array([[1, 0]])).tolist() == [[1, 0]]
-
-
-@pytest.mark.parametrize(
-    ("known", "values", "message"),
-    [
-        (NAMED, [[0, 1], [255, 2]], "class 2 at pixel y=1, x=1, but classes.txt lists 2 classes, 0 to 1"),
-        (None, [[0, 1, 256]], "class 256 at pixel y=0, x=2, but classes are 0 to 254"),
-        (None, [[0], [-1]], "class -1 at pixel y=1, x=0"),
-        (COLOURED, [[(0, 0, 0)], [(3, 2, 1)]], r"colour \(3, 2, 1\) at pixel y=1, x=0 is not in classes.txt"),
-        (NAMED, [[(0, 0, 1)]], "colour mask, and no classes.txt"),
-    ],
-)
-def test_the_first_wrong_pixel_is_named(known, values, message):
-    with pytest.raises(UnreadableError, match=message):
-        MaskReader(known).classes(np.array(values))

@@ -13,6 +13,7 @@ from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.tasks.segmentation.mask_folder import load_mask_folder
 from saccade.tasks.segmentation.stored import turned_array
+from saccade.tasks.segmentation.task import Segmentation
 
 SIDE = 16
 
@@ -269,6 +270,10 @@ def test_a_turned_image_and_its_mask(tmp_path, orientation, drawn_on, size):
     if decided:
         image, classes = data.load(data.train[0])
         assert (classes == image[..., 0] // 100).all()
+        files = Segmentation.examined(Segmentation.files(tmp_path))
+        shown = Segmentation.illustrated(files, files.train[0], Image.fromarray(image))
+        drawn = Segmentation.illustrated(files, files.train[0], Image.new("RGB", shown.size))
+        assert ((np.asarray(drawn).sum(axis=2) > 0) == (classes > 0)).all()  # only the first class is black
         return
     with pytest.raises(InputError, match=rf"EXIF data of its image ask to turn it \(orientation {orientation}\)"):
         data.load(data.train[0])

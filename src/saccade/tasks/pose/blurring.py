@@ -67,28 +67,46 @@ def blur_matrix(kernel: int, length: int, border: str) -> Tensor:
 
 
 def blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
-    """Return maps (..., H, W) blurred, in their own precision."""
+    """Return maps (..., H, W) blurred, in their own precision, with their last two axes exchanged: (..., W, H).
+
+    Exchanged, both products are of one large matrix and a small one.
+    """
     height, width = maps.shape[-2:]
     rows = blur_matrix(kernel, height, border).to(maps)
     columns = blur_matrix(kernel, width, border).to(maps)
-    return rows @ (maps @ columns.mT)
+    return (maps @ columns.mT).mT.contiguous() @ rows.mT
 
 
 def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, border: str) -> Tensor:
-    """Return a square of each blurred map around one pixel, (..., 2 reach + 1, 2 reach + 1), in float64.
+    """Return a square of each blurred map around one pixel, (N, K, 2 reach + 1, 2 reach + 1), in float64.
 
-    Pixels outside the map repeat its edge.
+    Pixels outside the map repeat its edge. Only the pixels that the square depends on are read.
 
     Args:
-        maps: Maps (..., H, W).
-        x: Columns (...), whole numbers.
-        y: Rows (...), whole numbers.
+        maps: Maps (N, K, H, W).
+        x: Columns (N, K), whole numbers.
+        y: Rows (N, K), whole numbers.
         reach: Pixels on either side.
         kernel: Size of the kernel, odd.
         border: Border of the blur.
     """
     height, width = maps.shape[-2:]
-    around = torch.arange(-reach, reach + 1, device=maps.device)
-    rows = blur_matrix(kernel, height, border).to(maps.device)[(y[..., None] + around).clamp(0, height - 1)]
-    columns = blur_matrix(kernel, width, border).to(maps.device)[(x[..., None] + around).clamp(0, width - 1)]
-    return rows @ maps.double() @ columns.mT
+    row_weights, rows = _window(y, height, reach, kernel, border)
+    column_weights, columns = _window(x, width, reach, kernel, border)
+    index = rows[..., :, None] * width + columns[..., None, :]
+    read = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double()
+    return row_weights @ read @ column_weights.mT
+
+
+def _window(center: Tensor, length: int, reach: int, kernel: int, border: str) -> tuple[Tensor, Tensor]:
+    """Return rows of a blur's matrix around a pixel, and the pixels that they weigh: (N, K, 2 reach + 1, n), (N, K, n).
+
+    The n pixels lie together, and all of them inside the map.
+    """
+    device = center.device
+    blur = blur_matrix(kernel, length, border).to(device)
+    wide = min(length, 2 * (reach + kernel // 2) + 1)
+    first = (center - wide // 2).clamp(0, length - wide)
+    read = first[..., None] + torch.arange(wide, device=device)
+    found = (center[..., None] + torch.arange(-reach, reach + 1, device=device)).clamp(0, length - 1)
+    return blur[found[..., :, None], read[..., None, :]], read

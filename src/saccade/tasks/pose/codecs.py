@@ -31,6 +31,7 @@ from saccade.tasks.pose.warping import about, inverse, transformed, warp
 UNIT = 200.0
 """Pixels that a scale of 1 stands for."""
 _PADDING, _HALF_PADDING = 1.25, 1.5
+_LEAST = 1e-10  # value of a map below which DARK's decoder does not tell values apart
 _REACH = 3  # half the side of a drawn Gaussian, in sigmas
 
 
@@ -497,12 +498,17 @@ class Dark(Codec):
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         points, scores = peaks(maps)
-        highest = blurred(maps, self.blur, "zero").flatten(2).amax(-1).double()
-        inside = ((points > 1) & (points < _sides(self.map_size, points) - 2)).all(-1) & (scores > 0) & (highest > 0)
         x, y = points.long().unbind(-1)
-        factor = scores.double() / torch.where(inside, highest, 1.0)
-        patch = blurred_at(maps, x, y, 2, self.blur, "zero") * factor[..., None, None]
-        f = patch.clamp(min=1e-10).log()
+        patch = blurred_at(maps, x, y, 2, self.blur, "zero")
+        inside = ((points > 1) & (points < _sides(self.map_size, points) - 2)).all(-1) & (scores > 0)
+        # The map is stretched to its old maximum, at least by a factor of 1, and cut off from below. The logarithm's
+        # derivatives know of the factor only where something is cut off.
+        cut = inside & (patch.flatten(2).amin(-1) < _LEAST)
+        if bool(cut.any()):
+            highest = blurred(maps[cut], self.blur, "zero").flatten(1).amax(-1).double()
+            patch[cut] *= (scores[cut] / torch.where(highest > 0, highest, 1.0))[..., None, None]
+            inside[cut] &= highest > 0
+        f = patch.clamp(min=_LEAST).log()
         gradient = torch.stack([f[..., 2, 3] - f[..., 2, 1], f[..., 3, 2] - f[..., 1, 2]], dim=-1) / 2
         twice = 2 * f[..., 2, 2]
         xx = (f[..., 2, 4] - twice + f[..., 2, 0]) / 4
@@ -630,7 +636,7 @@ class UdpOffset(_Unbiased):
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         discs, *offsets = by_joint(maps).unbind(2)
-        points, scores = peaks(blurred(discs, self.blur, "reflect"))
+        points, scores = peaks(blurred(discs, self.blur, "reflect").mT)
         x, y = points.long().unbind(-1)
         steps = [blurred_at(offset, x, y, 0, self.offset_blur, "reflect")[..., 0, 0] for offset in offsets]
         moved = points + self.radius * torch.stack(steps, dim=-1)
@@ -657,7 +663,10 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Where no value is above 0 the pixel is (0, 0).
     """
-    scores, index = maps.flatten(2).max(dim=-1)
+    flat = maps.flatten(2)
+    on_cpu = maps.device.type == "cpu"  # where NumPy is many times as fast as torch
+    index = torch.from_numpy(flat.numpy().argmax(axis=-1)) if on_cpu else flat.argmax(dim=-1)
+    scores = flat.gather(2, index[..., None])[..., 0]
     index = torch.where(scores > 0, index, 0)
     width = maps.shape[-1]
     return torch.stack([index % width, index // width], dim=-1).double(), scores

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.rules import choose, positive
+from saccade.ops.precision import wide
 from saccade.tasks.pose.codecs import by_joint, peaks
 
 KINDS = ("mse", "smooth_l1")
@@ -125,7 +126,7 @@ def map_accuracy(
     height, width = output.shape[-2:]
     sides = (width, height) if axes == "true" else (height, width)
     unit = torch.tensor(sides, dtype=torch.float64, device=output.device) / 10
-    found, wanted = peaks(output)[0], peaks(target)[0]
+    found, wanted = peaks(wide(output.detach()))[0], peaks(wide(target))[0]
     there = (wanted > 1).all(-1)
     near = ((found - wanted) / unit).norm(dim=-1) < threshold
     count = there.sum(0)

@@ -1,16 +1,11 @@
-"""Class indices of mask pixels, from stored values or colours, and the classes.txt that defines them."""
+"""The list of classes that defines masks: their names and, for masks in colour, the colour of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from saccade.data import IGNORE
-from saccade.data.images import UnreadableError
 from saccade.errors import InputError
 
 Colour = tuple[int, int, int]
@@ -68,62 +63,3 @@ def _check(path: Path, names: list[str], coloured: set[int]) -> None:
         )
     if not 2 <= len(names) <= IGNORE:
         raise InputError(f"{path}: expected 2 to {IGNORE} classes, one per line; received {len(names)}")
-
-
-class MaskReader:
-    """Convert decoded masks to class indices; 255 marks pixels to be ignored.
-
-    Args:
-        known: Content of classes.txt; None without one.
-        count: Number of classes, from index 0, if there is no classes.txt.
-    """
-
-    def __init__(self, known: ClassList | None, count: int = IGNORE) -> None:
-        self.known = known
-        self.count = count if known is None else len(known.names)
-        self._table: NDArray[np.int16] | None = None
-        if known is not None and known.colours:
-            self._table = np.full(2**24, -1, dtype=np.int16)
-            for (red, green, blue), index in known.colours.items():
-                self._table[red << 16 | green << 8 | blue] = index
-
-    def classes(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return class indices (height, width) uint8.
-
-        Args:
-            mask: (height, width) of stored values, or (height, width, 3) of colours.
-
-        Raises:
-            UnreadableError: Names the value or colour that is not a class, and its pixel.
-        """
-        if mask.ndim == 2:
-            return self._by_value(mask)
-        if self._table is not None:
-            return self._by_colour(mask, self._table)
-        if (mask == mask[..., :1]).all():  # a grey mask saved as RGB
-            return self._by_value(mask[..., 0])
-        raise UnreadableError("it is a colour mask, and no classes.txt lists 'name R G B' for every class")
-
-    def _by_value(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
-        wrong = ((mask < 0) | (mask >= self.count)) & (mask != IGNORE)
-        if wrong.any():
-            y, x = _first(wrong)
-            source = "classes are" if self.known is None else f"classes.txt lists {self.count} classes,"
-            limit = f"{source} 0 to {self.count - 1}"
-            raise UnreadableError(f"class {mask[y, x]} at pixel y={y}, x={x}, but {limit}, and 255 is ignored")
-        return np.asarray(mask, dtype=np.uint8)
-
-    def _by_colour(self, mask: NDArray[Any], table: NDArray[np.int16]) -> NDArray[np.uint8]:
-        wide = mask.astype(np.int32)
-        found = table[wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]]
-        wrong = found < 0
-        if wrong.any():
-            y, x = _first(wrong)
-            colour = tuple(int(value) for value in mask[y, x])
-            raise UnreadableError(f"colour {colour} at pixel y={y}, x={x} is not in classes.txt")
-        return np.asarray(found, dtype=np.uint8)
-
-
-def _first(wrong: NDArray[np.bool_]) -> tuple[int, int]:
-    y, x = np.unravel_index(wrong.argmax(), wrong.shape)
-    return int(y), int(x)

@@ -47,6 +47,7 @@ from saccade.tasks.segmentation.objects import (
     middle_pixel,
 )
 from saccade.tasks.segmentation.protocols import Seen, protocol_for
+from saccade.tasks.segmentation.stored import turned_array
 
 if TYPE_CHECKING:
     from saccade.report.scenes import Answer, Case, Gallery
@@ -232,7 +233,11 @@ class Segmentation(RatioTask):
     def illustrated(cls, files: Files, item: Item, image: Any) -> Any:
         from saccade.tasks.segmentation.pictures import blended
 
-        return blended(image, files.reader.classes(item.target), files.reader.colours)
+        classes = files.reader.classes(item.target)
+        asked, (height, width) = orientation_of(item.image), classes.shape
+        if asked >= 5 and (width - height) * (image.width - image.height) < 0:  # drawn on the stored pixels
+            classes = turned_array(classes, asked)
+        return blended(image, classes, files.reader.colours)
 
     @classmethod
     def owns(cls, network: str) -> bool:
