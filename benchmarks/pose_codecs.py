@@ -47,7 +47,7 @@ def looped_points(one: Any, maps: Array) -> Array:
     width, height = one.map_size
     points = np.zeros((*maps.shape[:2], 2))
     if one.name == "dark":
-        rows, columns = (blur_matrix(one.blur, side, "zero").numpy().astype(np.float32) for side in (height, width))
+        rows, columns = (blur_matrix(one.blur, side, "zero").numpy().astype(maps.dtype) for side in (height, width))
     for person in range(len(maps)):
         for joint in range(maps.shape[1]):
             heat = maps[person, joint]

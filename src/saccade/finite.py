@@ -28,7 +28,7 @@ def check_finite(tensors: Mapping[str, Tensor], who: str) -> None:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout != torch.strided:
+    if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout != torch.strided or tensor.is_meta:
         return True
     if tensor.is_floating_point() and tensor.element_size() == 1:
         tensor = tensor.float()

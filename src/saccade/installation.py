@@ -17,9 +17,9 @@ from saccade.version import __version__
 
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
 _MODULES = {  # others: by their own name
-    "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "pytest-xdist": "xdist",
+    "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "pytest-xdist": "xdist", "pyyaml": "yaml",
 }  # fmt: skip
-_EXTRAS = ("train", "demo", "dev")
+_EXTRAS = ("train", "demo", "formats", "pose", "dev")
 _MIN_FREE_GIB = 1.0
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -71,6 +71,9 @@ def read_tensors(source: Mapping[str, Any] | str | PathLike[str], fits: Fits | N
             f"{who}: contains no tensors by name; {_contents(found)}", "give a state dict, or a file that holds one"
         )
     part = _chosen(parts or [_Part("", {})], fits, who)
+    empty = next((name for name, tensor in part.tensors.items() if tensor.is_meta), None)
+    if empty is not None and isinstance(source, (str, PathLike)):
+        raise InputError(f"{who}: {empty} is a tensor without values (meta)", "save the network after it has weights")
     check_finite(part.tensors, f"{who}:{part.name}" if part.name else who)
     return part.tensors
 
@@ -107,14 +110,10 @@ def _parts(found: Any, name: str = "", depth: int = 0) -> Iterator[_Part]:
     if not isinstance(found, Mapping) or depth > _DEPTH or "param_groups" in found:
         return
     inside = [part for key, value in found.items() for part in _parts(value, f"{name}.{key}".lstrip("."), depth + 1)]
-    own = {key: value for key, value in found.items() if isinstance(key, str) and _has_values(value)}
+    own = {key: value for key, value in found.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if len(own) > max((len(part.tensors) for part in inside), default=0):  # else numbers such as best_acc1
         yield _Part(name, own)
     yield from inside
-
-
-def _has_values(value: Any) -> bool:
-    return isinstance(value, Tensor) and not value.is_meta
 
 
 def _chosen(parts: Sequence[_Part], fits: Fits | None, who: str) -> _Part:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.pose_codecs import looped_points
 from torch import Tensor
 
 from saccade import InputError
@@ -114,6 +115,16 @@ def test_a_batch_is_its_members(name: str) -> None:
         part = one.decode(maps[i : i + 1], center[i : i + 1], scale[i : i + 1])
         torch.testing.assert_close(whole.points[i], part.points[0])
         torch.testing.assert_close(whole.scores[i], part.scores[0])
+
+
+@pytest.mark.parametrize("name", ["biased", "dark"])
+def test_decoders_are_their_definition_map_by_map(name: str) -> None:
+    """On noise around zero, where DARK's decoder cuts off values next to a peak, and on peaks at every distance."""
+    one = made(name, (96, 128))
+    torch.manual_seed(2)
+    maps = torch.randn(20, 5, 32, 24, dtype=torch.float64)
+    maps[10:] = 0.01 * maps[10:] + one.draw(torch.rand(10, 5, 2) * torch.tensor([23, 31]), torch.ones(10, 5))[0]
+    torch.testing.assert_close(one.locate(maps)[0], torch.from_numpy(looped_points(one, maps.numpy())))
 
 
 @every_codec
