@@ -70,8 +70,9 @@ HINTS: Mapping[str, str | Mapping[str, str]] = {
     "model m cfg_model": _MODEL,
     "weights checkpoint ckpt ckpt_path load_from initial_checkpoint init_checkpoint": _WEIGHTS,
     "data d data_dir data_path data_root dataset root train_dir source input": _DATA,
-    "opt optim optimizer optimiser wd weight_decay momentum sched scheduler schedule "
-    "amp precision recipe": {"compare": "all arms are trained by one recipe; saccade train takes options for it"},
+    "opt optim optimizer optimiser wd weight_decay momentum sched scheduler schedule amp precision recipe": {
+        "compare": "all arms are trained by one recipe; saccade train takes options for it"
+    },
     "num_classes nc n_classes nb_classes classes": "the number of classes follows from the folder of images",
     "project name experiment exp run_name": "--out names the folder for the results",
     "exist_ok nosave": "a folder is never overwritten unasked: the same command resumes, --overwrite starts over",

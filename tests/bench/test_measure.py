@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from saccade.bench import measure as measuring
+from saccade import devices
 from saccade.bench.measure import FORMS, MODES, Setting, growth, measure, why_not_compiled
 from saccade.bench.results import BEGIN, END, described, document, into_page
 from saccade.bench.sizes import PAPER, Case, cases
@@ -45,7 +45,7 @@ def test_a_row_has_every_form_that_was_asked_for() -> None:
 
 
 def test_compiled_forms_need_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring.shutil, "which", lambda _: None)
+    monkeypatch.setattr(devices.shutil, "which", lambda _: None)
     assert why_not_compiled(Setting(CPU)) == "no compiler"
     assert why_not_compiled(SMALL) == "not requested"
 

@@ -33,7 +33,7 @@ def test_what_is_written_is_read(folder):
 
 
 def test_another_schema_is_refused_with_the_way_out(folder):
-    with pytest.raises(InputError, match=r"results\.json has schema 1; .* reads 2\nhint: delete the file and run"):
+    with pytest.raises(InputError, match=r"results\.json has schema 1; .* reads 2\nhint: .*is damaged: move it"):
         read_results(changed(folder, lambda content: content.update(schema=1)))
 
 

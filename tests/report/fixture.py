@@ -64,7 +64,7 @@ def make_results(rng, task, seeds, arms):
             "name": "notes" if segmentation else "shapes", "demo": segmentation,
             "note": "generated scenes of sticky notes" if segmentation else "a folder of 4 classes, train/ and val/",
             "classes": list(DIGITS if segmentation else SHAPES), "train": 2000, "val": 500,
-            "path": None if segmentation else "/photos of shapes", "facts": {},
+            "path": None if segmentation else "/photos of shapes", "facts": {}, "statement": {},
         },
         "network": {"name": "notes" if segmentation else "resnet18", "params": 94267, "pretrained": not segmentation},
         "environment": {
@@ -115,6 +115,7 @@ def make_arm(name, scores, reference, segmentation):
             "size": {"small": 0.55 + gain, "medium": 0.66 + gain, "large": 0.72 + gain / 2},
             "thinness": {"compact": 0.7 + gain, "medium": 0.64 + gain, "thin": 0.5 + gain / 3},
         } if segmentation else {},
+        "others": {},
     }  # fmt: skip
 
 

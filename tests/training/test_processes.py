@@ -70,6 +70,7 @@ def test_a_device_that_is_not_there_is_refused(device, message, monkeypatch):
 
 def test_one_gpu_is_not_for_several_processes(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"'cuda:1' is one device, and torchrun started 2 processes"):
         distributed("cuda:1")

@@ -232,12 +232,15 @@ def _read_file(path: Path) -> Any:
     try:
         with path.open("rb") as opened:
             start = opened.read(64)
+        # First safetensors, whose files begin with the length of their header: it may look like a pickle.
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+            return load_file(path)
         if start.startswith((_ZIP, _PICKLE)):
             # Not the path: torch tells some formats by the suffix.
             with path.open("rb") as opened, torch.serialization.safe_globals(list(_BESIDE)):
                 return torch.load(opened, map_location="cpu", weights_only=True)
         if start[8:9] == b"{":
-            return load_file(path)
+            return load_file(path)  # which says what is wrong with it
     except pickle.UnpicklingError as cause:
         raise InputError(
             f"{path}: holds more than tensors; reading it could run code of its author",
