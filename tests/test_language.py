@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,12 @@ class Text(NamedTuple):
     documents: bool
 
 
-def texts() -> Iterator[Text]:
+@cache
+def texts() -> tuple[Text, ...]:
+    return tuple(_texts())
+
+
+def _texts() -> Iterator[Text]:
     for file in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             place = f"{file.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"

@@ -50,6 +50,7 @@ def test_compiled_forms_need_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None
     assert why_not_compiled(SMALL) == "not requested"
 
 
+@pytest.mark.full
 def test_the_table_of_pairs_grows_with_the_square_and_ours_does_not() -> None:
     # Large enough that a block of ours is smaller than the whole table.
     found = growth(Case("pam", "pam", (1, 8, 1, 1)), (40, 80), SMALL)

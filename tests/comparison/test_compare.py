@@ -116,6 +116,7 @@ class Interrupting(InlinePool):
             raise KeyboardInterrupt
 
 
+@pytest.mark.full
 def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
 
@@ -175,6 +176,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     assert list(tmp_path.glob("out/runs/*/*/checkpoints/*.safetensors"))
 
 
+@pytest.mark.full
 def test_segmentation_folders_and_one_seed(tmp_path, monkeypatch):
     monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     data = folders.segmentation(tmp_path / "discs")

@@ -57,6 +57,7 @@ def command(*words: str) -> None:
     assert not left.value.code
 
 
+@pytest.mark.full
 def test_the_contract_holds(entry: Entry) -> None:
     """Every check that the rows of the table go through, in process."""
     check_mechanism("spread", backend="eager")

@@ -76,6 +76,7 @@ def test_reparameterised_networks_keep_block_ends(name):
         torch.testing.assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.full
 def test_what_was_folded_away_is_named():
     model = timm.create_model("repvit_m0_9", num_classes=5).eval()
     size = torch.zeros(1, 3, 64, 64)

@@ -225,6 +225,7 @@ def test_exports_in_evaluation() -> None:
     torch.testing.assert_close(exported(other), net(other), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.full
 def test_mechanisms_go_into_the_backbone_as_into_any_network() -> None:
     net, x = small("danet").eval(), torch.randn(1, 3, 40, 48)
     before = net(x)

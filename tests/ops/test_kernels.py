@@ -106,6 +106,7 @@ def test_gates(shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_
     assert operators.scale_by_product(x, channel, spatial).is_contiguous(memory_format=layout)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("operator", "tensors"),
     [
