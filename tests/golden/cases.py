@@ -33,7 +33,7 @@ BLOCK_MECHANISMS = frozenset({"psa_hrnet_basic_block", "sk_resnet"})
 
 
 @dataclass(frozen=True)
-class Case:
+class Recorded:
     """One entry of an index, with the directory its file lies in."""
 
     entry: Mapping[str, Any]
@@ -42,6 +42,10 @@ class Case:
     @property
     def name(self) -> str:
         return Path(self.entry["file"]).stem
+
+
+class Case(Recorded):
+    """A recorded mechanism."""
 
     @property
     def mechanism(self) -> str:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from saccade.official.networks import Part, parts_of
-from tests.golden.cases import DIRECTORY
+from tests.golden.cases import DIRECTORY, Recorded
 from tests.golden.gates import FUSIONS, GSOP_CODES
 
 Options = dict[str, Any]
@@ -42,16 +42,8 @@ class Made:
     names: str = ""
 
 
-@dataclass(frozen=True)
-class NetworkCase:
-    """One entry of the index of whole networks."""
-
-    entry: Mapping[str, Any]
-    directory: Path
-
-    @property
-    def name(self) -> str:
-        return Path(self.entry["file"]).stem
+class NetworkCase(Recorded):
+    """A recorded whole network."""
 
     @property
     def segments(self) -> bool:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from saccade.tasks.pose.joints import COCO_PAIRS, COCO_SIGMAS, COCO_UPPER, COCO_
 from saccade.tasks.pose.losses import hardest_joints_loss, heatmap_loss, map_accuracy, offset_loss
 from saccade.tasks.pose.suppression import rescored, similarity, suppress, suppress_softly
 from saccade.tasks.pose.warping import inverse, transformed, warp
+from tests.golden.cases import Recorded
 
 DIRECTORY = Path(os.environ.get("SACCADE_GOLDEN_POSE") or Path(__file__).parent / "pose-data")
 ORIENTATION = "true_heatmap_points"  # where noise was drawn around; no result of the authors' code
@@ -33,16 +33,8 @@ ORIENTATION = "true_heatmap_points"  # where noise was drawn around; no result o
 Results = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class PoseCase:
-    """One entry of the index, with the directory its file lies in."""
-
-    entry: Mapping[str, Any]
-    directory: Path
-
-    @property
-    def name(self) -> str:
-        return Path(self.entry["file"]).stem
+class PoseCase(Recorded):
+    """A recorded function or network of key points."""
 
     @property
     def kind(self) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +11,15 @@ from torch import Tensor, nn
 
 from saccade.official.networks import parts_of
 from tests.golden import segmenters
+from tests.golden.cases import Recorded
 from tests.golden.pose import DIRECTORY, index
 
 _NAME = r"(simple_baseline|udp_hrnet|hrnet)_(resnet\d+|w\d+)(_offset|_gaussian)?(?:_psa_([ps]))?"
 _VARIANTS = {"p": "parallel", "s": "sequential"}
 
 
-@dataclass(frozen=True)
-class NetworkCase:
-    """One entry of the index of key-point networks."""
-
-    entry: Mapping[str, Any]
-    directory: Path
-
-    @property
-    def name(self) -> str:
-        return Path(self.entry["file"]).stem
+class NetworkCase(Recorded):
+    """A recorded network of key points."""
 
     def recorded(self) -> dict[str, Tensor]:
         return load_file(self.directory / self.entry["file"])

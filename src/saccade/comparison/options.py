@@ -29,7 +29,7 @@ _BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
 
 @dataclass(frozen=True)
 class ArmsOptions(Options):
-    """What is compared, how long it is trained, and where it is written."""
+    """Options that name the arms, the length of the training and the place of the results."""
 
     data: Annotated[
         str | os.PathLike[str] | None,

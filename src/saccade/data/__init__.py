@@ -71,7 +71,7 @@ class Arrays:
 
     @property
     def statement(self) -> Statement:
-        """What the folder was read as."""
+        """The reading of the folder, as plain values."""
         from saccade.data.statement import Statement
 
         return (self.stated or Statement(note=self.note)).of(self.note, self.classes, self.values)

@@ -100,7 +100,7 @@ def shifted(images: Tensor, masks: Tensor, *, size: int, keys: Sequence[tuple[in
 
 
 def _overlap(by: int, size: int) -> tuple[slice, slice]:
-    """Where a shifted row goes, and where it comes from."""
+    """The rows that a shift fills, and the rows it takes them from."""
     return slice(max(0, by), size + min(0, by)), slice(max(0, -by), size - max(0, by))
 
 

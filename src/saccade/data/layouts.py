@@ -93,7 +93,7 @@ def unwrapped(top: Folder) -> Folder:
 
 
 def kinds_of(children: Sequence[Folder]) -> dict[str, str]:
-    """What folders hold by their names; words such as ``photos`` count where another folder says the other kind."""
+    """Tell what folders hold by their names; ``photos`` and its like count where another folder says the other kind."""
     found = {one.name: one.role.kind for one in children if one.role is not None and one.role.kind is not None}
     for one in children:
         weak = weak_kind_of(one.path.name)

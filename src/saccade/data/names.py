@@ -1,4 +1,4 @@
-"""What names of folders say: a side of the split, images or masks, or nothing, in any case and spelling.
+"""The meaning of names of folders: a side of the split, images or masks, or nothing, in any case and spelling.
 
 ``Training``, ``train2017``, ``train_set``, ``TRAIN-IMAGES`` and ``trainset`` all say the training side. A name says
 something only if all of its words do: ``train station`` does not.
@@ -49,7 +49,7 @@ _LONGEST = max(map(len, _KNOWN))
 
 @dataclass(frozen=True)
 class Role:
-    """What a name says.
+    """The meaning of a name.
 
     Args:
         side: ``"train"``, ``"val"`` or ``"test"``; None if it says none.

@@ -1,4 +1,4 @@
-"""What of pictures is read in a way that their owner should know: first frames, bands left out, colour profiles."""
+"""Remarks on pictures that are read otherwise than expected: first frames, bands left out, colour profiles."""
 
 from __future__ import annotations
 

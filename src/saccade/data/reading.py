@@ -1,4 +1,4 @@
-"""How a folder is to be read, where its names alone do not say it: one declaration for every command."""
+"""Options of reading a folder whose names alone do not say it: one declaration for every command."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _unseen(folder: Path, side: Side, what: str, trained_on: frozenset[str]) -> 
 
 
 def _statement(task: Task, folder: Path, reading: Reading, side: Side, what: str) -> Statement:
-    """What the folder was read as, as far as that can be said of one that may have no sides."""
+    """Return the reading of the folder, as far as that can be said of one that may have no sides."""
     note = f"{len(side)} images of {folder}: {what}"
     try:
         found, reading = recognise(folder, reading)

@@ -156,7 +156,7 @@ class TaskData:
 
     @property
     def statement(self) -> Statement:
-        """What the folder was read as."""
+        """The reading of the folder, as plain values."""
         found = self.files.statement if self.files is not None else None
         return (found or Statement(note=self.note)).of(self.note, self.task.classes, self.values)
 
