@@ -182,7 +182,7 @@ def test_a_reader_that_ends_is_named_with_its_sample(odd, said):
 def test_a_batch_that_cannot_be_sent_ends_the_whole(monkeypatch):
     monkeypatch.setattr("saccade.training.sources.default_collate", lambda samples: samples)
     with pytest.raises(InputError, match=r"a batch could not be sent \(TypeError: not for sending\)"):
-        read(unsendable, workers=1)
+        read(unsendable, workers=1, batch=8)  # in the first batch, before any of these lists is unpacked
 
 
 SCRIPT = """
