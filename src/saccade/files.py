@@ -71,7 +71,7 @@ def check_file(path: Path) -> None:
 def _refuse_unwritable(path: Path, folder: Path, hint: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            folder.lstat()  # a name too long for the system
+            path.lstat()  # a name too long for the system
         there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
         if not there.is_dir():
             raise InputError(f"{path} cannot be written: {there} is not a folder", hint)

@@ -47,7 +47,7 @@ def test_elsewhere_it_says_what_to_give(tmp_path, monkeypatch, given, message):
 
 
 def test_a_report_of_an_arm_is_that_of_its_comparison(comparison):
-    with pytest.raises(InputError, match="no results.json") as refused:
+    with pytest.raises(InputError, match=r"no results\.json") as refused:
         read_results(comparison / "runs" / "se")
     assert refused.value.hint == f"give {comparison}"
 

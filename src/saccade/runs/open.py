@@ -113,7 +113,7 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
 
 
 def _refuse_other(path: Path) -> None:
-    """Refuse what is no network, with the place of one that is near."""
+    """Refuse anything but a network, with the place of one that is near."""
     whole = next((one for one in (path, *path.parents[:3]) if (one / EXPERIMENT).exists()), None)
     arms = [] if whole is None else sorted({file.parent.parent for file in whole.glob(f"{RUNS}/*/[0-9]*/{LAST}")})
     near_by = f"give one arm: {', '.join(map(str, arms[:8]))}" if arms else "no run of the comparison is finished"
