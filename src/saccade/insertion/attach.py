@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
+from saccade.ops.modes import exported
 
 CHILD = {"after": "saccade", "before": "saccade_before"}
 OPENING = 0.1
@@ -80,6 +81,8 @@ class Attachment(nn.Module):
             return y.clone() if self.copied and torch.is_grad_enabled() else y
         # Under autocast a mechanism may return another precision than the map has.
         y, factor = y.to(x.dtype), factor.to(x.dtype)
+        if exported():  # runtimes know neither function
+            return x + factor * (y if self.added else y - x)
         return torch.addcmul(x, y, factor) if self.added else torch.lerp(x, y, factor)
 
     def factor(self) -> Tensor | None:
