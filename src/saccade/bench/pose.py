@@ -1,16 +1,14 @@
 """Codecs of key points next to a plain loop over persons and joints: decoding, targets and warps.
 
 The loop computes the same definition joint by joint in NumPy, with OpenCV for blurs and warps where it is installed, as
-the authors' code does. Both sides take turns in one process, on one thread each.
+the authors' code does. Both sides take turns in one process, and the fastest round of each counts.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saccade.bench.measure import stamp
+from saccade.bench.results import SCHEMA, described_machine
+from saccade.comparison.costs import now
 from saccade.tasks.pose import Codec, codec, list_codecs
 from saccade.tasks.pose.blurring import blur_matrix
 from saccade.tasks.pose.codecs import UNIT
@@ -29,7 +30,6 @@ Array = NDArray[Any]
 BATCH, JOINTS, SIZE, IMAGE = 64, 17, (192, 256), (640, 480)
 TARGETS = {"decode": 20, "targets": 10, "warp": 1}
 """Ratios that we aim at."""
-_WARM_UP = 2
 
 
 def opencv() -> ModuleType | None:
@@ -57,14 +57,18 @@ class Loop:
 
     def decode(self, maps: Array, center: Array, scale: Array) -> Array:
         """Return the points (N, K, 2) in pixels of the image."""
-        locate = getattr(self, f"_{self.codec.name}_points")
-        points = locate(maps)
+        points = self.locate(maps)
         for person in range(len(maps)):
             matrix = self._back(center[person], scale[person])
             for joint in range(points.shape[1]):
                 x, y = points[person, joint]
                 points[person, joint] = matrix @ np.array([x, y, 1.0])
         return points
+
+    def locate(self, maps: Array) -> Array:
+        """Return the points (N, K, 2) in pixels of the map."""
+        found: Array = getattr(self, f"_{self.codec.name}_points")(maps)
+        return found
 
     def _back(self, center: Array, scale: Array) -> Array:
         (width, height), (across, down) = self.codec.map_size, UNIT * scale
@@ -211,3 +215,96 @@ def _newton(slope: Array, xx: float, xy: float, yy: float) -> Array:
     if xx * yy == xy * xy:
         return np.zeros(2)
     return -np.linalg.inv(np.array([[xx, xy], [xy, yy]])) @ slope
+
+
+def cases(
+    one: Codec, loop: Loop, device: torch.device
+) -> dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]]:
+    """Return what is measured of a codec: ours, and the loop; None where the loop needs OpenCV and there is none."""
+    made = torch.Generator().manual_seed(0)
+    points = 8 + torch.rand(BATCH, JOINTS, 2, dtype=torch.float64, generator=made) * (torch.tensor(SIZE) - 17)
+    points, visible = one.to_map(points), torch.ones(BATCH, JOINTS)
+    region = one.regions(torch.tensor([[100.0, 50.0, 180.0, 300.0]]) + 60 * torch.rand(BATCH, 4, generator=made))
+    maps, _ = one.draw(points, visible)
+    maps = maps + 0.05 * torch.rand(maps.shape, generator=made)
+    image = torch.randint(0, 256, (3, *reversed(IMAGE)), dtype=torch.uint8, generator=made)
+    matrices = one.matrix(*region, 60 * torch.rand(BATCH, generator=made) - 30)
+
+    ours = [tensor.to(device) for tensor in (maps, *region, points, visible, image, matrices)]
+    theirs = [
+        tensor.numpy() for tensor in (maps, *region, points, visible, image.permute(1, 2, 0).contiguous(), matrices)
+    ]
+    found: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+        "decode": (lambda: one.decode(*ours[:3]), lambda: loop.decode(*theirs[:3])),
+        "targets": (lambda: one.draw(*ours[3:5]), lambda: loop.targets(*theirs[3:5])),
+        "warp": (lambda: one.warp(*ours[5:]), None if loop.cv2 is None else lambda: loop.warp(*theirs[5:])),
+    }
+    return found
+
+
+def measure(
+    device: torch.device, rounds: int, on_progress: Callable[[int, int, str], None] = lambda done, total, what: None
+) -> dict[str, Any]:
+    """Measure all codecs, and return what ``--json`` prints.
+
+    Times are the fastest of the rounds in milliseconds: of the processor on one thread, of the clock otherwise.
+
+    Args:
+        device: Device of our side; the loop runs on the CPU.
+        rounds: Number of measured rounds of both sides, after one to warm up.
+        on_progress: Function of what is done, of how much, and what is measured.
+    """
+    cv2, names = opencv(), list_codecs()
+    own_time = device.type == "cpu" and torch.get_num_threads() == 1
+    clock: Callable[[], float] = time.thread_time if own_time else lambda: now(device)
+    rows = []
+    for done, name in enumerate(names):
+        one = codec(name, SIZE)
+        for what, (ours, loop) in cases(one, Loop(one, cv2), device).items():
+            on_progress(done, len(names), f"{name}, {what}")
+            times: dict[str, list[float]] = {"saccade": [], "loop": []}
+            for _ in range(rounds + 1):
+                for side, call in (("saccade", ours), ("loop", loop)):
+                    if call is not None:
+                        started = clock()
+                        call()
+                        times[side].append(1000 * (clock() - started))
+            fast, slow = (min(found[1:]) if found else None for found in times.values())
+            ratio = None if fast is None or slow is None else slow / fast
+            rows.append({"codec": name, "what": what, "saccade_ms": fast, "loop_ms": slow, "ratio": ratio})
+    machine = described_machine(device) | {"rounds": rounds, "time": "processor" if own_time else "clock"}
+    return {
+        "schema": SCHEMA,
+        "machine": machine | {"measured": stamp()},
+        "opencv": None if cv2 is None else cv2.__version__,
+        "shape": {"persons": BATCH, "joints": JOINTS, "input": list(SIZE), "image": list(IMAGE)},
+        "aims": dict(TARGETS),
+        "rows": rows,
+    }
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Return the table for the terminal."""
+    from rich.table import Table
+
+    machine, shape = found["machine"], found["shape"]
+    about = f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}"
+    with_opencv = found["opencv"] is not None
+    caption = (
+        f"{shape['persons']} persons of {shape['joints']} joints, input {shape['input'][0]} x {shape['input'][1]}; the "
+        f"loop takes persons and joints one by one, {'with OpenCV ' + found['opencv'] if with_opencv else 'in NumPy'}. "
+        f"Fastest of {machine['rounds']} rounds, {machine['time']} time."
+    )
+    if not with_opencv:
+        caption += " The loop's warp is not measured: OpenCV (pip install opencv-python-headless) is missing."
+    drawn = Table(title=about, caption=caption)
+    for heading in ("codec", "part", "saccade ms", "loop ms", "times as fast", "aim"):
+        drawn.add_column(heading, justify="left" if heading in ("codec", "part") else "right")
+    for row in found["rows"]:
+        numbers = (row["saccade_ms"], row["loop_ms"], row["ratio"])
+        cells = [
+            "-" if number is None else format(number, shown)
+            for number, shown in zip(numbers, (".2f", ".2f", ".1f"), strict=True)
+        ]
+        drawn.add_row(row["codec"], row["what"], *cells, str(found["aims"][row["what"]]))
+    return drawn
