@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
+from saccade.ops.modes import exported
 
 CHILD = {"after": "saccade", "before": "saccade_before"}
 
@@ -66,6 +67,8 @@ class Attachment(nn.Module):
             return y.clone() if self.copied and torch.is_grad_enabled() else y
         # Under autocast a mechanism may return another precision than the map has.
         y, g = y.to(x.dtype), self.g.to(x.dtype)
+        if exported():  # runtimes know neither function
+            return x + g * (y if self.added else y - x)
         return torch.addcmul(x, y, g) if self.added else torch.lerp(x, y, g)
 
     def chain(self) -> "list[Attachment]":

@@ -143,8 +143,8 @@ class FullyAttentional(Mechanism):
 
     def _strips(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
-        of_rows = self.rows(x.mean(dim=3).mT)  # (B, H, C): one for each position along a column
-        of_columns = self.columns(x.mean(dim=2).mT)  # (B, W, C)
+        of_rows = self.rows(x.mean(dim=3).transpose(-2, -1))  # (B, H, C): one for each position along a column
+        of_columns = self.columns(x.mean(dim=2).transpose(-2, -1))  # (B, W, C)
         down, across = strips_down(x), strips_across(x)
         return (down, self._paired(of_rows, down.shape[1])), (across, self._paired(of_columns, across.shape[1]))
 
