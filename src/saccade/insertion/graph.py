@@ -155,7 +155,7 @@ class Graph:
     def _deepest(self, scope: int) -> int | None:
         """Return the last of the smallest maps of the backbone, before any pooling of whole maps.
 
-        It lies before any neck, on the way up, and is no prediction, if there are such maps.
+        It lies before any neck and is not a prediction, if there are such maps.
         """
         before = 0
         if scope == 0 and self.neck:
