@@ -22,8 +22,8 @@ class Reading(Options):
         str | None,
         Option(
             "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, `table`, "
-            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k`, `coco-keypoints`, "
-            "`yolo-pose` or `cifar`.",
+            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k`, "
+            "`coco-keypoints`, `yolo-pose` or `cifar`.",
             default="recognised",
         ),
     ] = None

@@ -32,8 +32,8 @@ class NetworkOptions(Options):
         str | os.PathLike[str] | tuple[Any, Any],
         Option(
             "Your folder: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split; for segmentation "
-            "`images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked; for key points images "
-            "with COCO's JSON, or YOLO's labels.",
+            "`images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked; for key points "
+            "images with COCO's JSON, or YOLO's labels.",
             typed=str,
             argument="DATA",
         ),
@@ -42,8 +42,8 @@ class NetworkOptions(Options):
         str,
         Option(
             'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
-            '(`danet`, `"flanet[output_stride=16]"`), one for key points (`simple_baseline`, `hrnet`), a network of timm, or your own, by the import path of a function '
-            "that makes it: `my_package.nets:make`."
+            '(`danet`, `"flanet[output_stride=16]"`), one for key points (`simple_baseline`, `hrnet`), a network of '
+            "timm, or your own, by the import path of a function that makes it: `my_package.nets:make`."
         ),
     ]
     _: KW_ONLY

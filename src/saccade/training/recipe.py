@@ -55,7 +55,7 @@ class RecipeOptions(BalanceOptions):
         Option(
             "Fraction of the steps before the first stair of the schedule `step`, where it is another.",
             Number(0, 1),
-            default="that between two stairs",
+            default="that between two stairs, or that of the recipe",
         ),
     ] = None
     power: Annotated[float, Option("Exponent of the schedule `poly`.", Number(0, 100))] = 0.9

@@ -47,7 +47,13 @@ def annotation(points, number, image, **fields):
 
 
 def category(names=NAMES, **fields):
-    return {"id": 1, "name": "figure", "keypoints": list(names), "skeleton": [list(line) for line in SKELETON], **fields}
+    return {
+        "id": 1,
+        "name": "figure",
+        "keypoints": list(names),
+        "skeleton": [list(line) for line in SKELETON],
+        **fields,
+    }
 
 
 def document(count=4, side=64, seed=0, folder=None, inside="images", first=1):

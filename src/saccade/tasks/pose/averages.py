@@ -24,7 +24,13 @@ WRONG, RIGHT, IGNORED = 0, 1, 2
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _SMALL = np.spacing(1.0)
-_NAMES = (("", 0, slice(None)), ("50", 0, slice(0, 1)), ("75", 0, slice(5, 6)), ("M", 1, slice(None)), ("L", 2, slice(None)))
+_NAMES = (
+    ("", 0, slice(None)),
+    ("50", 0, slice(0, 1)),
+    ("75", 0, slice(5, 6)),
+    ("M", 1, slice(None)),
+    ("L", 2, slice(None)),
+)
 MEASURES = tuple(f"{letter}{name}" for letter in ("AP", "AR") for name, *_ in _NAMES)
 
 

@@ -90,7 +90,8 @@ def box_rows(path: Path) -> list[tuple[str | None, str, tuple[float, float, floa
         content = content["annotations"]
     if not isinstance(content, list) or not content:
         raise InputError(
-            f"--boxes {path}: expected a list of image_id, category_id, bbox and score", "COCO's results are such a list"
+            f"--boxes {path}: expected a list of image_id, category_id, bbox and score",
+            "COCO's results are such a list",
         )
     found = []
     for place, row in enumerate(content):
@@ -102,7 +103,9 @@ def box_rows(path: Path) -> list[tuple[str | None, str, tuple[float, float, floa
         sides = [value for value in values if value is not None and math.isfinite(value)]
         score = number(row.get("score", 1.0))
         if key is None or len(values) != 4 or len(sides) != 4 or min(sides[2:]) < 0:
-            raise InputError(f"{where}: expected an image_id and a bbox of four finite numbers; received {str(row)[:80]}")
+            raise InputError(
+                f"{where}: expected an image_id and a bbox of four finite numbers; received {str(row)[:80]}"
+            )
         if score is None or not math.isfinite(score):
             raise InputError(f"{where}: expected a finite score; received {row.get('score')!r}")
         kind = key_of(row.get("category_id"))

@@ -184,7 +184,9 @@ def _category(documents: list[_Document], reading: Reading) -> tuple[str, Joints
     if names is None:
         count, rest = divmod(max(lengths.get(chosen, Counter({0: 1})).items(), key=lambda one: one[1])[0], 3)
         if not count or rest:
-            raise InputError(f"{where}: it names no joints, and its points are not x, y, v", "add names to the category")
+            raise InputError(
+                f"{where}: it names no joints, and its points are not x, y, v", "add names to the category"
+            )
         names = [f"joint {place}" for place in range(1, count + 1)]
     data = described(
         names, pairs=_pairs(row, names, where), sigmas=_sigmas(row, where), skeleton=_skeleton(row, len(names)),
@@ -219,7 +221,11 @@ def _skeleton(row: dict[str, Any], joints: int) -> list[tuple[int, int]]:
         return []
     ends = [end for line in lines for end in line]
     first = 0 if 0 in ends else 1
-    return [(one - first, other - first) for one, other in lines if max(one, other) - first < joints and min(one, other) >= first]
+    return [
+        (one - first, other - first)
+        for one, other in lines
+        if max(one, other) - first < joints and min(one, other) >= first
+    ]
 
 
 def _read(one: _Document, name: str, joints: int, pictures: Pictures, reading: Reading, found: Found) -> None:

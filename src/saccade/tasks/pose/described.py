@@ -180,9 +180,7 @@ def _mirrored_names(name: str) -> set[str]:
         patterns = [rf"(?:(?<=^)|(?<=[\W_])){old}{ends}", rf"(?<=^){old}(?=[A-Z])"]
         patterns += [rf"(?<=^){old}(?=\d)", rf"(?<=[a-z0-9]){old}{ends}"] if upper else []
         for pattern in patterns:
-            found.update(
-                name[: match.start()] + new + name[match.end() :] for match in re.finditer(pattern, name)
-            )
+            found.update(name[: match.start()] + new + name[match.end() :] for match in re.finditer(pattern, name))
     return found
 
 
@@ -195,7 +193,7 @@ def pairs_of_order(order: Any, where: str) -> tuple[tuple[int, int], ...]:
     """Return the pairs of a list of partners, such as the ``flip_idx`` of a YOLO file.
 
     Raises:
-        InputError: It is no list of whole numbers, or mirroring twice would not give the joints back.
+        InputError: It is not a list of whole numbers, or mirroring twice would not give the joints back.
     """
     try:
         partners = [int(str(one)) for one in order]
@@ -330,7 +328,7 @@ def _indices(given: Any, names: Sequence[str], path: Path) -> list[int]:
         elif one in names:
             found.append(list(names).index(one))
         else:
-            raise InputError(f"--joints {path}: {one!r} is no joint", near(str(one), names))
+            raise InputError(f"--joints {path}: {one!r} is not a joint", near(str(one), names))
     return found
 
 
@@ -358,7 +356,8 @@ KNOWN: Mapping[str, Joints] = {
     ),
     "crowdpose": Joints(
         CROWDPOSE_JOINTS, tuple((left, left + 1) for left in range(0, 12, 2)), CROWDPOSE_SIGMAS,
-        ((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5), (13, 7), (13, 6), (7, 9), (9, 11), (6, 8), (8, 10)),
+        ((12, 13), (13, 0), (13, 1), (0, 2), (2, 4), (1, 3), (3, 5), (13, 7), (13, 6), (7, 9), (9, 11), (6, 8),
+         (8, 10)),
         (0, 1, 2, 3, 4, 5, 12, 13), "by their names", "CrowdPose's",
     ),
 }  # fmt: skip

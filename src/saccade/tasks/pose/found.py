@@ -76,7 +76,7 @@ def size_of(path: Path) -> tuple[int, int]:
     """Return width and height of an image, turned as its EXIF data say, from its first bytes.
 
     Raises:
-        UnreadableError: It is no image.
+        UnreadableError: It is not an image.
     """
     with opened(path) as image:
         width, height = image.size

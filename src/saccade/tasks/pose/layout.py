@@ -69,8 +69,9 @@ def find_files(folder: Path, reading: Reading, layout: str, *, scored: bool = Fa
     marks.aspect = _aspect(reading, marks)
     others = list(found.others)
     if reading.boxes is not None:
-        marks.boxes, marks.boxes_from = read_boxes(Path(reading.boxes), marks, marks.category, folder), "boxes of " + (
-            Path(reading.boxes).name
+        marks.boxes, marks.boxes_from = (
+            read_boxes(Path(reading.boxes), marks, marks.category, folder),
+            "boxes of " + (Path(reading.boxes).name),
         )
         others.append(Path(reading.boxes))
     for one in (reading.joints,) if reading.joints is not None and reading.joints not in KNOWN else ():
@@ -129,8 +130,10 @@ def _areas(marks: Marks) -> Iterator[str]:
     if boxless:
         yield f"{boxless:,} objects have no box: that around their joints is taken, a quarter larger"
     if marks.joints.sigmas == (DEFAULT_SIGMA,) * len(marks.joints.names) and every:
-        half = 2 * DEFAULT_SIGMA * float(np.median([max(one.size, 1.0) for one in every])) ** 0.5 * (2 * np.log(2)) ** 0.5
-        yield f"with these sigmas a joint that is {half:.1f} px off in an object of the median size counts half (OKS 0.5)"
+        half = (
+            2 * DEFAULT_SIGMA * float(np.median([max(one.size, 1.0) for one in every])) ** 0.5 * (2 * np.log(2)) ** 0.5
+        )
+        yield f"with these sigmas a joint {half:.1f} px off in an object of the median size counts half (OKS 0.5)"
 
 
 def findings(marks: Marks, sides: Mapping[str, Sequence[Item]]) -> Iterator[str]:
@@ -220,4 +223,3 @@ def _swapped(side: str, marks: Marks, people: Sequence[Marked], where: Mapping[i
         return
     odd = [people[index] for index in np.flatnonzero((counts >= 3) & (against == 1) & (counts - against >= 2))]
     yield from _said(side, "objects have one pair that lies the other way than their rest", odd, where)
-

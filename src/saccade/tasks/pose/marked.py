@@ -1,7 +1,7 @@
 """Annotated objects as files give them: every field checked, and whatever is wrong named with its file and id.
 
-One rule for visibilities: 0 is no label, and its coordinates mean nothing; 1 (hidden) and 2 are labels. A joint without
-coordinates (NaN, or none) has no label.
+One rule for visibilities: 0 says that a label is missing, and coordinates mean nothing; 1 (hidden) and 2 are labels.
+A joint without coordinates (NaN, or none) has no label.
 """
 
 from __future__ import annotations
@@ -209,14 +209,16 @@ def box_of(given: Any, where: str, complaints: Complaints) -> tuple[float, float
     values = [number(value) for value in given] if isinstance(given, (list, tuple)) else []
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if len(values) != 4 or len(finite) != 4 or min(finite[2:]) < 0:
-        complaints.add("bbox must be left, top, width and height, finite and not below 0", f"{where}: {str(given)[:60]}")
+        complaints.add(
+            "bbox must be left, top, width and height, finite and not below 0", f"{where}: {str(given)[:60]}"
+        )
         return None
     left, top, width, height = finite
     return left, top, width, height
 
 
 def key_of(value: Any) -> str | None:
-    """Return an id as text, for some tools write ids as text or as 5.0; None if it is no id."""
+    """Return an id as text, for some tools write ids as text or as 5.0; None for anything that is not an id."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if isinstance(value, float):

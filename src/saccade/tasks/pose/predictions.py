@@ -171,7 +171,9 @@ def _boxes_by_name(path: Path, images: Sequence[tuple[Path, Path]]) -> dict[Path
     for _, key, box, score in rows:
         places = names.get(key, [])
         if len(places) > 1:
-            raise InputError(f"--boxes {path}: image_id {key!r} may be {places[0]} or {places[1]}", "rename one of them")
+            raise InputError(
+                f"--boxes {path}: image_id {key!r} may be {places[0]} or {places[1]}", "rename one of them"
+            )
         if places:
             found.setdefault(places[0], []).append((box, score))
     if not found:

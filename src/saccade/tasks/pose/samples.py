@@ -31,7 +31,7 @@ _MULTIPLE = 32
 
 Box = tuple[float, float, float, float]
 TRUTH = 8
-"""Numbers of an annotated object beside its points: box (4), area, crowd, real, own."""
+"""Numbers of an annotated object after its points: box (4), area, crowd, real, own."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def training_entries(marks: Marks, items: Sequence[Item]) -> list[Entry]:
 def scoring_entries(marks: Marks, items: Sequence[Item]) -> list[Entry]:
     """Return a crop for every object, or for every box of a detector; the first of an image knows its other objects.
 
-    Images with objects and without a box of a detector have one crop whose score is minus infinity, which is no detection.
+    Images with objects and without a box of a detector have one crop with a score of minus infinity: not a detection.
     """
     if marks.boxes is None:
         found = []
@@ -206,7 +206,9 @@ class CropSamples(Dataset[tuple[Tensor, Any]]):
             region, rotation, mirror = drawn(self.augmentation, self.codec, region, places, seen, self.joints)
         matrix = self.codec.matrix(*region, rotation)
         if mirror:
-            matrix, places, seen = mirrored(matrix, places, seen, image.shape[2], region, self.codec, rotation, self.joints)
+            matrix = mirrored(image.shape[2], region, self.codec, rotation)
+            order = mirrored_order(self.joints.pairs or (), joints)
+            places, seen = places[order], seen[order]
         crop = cut(image, matrix, self.codec)
         on_crop = torch.where(seen[:, None] > 0, transformed(matrix, places[None])[0], 0.0)
         targets: dict[str, Any] = {"points": on_crop.float(), "visible": seen}
@@ -281,18 +283,12 @@ def drawn(
     return Region(region.center, scale), rotation if float(turns) < how.turned else 0.0, mirror
 
 
-def mirrored(
-    matrix: Tensor, points: Tensor, seen: Tensor, width: int, region: Region, made: Codec, rotation: float, joints: Joints
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the matrix that cuts the mirrored image, and points and visibilities in their mirrored order.
-
-    The region is mirrored with the image, so that the same object is cut out.
-    """
+def mirrored(width: int, region: Region, made: Codec, rotation: float) -> Tensor:
+    """Return the matrix that mirrors an image of a width and cuts out the region, mirrored with it."""
     center = torch.stack([width - 1 - region.center[:, 0], region.center[:, 1]], dim=-1)
     there = made.matrix(center, region.scale, rotation)
     mirror = torch.tensor([[[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]], dtype=torch.float64)
-    order = mirrored_order(joints.pairs or (), len(points))
-    return there @ mirror, points[order], seen[order]
+    return there @ mirror
 
 
 def cut(image: Tensor, matrix: Tensor, made: Codec) -> Tensor:

@@ -53,9 +53,7 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
         crop_of, slot = np.nonzero(~np.isnan(known[..., 0]))
         flat = known[crop_of, slot]
         rest = flat[:, 3 * joints :]
-        truths = Truths(
-            flat[:, : 3 * joints].reshape(-1, joints, 3), rest[:, :4], rest[:, 4], rest[:, 5].astype(bool)
-        )
+        truths = Truths(flat[:, : 3 * joints].reshape(-1, joints, 3), rest[:, :4], rest[:, 4], rest[:, 5].astype(bool))
         real, own = rest[:, 6].astype(bool), rest[:, TRUTH - 1].astype(bool)
         detected = np.isfinite(place[rows, 2])
         points, found = evidence["points"][rows], evidence["joint_scores"][rows]
@@ -72,10 +70,7 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
         parts["sides"].append(sides)
         parts["sample"].append(int(place[rows[0], 1]))
     whole = ("scores", "states")
-    return {
-        name: np.concatenate(values) if name in whole else np.array(values)
-        for name, values in parts.items()
-    }
+    return {name: np.concatenate(values) if name in whole else np.array(values) for name, values in parts.items()}
 
 
 def _scores(joint_scores: Floats, place: Floats) -> Floats:
@@ -149,7 +144,7 @@ def _owners(evidence: Evidence) -> NDArray[np.int64]:
 
 
 def valued(metric: str, evidence: Evidence, weights: Floats | None, sigmas: Floats) -> dict[str, float]:
-    """Return all scores, `metric` first; those of sizes that no object has, and of sides without pairs, are left out."""
+    """Return all scores, `metric` first; those of sizes that no object has, and of unknown sides, are left out."""
     rows = np.ones((1, len(evidence["positives"]))) if weights is None else weights[None]
     each = measures(evidence["scores"], evidence["states"], _owners(evidence), evidence["positives"], rows)
     found = {name: float(value[0]) for name, value in each.items() if not np.isnan(value[0])}

@@ -12,7 +12,7 @@ from saccade.tasks.pose.described import Joints
 from saccade.tasks.pose.marked import Marks
 
 LEFT, RIGHT, MIDDLE = (230, 159, 0), (86, 180, 233), (255, 255, 255)
-"""Colours of Okabe and Ito, told apart by colour-blind readers: joints of the first and the second of each mirror pair."""
+"""Colours of Okabe and Ito, told apart by colour-blind readers: the first and the second joint of each pair."""
 
 
 def colours(joints: Joints) -> list[tuple[int, int, int]]:
@@ -37,7 +37,9 @@ def sketched(marks: Marks, item: Item, image: Any) -> Any:
     longest = max(image.size)
     if longest > 512:  # a thumbnail is made of it
         scale = 512 / longest
-        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), pil.Resampling.BOX)
+        image = image.resize(
+            (max(1, round(image.width * scale)), max(1, round(image.height * scale))), pil.Resampling.BOX
+        )
     image = image.copy()
     pen, zoom = drawing.Draw(image), np.array(image.size) / size
     wide = max(1, max(image.size) // 100)

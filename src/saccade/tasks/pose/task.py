@@ -208,8 +208,7 @@ class Pose(Task):
                 f"it is {size[0]} x {size[1]} px, and its annotations are for {given[0]} x {given[1]} px"
             )
         people = [one for one in marks.people[item.image] if not one.crowd]
-        seen = sum(((one.points[:, 2] > 0).astype(np.int64) for one in people), np.zeros(len(files.classes), np.int64))
-        return seen
+        return sum((one.points[:, 2] > 0 for one in people), np.zeros(len(files.classes), np.int64))
 
     @classmethod
     def findings(cls, files: Files) -> Iterable[str]:
@@ -226,7 +225,9 @@ class Pose(Task):
         rows = []
         for title, items in (("training", files.train), ("validation", files.val)):
             some = [item for item in items if files.reader.people.get(item.image)][: columns * 3]
-            rows += [(title if not start else "", some[start : start + columns]) for start in range(0, len(some), columns)]
+            rows += [
+                (title if not start else "", some[start : start + columns]) for start in range(0, len(some), columns)
+            ]
         return rows
 
     @staticmethod
@@ -320,7 +321,12 @@ class Pose(Task):
         region = targets["region"].double().cpu()
         placed = self.codec.from_input(points, region[:, :2], region[:, 2:])
         area = (region[:, 2:] * 200).prod(dim=1)
-        rows = [targets["image"].double().cpu(), targets["sample"].double().cpu(), targets["box_score"].double().cpu(), area]
+        rows = [
+            targets["image"].double().cpu(),
+            targets["sample"].double().cpu(),
+            targets["box_score"].double().cpu(),
+            area,
+        ]
         return {
             "place": torch.stack(rows, dim=1).numpy(),
             "points": placed.numpy(),
@@ -359,7 +365,10 @@ class Pose(Task):
     def under(self, net: nn.Module, protocol: Any, *, default: str = "whole") -> tuple[nn.Module, str | None]:
         known = ("flip", "plain")
         if protocol is not None and protocol not in known:
-            raise InputError(f"protocol {protocol!r} is for segmentation; this network is for {self.name}", near(str(protocol), known))
+            raise InputError(
+                f"protocol {protocol!r} is for segmentation; this network is for {self.name}",
+                near(str(protocol), known),
+            )
         self._check_fits(net)
         flips = protocol != "plain" and self.joints.pairs is not None
         if protocol == "flip" and not flips:
@@ -392,7 +401,8 @@ class Pose(Task):
             return None
         if name not in known:
             raise InputError(
-                f"unknown augmentation {name!r} of a comparison on key points", near(str(name), ("light", "full", "none"))
+                f"unknown augmentation {name!r} of a comparison on key points",
+                near(str(name), ("light", "full", "none")),
             )
         how = find_augmentation(known[name])
         assert how is not None

@@ -175,7 +175,9 @@ def _chosen(there: list[int], names: dict[int, str], path: Path, reading: Readin
     if reading.category is not None:
         known = {name: number for number, name in names.items()}
         if reading.category not in known:
-            raise InputError(f"--category {reading.category}: no such class in {path.name}", near(reading.category, known))
+            raise InputError(
+                f"--category {reading.category}: no such class in {path.name}", near(reading.category, known)
+            )
         return known[reading.category]
     if len(there) > 1:
         raise InputError(
