@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from saccade.cli.answer import DONE, FOUND_WRONG, Answer, Given
 from saccade.cli.options import takes, within
 from saccade.data.reading import Reading
+from saccade.files import at_home
 from saccade.options import Option, Options
 from saccade.outputs import Outputs
 from saccade.ranges import SEED, Whole
@@ -46,7 +47,7 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     from saccade.data.check import check_data
     from saccade.data.sheet import draw_sheet
 
-    folder, sheet = Path(data).expanduser(), given.pop("sheet", None)
+    folder, sheet = at_home(data), given.pop("sheet", None)
     sheet = sheet or Path("saccade-check") / f"{folder.resolve().name}.png"
     Outputs(sheet.parent).check([sheet])
     reading = Reading(**{name: value for name, value in given.items() if value is not None})

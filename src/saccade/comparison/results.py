@@ -248,7 +248,7 @@ def read_results(folder: Path) -> Results:
     """
     path = folder / RESULTS
     if not path.exists():
-        raise InputError(
-            f"no {RESULTS} in {folder}", "give the folder of a comparison, as written by saccade compare --out"
-        )
+        above = next((place for place in folder.absolute().parents[:4] if (place / RESULTS).exists()), None)
+        whole = "the folder of a comparison, as written by saccade compare --out"
+        raise InputError(f"no {RESULTS} in {folder}", f"give {whole if above is None else above}")
     return Results.from_json(read_json(path, _MOVE), source=str(path))

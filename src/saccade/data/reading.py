@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from saccade.errors import InputError
+from saccade.files import at_home
 from saccade.options import Option, Options, declared
 from saccade.ranges import SEED, Whole
 
@@ -228,7 +229,7 @@ def _plain_classes(given: Any) -> str | tuple[str, ...] | None:
         return None
     if not isinstance(given, (str, os.PathLike)):
         return tuple(map(str, given))
-    path = Path(given).expanduser()
+    path = at_home(given)
     if path.is_file():
         return str(path.resolve())
     if isinstance(given, str) and "," in given:
@@ -271,7 +272,7 @@ def _plain_split(given: Any) -> str | float | None:
         if not 0 < fraction < 1:
             raise InputError(f"--split {given}: a fraction must lie between 0 and 1", "such as 0.3 for three tenths")
         return float(fraction)
-    path = Path(given).expanduser()
+    path = at_home(given)
     if path.is_file() or path.is_absolute():
         return str(path.resolve())
     train, colon, val = str(given).partition(":")

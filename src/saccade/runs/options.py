@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
+from saccade.files import at_home
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, Number, Whole
 from saccade.training.recipe import BATCH, RATE, STEPS, RecipeOptions
@@ -101,8 +102,8 @@ class RunSpec(Reading, NetworkOptions):
         names = (one.name for kind in (NetworkOptions, Reading) for one in fields(kind) if one.init)
         asked = {name: getattr(options, name) for name in names}
         decided = {
-            "data": type(data[0]).__name__ if isinstance(data, tuple) else str(Path(data).expanduser().resolve()),
-            "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
+            "data": type(data[0]).__name__ if isinstance(data, tuple) else str(at_home(data).resolve()),
+            "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
             "size": options.size or DEFAULT.size,
             "augment": options.augment or DEFAULT.augment,
         }

@@ -13,7 +13,7 @@ import torch
 
 from saccade.data.layouts import images_in
 from saccade.errors import InputError
-from saccade.files import check_folder
+from saccade.files import at_home, check_folder
 from saccade.options import called_with
 from saccade.outputs import Outputs
 from saccade.ranges import shortened
@@ -103,4 +103,4 @@ def _each(given: Any) -> Iterator[Path]:
             raise InputError(f"images must be paths; received {shortened(path)}")
         if not str(path).strip():
             raise InputError(f"images must not hold an empty path; received {shortened(path)}")
-        yield Path(os.path.expanduser(path))
+        yield at_home(path)
