@@ -232,7 +232,10 @@ class Results:
             )
         plain = {key: value for key, value in content.items() if key != "schema"}
         hint = f"the file was changed or is damaged: {_MOVE}"
-        return schema.from_json(cls, plain, source=source, hint=hint)
+        results = schema.from_json(cls, plain, source=source, hint=hint)
+        if not results.arms:
+            raise InputError(f"{source}: arms: expected at least one", hint)
+        return results
 
 
 def write_results(folder: Path, results: Results) -> None:

@@ -115,12 +115,12 @@ def train_network(options: TrainOptions) -> Training:
         weights = run.balance.weights
         fit = found.task.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
         optimizer_for(net, decided)  # a pattern that fits no parameter
+    with Counting(shown=shown) as showing:
+        by_the_first(where, partial(run.identify, overwrite=overwrite, on_progress=showing.counting))
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-        with Counting(shown=shown) as showing:
-            claim = partial(run.claim, overwrite=overwrite, command=options.command, on_progress=showing.counting)
-            by_the_first(where, claim)
+        by_the_first(where, partial(run.claim, overwrite=overwrite, command=options.command))
         if net is not None and fit is not None:
             lines = published.lines() if options.recipe != "default" else []
             _carry_out(
