@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from saccade.files import check_folder, locked
 from saccade.options import called_with
 from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
-from saccade.saving.store import header_of
+from saccade.saving.store import foreign_code, header_of
 from saccade.tasks import task_for, task_for_datasets
 from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
@@ -59,8 +60,10 @@ class Training:
         lines = [f"{found['steps']} steps in {duration(found['seconds'])}: {scores}"]
         if found["best_step"] != found["steps"]:
             lines.append(f"best after {found['best_step']} steps: {found['metric']} {found['best']:.4f}")
-        lines += ["", f"saccade evaluate {found['data']} --model {self.folder}"]
-        return "\n".join([*lines, f"saccade predict IMAGES --model {self.folder} --out DIR"])
+        model = ["--model", str(self.folder)]
+        model += [word for path in foreign_code(self.folder) for word in ("--trust", path)]
+        lines += ["", shlex.join(["saccade", "evaluate", found["data"], *model])]
+        return "\n".join([*lines, shlex.join(["saccade", "predict", "IMAGES", *model, "--out", "DIR"])])
 
 
 @called_with(TrainOptions, "train")
