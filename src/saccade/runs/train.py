@@ -100,6 +100,7 @@ def train_network(options: TrainOptions) -> Training:
     folder = Path(options.out) if options.out is not None else Path("saccade-train") / Path(asked.data).name
     check_folder(folder)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
+    spec = replace(spec, **{name: value for name, value in published.reading.items() if name not in options.given})
     where = distributed(options.device)
     found = task.load(spec) if given is None else data_of(task, given, spec, class_names(spec))
     found = replace(found, task=found.task.scored_by(options.score))
@@ -116,7 +117,8 @@ def train_network(options: TrainOptions) -> Training:
         with Counting(shown=shown) as showing:
             run.weigh(overwrite=overwrite, on_progress=showing.counting)
         weights = run.balance.weights
-        fit = found.task.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
+        fit = found.task.with_hardest(decided.hardest_joints)
+        fit = fit.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
         optimizer_for(net, decided)  # a pattern that fits no parameter
     with Counting(shown=shown) as showing:
         by_the_first(where, partial(run.identify, overwrite=overwrite, on_progress=showing.counting))

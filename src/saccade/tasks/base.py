@@ -237,6 +237,10 @@ class Task(ABC):
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
     """Unit of the counts in ``saccade data check``."""
+    called: ClassVar[str] = "classes"
+    """Word for what `classes` names."""
+    takes_boxes: ClassVar[bool] = False
+    """True if ``saccade predict`` takes boxes of objects for it."""
 
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
@@ -410,6 +414,11 @@ class Task(ABC):
         return ()
 
     @classmethod
+    def findings(cls, files: Files) -> Iterable[str]:
+        """Say what is odd in targets that can be read, for ``saccade data check``."""
+        return ()
+
+    @classmethod
     def sheet_rows(cls, files: Files, columns: int) -> list[tuple[str, list[Item]]]:
         """Choose items for a contact sheet: rows with a title each."""
         from saccade.data.sheet import spread
@@ -480,6 +489,16 @@ class Task(ABC):
             raise InputError(f"--class-weights: the loss of {self.name} has no such option", "leave it out")
         return self
 
+    def with_hardest(self, joints: int) -> Self:
+        """The task with a loss of the `joints` hardest joints of each object; 0 takes all.
+
+        Raises:
+            InputError: The task has no joints, or fewer.
+        """
+        if joints:
+            raise InputError(f"--hardest-joints: {self.name} has no joints", "leave it out")
+        return self
+
     def amounts(self, target: Any) -> tuple[Any, Any]:
         """Count what the target of one sample holds, for weights of classes and balanced sampling.
 
@@ -524,6 +543,17 @@ class Task(ABC):
             targets: Targets of the same images.
             full: If True, also collect what :meth:`by_class` and :meth:`groups` need.
         """
+
+    def settled(self, evidence: Evidence) -> Evidence:
+        """Turn what :meth:`evidence` collected of all samples into evidence of images; the default has one per image.
+
+        A task whose samples are parts of images groups them here, since an image is drawn or left out as a whole.
+        """
+        return evidence
+
+    def pictured(self, evidence: Evidence) -> Any:
+        """Return for each image of settled evidence the index of the sample that the report shows for it."""
+        return np.arange(images_in(evidence))
 
     @abstractmethod
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:

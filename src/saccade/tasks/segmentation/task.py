@@ -21,7 +21,7 @@ from saccade.data.depth import ValueRange, check_values
 from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
-from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.reading import AS_IT_IS, OF_KEYPOINTS, Reading
 from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
@@ -80,7 +80,7 @@ class Segmentation(RatioTask):
         "ade20k": "ADE20K as unpacked",
     }
     competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER})
-    reads = tuple(one.name for one in declared(Reading))
+    reads = tuple(one.name for one in declared(Reading) if one.name not in OF_KEYPOINTS)
     recipe = "segmentation"
     image_metric = "right pixels"
     head_network = "fcn"
