@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from saccade.files import locked, read_json, replacing, write_json
+from saccade.errors import InputError
+from saccade.files import check_file, check_folder, locked, read_json, replacing, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):
@@ -72,3 +73,11 @@ def test_a_lock_is_let_go_when_its_process_is_killed_though_a_child_lives_on(tmp
         process.stdin.close()
         process.stdout.close()
         os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "deep" + "/d" * 2500])
+def test_a_name_too_long_is_refused_before_anything_is_made(tmp_path, name):
+    for check in (check_folder, check_file):
+        with pytest.raises(InputError, match=f"cannot be written: {os.strerror(errno.ENAMETOOLONG)}"):
+            check(tmp_path / name)
+    assert not list(tmp_path.iterdir())

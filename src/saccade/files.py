@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,12 @@ from typing import Any
 from saccade.errors import InputError
 
 LOCK = ".lock"
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in the place of ``~``; the ``~`` of an unknown user stays."""
+    return Path(os.path.expanduser(path))
+
 
 _HELD: set[Path] = set()  # by this process, to which the system would grant a second lock
 
@@ -55,7 +62,7 @@ def check_file(path: Path) -> None:
     Raises:
         InputError: It is a folder or no regular file, or its folder could not be written.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not path.is_file():  # that of a path raises for a name that is too long
         what = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"{path} cannot be written: it is {what}", "choose another name")
     _refuse_unwritable(path, path.parent, "choose another name")
@@ -63,6 +70,12 @@ def check_file(path: Path) -> None:
 
 def _refuse_unwritable(path: Path, folder: Path, hint: str) -> None:
     try:
+        str(path).encode()
+    except UnicodeEncodeError:  # the records name it, in UTF-8
+        raise InputError(f"{path} cannot be written: the name is not valid UTF-8", hint) from None
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # a name too long for the system
         there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
         if not there.is_dir():
             raise InputError(f"{path} cannot be written: {there} is not a folder", hint)
@@ -90,12 +103,23 @@ def read_json(path: Path, hint: str | None = None) -> Any:
         InputError: The file is missing, no file, unreadable, or damaged.
     """
     hint = hint or "restore it from a copy"
+    check_regular(path, hint)
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as cause:
         raise InputError(f"{path} cannot be read: {cause.strerror or cause}", hint) from cause
     except (ValueError, RecursionError) as cause:  # also bytes that are no text, and numbers of thousands of digits
         raise InputError(f"{path} is not valid JSON ({cause})", hint) from cause
+
+
+def check_regular(path: Path, hint: str | None = None) -> None:
+    """Refuse to read a folder, a pipe or a device; reading one of the last two may never end.
+
+    Raises:
+        InputError: Something other than a regular file has the name.
+    """
+    if os.path.exists(path) and not path.is_file():
+        raise InputError(f"{path} cannot be read: it is {'a folder' if path.is_dir() else 'not a regular file'}", hint)
 
 
 def _no_number(constant: str) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from saccade.errors import InputError
-from saccade.files import write_json
+from saccade.files import at_home, write_json
 from saccade.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def take_settings(tokens: Sequence[str]) -> tuple[CommandSettings, list[str]]:
 
 
 def _writable(path: Path) -> Path:
-    path = path.expanduser()
+    path = at_home(path)
     if not path.parent.is_dir():
         raise InputError(f"--json: {path} cannot be written: there is no folder {path.parent}", "name one that exists")
     Outputs(path.parent).check([path])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import inspect
-import os
 import re
 import sys
 import traceback
@@ -32,6 +31,7 @@ from saccade.cli.report import report
 from saccade.cli.streams import abandon, prepare_streams
 from saccade.cli.train import train
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
+from saccade.files import at_home
 from saccade.options import in_words
 from saccade.version import __version__
 
@@ -144,7 +144,7 @@ def check_words(words: Sequence[str]) -> None:
 def _at_home(value: Any) -> Any:
     """Return a path, or paths, with the home folder in the place of ``~``."""
     if isinstance(value, Path):
-        return Path(os.path.expanduser(value))
+        return at_home(value)
     return type(value)(map(_at_home, value)) if type(value) in (list, tuple) else value
 
 
@@ -177,7 +177,9 @@ def explain(error: Exception) -> tuple[str, str | None, int]:
         usage = " ".join(["saccade", *(error.command_chain or ()), "--help"])
         return message, f"did you mean {suggestion}" if suggestion else f"see {usage}", WRONG_INPUT
     if isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename is not None else ""
+        name = str(error.filename)
+        name = name if len(name) <= _LONGEST else f"{name[:_LONGEST]} ... ({len(name):,} characters)"
+        where = f": {name}" if error.filename is not None else ""
         full = "free some space there, then repeat the command" if error.errno == errno.ENOSPC else None
         return f"{error.strerror or error}{where}", full, WRONG_INPUT
     if isinstance(error, ImportError):
@@ -197,6 +199,7 @@ def _out_of_memory() -> tuple[type[Exception], ...]:
     return (torch.OutOfMemoryError,) if torch is not None else ()
 
 
+_LONGEST = 255  # characters of a name in a message
 _SMALLER = "choose a smaller --batch or --size; train divides a step with --accumulate"
 
 

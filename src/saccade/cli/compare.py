@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import saccade
 from saccade.cli.answer import Answer, Given
 from saccade.cli.options import takes
 from saccade.comparison.options import CompareOptions
+from saccade.files import at_home
 from saccade.synonyms import plain_word
 
 _WEIGHTS = (".pth", ".pt", ".bin", ".safetensors")
@@ -82,7 +82,7 @@ def _by_position(tokens: Sequence[str], flags: Collection[str]) -> int:
 
 def _is_weights(token: str) -> bool:
     """Return True for a file other than a picture, for the folder of a training, and for an ending of weights."""
-    path = Path(token).expanduser()
+    path = at_home(token)
     if path.is_dir():
         from saccade.runs.names import BEST, CHECKPOINTS, LAST, RUN
 

@@ -18,8 +18,10 @@ from saccade.comparison.options import (
 )
 from saccade.data.reading import Reading
 from saccade.errors import InputError
+from saccade.files import at_home
 from saccade.networks.make import DEMO
 from saccade.ops import chosen
+from saccade.outputs import RECORD
 from saccade.runs.folder import Owned
 from saccade.runs.names import (
     CACHE,
@@ -98,10 +100,10 @@ class Settings(CompareOptions):
                 "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
             )
         decided = {
-            "data": None if options.data is None else str(Path(options.data).expanduser().resolve()),
+            "data": None if options.data is None else str(at_home(options.data).resolve()),
             "mechanisms": mechanisms,
             "backbone": options.backbone or (DEMO if demo else DEFAULT_BACKBONE),
-            "pretrained": pretrained if isinstance(pretrained, bool) else str(Path(pretrained).expanduser().resolve()),
+            "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
             "seeds": options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else DEFAULT_SEEDS,
             "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
             "device": device,
@@ -124,7 +126,7 @@ class Settings(CompareOptions):
 
 def owned(folder: Path) -> Owned:
     """The folder of a comparison."""
-    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE))
+    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE, RECORD))
 
 
 def refuse(folder: Path, settings: Settings) -> None:

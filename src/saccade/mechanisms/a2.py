@@ -138,7 +138,7 @@ class DoubleAttention(Mechanism):
         """Return the gathered descriptors, (B, m, n), one column for each."""
         gather, _ = self._maps(x)
         value: Tensor = self.value(x).flatten(2)
-        return value @ gather.to(value.dtype).mT
+        return value @ gather.to(value.dtype).transpose(-2, -1)
 
     def gathered_from(self, x: Tensor) -> Tensor:
         """Return the weights of descriptors over positions, (B, n, H, W); each map sums to 1."""
@@ -178,7 +178,7 @@ class DoubleAttention(Mechanism):
         gather, distribute = gathering(gather), distributing(distribute)
         weight, bias = (parameter.to(value.dtype) for parameter in self.project.parameters())
         # Columns of `distribute` sum to 1, so a bias on the descriptors is one on the map.
-        descriptors = weight.flatten(1) @ (value @ gather.to(value.dtype).mT) + bias[:, None]
+        descriptors = weight.flatten(1) @ (value @ gather.to(value.dtype).transpose(-2, -1)) + bias[:, None]
         return x + torch.unflatten(descriptors @ distribute.to(value.dtype), 2, x.shape[2:]).to(x.dtype)
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
 from saccade.mechanisms.rules import choose
 from saccade.ops.matrices import gram, multiply
-from saccade.ops.modes import by_definition
+from saccade.ops.modes import by_definition, exported
 from saccade.ops.pairwise import softmax_weights, weighted_sum
-from saccade.ops.precision import full_precision
+from saccade.ops.precision import full_precision, wide
 
 
 class ChannelAttention(Mechanism):
@@ -83,6 +83,10 @@ class ChannelAttention(Mechanism):
         self.check(x)
         scale = -1.0 if self.sign == "released" else 1.0
         channels = x.flatten(2)
+        if exported():
+            # Written out, the maximum keeps OpenVINO from fusing a traced softmax(X X^T) X over the wrong axes.
+            energies = scale * (wide(channels) @ wide(channels).transpose(-2, -1))
+            return torch.softmax(energies - energies.amax(dim=-1, keepdim=True), dim=-1)
         if by_definition():
             return softmax_weights(channels, channels, scale=scale)
         with full_precision(x):

@@ -18,12 +18,11 @@ from saccade.mechanisms.rules import choose, positive, width_options
 from saccade.mechanisms.widths import hidden_width
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import wide
-from saccade.ops.reading import Reading
+from saccade.ops.reading import Reading, largest
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "avg": lambda x: x.mean(dim=-1),
-    # `max`, not `amax`: the gradient of a tied maximum goes to the first of them, as in the authors' code.
-    "max": lambda x: x.max(dim=-1).values,
+    "max": lambda x: largest(x, -1),
     # The norm's gradient at a channel of zeros is 0, where that of a square root of a sum is infinite.
     "lp": lambda x: torch.linalg.vector_norm(wide(x), dim=-1),
     "lse": lambda x: torch.logsumexp(wide(x), dim=-1),
@@ -66,7 +65,7 @@ class CBAM(Mechanism):
             which the norm cannot normalise.
 
     Start: not the identity. Officially the norm's weight starts at 0, so the spatial gate is exactly 0.5 and the
-    channel gate, whose biases start at 0, near 0.5. Insertion wraps it.
+    channel gate, whose biases start at 0, near 0.5. Insertion wraps it, with a norm that starts at 1.
 
     Cost: for h hidden channels, P pools and a k x k convolution: 2 P C h + 2 k^2 N multiply-adds for N = H W;
     2 C h + h + C + 2 k^2 + 2 parameters officially. The spatial gate keeps the full resolution.
@@ -189,6 +188,10 @@ class CBAM(Mechanism):
         parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
 
+    def start_open(self) -> None:
+        if self.spatial is not None and self.spatial.norm is not None:
+            nn.init.ones_(self.spatial.norm.weight)
+
     def _check(self, x: Tensor) -> None:
         self.check(x)
         normalises = self.spatial is not None and self.spatial.norm is not None
@@ -239,7 +242,7 @@ class SpatialGate(nn.Module):
         self.norm = None if momentum is None else nn.BatchNorm2d(1, momentum=momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.of_planes(torch.cat([x.max(dim=1, keepdim=True).values, x.mean(dim=1, keepdim=True)], dim=1))
+        return self.of_planes(torch.cat([largest(x, 1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1))
 
     def of_planes(self, planes: Tensor) -> Tensor:
         """Compute the gate from two planes, the maximum and the mean over channels: (B, 2, H, W) to (B, 1, H, W)."""

@@ -132,6 +132,9 @@ class FullyAttentional(Mechanism):
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         return {"channels": tensors["rows.weight"].shape[0]} if "rows.weight" in tensors else {}
 
+    def start_open(self) -> None:
+        nn.init.ones_(self.gamma)
+
     def _check(self, x: Tensor) -> None:
         self.check(x)
         single = x.shape[0] * x.shape[2] * x.shape[3] == 1
@@ -143,8 +146,8 @@ class FullyAttentional(Mechanism):
 
     def _strips(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return columns (B, W, C, H) and rows (B, H, C, W), each with its descriptors."""
-        of_rows = self.rows(x.mean(dim=3).mT)  # (B, H, C): one for each position along a column
-        of_columns = self.columns(x.mean(dim=2).mT)  # (B, W, C)
+        of_rows = self.rows(x.mean(dim=3).transpose(-2, -1))  # (B, H, C): one for each position along a column
+        of_columns = self.columns(x.mean(dim=2).transpose(-2, -1))  # (B, W, C)
         down, across = strips_down(x), strips_across(x)
         return (down, self._paired(of_rows, down.shape[1])), (across, self._paired(of_columns, across.shape[1]))
 

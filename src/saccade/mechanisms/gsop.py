@@ -218,7 +218,7 @@ class SpatialGate(nn.Module):
     def matrix(self, x: Tensor) -> Tensor:
         """Return the covariance of the positions of the grid, (B, P, P)."""
         reduced = self.reduce_norm(self.reduce(F.relu(x)))
-        k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).mT  # (B, P, dim)
+        k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).transpose(-2, -1)  # (B, P, dim)
         return covariance(k) if self.true_covariance else _released(k)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -248,7 +248,7 @@ def _released(rows: Tensor) -> Tensor:
     with full_precision(rows):
         rows, count = wide(rows), rows.shape[1]
         sums = rows.sum(dim=-1, keepdim=True)
-        return rows @ rows.mT / count - sums @ sums.mT / count**2
+        return rows @ rows.transpose(-2, -1) / count - sums @ sums.transpose(-2, -1) / count**2
 
 
 def _the_one(first: Tensor | None, second: Tensor | None) -> Tensor:

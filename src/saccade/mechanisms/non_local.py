@@ -221,9 +221,9 @@ class NonLocal(Mechanism):
         if self.pairwise == "dot_product" and not by_definition():
             branch: Tensor = self.norm(torch.unflatten(self._linear(x), 2, x.shape[2:]))
             return x + branch.to(x.dtype)
-        query, key = self.query(x).flatten(2).mT, self._keys(x).flatten(2).mT
-        value = self._pooled(self.value, x).flatten(2).mT
-        context = torch.unflatten(self._attend(query, key, value).mT, 2, x.shape[2:])
+        query, key = self.query(x).flatten(2).transpose(-2, -1), self._keys(x).flatten(2).transpose(-2, -1)
+        value = self._pooled(self.value, x).flatten(2).transpose(-2, -1)
+        context = torch.unflatten(self._attend(query, key, value).transpose(-2, -1), 2, x.shape[2:])
         branch = self.norm(self.project(context))
         return x + branch
 
@@ -234,7 +234,7 @@ class NonLocal(Mechanism):
         are f / M, as the block applies them, and sum to anything.
         """
         self.check(x)
-        return self._map(self.query(x).flatten(2).mT, self._keys(x).flatten(2).mT)
+        return self._map(self.query(x).flatten(2).transpose(-2, -1), self._keys(x).flatten(2).transpose(-2, -1))
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
         """Return the rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
@@ -245,7 +245,7 @@ class NonLocal(Mechanism):
         self.check(x)
         rows = rows_of(self.label, queries, x.shape[2:])
         key = self._keys(x)
-        weights = self._map(self.query(x).flatten(2)[:, :, rows].mT, key.flatten(2).mT)
+        weights = self._map(self.query(x).flatten(2)[:, :, rows].transpose(-2, -1), key.flatten(2).transpose(-2, -1))
         return torch.unflatten(weights, 2, key.shape[2:])
 
     def extra_repr(self) -> str:
@@ -286,12 +286,12 @@ class NonLocal(Mechanism):
         """Sum the products of values and keys over their positions, (B, d, d)."""
         if self.sub_sample and not self.pool_first:  # a maximum stands between the products and x
             values, keys = self._pooled(self.value, x), self._keys(x)
-            return wide(values).flatten(2) @ wide(keys).flatten(2).mT
+            return wide(values).flatten(2) @ wide(keys).flatten(2).transpose(-2, -1)
         pooled = wide(self.pool(x)).flatten(2)
         sums, count = pooled.sum(dim=2)[..., None], pooled.shape[2]
         products = torch.cat([gram(pooled), sums], dim=2)
-        ones = torch.cat([sums.mT, torch.full_like(sums[:, :1], count)], dim=2)
-        return _matrix(self.value) @ torch.cat([products, ones], dim=1) @ _matrix(self.key).mT
+        ones = torch.cat([sums.transpose(-2, -1), torch.full_like(sums[:, :1], count)], dim=2)
+        return _matrix(self.value) @ torch.cat([products, ones], dim=1) @ _matrix(self.key).transpose(-2, -1)
 
     def _number_of_keys(self, x: Tensor) -> int:
         last = [side // 2 if self.sub_sample else side for side in x.shape[-min(self.dims, 2) :]]

@@ -80,9 +80,9 @@ class PositionAttention(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
-        query, key = self.query(x).flatten(2).mT, self.key(x).flatten(2).mT  # (B, N, D)
+        query, key = self.query(x).flatten(2).transpose(-2, -1), self.key(x).flatten(2).transpose(-2, -1)  # (B, N, D)
         if by_definition():
-            context = softmax_attention(query, key, self.value(x).flatten(2).mT).mT
+            context = softmax_attention(query, key, self.value(x).flatten(2).transpose(-2, -1)).transpose(-2, -1)
             # In x's precision, so that under autocast a half map stays half.
             return x + self.gamma.to(x.dtype) * torch.unflatten(context, 2, x.shape[2:])
         assert self.value.bias is not None
@@ -91,13 +91,15 @@ class PositionAttention(Mechanism):
     def attention(self, x: Tensor) -> Tensor:
         """Return the attention map, (B, N, N): row i holds the weights of position i; rows sum to 1."""
         self.check(x)
-        return softmax_weights(self.query(x).flatten(2).mT, self.key(x).flatten(2).mT)
+        return softmax_weights(self.query(x).flatten(2).transpose(-2, -1), self.key(x).flatten(2).transpose(-2, -1))
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
         """Return the rows of :meth:`attention` for `queries`, positions (y, x): (B, Q, H, W), in O(Q N)."""
         self.check(x)
         rows = rows_of(self.label, queries, x.shape[2:])
-        weights = softmax_weights(self.query(x).flatten(2)[:, :, rows].mT, self.key(x).flatten(2).mT)
+        weights = softmax_weights(
+            self.query(x).flatten(2)[:, :, rows].transpose(-2, -1), self.key(x).flatten(2).transpose(-2, -1)
+        )
         return torch.unflatten(weights, 2, x.shape[2:])
 
     def extra_repr(self) -> str:

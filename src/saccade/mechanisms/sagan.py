@@ -126,14 +126,14 @@ class SelfAttention(Mechanism):
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
         keep = self.training and self.update_u
-        query = self._of(self.query, x, keep).flatten(2).mT
+        query = self._of(self.query, x, keep).flatten(2).transpose(-2, -1)
         if self.variant == "popular" and not by_definition():
             assert isinstance(self.value, nn.Conv2d)
             assert self.value.bias is not None
-            key = self.key(x).flatten(2).mT
+            key = self.key(x).flatten(2).transpose(-2, -1)
             return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
-        key, value = (self._pooled(layer, x, keep).flatten(2).mT for layer in (self.key, self.value))
-        gathered = torch.unflatten(softmax_attention(query, key, value).mT, 2, x.shape[2:])
+        key, value = (self._pooled(layer, x, keep).flatten(2).transpose(-2, -1) for layer in (self.key, self.value))
+        gathered = torch.unflatten(softmax_attention(query, key, value).transpose(-2, -1), 2, x.shape[2:])
         branch = self._of(self.project, gathered, keep)
         return x + self.gamma.to(x.dtype) * branch.to(x.dtype)
 
@@ -141,7 +141,7 @@ class SelfAttention(Mechanism):
         """Return the attention map, (B, N, M): row i holds the weights of position i over the (pooled) keys."""
         self.check(x)
         query, key = self._of(self.query, x), self._pooled(self.key, x)
-        return softmax_weights(query.flatten(2).mT, key.flatten(2).mT)
+        return softmax_weights(query.flatten(2).transpose(-2, -1), key.flatten(2).transpose(-2, -1))
 
     def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
         """Return the rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
@@ -152,7 +152,9 @@ class SelfAttention(Mechanism):
         self.check(x)
         rows = rows_of(self.label, queries, x.shape[2:])
         key = self._pooled(self.key, x)
-        weights = softmax_weights(self._of(self.query, x).flatten(2)[:, :, rows].mT, key.flatten(2).mT)
+        weights = softmax_weights(
+            self._of(self.query, x).flatten(2)[:, :, rows].transpose(-2, -1), key.flatten(2).transpose(-2, -1)
+        )
         return torch.unflatten(weights, 2, key.shape[2:])
 
     def extra_repr(self) -> str:
@@ -196,7 +198,7 @@ class BoundedConv(nn.Module):
             matrix = wide(self.weight).flatten(1)
             # A copy: storing the new one must not change what the backward pass reads.
             v = _unit(wide(self.u).clone()[None] @ matrix)
-            image = v @ matrix.mT
+            image = v @ matrix.transpose(-2, -1)
             u = _unit(image)
             weight = matrix / (u * image).sum()
         if keep:

@@ -57,14 +57,14 @@ def forward(query: Tensor, key: Tensor, value: Tensor, scale: float, log_sums: T
     out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
     query, key = wide(query), wide(key)
     for samples, rows in _blocks_of(query, key):
-        logits = (query[samples, rows] * scale) @ key[samples].mT
+        logits = (query[samples, rows] * scale) @ key[samples].transpose(-2, -1)
         if log_sums is not None:
             log_sums[samples, rows] = logits.logsumexp(dim=-1)
         weights = logits.softmax(dim=-1)
         del logits  # before the next block's are made
-        out[samples, :, rows] = value[samples].mT @ weights.to(value.dtype).mT
+        out[samples, :, rows] = value[samples].transpose(-2, -1) @ weights.to(value.dtype).transpose(-2, -1)
         del weights
-    return out.mT
+    return out.transpose(-2, -1)
 
 
 def backward(
@@ -73,19 +73,19 @@ def backward(
     """Return the gradients of queries, keys and, if wanted, values; the weights of each block are recomputed."""
     narrow, query, key = query, wide(query), wide(key)
     of_query = torch.empty_like(query)
-    of_key = _zeros_like(key.mT)  # (B, D, M), its layout in memory if it comes from a convolution
-    of_value = _zeros_like(wide(value).mT) if of_values else None
+    of_key = _zeros_like(key.transpose(-2, -1))  # (B, D, M), its layout in memory if it comes from a convolution
+    of_value = _zeros_like(wide(value).transpose(-2, -1)) if of_values else None
     for samples, rows in _blocks_of(query, key):
         scaled, towards = query[samples, rows] * scale, grad[samples, rows]
-        weights = (scaled @ key[samples].mT).softmax(dim=-1)
+        weights = (scaled @ key[samples].transpose(-2, -1)).softmax(dim=-1)
         if of_value is not None:
-            of_value[samples] += towards.mT @ weights.to(value.dtype)
-        slopes = softmax_backward(wide(towards @ value[samples].mT), weights, -1, weights.dtype)
+            of_value[samples] += towards.transpose(-2, -1) @ weights.to(value.dtype)
+        slopes = softmax_backward(wide(towards @ value[samples].transpose(-2, -1)), weights, -1, weights.dtype)
         of_query[samples, rows] = (slopes @ key[samples]) * scale
-        of_key[samples] += scaled.mT @ slopes
+        of_key[samples] += scaled.transpose(-2, -1) @ slopes
         del weights, slopes
-    of_narrow = of_query.to(narrow.dtype), of_key.mT.to(narrow.dtype)
-    return *of_narrow, None if of_value is None else of_value.mT.to(value.dtype)
+    of_narrow = of_query.to(narrow.dtype), of_key.transpose(-2, -1).to(narrow.dtype)
+    return *of_narrow, None if of_value is None else of_value.transpose(-2, -1).to(value.dtype)
 
 
 def _zeros_like(x: Tensor) -> Tensor:
@@ -130,12 +130,15 @@ def _whole_backward(
 
 @_whole.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    return value.new_empty(value.shape[0], value.shape[2], query.shape[1]).mT
+    return value.new_empty(value.shape[0], value.shape[2], query.shape[1]).transpose(-2, -1)
 
 
 @_whole_backward.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    of_key, of_value = (torch.empty_like(t.mT, memory_format=torch.contiguous_format).mT for t in (key, value))
+    of_key, of_value = (
+        torch.empty_like(t.transpose(-2, -1), memory_format=torch.contiguous_format).transpose(-2, -1)
+        for t in (key, value)
+    )
     return torch.empty_like(query), of_key, of_value
 
 
@@ -155,7 +158,7 @@ _whole.register_autograd(_differentiate, setup_context=_keep)
 def gradients_by_definition(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Any, ...]:
     """Compute the same gradients, with the whole map, by functions that can be differentiated again."""
     with full_precision(query):
-        out = torch.softmax(wide(query) @ wide(key).mT * scale, dim=-1).to(value.dtype) @ value
+        out = torch.softmax(wide(query) @ wide(key).transpose(-2, -1) * scale, dim=-1).to(value.dtype) @ value
     inputs = [tensor for tensor in (query, key, value) if tensor.requires_grad]
     found = iter(torch.autograd.grad(out, inputs, grad, create_graph=True))
     return tuple(next(found) if tensor.requires_grad else None for tensor in (query, key, value))

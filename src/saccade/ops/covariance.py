@@ -23,7 +23,7 @@ def covariance(rows: Tensor) -> Tensor:
     with full_precision(rows):
         centred = wide(rows) - wide(rows).mean(dim=-1, keepdim=True)
         if by_definition():
-            return centred @ centred.mT / rows.shape[-1]
+            return centred @ centred.transpose(-2, -1) / rows.shape[-1]
         return gram(centred) / rows.shape[-1]
 
 

@@ -35,7 +35,7 @@ def double_attention(value: Tensor, gather: Tensor, distribute: Tensor) -> Tenso
     Returns:
         (B, m, N) in the precision of `value`. 2 N m n multiply-adds, m n entries in addition to the maps.
     """
-    descriptors = value @ gather.to(value.dtype).mT
+    descriptors = value @ gather.to(value.dtype).transpose(-2, -1)
     return descriptors @ distribute.to(value.dtype)
 
 
@@ -45,4 +45,4 @@ def pair_weights(gather: Tensor, distribute: Tensor) -> Tensor:
     Takes (B, n, M) and (B, n, Q), the columns of V for Q chosen positions or all; returns (B, Q, M).
     """
     with full_precision(gather):
-        return distribute.mT @ gather
+        return distribute.transpose(-2, -1) @ gather

@@ -37,4 +37,4 @@ def fused_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> 
         return None
     with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
         out = scaled_dot_product_attention(query, key, value, scale=scale)
-    return out[:, 0].mT.contiguous().mT
+    return out[:, 0].transpose(-2, -1).contiguous().transpose(-2, -1)

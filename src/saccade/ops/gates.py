@@ -111,8 +111,8 @@ class _ScaleBy(torch.autograd.Function):
                 c_sums[b, c] += slopes.sum(dim=2, keepdim=True)
                 s_sums[b, :, n] += slopes.sum(dim=1, keepdim=True)
             else:
-                c_sums[b, c] += slopes @ gate_s.mT
-                s_sums[b, :, n] += gate_c.mT @ slopes
+                c_sums[b, c] += slopes @ gate_s.transpose(-2, -1)
+                s_sums[b, :, n] += gate_c.transpose(-2, -1) @ slopes
         return of_x, of_channel.to(channel.dtype), of_spatial.to(spatial.dtype), None
 
 

@@ -30,7 +30,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        return x @ x.mT
+        return x @ x.transpose(-2, -1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -40,7 +40,7 @@ class _Gram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         with full_precision(x):
-            return multiply(grad + grad.mT, x)
+            return multiply(grad + grad.transpose(-2, -1), x)
 
 
 def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
@@ -54,14 +54,14 @@ def multiply(matrix: Tensor, x: Tensor, add: Tensor | None = None) -> Tensor:
         made = _convolve(matrix, x)
         return made if add is None else made.add_(add)
     if channels_last(x if add is None else add):
-        rows, matrix = x.mT, matrix.mT
-        return (rows @ matrix if add is None else torch.baddbmm(add.mT, rows, matrix)).mT
+        rows, matrix = x.transpose(-2, -1), matrix.transpose(-2, -1)
+        return (rows @ matrix if add is None else torch.baddbmm(add.transpose(-2, -1), rows, matrix)).transpose(-2, -1)
     return matrix @ x if add is None else torch.baddbmm(add, matrix, x)
 
 
 def _convolve(matrix: Tensor, x: Tensor) -> Tensor:
     """Compute the same as a 1x1 convolution, one group per sample."""
-    batch, (channels, positions) = len(x), x.shape[1:]
+    batch, channels, positions = x.shape
     made = F.conv2d(x.reshape(1, -1, positions, 1), matrix.reshape(-1, channels, 1, 1), groups=batch)
     return made.view(batch, -1, positions)
 

@@ -33,12 +33,18 @@ def definitions() -> Iterator[None]:
         _definitions -= 1
 
 
-def by_definition() -> bool:
-    """Return whether to run the definition: it was requested, or a program is exported.
+def exported() -> bool:
+    """Return whether a program is made that runs elsewhere: by `torch.export`, `torch.onnx` or `torch.jit.trace`.
 
-    An exported program must accept any height and width, and a loop over blocks would be unrolled for one size.
+    It must accept any height and width, a loop over blocks would be unrolled for one size, and a tracer records what is
+    written to buffers as constants.
     """
-    return _definitions > 0 or torch.compiler.is_exporting()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+
+
+def by_definition() -> bool:
+    """Return whether to run the definition: it was requested, or a program is exported."""
+    return _definitions > 0 or exported()
 
 
 def as_formula() -> bool:

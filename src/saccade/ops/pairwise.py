@@ -33,7 +33,7 @@ def softmax_weights(query: Tensor, key: Tensor, *, scale: float = 1.0) -> Tensor
         (B, N, M) in float32 or float64; rows sum to 1.
     """
     with full_precision(query):
-        return torch.softmax(wide(query) @ wide(key).mT * scale, dim=-1)
+        return torch.softmax(wide(query) @ wide(key).transpose(-2, -1) * scale, dim=-1)
 
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float = 1.0) -> Tensor:
@@ -64,8 +64,8 @@ def add_attention(x: Tensor, query: Tensor, key: Tensor, weight: Tensor, bias: T
     Returns:
         (B, C, H, W) in the precision and layout of `x`.
     """
-    averages = softmax_attention(query, key, x.to(query.dtype).flatten(2).mT).mT
-    y = multiply(weight.flatten(1).expand(len(x), -1, -1), averages, add=x.flatten(2))
+    averages = softmax_attention(query, key, x.to(query.dtype).flatten(2).transpose(-2, -1)).transpose(-2, -1)
+    y = multiply(weight.flatten(1).expand(x.shape[0], -1, -1), averages, add=x.flatten(2))
     return torch.unflatten(y.add_(bias.to(y.dtype)[:, None]), 2, x.shape[2:])
 
 
@@ -75,7 +75,7 @@ def dot_product_weights(query: Tensor, key: Tensor) -> Tensor:
     Takes (B, N, D), (B, M, D); returns (B, N, M) in float32 or float64.
     """
     with full_precision(query):
-        return wide(query) @ wide(key).mT / key.shape[1]
+        return wide(query) @ wide(key).transpose(-2, -1) / key.shape[1]
 
 
 def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if by_definition():
         return weighted_sum(dot_product_weights(query, key), value)
     with full_precision(query):
-        matrix = wide(key).mT @ wide(value) / key.shape[1]
+        matrix = wide(key).transpose(-2, -1) @ wide(value) / key.shape[1]
         return (wide(query) @ matrix).to(value.dtype)
 
 

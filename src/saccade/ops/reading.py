@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from saccade.ops.gates import by_kernels
-from saccade.ops.modes import as_formula
+from saccade.ops.modes import as_formula, exported
 from saccade.ops.parts import columns, new_like
 from saccade.ops.precision import full_precision, wide
 
@@ -43,7 +43,7 @@ class Reading:
         """Sum over positions, weighted by (B, 1, N) in float32 or better: (B, C), in the precision of the map."""
         with full_precision(self.x):
             if as_formula():
-                return (wide(self.x).flatten(2) @ weights.mT)[:, :, 0].to(self.x.dtype)
+                return (wide(self.x).flatten(2) @ weights.transpose(-2, -1))[:, :, 0].to(self.x.dtype)
             sums: Tensor
             sums, self.x = _OverPositions.apply(self.x, weights)
         return sums
@@ -61,7 +61,7 @@ class Reading:
         """Return the mean and the maximum of each channel, (B, 2, C); of equal values the first has the gradient."""
         positions = self.x.flatten(2)
         if as_formula():
-            return torch.stack([positions.mean(dim=2), positions.max(dim=2).values], dim=1)
+            return torch.stack([positions.mean(dim=2), largest(positions, 2)], dim=1)
         if by_kernels(self.x):
             from saccade.ops.kernels import operators
 
@@ -76,7 +76,7 @@ class Reading:
         """Return maximum and mean over channels of the map times (B, C, 1, 1), (B, 2, H, W); equal values as above."""
         if as_formula():
             scaled = self.x * gate
-            return torch.cat([scaled.max(dim=1, keepdim=True).values, scaled.mean(dim=1, keepdim=True)], dim=1)
+            return torch.cat([largest(scaled, 1, keepdim=True), scaled.mean(dim=1, keepdim=True)], dim=1)
         if by_kernels(self.x):
             from saccade.ops.kernels import operators
 
@@ -88,14 +88,22 @@ class Reading:
         return found
 
 
+def largest(x: Tensor, dim: int, *, keepdim: bool = False) -> Tensor:
+    """Return the maximum over an axis; of equal values the first has the gradient, as in the authors' code.
+
+    In exported programs, which have no gradient, it is `amax`, the one spelling that all runtimes take.
+    """
+    return x.amax(dim=dim, keepdim=keepdim) if exported() else x.max(dim=dim, keepdim=keepdim).values
+
+
 def _product(weights: Tensor, x: Tensor) -> Tensor:
     """Multiply (B or 1, K, C) with a map, sample by sample: for shared weights `matmul` would copy the map."""
-    return torch.bmm(weights.expand(len(x), -1, -1), x.to(weights.dtype).flatten(2))
+    return torch.bmm(weights.expand(x.shape[0], -1, -1), x.to(weights.dtype).flatten(2))
 
 
 def _largest_and_mean(x: Tensor, gate: Tensor, index: Tensor | None) -> Tensor:
     """Compute both planes; `index`, if given, receives the channel of the maximum, the first of equal ones."""
-    planes = x.new_empty(len(x), 2, *x.shape[2:])
+    planes = x.new_empty(x.shape[0], 2, *x.shape[2:])
     values, factors, found = x.flatten(2), gate.flatten(2), planes.flatten(2)
     for b, n in columns(values):
         scaled = values[b, :, n] * factors[b]
@@ -152,7 +160,7 @@ class _Mean(_Reader):
 class _OverPositions(_Reader):
     @staticmethod
     def forward(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        return (wide(x).flatten(2) @ weights.mT)[:, :, 0].to(x.dtype), x.view_as(x)
+        return (wide(x).flatten(2) @ weights.transpose(-2, -1))[:, :, 0].to(x.dtype), x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, of_sums: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,11 +179,11 @@ class _OverChannels(_Reader):
     @staticmethod
     def backward(ctx: Any, of_sums: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
         x, weights = ctx.saved_tensors
-        of_weights = of_sums @ x.to(weights.dtype).flatten(2).mT
+        of_weights = of_sums @ x.to(weights.dtype).flatten(2).transpose(-2, -1)
         if len(weights) < len(of_weights):
             of_weights = of_weights.sum(dim=0, keepdim=True)
         own = _own(buffer)
-        back, towards = weights.mT.to(own.dtype), of_sums.to(own.dtype)
+        back, towards = weights.transpose(-2, -1).to(own.dtype), of_sums.to(own.dtype)
         if weights.shape[1] == 1:
             own.flatten(2).addcmul_(back, towards)
         else:
@@ -209,7 +217,7 @@ class _MeanAndLargest(_Reader):
 class _LargestAndMean(_Reader):
     @staticmethod
     def forward(x: Tensor, gate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        index = x.new_empty(len(x), 1, *x.shape[2:], dtype=torch.int64)
+        index = x.new_empty(x.shape[0], 1, *x.shape[2:], dtype=torch.int64)
         return _largest_and_mean(x, gate, index), index, x.view_as(x)
 
     @staticmethod
@@ -225,5 +233,5 @@ class _LargestAndMean(_Reader):
         factors, values = gate.flatten(1).gather(1, flat), x.gather(1, index).flatten(1)
         own = _own(buffer).addcmul_(gate, of_mean)
         own.scatter_add_(1, index, (towards * factors).view_as(of_largest))
-        of_gate = (x.flatten(2) @ of_mean.flatten(2).mT)[:, :, 0].scatter_add(1, flat, towards * values)
+        of_gate = (x.flatten(2) @ of_mean.flatten(2).transpose(-2, -1))[:, :, 0].scatter_add(1, flat, towards * values)
         return own, of_gate.view_as(gate)

@@ -47,7 +47,7 @@ def strip_attention(strips: Tensor, descriptors: Tensor) -> Tensor:
         return weighted_sum(strip_weights(strips, descriptors), strips)
     with full_precision(strips):
         query = wide(strips).contiguous()
-        key = wide(descriptors).mT.contiguous().expand(-1, strips.shape[1], -1, -1)
+        key = wide(descriptors).transpose(-2, -1).contiguous().expand(-1, strips.shape[1], -1, -1)
         return scaled_dot_product_attention(query, key, query, scale=1.0).to(strips.dtype)
 
 
@@ -108,10 +108,10 @@ def _backward(
             weights = strip_weights(strips, descriptors[:, seen])
             of_gamma += (towards * weighted_sum(weights, strips)).sum(dtype=of_gamma.dtype)
             towards = towards * gamma
-            slopes = softmax_backward(wide(towards @ strips.mT), weights, -1, weights.dtype)
-            turned(of_x)[:, group] += weights.to(strips.dtype).mT @ towards
-            turned(of_x)[:, group] += (slopes @ wide(descriptors[:, seen]).mT).to(strips.dtype)
-            of_seen = wide(strips).mT @ slopes
+            slopes = softmax_backward(wide(towards @ strips.transpose(-2, -1)), weights, -1, weights.dtype)
+            turned(of_x)[:, group] += weights.to(strips.dtype).transpose(-2, -1) @ towards
+            turned(of_x)[:, group] += (slopes @ wide(descriptors[:, seen]).transpose(-2, -1)).to(strips.dtype)
+            of_seen = wide(strips).transpose(-2, -1) @ slopes
             sums[:, seen] += of_seen.sum(dim=1, keepdim=True) if sums.shape[1] == 1 else of_seen
         of_descriptors.append(sums.to(descriptors.dtype))
     return of_x, of_descriptors[0], of_descriptors[1], of_gamma.to(gamma.dtype)

@@ -14,6 +14,7 @@ from saccade.catalog.imports import Trust
 from saccade.data.identity import recorded_identity
 from saccade.data.reading import AS_IT_IS, Reading
 from saccade.errors import InputError
+from saccade.files import at_home
 from saccade.finite import check_finite
 from saccade.runs.names import CHECKPOINTS, CONFIG, DATA, EXPERIMENT, LAST, RUNS, SPLIT
 from saccade.runs.records import ArmConfig, BackboneName, ExperimentRecord, SplitRecord, read_record
@@ -97,13 +98,8 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
         InputError: There is no such file, it is damaged, its weights are not finite, it is a whole comparison, or it
             needs code that is not trusted.
     """
-    path = Path(model)
-    if (path / EXPERIMENT).exists():
-        arms = sorted(arm.name for arm in (path / RUNS).glob("*") if any(arm.glob(f"[0-9]*/{LAST}")))
-        raise InputError(
-            f"{path} is a comparison, with a network per arm and seed",
-            f"give one arm: {', '.join(str(path / RUNS / arm) for arm in arms[:8])}" if arms else "no run is finished",
-        )
+    path = at_home(model)
+    _refuse_other(path)
     file = network_file(_first_seed(path))
     net = load(file, trust=trust).eval()  # which holds the header to its digest
     check_finite(net.state_dict(), str(file))
@@ -114,6 +110,25 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise InputError(f"{file}: its header does not describe a task ({cause})", "restore it from a copy") from cause
     return Opened(file, net, _name(path, file), known, reading)
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse anything but a network, with the place of one that is near."""
+    whole = next((one for one in (path, *path.parents[:3]) if (one / EXPERIMENT).exists()), None)
+    arms = [] if whole is None else sorted({file.parent.parent for file in whole.glob(f"{RUNS}/*/[0-9]*/{LAST}")})
+    near_by = f"give one arm: {', '.join(map(str, arms[:8]))}" if arms else "no run of the comparison is finished"
+    hint = _GIVE if whole is None else near_by
+    if whole is not None and path in (whole, whole / RUNS):
+        raise InputError(f"{path} is a comparison, with a network per arm and seed", hint)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder", hint)
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: expected a file or a folder; it is neither", hint)
+    if path.suffix in (".json", ".csv", ".html") and path.is_file():
+        raise InputError(f"{path}: expected a network; it is a {path.suffix[1:]} file", hint)
+
+
+_GIVE = "give the folder that saccade train wrote, or a checkpoint in it"
 
 
 def _name(path: Path, file: Path) -> str:

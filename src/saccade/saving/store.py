@@ -17,8 +17,8 @@ from saccade import schema
 from saccade.catalog import Entry, NaturalPlace, Spec, entries, mentioned_in, name_code, parse
 from saccade.catalog.imports import Trust, is_installed
 from saccade.errors import InputError
-from saccade.files import replacing
-from saccade.insertion.attach import attachments
+from saccade.files import at_home, replacing
+from saccade.insertion.attach import as_now, attachments
 from saccade.insertion.inserting import attach_steps, remove
 from saccade.insertion.places import Place
 from saccade.insertion.report import Plan, Report, Step
@@ -139,7 +139,7 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         >>> len(again.saccade_report.places)
         8
     """
-    model, path = unwrapped(model), Path(path).expanduser()
+    model, path = unwrapped(model), at_home(path)
     if path.is_file() and path.stat().st_size and not is_saved(path):
         raise InputError(f"{path} exists, and saccade did not write it", "choose another name, or move the file")
     if network is not None:
@@ -201,7 +201,7 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
         InputError: The file is missing, damaged or not written by saccade, the network cannot be rebuilt, the file
             does not fit it, or code is needed that is not trusted.
     """
-    path = network_file(Path(path).expanduser())
+    path = network_file(at_home(path))
     if model is not None and path.exists() and not is_saved(path):
         return _load_plain(path, unwrapped(model))
     header, tensors = _read(path)
@@ -216,7 +216,12 @@ def _load_plain(path: Path, network: nn.Module) -> nn.Module:
     own = network.state_dict()
 
     def fits(tensors: Mapping[str, Tensor]) -> None:
-        _check(own, tensors, f"{path} does not fit this {type(network).__name__}", "give weights of the same network")
+        _check(
+            own,
+            as_now(tensors, own),
+            f"{path} does not fit this {type(network).__name__}",
+            "give weights of the same network",
+        )
 
     network.load_state_dict(read_tensors(path, fits))
     return network
@@ -276,6 +281,7 @@ def _insert(network: nn.Module, part: Inserted, path: Path, code: Mapping[str, s
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict(keep_vars=True)
     other = _other(path, network, "")
+    tensors = as_now(tensors, own)
     _check(own, tensors, other.message.rstrip(": "), other.hint)
     for key, tensor in tensors.items():
         if own[key].dtype != tensor.dtype:
@@ -317,11 +323,26 @@ def read_header(path: Path) -> Header:
     return _read(path, tensors=False)[0]
 
 
+def foreign_code(path: Path) -> tuple[str, ...]:
+    """Return the import paths that a file needs trusted, see :func:`load`.
+
+    Raises:
+        InputError: The file is missing, damaged, or of another kind.
+    """
+    header = read_header(network_file(path))
+    backbone = header.network is not None and header.network.library == "code"
+    names = [header.network.name] if backbone and header.network is not None else []
+    return tuple(dict.fromkeys([*names, *header.code.values()]))
+
+
 def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:
     if path.is_dir():
         raise InputError(f"{path}: expected a file; it is a folder", _DAMAGED)
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(
+            f"{path}: {'not a regular file' if path.exists() else 'no such file'}",
+            "give a file that saccade.save wrote",
+        )
     written, found = read(path, tensors=tensors)
     if written is None or (isinstance(written, dict) and "inserted" not in written and "run" not in written):
         raise InputError(

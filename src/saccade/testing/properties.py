@@ -313,19 +313,22 @@ def _compiles(subject: Subject) -> None:
 
 def _exports(subject: Subject) -> None:
     module = subject.awake()
-    free = {2 + axis: torch.export.Dim.DYNAMIC for axis in range(subject.dims)}
+    free = dict.fromkeys((0, *range(2, 2 + subject.dims)), torch.export.Dim.DYNAMIC)
     try:
         exported = torch.export.export(module, (subject.map(),), dynamic_shapes=(free,)).module()
     except Exception as cause:
         raise Broken(
-            f"expected torch.export to take it with free sides; it raised {type(cause).__name__}: {_line(cause)}"
+            "expected torch.export to take it with a free batch and free sides (len(x) fixes a batch, x.shape[0] does "
+            f"not); it raised {type(cause).__name__}: {_line(cause)}"
         ) from cause
-    _same_at_both_sizes(subject, module, exported, "torch.export")
+    _same_at_both_sizes(subject, module, exported, "torch.export", other_batch=2)
 
 
-def _same_at_both_sizes(subject: Subject, module: nn.Module, made: Callable[[Tensor], Tensor], by: str) -> None:
-    for size in (subject.size, subject.other_size):
-        x = subject.map(size=size)
+def _same_at_both_sizes(
+    subject: Subject, module: nn.Module, made: Callable[[Tensor], Tensor], by: str, other_batch: int = 3
+) -> None:
+    for size, batch in ((subject.size, 3), (subject.other_size, other_batch)):
+        x = subject.map(batch=batch, size=size)
         expected = module(x)
         try:
             y = made(x)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.errors import InputError
+from saccade.files import at_home
 from saccade.options import Option, Options
 
 BALANCED = "balanced"
@@ -71,7 +72,7 @@ def given_weights(given: Any) -> str | dict[str, float] | None:
         return BALANCED
     if isinstance(given, Mapping):
         return _checked([("", str(name), weight) for name, weight in given.items()])
-    path = Path(given).expanduser()
+    path = at_home(given)
     if path.is_file():
         return _checked(_read(path))
     if isinstance(given, str) and "=" in given:

@@ -62,7 +62,7 @@ class SpatialGather(nn.Module):
             )
         with full_precision(logits):
             weights = torch.softmax(self.scale * wide(logits).flatten(2), dim=2)  # (B, K, N)
-        return weighted_sum(weights, features.flatten(2).mT).mT[..., None]
+        return weighted_sum(weights, features.flatten(2).transpose(-2, -1)).transpose(-2, -1)[..., None]
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
@@ -143,8 +143,8 @@ class ObjectAttention(Published):
 
     def forward(self, features: Tensor, objects: Tensor) -> Tensor:
         query, key = self._query_and_key(features, objects)
-        value = self.value(objects).flatten(2).mT
-        context = softmax_attention(query, key, value, scale=self.key_channels**-0.5).mT
+        value = self.value(objects).flatten(2).transpose(-2, -1)
+        context = softmax_attention(query, key, value, scale=self.key_channels**-0.5).transpose(-2, -1)
         height, width = features.shape[2] // self.scale, features.shape[3] // self.scale
         y: Tensor = self.project(torch.unflatten(context, 2, (height, width)))
         if self.scale > 1:
@@ -178,7 +178,7 @@ class ObjectAttention(Published):
                 "give a smaller scale",
             )
         pooled = F.max_pool2d(features, self.scale) if self.scale > 1 else features
-        return self.query(pooled).flatten(2).mT, self.key(objects).flatten(2).mT
+        return self.query(pooled).flatten(2).transpose(-2, -1), self.key(objects).flatten(2).transpose(-2, -1)
 
 
 class OCRHead(Published):
