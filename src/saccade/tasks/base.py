@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data import Arrays, OnProgress
-from saccade.data.depth import ValueRange, find_range
+from saccade.data.depth import ValueRange, check_values, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.notices import notices
@@ -61,6 +61,7 @@ class Files:
         problems: What makes a training on these sides dishonest, such as a group on both.
         counts: Training and validation images of each class by its name; counted from targets that are indices.
         allow_copies: True if an image may be under two classes, or on both sides.
+        check: Refuses an item whose values do not fit those of the others, once they were examined.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +79,7 @@ class Files:
     problems: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     allow_copies: bool = False
+    check: Callable[[Item], None] | None = field(default=None, compare=False)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -93,8 +95,9 @@ class Files:
         if self.problems:
             raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
         return DataFiles(
-            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies
-        )
+            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies,
+            self.check,
+        )  # fmt: skip
 
     def statement(self) -> Statement:
         """Return what the folder was read as."""
@@ -320,7 +323,10 @@ class Task(ABC):
         images = [item.image for item in (*files.train, *files.val)]
         pixels = find_range(images, bits=reading.bits, where=where)
         said = pixels.note or ("images have 8 bits per channel" if images else "")
-        return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
+        return replace(
+            files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)),
+            check=lambda item: check_values(item.image, pixels.white),
+        )  # fmt: skip
 
     @classmethod
     def truths(cls, folder: Path) -> frozenset[Path]:
