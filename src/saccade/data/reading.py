@@ -244,7 +244,7 @@ def _plain_classes(given: Any) -> str | tuple[str, ...] | None:
 def _plain_file(name: str, given: Any, words: Sequence[str] = ()) -> str | None:
     """The absolute path of a file, or one of some words."""
     if given is None or given in words:
-        return given
+        return None if given is None else str(given)
     path = Path(given).expanduser()
     if path.is_file() or path.is_absolute():  # one recorded may be gone since: reading it will say so
         return str(path.resolve())

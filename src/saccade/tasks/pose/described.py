@@ -111,6 +111,7 @@ def described(
         what = f"{twice[0]!r} is there twice" if twice else "there is none"
         raise InputError(f"{where}: expected a name of its own for each joint; {what}", "rename the joints")
     known = next((one for one in KNOWN.values() if one.names == _plain(names)), None)
+    found: tuple[tuple[int, int], ...] | None
     if pairs is not None:
         found, pairs_from = tuple((int(one), int(other)) for one, other in _checked(pairs, count, where)), where
     elif known is not None:
@@ -244,9 +245,11 @@ def given_joints(given: str, data: Joints | None) -> Joints:
     if data is not None and len(names) != len(data.names):
         raise InputError(f"--joints {path}: {len(names)} names, and the data have {len(data.names)} joints")
     names = [str(name) for name in names]
-    pairs = [_indices(pair, names, path) for pair in _rows(content, "pairs", path)] if "pairs" in content else None
+    pairs: Pairs | None = None
+    if "pairs" in content:
+        pairs = [_indices(pair, names, path) for pair in _rows(content, "pairs", path)]
     if "flip_idx" in content:
-        pairs = list(pairs_of_order(content["flip_idx"], f"{path}, flip_idx"))
+        pairs = pairs_of_order(content["flip_idx"], f"{path}, flip_idx")
     skeleton = [_indices(line, names, path) for line in _rows(content, "skeleton", path)]
     upper = _indices(content["upper"], names, path) if "upper" in content else None
     base = described(
