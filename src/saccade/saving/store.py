@@ -323,6 +323,18 @@ def read_header(path: Path) -> Header:
     return _read(path, tensors=False)[0]
 
 
+def foreign_code(path: Path) -> tuple[str, ...]:
+    """Return the import paths that a file needs trusted, see :func:`load`.
+
+    Raises:
+        InputError: The file is missing, damaged, or of another kind.
+    """
+    header = read_header(network_file(path))
+    backbone = header.network is not None and header.network.library == "code"
+    names = [header.network.name] if backbone and header.network is not None else []
+    return tuple(dict.fromkeys([*names, *header.code.values()]))
+
+
 def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:
     if path.is_dir():
         raise InputError(f"{path}: expected a file; it is a folder", _DAMAGED)
