@@ -70,6 +70,10 @@ def check_file(path: Path) -> None:
 
 def _refuse_unwritable(path: Path, folder: Path, hint: str) -> None:
     try:
+        str(path).encode()
+    except UnicodeEncodeError:  # the records name it, in UTF-8
+        raise InputError(f"{path} cannot be written: the name is not valid UTF-8", hint) from None
+    try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()  # a name too long for the system
         there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
@@ -99,14 +103,23 @@ def read_json(path: Path, hint: str | None = None) -> Any:
         InputError: The file is missing, no file, unreadable, or damaged.
     """
     hint = hint or "restore it from a copy"
-    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
-        raise InputError(f"{path} cannot be read: it is {'a folder' if path.is_dir() else 'not a regular file'}", hint)
+    check_regular(path, hint)
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as cause:
         raise InputError(f"{path} cannot be read: {cause.strerror or cause}", hint) from cause
     except (ValueError, RecursionError) as cause:  # also bytes that are no text, and numbers of thousands of digits
         raise InputError(f"{path} is not valid JSON ({cause})", hint) from cause
+
+
+def check_regular(path: Path, hint: str | None = None) -> None:
+    """Refuse to read a folder, a pipe or a device; reading one of the last two may never end.
+
+    Raises:
+        InputError: Something other than a regular file has the name.
+    """
+    if os.path.exists(path) and not path.is_file():
+        raise InputError(f"{path} cannot be read: it is {'a folder' if path.is_dir() else 'not a regular file'}", hint)
 
 
 def _no_number(constant: str) -> Any:

@@ -74,9 +74,13 @@ class Outputs:
                 opened.write(_line(entry))
         self._known[entry] = None
 
+    def take(self, path: Path) -> None:
+        """Treat a file as one that saccade wrote, though the record does not name it."""
+        self._free.add(path)
+
     def _refusal(self, path: Path) -> str | None:
         check_file(path)
-        if not path.exists() or not path.stat().st_size:
+        if path in self._free or not path.exists() or not path.stat().st_size:
             return None
         if not self.wrote(path):
             return "exists, and saccade did not write it"

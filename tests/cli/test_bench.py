@@ -1,10 +1,15 @@
 """``saccade bench`` measures small maps in a moment, writes where it says, and names what it cannot take."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
+from saccade.bench import pose as bench
 from saccade.cli import main
+from saccade.tasks.pose import codec, list_codecs
 
 QUICK = ("--shape", "1,32,8,8", "--no-compile", "--rounds", "2")
 
@@ -42,8 +47,39 @@ def test_json_on_stdout_is_one_document(capsys):
         (("pam", "--shape", "a,b"), "must be like 1,512,64,64"),
         (("pam", "--rounds", "0"), "must be a whole number from 1"),
         (("pam", "--device", "abacus"), "unknown device 'abacus'"),
+        (("pam", "--task", "pose"), "`--task pose` does not use mechanisms"),
     ],
-    ids=["mechanism", "shape", "rounds", "device"],
+    ids=["mechanism", "shape", "rounds", "device", "task"],
 )
 def test_names_what_is_wrong(capsys, words, told):
     assert told in run(capsys, *words, status=2).err
+
+
+@pytest.mark.parametrize("opencv", [True, False])
+def test_codecs_are_measured_next_to_a_loop(capsys, monkeypatch, opencv):
+    """Whether or not OpenCV is there; without it the loop has no warp, and the table says so."""
+    fake = SimpleNamespace(
+        INTER_LINEAR=1,
+        __version__="0",
+        GaussianBlur=lambda heat, kernel, sigma: heat,
+        warpAffine=lambda image, matrix, size, flags: image[: size[1], : size[0]],
+    )
+    monkeypatch.setattr(bench, "opencv", lambda: fake if opencv else None)
+    monkeypatch.setattr(bench, "BATCH", 2)
+    rows = json.loads(run(capsys, "--task", "pose", "--rounds", "1", "--json").out)["rows"]
+    assert len(rows) == 12
+    for row in rows:
+        assert row["saccade_ms"] > 0
+        assert (row["ratio"] is None) == (row["what"] == "warp" and not opencv)
+    told = " ".join(run(capsys, "--task", "pose", "--rounds", "1").out.split())
+    assert ("OpenCV (pip install opencv-python-headless) is missing" in told) != opencv
+
+
+@pytest.mark.parametrize("name", list_codecs())
+def test_the_loop_is_the_codecs_definition(monkeypatch, name):
+    monkeypatch.setattr(bench, "BATCH", 3)
+    one = codec(name, bench.SIZE)
+    found = bench.cases(one, bench.Loop(one, None), torch.device("cpu"))
+    decoded, targets = found["decode"], found["targets"]
+    np.testing.assert_allclose(decoded[0]().points.numpy(), decoded[1](), atol=1e-3)
+    np.testing.assert_allclose(targets[0]()[0].numpy(), targets[1](), atol=1e-6)

@@ -47,6 +47,10 @@ def test_another_schema_is_refused_with_the_way_out(folder):
         ),
         (lambda content: content["arms"][1]["difference"].update(verdict="good"), r"verdict: expected one of 'better'"),
         (lambda content: content.update(buckets=None), r"buckets: expected no such key"),
+        (lambda content: content.update(arms=[]), r"arms: expected at least one"),
+        (lambda content: content.update(seeds=[]), r"seeds: expected at least one"),
+        (lambda content: content.update(macs_input=[3, 8]), r"macs_input: expected the shape \(N, C, H, W\)"),
+        (lambda content: content["arms"][1]["scores"].pop(), r"arms: \w+ has 2 scores, and there are 3 seeds"),
     ],
 )
 def test_a_damaged_file_is_refused_at_its_place(folder, change, said):

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from inspect import getsource
@@ -14,9 +15,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 
+import saccade
+from saccade.catalog import NaturalPlace
+from saccade.cli import main
 from saccade.comparison import statistics
 from saccade.comparison.arms import resolve_arms
 from saccade.comparison.experiment import Experiment
@@ -25,14 +30,21 @@ from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import Verdict
 from saccade.data import PADDING
 from saccade.errors import InputError
+from saccade.outputs import RECORD
 from saccade.report import build_report, scenes, table
+from saccade.report.further import further
 from saccade.report.texts import TEXTS
 from saccade.tasks.segmentation.task import Segmentation
+from tests.catalog.code import BLOCKS
 from tests.report.fixture import write_comparison
 from tests.training.tiny import dataset
 
 VOID = {"meta", "link", "img", "br", "hr", "wbr"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster"}
+
+
+def json_of(value):
+    return json.loads(json.dumps(value))
 
 
 class Reader(HTMLParser):
@@ -84,7 +96,7 @@ def test_is_one_well_formed_file_that_loads_nothing(tmp_path, task):
     for name in ("differences", "pictures", "cost", "seeds", "curves", "table", "how", "repeat"):
         assert section(page, name), name
     assert section(page, "kinds") == section(page, "task") == (task == "segmentation")
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [RECORD]
 
 
 def test_numbers_are_those_of_the_results(tmp_path):
@@ -242,8 +254,6 @@ def test_the_query_and_its_sources_stand_where_they_are(tmp_path):
 
 
 def test_every_text_says_the_same_in_both_languages():
-    from saccade.report.texts import TEXTS
-
     for key, texts in TEXTS.items():
         english, chinese = (set(re.findall(r"{(\w+)}|(<b>)", text)) for text in texts)
         assert key == "joined_more" or english == chinese, key
@@ -357,8 +367,6 @@ class TestGoingOn:
     """The page ends with the command that trains the best arm, which the command line takes."""
 
     def command(self, folder, arms):
-        from saccade.report.further import further
-
         results = read_results(write_comparison(folder, task="classification", arms=arms, size=64, batch=8))
         options = {arm.name: {"reduction": 8} if "[" in arm.name else {} for arm in results.arms}
         arms = tuple(replace(arm, at="stage:1-3", options=options[arm.name]) for arm in results.arms)
@@ -391,7 +399,6 @@ class TestGoingOn:
         """For masks too: the same names, and from the same seed the same outputs."""
         from saccade.cli.app import app
         from saccade.networks.make import make_network
-        from saccade.report.further import further
 
         found = read_results(write_comparison(tmp_path, arms=("none", "pam")))
         found = replace(
@@ -414,6 +421,57 @@ class TestGoingOn:
         assert [str(p) for p in compared.saccade_report.places] == [str(p) for p in trained.saccade_report.places]
         x = torch.randn(1, 3, 48, 48)
         torch.testing.assert_close(compared(x), trained(x), rtol=0, atol=0)
+
+    @pytest.mark.parametrize(
+        ("given", "place", "added"),
+        [
+            ("own_for_report", "stage:1-3", False),
+            ("own_for_report", NaturalPlace("stage", every=1, strides=(8, 16)), False),
+            ("own_for_report", "residual", True),
+            ("blocks_of_report:Mixer", None, False),
+        ],
+    )
+    def test_a_mechanism_of_ones_own_is_inserted_alike_by_a_process_without_its_name(
+        self, tmp_path, monkeypatch, capsys, given, place, added
+    ):
+        """The command is carried out as far as ``saccade plan``, which takes the same words."""
+        (tmp_path / "blocks_of_report.py").write_text(BLOCKS)
+        monkeypatch.syspath_prepend(tmp_path)
+        path = "blocks_of_report:Mixer"
+        saccade.catalog.name_code(path)
+        if place is not None:
+            saccade.register(given, path, place=place, added=added, identity_options={"kernel_size": 5})
+        try:
+            spec = resolve_arms([given], None, None)[1]
+            compared = saccade.plan(timm.create_model("test_resnet"), spec.spec)
+        finally:
+            if place is not None:
+                saccade.catalog.unregister(given)
+        found = read_results(write_comparison(tmp_path, task="classification", arms=("none", "cam")))
+        names = tuple(str(one) for one in compared.places)
+        arm = replace(
+            found.arms[1], mechanism=spec.mechanism, options=dict(spec.options), row=json_of(spec.row), place=names
+        )
+        network = replace(found.network, name="test_resnet", pretrained=False)
+        found = further(replace(found, arms=(found.arms[0], arm), network=network))
+        assert found.better
+        words = shlex.split(found.command)
+        inserted = (
+            words[words.index("--mechanism") + 1],
+            *(words[words.index("--at") : words.index("--at") + 2] if "--at" in words else ()),
+        )
+        planning = ["plan", "test_resnet", *inserted, "--json"]
+        assert (words[:2] == ["python", "-c"]) == added
+        monkeypatch.setattr(sys, "argv", ["saccade", *planning])
+        with pytest.raises(SystemExit) as left:
+            exec(words[2], {}) if added else main()
+        assert left.value.code == 0
+        if added:
+            saccade.catalog.unregister(given)
+        printed = json.loads(capsys.readouterr().out)
+        assert [str(one["name"]) for one in printed["places"]] == [one.name for one in compared.places]
+        assert (printed["params"], printed["macs"]) == (compared.params, compared.macs)
+        assert f'trust=["{path}"]' in found.code
 
     def test_it_stands_on_the_page(self, tmp_path):
         page, _ = build(tmp_path, task="classification")

@@ -28,18 +28,23 @@ _SIDES = (16, 24, 32, 48, 64)
 
 def described(setting: Setting, size: str) -> dict[str, Any]:
     """Describe the machine and the settings."""
-    cuda = setting.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(setting.device) if cuda else _cpu(),
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+    return described_machine(setting.device) | {
         "dtype": str(setting.dtype).removeprefix("torch."),
         "channels_last": setting.channels_last,
         "rounds": setting.rounds,
         "size": size,
         "measured": stamp(),
+    }
+
+
+def described_machine(device: torch.device) -> dict[str, Any]:
+    """Describe the machine."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
     }
 
 

@@ -14,6 +14,7 @@ from saccade.ranges import Whole
 
 def bench(
     *mechanisms: Annotated[str, default("all")],
+    task: Annotated[Literal["pose"] | None, default("mechanisms")] = None,
     size: Literal["small", "paper"] = "small",
     shape: Annotated[str | None, default("of the paper")] = None,
     device: str = "cpu",
@@ -32,6 +33,8 @@ def bench(
 
     Args:
         mechanisms: Names of mechanisms, or of rows such as `"non_local dot product"`.
+        task: `pose`: measure the codecs of key points instead (decoding, targets, warps), next to a plain loop over
+            persons and joints.
         size: Sizes of the feature maps: `paper`, as in the papers' networks (many minutes), or `small`, a quarter of
             the channels and half of each side.
         shape: One shape for all mechanisms instead, such as `1,512,64,64`.
@@ -52,6 +55,12 @@ def bench(
     from saccade.outputs import Outputs
 
     where = find_device(device, ("cpu", "cuda"))
+    if task is not None:
+        given = {"mechanisms": mechanisms, "--shape": shape, "--plot": plot, "--channels-last": channels_last}
+        unused = [name for name, value in given.items() if value] + ["--dtype"] * (dtype != "float32")
+        if unused:
+            raise InputError(f"bench: `--task {task}` does not use {', '.join(unused)}", "leave them out")
+        return _codecs(where, rounds, threads or 1, settings)
     if plot is not None:
         Outputs(plot.parent).check([plot])
     chosen = cases(mechanisms, size, _shape(shape))
@@ -68,6 +77,17 @@ def bench(
     found = document(rows, described(setting, size if shape is None else shape), limits, why_not_compiled(setting))
     if plot is not None:
         draw_growth(chosen, setting, plot)
+    return Answer(found, table(found))
+
+
+def _codecs(device: Any, rounds: int, threads: int, settings: Given) -> Answer:
+    import torch
+
+    from saccade.bench.pose import measure, table
+
+    torch.set_num_threads(threads)
+    with _progress(settings.quiet or settings.json) as progress:
+        found = measure(device, rounds, progress)
     return Answer(found, table(found))
 
 

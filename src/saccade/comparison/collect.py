@@ -155,6 +155,7 @@ def _arm(arm: Arm, scores: NDArray[np.float64], difference: Difference | None, *
         mechanism=arm.mechanism,
         options=dict(arm.options),
         at=arm.at,
+        row=arm.row,
         scores=tuple(map(float, scores)),
         mean=mean,
         interval=None if low is None or high is None else (low, high),

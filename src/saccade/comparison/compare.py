@@ -140,6 +140,8 @@ def _prepare(
     settings: Settings, arms: tuple[Arm, ...], folder: Path, *, overwrite: bool, shown: bool
 ) -> tuple[Experiment, Arrays]:
     """Load the data, make every network once, and only then make the folder this comparison's."""
+    from saccade.report.build import outputs_for_page
+
     with ComparisonProgress(shown=shown, steps=0) as speaking:
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
@@ -153,6 +155,7 @@ def _prepare(
     if overwrite or not begun(folder):
         clear(folder)
     refuse(folder, settings)
+    outputs_for_page(folder)  # before the hours that end with it
     experiment.save(data)
     clear_temporary(folder)
     write_json(folder / PLACES, places)

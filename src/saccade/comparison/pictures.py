@@ -35,7 +35,9 @@ def take(experiment: Experiment, data: Arrays, device: str) -> None:
     evidence = [evidence_of(experiment.run_folder(arm, 0)) for arm in experiment.arms]  # of the seed that is shown
     best = max(range(1, len(evidence)), key=lambda number: task.score(evidence[number]))
     gain = task.image_scores(evidence[best]) - task.image_scores(evidence[0])
-    chosen = choose(gain)
+    sample = task.pictured(evidence[0])
+    chosen = [(int(sample[index]), role) for index, role in choose(gain)]
+    gain = dict(zip(sample.tolist(), gain.tolist(), strict=True))
     indices = [index for index, _ in chosen]
     images = data.val.images[indices]
     targets = mapped(lambda array: array[indices], data.val.targets)

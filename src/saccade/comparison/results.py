@@ -99,6 +99,7 @@ class ArmResult:
         train_seconds: Mean training time of a run in seconds.
         others: Mean over the seeds of every other score of the task, by name.
         details: Mean score over the seeds of each part of each group, by group and by part; None where a part is empty.
+        row: Row of a mechanism that is not part of saccade, as :meth:`saccade.catalog.Entry.to_json` writes it.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ArmResult:
     train_seconds: float
     others: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    row: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +234,23 @@ class Results:
             )
         plain = {key: value for key, value in content.items() if key != "schema"}
         hint = f"the file was changed or is damaged: {_MOVE}"
-        return schema.from_json(cls, plain, source=source, hint=hint)
+        results = schema.from_json(cls, plain, source=source, hint=hint)
+        problem = results._problem()
+        if problem:
+            raise InputError(f"{source}: {problem}", hint)
+        return results
+
+    def _problem(self) -> str:
+        """Return what contradicts itself, though every value is of its type."""
+        for name in ("arms", "seeds"):
+            if not getattr(self, name):
+                return f"{name}: expected at least one"
+        if len(self.macs_input) != 4:
+            return f"macs_input: expected the shape (N, C, H, W); received {list(self.macs_input)}"
+        for arm in self.arms:
+            if len(arm.scores) != len(self.seeds):
+                return f"arms: {arm.name} has {len(arm.scores)} scores, and there are {len(self.seeds)} seeds"
+        return ""
 
 
 def write_results(folder: Path, results: Results) -> None:

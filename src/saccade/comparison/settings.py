@@ -21,6 +21,7 @@ from saccade.errors import InputError
 from saccade.files import at_home
 from saccade.networks.make import DEMO
 from saccade.ops import chosen
+from saccade.outputs import RECORD
 from saccade.runs.folder import Owned
 from saccade.runs.names import (
     CACHE,
@@ -125,7 +126,7 @@ class Settings(CompareOptions):
 
 def owned(folder: Path) -> Owned:
     """The folder of a comparison."""
-    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE))
+    return Owned(folder, "comparison", SETTINGS, (LOCK, CACHE, RECORD))
 
 
 def refuse(folder: Path, settings: Settings) -> None:

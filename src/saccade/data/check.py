@@ -150,7 +150,7 @@ def check_data(
                 found.leaked.append(names)
     contents = {name: digest for digest, group in places.items() for _, name in group}
     found.labelled = contradictions(replace(files, problems=()).under(path, task.name), contents)[0]
-    found.remarks = list(_remarks(task, found, shapes))
+    found.remarks = [*_remarks(task, found, shapes), *task.findings(files)]
     return found
 
 

@@ -130,6 +130,20 @@ def orientation_of(path: Path) -> int:
         return orientation(image)
 
 
+def size_as_turned(path: Path) -> tuple[tuple[int, int], int]:
+    """Return width and height of a picture once it is turned by its EXIF data, and how these ask to turn it.
+
+    Raises:
+        UnreadableError: The file cannot be opened.
+    """
+    asked = orientation_of(path)
+    with opened(path) as image:
+        if asked > 1 and image.format == "TIFF":  # Pillow turns it while it is loaded
+            image.load()
+            return image.size, asked
+        return (image.size[::-1] if asked >= 5 else image.size), asked
+
+
 def turned(image: Any, asked: int) -> Any:
     """Turn or mirror a picture as an EXIF orientation of 1 to 8 asks."""
     way = pillow().Transpose

@@ -128,12 +128,29 @@ def deep_values(path: Path, image: Any, *, as_shown: bool = True) -> tuple[NDArr
     return values, high[..., 3] if mode.startswith("RGBA") and high.shape[2] == 4 else None
 
 
+def check_values(path: Path, white: float | None) -> None:
+    """Refuse a picture that :func:`to_8_bits` would refuse; one of 8 bits is not decoded for that.
+
+    Raises:
+        UnreadableError: See there, and :func:`deep_values`.
+    """
+    if _may_be_deep(path):
+        with opened(path) as image:
+            if is_deep(image):
+                _refuse_outside(deep_values(path, image)[0], white)
+
+
 def to_8_bits(values: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
     """Scale stored values so that `white` becomes 255.
 
     Raises:
         UnreadableError: No white is known, or a value is negative or above it.
     """
+    return np.rint(values * (255 / _refuse_outside(values, white))).astype(np.uint8)
+
+
+def _refuse_outside(values: NDArray[Any], white: float | None) -> float:
+    """Refuse values that are not between 0 and white, and return white."""
     low, high = values.min(), values.max()
     if low < 0:
         raise UnreadableError(
@@ -155,7 +172,7 @@ def to_8_bits(values: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
             f"its values go up to {high:,g}, and white is {kind} in this data set",
             f"if it is right, read all images by --bits {_least(float(high))}" if high < 65536 else None,
         )
-    return np.rint(values * (255 / white)).astype(np.uint8)
+    return white
 
 
 def _is_grey(image: Any) -> bool:

@@ -12,14 +12,16 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from saccade import schema
 from saccade.data import OnProgress
+from saccade.data.decoding import UnreadableError
 from saccade.data.layouts import Item, relative
 from saccade.data.statement import Statement
 from saccade.errors import InputError
@@ -46,6 +48,7 @@ class DataFiles:
         others: Further files that define the data, such as ``classes.txt``.
         statement: What the folder was read as.
         allow_copies: True if an image may be under two classes, or on both sides.
+        check: Refuses an item that could not be used in training, by its content; called for each that is read.
     """
 
     root: Path
@@ -56,6 +59,7 @@ class DataFiles:
     others: Sequence[Path] = ()
     statement: Statement | None = None
     allow_copies: bool = False
+    check: Callable[[Item], None] | None = field(default=None, compare=False)
 
     def paths(self) -> list[Path]:
         """Return every file once."""
@@ -158,7 +162,7 @@ def identify(files: DataFiles, record: Path | None = None, on_progress: OnProgre
         on_progress: Called with (done, total, what) while files are read.
 
     Raises:
-        InputError: A file cannot be read.
+        InputError: A file cannot be read, or its content cannot be used.
     """
     root = str(files.root.resolve())
     before = _read(record) if record is not None else None
@@ -268,7 +272,43 @@ def _states(files: DataFiles, known: Mapping[str, FileState], on_progress: OnPro
                 read[name] = state
                 if on_progress is not None:
                     on_progress(len(read), len(unread), "checking files")
+        if files.check is not None:
+            fresh = read.keys()
+            items = [item for item in (*files.train, *files.val) if any(files.name(one) in fresh for one in _of(item))]
+            _check(files, items, pool, on_progress)
     return {name: read[name] if name in read else known[name] for name in names}
+
+
+def _of(item: Item) -> Iterable[Path]:
+    return (item.image, item.target) if isinstance(item.target, Path) else (item.image,)
+
+
+def _check(files: DataFiles, items: Sequence[Item], pool: Executor, on_progress: OnProgress | None) -> None:
+    """Refuse items whose content cannot be used; the first few are named."""
+    found: dict[str, UnreadableError] = {}
+    for start in range(0, len(items), _CHUNK):
+        chunk = items[start : start + _CHUNK]
+        for item, problem in zip(chunk, pool.map(partial(_problem_of, files), chunk), strict=True):
+            if problem is not None:
+                found[files.name(problem.file or item.image)] = problem
+        if on_progress is not None:
+            on_progress(start + len(chunk), len(items), "checking values")
+    if found:
+        said = "; ".join(f"{name}: {problem}" for name, problem in list(found.items())[:_SHOWN])
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise InputError(
+            f"{files.root}: {len(found)} images or masks cannot be used: {said}{more}",
+            next((problem.hint for problem in found.values() if problem.hint), "repair or remove them"),
+        )
+
+
+def _problem_of(files: DataFiles, item: Item) -> UnreadableError | None:
+    assert files.check is not None
+    try:
+        files.check(item)
+    except UnreadableError as problem:
+        return problem
+    return None
 
 
 def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:

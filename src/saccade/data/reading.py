@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from saccade.errors import InputError
 from saccade.files import at_home
@@ -23,7 +23,8 @@ class Reading(Options):
         str | None,
         Option(
             "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, `table`, "
-            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k` or `cifar`.",
+            "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k`, "
+            "`coco-keypoints`, `yolo-pose` or `cifar`.",
             default="recognised",
         ),
     ] = None
@@ -82,11 +83,55 @@ class Reading(Options):
         bool,
         Option("Also read a folder in which one image is under two classes, or on both sides."),
     ] = False
+    category: Annotated[
+        str | None,
+        Option("The category whose key points are read, where annotations are of several.", default="the only one"),
+    ] = None
+    joints: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "What key points are: a file (JSON or YAML) with any of names, pairs, flip_idx, sigmas, skeleton and "
+            "upper; or `coco` or `crowdpose`.",
+            default="as the annotations say; pairs by left and right in the names",
+            typed=str | None,
+            metavar="FILE",
+        ),
+    ] = None
+    hidden: Annotated[
+        Literal["learn", "ignore"],
+        Option("Key points that are hidden (visibility 1): `learn` or `ignore` them, in training and in the scores."),
+    ] = "learn"
+    boxes: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "A detector's boxes (COCO results, JSON) in which key points of validation images are looked for.",
+            default="the annotated boxes",
+            typed=str | None,
+            metavar="FILE",
+        ),
+    ] = None
+    codec: Annotated[
+        str | None,
+        Option(
+            "The pixel convention between key points and heat maps: `biased`, `dark`, `udp` or `udp_offset`.",
+            default="udp",
+        ),
+    ] = None
+    aspect: Annotated[
+        str | None,
+        Option(
+            "Width and height of the crops of objects with key points, as a ratio; `size` is their height.",
+            default="3:4 for people, else 1:1",
+            metavar="W:H",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group is not None:
             _pattern(self.group)
+        object.__setattr__(self, "joints", _plain_file("joints", self.joints, ("coco", "crowdpose")))
+        object.__setattr__(self, "boxes", _plain_file("boxes", self.boxes))
         object.__setattr__(self, "ignore", _plain_ignore(self.ignore))
         object.__setattr__(self, "classes", _plain_classes(self.classes))
         object.__setattr__(self, "split", _plain_split(self.split))
@@ -196,6 +241,17 @@ def _plain_classes(given: Any) -> str | tuple[str, ...] | None:
     )
 
 
+def _plain_file(name: str, given: Any, words: Sequence[str] = ()) -> str | None:
+    """The absolute path of a file, or one of some words."""
+    if given is None or given in words:
+        return None if given is None else str(given)
+    path = Path(given).expanduser()
+    if path.is_file() or path.is_absolute():  # one recorded may be gone since: reading it will say so
+        return str(path.resolve())
+    known = f", or one of {', '.join(words)}" if words else ""
+    raise InputError(f"--{name} {given}: no such file", f"give the path of a file{known}")
+
+
 def _plain_ignore(given: Any) -> int | str | None:
     """A value, several as ``"0,255"``, or ``"none"``."""
     text = "" if given is None else str(given).strip().lower()
@@ -235,5 +291,7 @@ def _number(text: str) -> float | None:
         return None
 
 
+OF_KEYPOINTS = ("category", "joints", "hidden", "boxes", "codec", "aspect")
+"""Fields that are about key points alone."""
 AS_IT_IS = Reading()
 """Everything recognised."""

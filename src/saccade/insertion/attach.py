@@ -5,7 +5,8 @@ module it is called with, so copies, pickles and moving averages of a network ru
 """
 
 # Annotations stay objects here: TorchScript reads those of the hooks.
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +15,23 @@ from saccade.errors import InputError
 from saccade.ops.modes import exported
 
 CHILD = {"after": "saccade", "before": "saccade_before"}
+OPENING = 0.1
+STEEPNESS = 1e4
+_SINCE = ".opening"  # the key that files of older versions lack
 
 
 class Attachment(nn.Module):
     r"""A mechanism A at a place of a network, and the mechanisms inserted there after it.
 
-    .. math:: y = x + g\,(A(x) - x) \quad\text{or, for a branch added to the map,}\quad y = x + g\,A(x)
+    .. math:: y = x + f\,(A(x) - x) \quad\text{or, for a branch added to the map,}\quad y = x + f\,A(x)
 
-    Without `g`, :math:`y = A(x)` or :math:`y = x + A(x)`.
+    Without `g`, :math:`y = A(x)` or :math:`y = x + A(x)`. With it,
+
+    .. math:: f = g \text{ if } |g| \ge o, \text{ else } f = o \tanh(10^4 g), \quad o = 0.1
+
+    The parameters of A receive a gradient times f. With f = g they would stand still for as long as g is tiny, which is
+    long in plain SGD. So the factor opens: once training gives g a sign, f is near o of that sign. The gradient of g is
+    that of f, so the steepness makes no step larger.
 
     Args:
         mechanism: A, for feature maps (B, C, H, W).
@@ -33,6 +43,7 @@ class Attachment(nn.Module):
         copied: If True, A(x) is copied in training, since its backward pass needs it and the network may write to it.
 
     Attributes:
+        opening: o, a buffer: 0.1, or 0 where a state was loaded that an older version saved, whose factor is g.
         next: The attachment that reads y, at the same place; None for the last.
     """
 
@@ -51,6 +62,8 @@ class Attachment(nn.Module):
         self.side, self.layout, self.added, self.copied = side, layout, added, copied
         self.g: nn.Parameter | None
         self.register_parameter("g", nn.Parameter(torch.zeros(1)) if wrapped else None)
+        self.opening: Tensor | None
+        self.register_buffer("opening", torch.tensor(OPENING) if wrapped else None)
         self.next: Attachment | None
         self.register_module("next", None)
 
@@ -61,15 +74,33 @@ class Attachment(nn.Module):
 
     def _apply_to(self, x: Tensor) -> Tensor:
         y: Tensor = self.mechanism(x)
-        if self.g is None:
+        factor = self.factor()
+        if factor is None:
             if self.added:
                 return x + y
             return y.clone() if self.copied and torch.is_grad_enabled() else y
         # Under autocast a mechanism may return another precision than the map has.
-        y, g = y.to(x.dtype), self.g.to(x.dtype)
+        y, factor = y.to(x.dtype), factor.to(x.dtype)
         if exported():  # runtimes know neither function
-            return x + g * (y if self.added else y - x)
-        return torch.addcmul(x, y, g) if self.added else torch.lerp(x, y, g)
+            return x + factor * (y if self.added else y - x)
+        return torch.addcmul(x, y, factor) if self.added else torch.lerp(x, y, factor)
+
+    def factor(self) -> Tensor | None:
+        """Return f, one number; None if the mechanism is not mixed in by a factor."""
+        if self.g is None or self.opening is None:
+            return None
+        g, most = self.g.detach(), self.opening
+        return self.g + (most * torch.tanh(g * STEEPNESS) - torch.clamp(g, -most, most))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "opening" not in self._buffers:  # pickled by an older version
+            self.register_buffer("opening", None if self.g is None else torch.zeros_like(self.g[0]))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if self.opening is not None and f"{prefix}g" in state_dict:
+            state_dict.setdefault(f"{prefix}opening", torch.zeros_like(self.opening))
+        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
 
     def chain(self) -> "list[Attachment]":
         """Return this attachment and the following ones, in the order in which they run."""
@@ -103,6 +134,14 @@ def attachments(model: nn.Module) -> dict[str, Attachment]:
         for number, attachment in enumerate(first.chain(), 1):
             found[key if number == 1 else f"{key}#{number}"] = attachment
     return found
+
+
+def as_now(given: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:
+    """Return the tensors of a network with those added that older versions did not save, of the keys in `own`."""
+    lacking = [key for key in own if key.endswith(_SINCE) and f"{key.removesuffix(_SINCE)}.g" in given]
+    return {key: given[f"{key.removesuffix(_SINCE)}.g"].new_zeros(()) for key in lacking if key not in given} | {
+        **given
+    }
 
 
 def heads(model: nn.Module) -> Iterator[tuple[str, Attachment]]:

@@ -83,7 +83,7 @@ def _gates(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:
-    """Return the insertion's g and the mechanisms' gammas of one element, by name: the strength of each mechanism.
+    """Return the factor of each insertion (as g) and the mechanisms' gammas of one element, by name: their strengths.
 
     Example:
         >>> import saccade, torchvision
@@ -91,8 +91,11 @@ def gate_values(model: nn.Module) -> dict[str, float]:
         {'layer4.1.g': 0.0}
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    factors = {id(a.g): a.factor() for a in attachments(model).values()}
     return {
-        names[id(gate)].replace(".saccade.", ".").replace(".saccade_before.", "."): float(gate.detach().mean())
+        names[id(gate)].replace(".saccade.", ".").replace(".saccade_before.", "."): float(
+            factors.get(id(gate), gate).detach().mean()
+        )
         for gate in _gates(model)
     }
 

@@ -12,6 +12,7 @@ from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.select import At
 from saccade.insertion.verifying import check_called
 from saccade.insertion.wrappers import check_renewable, renew, unwrapped
+from saccade.mechanisms.base import Mechanism
 
 
 def insert(
@@ -121,6 +122,8 @@ def make(network: nn.Module, step: Step) -> Attachment:
     """Return the attachment of a step, with fresh weights, on the device and of the dtype of its module."""
     host = network.get_submodule(step.place.name)
     mechanism = step.mechanism.entry.make(step.place.channels, **step.mechanism.options)
+    if step.wrapped and isinstance(mechanism, Mechanism):
+        mechanism.start_open()
     attachment = Attachment(
         mechanism,
         side=step.place.side,

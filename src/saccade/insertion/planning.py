@@ -16,6 +16,7 @@ from saccade.errors import InputError, near
 from saccade.insertion.attach import Attachment, check_free
 from saccade.insertion.graph import Graph
 from saccade.insertion.places import Place, Places
+from saccade.insertion.probing import adds_nothing
 from saccade.insertion.remarks import attention_present, remarks
 from saccade.insertion.report import Plan, Step
 from saccade.insertion.residuals import is_table
@@ -196,6 +197,7 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
         )
     added = chosen.entry.added
     wrapped = start == "identity" and (added or getattr(mechanism, "starts_as_identity", False) is not True)
+    wrapped = wrapped and (is_installed(chosen.entry.path) or not adds_nothing(place, chosen))
     params = sum(parameter.numel() for parameter in mechanism.parameters())
     copied = not wrapped and not added and needs_its_output(mechanism, x)
     return Step(place, chosen, wrapped, added, params + wrapped, counter.get_total_flops() // 2, copied)

@@ -229,9 +229,15 @@ class Record:
 
     @property
     def g(self) -> float | None:
-        """Mixing factor of the mechanism; None if it is not wrapped (see :func:`saccade.insert`)."""
+        """Learned number of the mixing factor; None if it is not wrapped (see :func:`saccade.insert`)."""
         attachment = self.attachment
         return None if attachment is None or attachment.g is None else float(attachment.g.detach())
+
+    @property
+    def factor(self) -> float | None:
+        """Factor f by which the mechanism is mixed in: at 0 its gates have no effect yet; None if it is not wrapped."""
+        factor = None if self.attachment is None else self.attachment.factor()
+        return None if factor is None else float(factor.detach())
 
     @property
     def gammas(self) -> dict[str, float]:

@@ -177,7 +177,7 @@ def _view(seen: Record, picture: Picture, queries: Sequence[tuple[int, int]], si
     channels, height, width = (int(length) for length in seen.input.shape[1:])
     view = PlaceView(
         seen.name, key, title, (channels, height, width),
-        params=sum(p.numel() for p in seen.mechanism.parameters()), g=seen.g, gammas=seen.gammas,
+        params=sum(p.numel() for p in seen.mechanism.parameters()), g=seen.factor, gammas=seen.gammas,
     )  # fmt: skip
     if seen.has("weights"):
         view.grid = attention_grid(seen, side=side)

@@ -81,6 +81,13 @@ class Mechanism(Published):
         """True if a newly made module returns its input exactly (a branch that starts at zero)."""
         return False
 
+    def start_open(self) -> None:
+        """Give the parameters that start at zero the value they have in a layer of its own.
+
+        Insertion calls it for a mechanism that it mixes in by a factor that starts at 0. Two zeros in series would hold
+        each other back: the gradient of each is a multiple of the other.
+        """
+
     def check(self, x: Tensor) -> None:
         """Refuse anything but ``(B, C, *)`` with this module's C and number of map axes."""
         if x.dim() != 2 + self.dims or x.shape[1] != self.channels:

@@ -65,7 +65,7 @@ class CBAM(Mechanism):
             which the norm cannot normalise.
 
     Start: not the identity. Officially the norm's weight starts at 0, so the spatial gate is exactly 0.5 and the
-    channel gate, whose biases start at 0, near 0.5. Insertion wraps it.
+    channel gate, whose biases start at 0, near 0.5. Insertion wraps it, with a norm that starts at 1.
 
     Cost: for h hidden channels, P pools and a k x k convolution: 2 P C h + 2 k^2 N multiply-adds for N = H W;
     2 C h + h + C + 2 k^2 + 2 parameters officially. The spatial gate keeps the full resolution.
@@ -187,6 +187,10 @@ class CBAM(Mechanism):
             options["kernel_size"] = tensors["spatial.conv.weight"].shape[-1]
         parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
+
+    def start_open(self) -> None:
+        if self.spatial is not None and self.spatial.norm is not None:
+            nn.init.ones_(self.spatial.norm.weight)
 
     def _check(self, x: Tensor) -> None:
         self.check(x)

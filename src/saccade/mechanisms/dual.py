@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.cam import ChannelAttention
@@ -71,6 +71,10 @@ class DualAttention(Mechanism):
     @property
     def starts_as_identity(self) -> bool:
         return self.residual == "once"
+
+    def start_open(self) -> None:
+        for part in (self.position, self.channel):
+            nn.init.ones_(part.gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)

@@ -132,6 +132,9 @@ class FullyAttentional(Mechanism):
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         return {"channels": tensors["rows.weight"].shape[0]} if "rows.weight" in tensors else {}
 
+    def start_open(self) -> None:
+        nn.init.ones_(self.gamma)
+
     def _check(self, x: Tensor) -> None:
         self.check(x)
         single = x.shape[0] * x.shape[2] * x.shape[3] == 1

@@ -139,6 +139,11 @@ class GlobalContext(Mechanism):
     def starts_as_identity(self) -> bool:
         return self.variant == "official" and self.fusion == ("add",)
 
+    def start_open(self) -> None:
+        for transform in (self.add, self.mul):
+            if transform is not None:
+                transform.expand.reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
         reading = Reading(x)

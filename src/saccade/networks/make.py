@@ -17,6 +17,7 @@ from saccade.errors import InputError, near, require
 from saccade.insertion import insert
 from saccade.networks.backbone_files import build_classifier
 from saccade.networks.classifier import NETWORKS, classifier, find_classifier, list_classifiers
+from saccade.networks.pose_estimator import PoseEstimator, list_pose_estimators, pose_estimator
 from saccade.networks.segmentation import Segmenter
 from saccade.networks.segmenter import list_segmenters, segmenter
 
@@ -141,7 +142,7 @@ def classification_network(
 def _check_timm(name: str, options: Mapping[str, Any]) -> None:
     timm: Any = require("timm", extra="train")
     if not timm.is_model(name):
-        known = (*list_segmenters(), *list_classifiers(), *timm.list_models())
+        known = (*list_segmenters(), *list_pose_estimators(), *list_classifiers(), *timm.list_models())
         raise InputError(f"unknown network {name!r}", near(name, known))
     if options:
         raise InputError(f"{name}: networks of timm take no options here", "use a name of saccade.classifier")
@@ -200,6 +201,46 @@ def segmentation_network(
     if ours:
         path = Path(str(pretrained))
         _copy(net, _state_of(path), path, partial=mechanism is not None and inserts, outputs=len(net.weights))
+    return net
+
+
+def pose_network(
+    name: str,
+    num_keypoints: int,
+    *,
+    backbone: str | None = None,
+    mechanism: str | None = None,
+    at: str | None = None,
+    pretrained: bool | str = False,
+    maps_per_joint: int = 1,
+) -> PoseEstimator:
+    """Make a network for key points; random weights are drawn by torch's global generator.
+
+    Args:
+        name: A name of :func:`saccade.pose_estimator`, with options in brackets (``"udp_hrnet[head=offset]"``).
+        num_keypoints: Number of joints.
+        backbone: A timm name; by default that of the paper.
+        mechanism: Mechanism inside the blocks, where PSA's authors have it.
+        at: Places of a mechanism, at which it is inserted as the identity instead.
+        pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
+            network as written by a training run or :func:`saccade.save`, whose output layer may have other joints.
+        maps_per_joint: Maps that the codec has for each joint; 3 gives ``udp_hrnet`` its offset head.
+
+    Raises:
+        InputError: The name is unknown, weights do not fit, or options contradict each other.
+    """
+    plain, options = name_and_options(name)
+    if plain == "udp_hrnet" and maps_per_joint > 1:
+        options.setdefault("head", "offset")
+    ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    inside = mechanism if at is None else None
+    net = pose_estimator(
+        plain, num_keypoints, backbone=backbone, mechanism=inside, pretrained=False if ours else pretrained, **options
+    )
+    if at is not None:
+        _insert(net, mechanism, at)
+    if ours:
+        _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=mechanism is not None)
     return net
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from saccade.catalog import CATALOG
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, Results, read_results
-from saccade.files import replacing
+from saccade.outputs import Outputs
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
 from saccade.report.logs import read_curves
+from saccade.runs.names import REPORT
 
 COSTS = ("macs", "params", "latency_ms", "peak_mib", "train_seconds")
 
@@ -34,14 +35,33 @@ def build_report(directory: Path) -> Path:
         The path of the page.
 
     Raises:
-        InputError: There is no ``results.json`` in `directory`, this version does not read it, or the disk is full.
+        InputError: There is no ``results.json`` in `directory`, this version does not read it, the page was changed
+            since saccade wrote it, or the disk is full.
     """
     directory = Path(directory)
-    page = render(read_results(directory), directory)
-    path = directory / "report.html"
-    with replacing(path) as draft:
+    results = read_results(directory)
+    outputs = outputs_for_page(directory)
+    page = render(results, directory)
+    path = directory / REPORT
+    with outputs.replacing(path) as draft:
         draft.write_text(page, encoding="utf-8")
     return path
+
+
+def outputs_for_page(directory: Path) -> Outputs:
+    """Return the outputs of a folder whose page may be written, or written again.
+
+    Raises:
+        InputError: Its ``report.html`` was changed since saccade wrote it, or is another program's.
+    """
+    outputs, path = Outputs(directory), directory / REPORT
+    if path.is_file() and not outputs.wrote(path) and _BRAND in path.read_bytes():
+        outputs.take(path)  # of a version that kept no record
+    outputs.check([path])
+    return outputs
+
+
+_BRAND = b'<span class="brand">saccade</span>'
 
 
 def render(results: Results, directory: Path) -> str:

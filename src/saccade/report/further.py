@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade.catalog import Spec
+from saccade.catalog import Entry, NaturalPlace, Spec
+from saccade.catalog.imports import is_import_path
 from saccade.comparison.results import ArmResult, Results
 from saccade.data.reading import Reading
 from saccade.options import declared
@@ -48,17 +50,44 @@ def further(results: Results) -> Further | None:
     head = find_task(results.task).head_network
     named = ["--network", head, "--backbone", network.name] if head else ["--network", network.name]
     words = ["saccade", "train", data, *named]
-    if arm.mechanism:
-        words += ["--mechanism", str(Spec(arm.mechanism, arm.options))]
-        words += ["--at", arm.at] if arm.at else []
+    words += _mechanism(arm)
     if network.pretrained:
         words += ["--pretrained"] if network.pretrained is True else ["--pretrained", network.pretrained]
     asked = {one.name: results.settings.get(one.name) for one in declared(BalanceOptions)}
     words += [*Reading.from_json(results.settings).words(), *BalanceOptions(**asked).words()]
     words += ["--size", str(results.size), "--batch", str(results.batch), "--epochs", str(_EPOCHS)]
-    name = json.dumps(str(out))
-    code = f'import saccade\nnet = saccade.load({name}).eval()\nprint(saccade.predict(["photo.jpg"], {name}))'
-    return Further(arm, arm is not results.reference, shlex.join([*words, "--out", str(out)]), code)
+    words += ["--out", str(out)]
+    own = [network.name] if is_import_path(network.name) else []
+    own += [arm.row["path"]] if arm.row else []
+    name, trust = json.dumps(str(out)), f", trust={json.dumps(own)}" if own else ""
+    code = f"import saccade\nnet = saccade.load({name}{trust}).eval()\n"
+    code += f'print(saccade.predict(["photo.jpg"], {name}{trust}))'
+    command = _registering(arm, words) if arm.row and arm.row["added"] else shlex.join(words)
+    return Further(arm, arm is not results.reference, command, code)
+
+
+def _mechanism(arm: ArmResult) -> list[str]:
+    """Return the words that insert the mechanism of an arm, of which another process knows no name but saccade's own.
+
+    A mechanism of the user's is named by its import path, where it has no natural place and no identity options: both
+    are said instead.
+    """
+    if arm.mechanism is None:
+        return []
+    spec, at = Spec(arm.mechanism, arm.options), arm.at
+    if arm.row and not arm.row["added"]:
+        spec = Spec(arm.row["path"], {**arm.row["identity_options"], **arm.options})
+        place = Entry.from_json(arm.mechanism, arm.row).place
+        simple = place.every == 1 and not place.strides
+        at = at or (None if place == NaturalPlace("residual") else place.at if simple else ",".join(arm.place))
+    return ["--mechanism", str(spec), *(["--at", at] if at else [])]
+
+
+def _registering(arm: ArmResult, words: Sequence[str]) -> str:
+    """Return a command line that registers the mechanism of an arm first: only its row says that it is added."""
+    made = f"saccade.register(saccade.catalog.Entry.from_json({arm.mechanism!r}, {arm.row!r}))"
+    code = f"import sys, saccade, saccade.cli; {made}; saccade.cli.main(sys.argv[1:])"
+    return shlex.join(["python", "-c", code, *words[1:]])
 
 
 def _best(results: Results) -> ArmResult | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from saccade.errors import InputError
 from saccade.files import LOCK, is_temporary
+from saccade.outputs import RECORD
 from saccade.runs.records import read_object
 
 OTHER_FOLDER = "choose another folder with --out; the command that began there resumes it"
@@ -29,7 +30,7 @@ class Owned:
     folder: Path
     kind: str
     marker: str
-    harmless: tuple[str, ...] = (LOCK,)
+    harmless: tuple[str, ...] = (LOCK, RECORD)
 
     @property
     def claimed(self) -> bool:

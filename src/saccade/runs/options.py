@@ -33,7 +33,8 @@ class NetworkOptions(Options):
         str | os.PathLike[str] | tuple[Any, Any],
         Option(
             "Your folder: `train/CLASS/*.jpg` and `val/CLASS/*.jpg`, or `CLASS/*.jpg` to be split; for segmentation "
-            "`images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked.",
+            "`images/` and `masks/`, or Cityscapes, PASCAL VOC, PASCAL Context or ADE20K as unpacked; for key points "
+            "images with COCO's JSON, or YOLO's labels.",
             typed=str,
             argument="DATA",
         ),
@@ -42,8 +43,8 @@ class NetworkOptions(Options):
         str,
         Option(
             'A named classifier (`se_resnet50`, with options `"se_resnet18[stem=cifar]"`), a segmentation network '
-            '(`danet`, `"flanet[output_stride=16]"`), a network of timm, or your own, by the import path of a function '
-            "that makes it: `my_package.nets:make`."
+            '(`danet`, `"flanet[output_stride=16]"`), one for key points (`simple_baseline`, `hrnet`), a network of '
+            "timm, or your own, by the import path of a function that makes it: `my_package.nets:make`."
         ),
     ]
     _: KW_ONLY
@@ -76,7 +77,7 @@ class NetworkOptions(Options):
         str | None,
         Option(
             "Changes of the training images: `imagenet`, `light`, `cifar`, `shift` or `none`; of images with masks "
-            "`full`, `scale` or `shift`.",
+            "`full`, `scale` or `shift`; of key points `full`, `light` or `none`.",
             default=_AUGMENT,
         ),
     ] = None
@@ -209,9 +210,10 @@ class ScoringOptions(Options):
         Any,
         Option(
             "View of an image for segmentation networks: `whole`; in windows of the size of the training crops "
-            "(`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).",
-            default="whole",
-            typed=Literal["whole", "sliding", "multi-scale"],
+            "(`sliding`); or in such windows at six scales, mirrored too (`multi-scale`). Of networks for key points: "
+            "with the mirrored image (`flip`), or without (`plain`).",
+            default="whole; flip",
+            typed=Literal["whole", "sliding", "multi-scale", "flip", "plain"],
         ),
     ] = None
     device: Annotated[str, _DEVICE] = "auto"
@@ -259,9 +261,19 @@ class PredictOptions(Options):
         Any,
         Option(
             "View of an image for segmentation networks: `whole`; in windows of the size of the training crops, if it "
-            "is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`).",
-            default="sliding",
-            typed=Literal["whole", "sliding", "multi-scale"],
+            "is larger (`sliding`); or in such windows at six scales, mirrored too (`multi-scale`). Of networks for "
+            "key points: with the mirrored image (`flip`), or without (`plain`).",
+            default="sliding; flip",
+            typed=Literal["whole", "sliding", "multi-scale", "flip", "plain"],
+        ),
+    ] = None
+    boxes: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "A file (COCO results, JSON) with the boxes of objects whose key points are looked for; image_id is a "
+            "file name, or the number in it.",
+            default="each image is one object",
+            typed=Path | None,
         ),
     ] = None
     device: Annotated[str, _DEVICE] = "auto"

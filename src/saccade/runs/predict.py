@@ -32,6 +32,7 @@ class Options:
         batch: Images at a time.
         protocol: Protocol of evaluation, as given.
         device: Device of the network.
+        boxes: File of boxes, if one was given.
         on_progress: Called with (done, total).
     """
 
@@ -40,6 +41,7 @@ class Options:
     protocol: Any
     device: torch.device
     on_progress: Callable[[int, int], None]
+    boxes: Path | None = None
 
 
 @called_with(PredictOptions, "predict")
@@ -64,7 +66,10 @@ def predict_images(asked: PredictOptions) -> Any:
     where, given = distributed(asked.device), list(_paths(asked.images, None if out is None else Outputs(out)))
     opened = open_run(asked.model, asked.trust)
     opened.net.to(where.device).to(memory_format=torch.channels_last)
-    options = Options(out, asked.batch, asked.protocol, where.device, on_progress)
+    boxes = None if asked.boxes is None else Path(asked.boxes)
+    if boxes is not None and not opened.task.takes_boxes:
+        raise InputError(f"--boxes: {opened.task.name} takes whole images", "leave it out")
+    options = Options(out, asked.batch, asked.protocol, where.device, on_progress, boxes)
     return opened.task.write_predictions(opened, given, options)
 
 

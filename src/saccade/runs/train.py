@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from saccade.files import check_folder, locked
 from saccade.options import called_with
 from saccade.runs.options import RunSpec, TrainOptions
 from saccade.runs.training_run import TrainingRun
-from saccade.saving.store import header_of
+from saccade.saving.store import foreign_code, header_of
 from saccade.tasks import task_for, task_for_datasets
 from saccade.tasks.base import Task, TaskData
 from saccade.training.distributed import Distributed, by_the_first, distributed, lost_process
@@ -59,8 +60,10 @@ class Training:
         lines = [f"{found['steps']} steps in {duration(found['seconds'])}: {scores}"]
         if found["best_step"] != found["steps"]:
             lines.append(f"best after {found['best_step']} steps: {found['metric']} {found['best']:.4f}")
-        lines += ["", f"saccade evaluate {found['data']} --model {self.folder}"]
-        return "\n".join([*lines, f"saccade predict IMAGES --model {self.folder} --out DIR"])
+        model = ["--model", str(self.folder)]
+        model += [word for path in foreign_code(self.folder) for word in ("--trust", path)]
+        lines += ["", shlex.join(["saccade", "evaluate", found["data"], *model])]
+        return "\n".join([*lines, shlex.join(["saccade", "predict", "IMAGES", *model, "--out", "DIR"])])
 
 
 @called_with(TrainOptions, "train")
@@ -97,6 +100,7 @@ def train_network(options: TrainOptions) -> Training:
     folder = Path(options.out) if options.out is not None else Path("saccade-train") / Path(asked.data).name
     check_folder(folder)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
+    spec = replace(spec, **{name: value for name, value in published.reading.items() if name not in options.given})
     where = distributed(options.device)
     found = task.load(spec) if given is None else data_of(task, given, spec, class_names(spec))
     found = replace(found, task=found.task.scored_by(options.score))
@@ -113,14 +117,15 @@ def train_network(options: TrainOptions) -> Training:
         with Counting(shown=shown) as showing:
             run.weigh(overwrite=overwrite, on_progress=showing.counting)
         weights = run.balance.weights
-        fit = found.task.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
+        fit = found.task.with_hardest(decided.hardest_joints)
+        fit = fit.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
         optimizer_for(net, decided)  # a pattern that fits no parameter
+    with Counting(shown=shown) as showing:
+        by_the_first(where, partial(run.identify, overwrite=overwrite, on_progress=showing.counting))
     with ExitStack() as stack:
         if where.index == 0:
             stack.enter_context(locked(folder, "training"))
-        with Counting(shown=shown) as showing:
-            claim = partial(run.claim, overwrite=overwrite, command=options.command, on_progress=showing.counting)
-            by_the_first(where, claim)
+        by_the_first(where, partial(run.claim, overwrite=overwrite, command=options.command))
         if net is not None and fit is not None:
             lines = published.lines() if options.recipe != "default" else []
             _carry_out(

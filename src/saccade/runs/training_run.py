@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from saccade.data import OnProgress
+from saccade.data.identity import Identity
 from saccade.environment import environment, git_state
 from saccade.files import clear_temporary, write_json
 from saccade.runs.folder import OTHER_FOLDER, Owned
@@ -42,6 +43,7 @@ class TrainingRun:
         self.folder, self.spec, self.recipe, self.data = folder, spec, recipe, data
         self.owned = Owned(folder, "training", RUN)
         self.balance = Balance()
+        self.identity = Identity("")
 
     def asked(self) -> dict[str, Any]:
         """Return the settings that must be the same for a run to be resumed."""
@@ -52,19 +54,29 @@ class TrainingRun:
         kept = (self.folder / name for name in (LAST, RESULT))
         return any(path.exists() for path in kept) or any((self.folder / CHECKPOINTS).glob("[!.]*"))
 
-    def claim(self, *, overwrite: bool, command: str | None, on_progress: OnProgress | None = None) -> None:
-        """Make it the folder of this run, or find that it is; the caller holds its lock.
+    def identify(self, *, overwrite: bool, on_progress: OnProgress | None = None) -> None:
+        """Read the files of the data that the folder has no record of; changes nothing.
+
+        Raises:
+            InputError: The folder holds other files, or the data of a new run cannot be used.
+        """
+        self.owned.refuse_foreign()
+        self.identity = self.data.identity(self.folder / DATA, on_progress)
+        if overwrite or not (self.owned.claimed and self.begun()):
+            self.identity.refuse_contradiction()
+
+    def claim(self, *, overwrite: bool, command: str | None) -> None:
+        """Make it the folder of this run, or find that it is; the caller holds its lock, and has called `identify`.
 
         A run that ended before it kept anything, such as one with a mistake in its command, does not hold the folder.
 
         Raises:
             InputError: Another run is in it (what differs is said), its data have changed, or it holds other files.
         """
-        if not self.owned.claimed:
-            self.owned.refuse_foreign()
-        elif overwrite or not self.begun():
+        self.owned.refuse_foreign()
+        identity = self.identity
+        if self.owned.claimed and (overwrite or not self.begun()):
             self.owned.clear((BEST, LAST, RESULT, SPLIT, DATA, LOG, GATES), (CHECKPOINTS, TENSORBOARD))
-        identity = self.data.identity(self.folder / DATA, on_progress)
         if self.owned.claimed:
             before = read_record(self.folder / RUN, RunRecord)
             further = (
@@ -78,7 +90,6 @@ class TrainingRun:
             clear_temporary(self.folder)
             return
         clear_temporary(self.folder)
-        identity.refuse_contradiction()
         if self.data.split:
             write_json(self.folder / SPLIT, {"seed": self.spec.split_seed, "held_out": list(self.data.split)})
         found = {"format": _FORMAT, "saccade": __version__, "command": command, "asked": self.asked()}

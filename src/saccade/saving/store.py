@@ -18,7 +18,7 @@ from saccade.catalog import Entry, NaturalPlace, Spec, entries, mentioned_in, na
 from saccade.catalog.imports import Trust, is_installed
 from saccade.errors import InputError
 from saccade.files import at_home, replacing
-from saccade.insertion.attach import attachments
+from saccade.insertion.attach import as_now, attachments
 from saccade.insertion.inserting import attach_steps, remove
 from saccade.insertion.places import Place
 from saccade.insertion.report import Plan, Report, Step
@@ -216,7 +216,12 @@ def _load_plain(path: Path, network: nn.Module) -> nn.Module:
     own = network.state_dict()
 
     def fits(tensors: Mapping[str, Tensor]) -> None:
-        _check(own, tensors, f"{path} does not fit this {type(network).__name__}", "give weights of the same network")
+        _check(
+            own,
+            as_now(tensors, own),
+            f"{path} does not fit this {type(network).__name__}",
+            "give weights of the same network",
+        )
 
     network.load_state_dict(read_tensors(path, fits))
     return network
@@ -276,6 +281,7 @@ def _insert(network: nn.Module, part: Inserted, path: Path, code: Mapping[str, s
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict(keep_vars=True)
     other = _other(path, network, "")
+    tensors = as_now(tensors, own)
     _check(own, tensors, other.message.rstrip(": "), other.hint)
     for key, tensor in tensors.items():
         if own[key].dtype != tensor.dtype:
@@ -315,6 +321,18 @@ def read_header(path: Path) -> Header:
         InputError: The file is missing, damaged, or of another kind.
     """
     return _read(path, tensors=False)[0]
+
+
+def foreign_code(path: Path) -> tuple[str, ...]:
+    """Return the import paths that a file needs trusted, see :func:`load`.
+
+    Raises:
+        InputError: The file is missing, damaged, or of another kind.
+    """
+    header = read_header(network_file(path))
+    backbone = header.network is not None and header.network.library == "code"
+    names = [header.network.name] if backbone and header.network is not None else []
+    return tuple(dict.fromkeys([*names, *header.code.values()]))
 
 
 def _read(path: Path, *, tensors: bool = True) -> tuple[Header, dict[str, Tensor]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Asked in this order whether a folder is theirs; classification takes any folder of folders, so it is the last.
 _BUILT_IN = {
+    "pose": "saccade.tasks.pose.task:Pose",
     "segmentation": "saccade.tasks.segmentation.task:Segmentation",
     "multi-label": "saccade.tasks.multilabel.task:MultiLabel",
     "classification": "saccade.tasks.classification.task:Classification",

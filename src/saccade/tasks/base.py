@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data import Arrays, OnProgress
-from saccade.data.depth import ValueRange, find_range
+from saccade.data.depth import ValueRange, check_values, find_range
 from saccade.data.identity import DataFiles, Identity, identify, identify_samples
 from saccade.data.layouts import Item
 from saccade.data.notices import notices
@@ -61,6 +61,7 @@ class Files:
         problems: What makes a training on these sides dishonest, such as a group on both.
         counts: Training and validation images of each class by its name; counted from targets that are indices.
         allow_copies: True if an image may be under two classes, or on both sides.
+        check: Refuses an item whose values do not fit those of the others, once they were examined.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +79,7 @@ class Files:
     problems: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     allow_copies: bool = False
+    check: Callable[[Item], None] | None = field(default=None, compare=False)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -93,8 +95,9 @@ class Files:
         if self.problems:
             raise InputError(f"{folder}: {'; '.join(self.problems)}", "saccade data check shows them all")
         return DataFiles(
-            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies
-        )
+            folder, task, self.classes, self.train, self.val, self.others, self.statement(), self.allow_copies,
+            self.check,
+        )  # fmt: skip
 
     def statement(self) -> Statement:
         """Return what the folder was read as."""
@@ -234,6 +237,10 @@ class Task(ABC):
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
     """Unit of the counts in ``saccade data check``."""
+    called: ClassVar[str] = "classes"
+    """Word for what `classes` names."""
+    takes_boxes: ClassVar[bool] = False
+    """True if ``saccade predict`` takes boxes of objects for it."""
 
     def __init__(self, classes: Sequence[str], *, size: int, **facts: Any) -> None:
         self.classes, self.size, self.facts = tuple(classes), size, facts
@@ -316,7 +323,10 @@ class Task(ABC):
         images = [item.image for item in (*files.train, *files.val)]
         pixels = find_range(images, bits=reading.bits, where=where)
         said = pixels.note or ("images have 8 bits per channel" if images else "")
-        return replace(files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)))
+        return replace(
+            files, pixels=pixels, meaning=(*([said] if said else ()), *notices(images)),
+            check=lambda item: check_values(item.image, pixels.white),
+        )  # fmt: skip
 
     @classmethod
     def truths(cls, folder: Path) -> frozenset[Path]:
@@ -404,6 +414,11 @@ class Task(ABC):
         return ()
 
     @classmethod
+    def findings(cls, files: Files) -> Iterable[str]:
+        """Say what is odd in targets that can be read, for ``saccade data check``."""
+        return ()
+
+    @classmethod
     def sheet_rows(cls, files: Files, columns: int) -> list[tuple[str, list[Item]]]:
         """Choose items for a contact sheet: rows with a title each."""
         from saccade.data.sheet import spread
@@ -474,6 +489,16 @@ class Task(ABC):
             raise InputError(f"--class-weights: the loss of {self.name} has no such option", "leave it out")
         return self
 
+    def with_hardest(self, joints: int) -> Self:
+        """The task with a loss of the `joints` hardest joints of each object; 0 takes all.
+
+        Raises:
+            InputError: The task has no joints, or fewer.
+        """
+        if joints:
+            raise InputError(f"--hardest-joints: {self.name} has no joints", "leave it out")
+        return self
+
     def amounts(self, target: Any) -> tuple[Any, Any]:
         """Count what the target of one sample holds, for weights of classes and balanced sampling.
 
@@ -518,6 +543,17 @@ class Task(ABC):
             targets: Targets of the same images.
             full: If True, also collect what :meth:`by_class` and :meth:`groups` need.
         """
+
+    def settled(self, evidence: Evidence) -> Evidence:
+        """Turn what :meth:`evidence` collected of all samples into evidence of images; the default has one per image.
+
+        A task whose samples are parts of images groups them here, since an image is drawn or left out as a whole.
+        """
+        return evidence
+
+    def pictured(self, evidence: Evidence) -> Any:
+        """Return for each image of settled evidence the index of the sample that the report shows for it."""
+        return np.arange(images_in(evidence))
 
     @abstractmethod
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:

@@ -24,6 +24,8 @@ def stored(
     cache: Path,
     record: Path | None = None,
     on_progress: OnProgress | None = None,
+    *,
+    how: str = "",
 ) -> Arrays:
     """Read every sample once and keep it; samples of one side have one shape.
 
@@ -34,6 +36,7 @@ def stored(
         cache: Folder for the arrays.
         record: File with the state of the data's files as an earlier call found them.
         on_progress: Called with (done, total, what).
+        how: Part of the name of the arrays, for what decides on samples apart from the files.
 
     Raises:
         InputError: Samples whose shapes differ, or a sample that cannot be read.
@@ -64,7 +67,7 @@ def stored(
         return {}
 
     identity = data.identity(record, on_progress)
-    arrays, _ = load_or_build(cache / entry_name(folder, data.task.size, identity), shapes, fill)
+    arrays, _ = load_or_build(cache / f"{entry_name(folder, data.task.size, identity)}{how}", shapes, fill)
     splits = {side: _split(found, side, arrays) for side, found in sides.items()}
     return Arrays(
         folder.resolve().name, task.name, data.task.classes, splits["train"], splits["val"], note=data.note,

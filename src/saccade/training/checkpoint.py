@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from saccade.errors import InputError, SaccadeWarning
 from saccade.files import replacing
+from saccade.insertion.attach import as_now
 from saccade.saving.store import as_stored
 from saccade.saving.tensors import Damaged, metadata, read
 
@@ -71,6 +72,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file", "run the same command again: what is finished is kept")
     _, tensors = read(path)
+    tensors = as_now(tensors, model.state_dict())
     _check_fit(model, tensors, path)
     model.load_state_dict(tensors)
 
@@ -110,7 +112,7 @@ def load_checkpoint(path: Path, trained: TrainState, check: Check = lambda state
         said = cause.message if isinstance(cause, InputError) else f"{type(cause).__name__}: {cause}"
         raise Damaged(f"{path} is not a complete checkpoint of saccade ({said})", _RESTORE) from cause
     networks = {_MODEL: trained.model} | ({} if trained.average is None else {_AVERAGE: trained.average})
-    given = {prefix: _under(prefix, tensors) for prefix in networks}
+    given = {prefix: as_now(_under(prefix, tensors), net.state_dict()) for prefix, net in networks.items()}
     for prefix, network in networks.items():
         _check_fit(network, given[prefix], path)
     try:

@@ -60,7 +60,7 @@ def collect_arrays(
         predictions = predicted(model, task, images, device)
         on_predictions(predictions)
         found.append(task.evidence(predictions, targets, full=full))
-    return joined(found)
+    return task.settled(joined(found))
 
 
 def validation_on(data: Arrays, task: Task, *, device: torch.device, batch: int, images: int = 100) -> Validate:
@@ -114,7 +114,7 @@ def collect(
     evidence = joined(found)
     if idle:
         evidence = {name: array[:0] for name, array in evidence.items()}
-    return {name: where.gather(torch.from_numpy(array)).numpy() for name, array in evidence.items()}
+    return task.settled({name: where.gather(torch.from_numpy(array)).numpy() for name, array in evidence.items()})
 
 
 @contextmanager

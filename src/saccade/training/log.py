@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from saccade.errors import InputError
-from saccade.files import replacing
+from saccade.files import check_regular, replacing
 from saccade.insertion.groups import gate_values
 
 LOG, GATES, TENSORBOARD = "log.csv", "gates.csv", "tensorboard"
@@ -100,6 +100,7 @@ def read_rows(path: Path, hint: str, needed: Sequence[str] = ("step",)) -> list[
     Raises:
         InputError: The file cannot be read, or a row has no step or another number of values.
     """
+    check_regular(path, hint)
     try:
         text = path.read_bytes().decode()
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)

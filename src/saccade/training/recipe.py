@@ -50,6 +50,14 @@ class RecipeOptions(BalanceOptions):
             default="a third, or that of the recipe",
         ),
     ] = 1 / 3
+    decay_first: Annotated[
+        float | None,
+        Option(
+            "Fraction of the steps before the first stair of the schedule `step`, where it is another.",
+            Number(0, 1),
+            default="that between two stairs, or that of the recipe",
+        ),
+    ] = None
     power: Annotated[float, Option("Exponent of the schedule `poly`.", Number(0, 100))] = 0.9
     gate_lr_factor: Annotated[
         float,
@@ -70,6 +78,15 @@ class RecipeOptions(BalanceOptions):
     label_smoothing: Annotated[
         float, Option("Fraction of the target that is given to all classes evenly.", Number(0, 1))
     ] = 0.0
+    hardest_joints: Annotated[
+        int,
+        Option(
+            "Number of joints of each object, those of the largest loss, that count in training (OHKM; the papers that "
+            "use it have 8).",
+            Whole(0, 10_000),
+            default="0: all",
+        ),
+    ] = 0
     clip: Annotated[
         float | None, Option("Largest norm of the gradient of all parameters together.", Number(0, 1e12, open=True))
     ] = None

@@ -29,6 +29,7 @@ class NamedRecipe:
         values: Values of `saccade.training.recipe.Recipe` by name.
         sources: Source of each value by name; "" for all others.
         task: Name of the task.
+        reading: Options of reading the folder by name, such as the codec of key points.
     """
 
     about: str
@@ -39,10 +40,12 @@ class NamedRecipe:
     values: Mapping[str, Any]
     sources: Mapping[str, str] = field(default_factory=dict)
     task: str = "classification"
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, Any, str]]:
         """Return every value with its name and its source."""
         every = {"epochs": self.epochs, "batch": self.batch, "size": self.size, "augment": self.augment, **self.values}
+        every |= self.reading
         return [(name, value, self.sources.get(name, self.sources[""])) for name, value in every.items()]
 
     def lines(self) -> list[str]:
@@ -63,6 +66,17 @@ _DANET_SOURCES = {
     "optimizer": _DANET, "schedule": _DANET, "power": _DANET, "lr_factors": _DANET_CODE, "warmup": _DANET_CODE,
     "gate_lr_factor": _DANET_CODE, "decay_norms": _DANET_CODE,
 }  # fmt: skip
+
+_SIMPLE = "Xiao et al., Simple Baselines, ECCV 2018, section 3, and its configuration"
+_HRNET = "Sun et al., HRNet, CVPR 2019, section 4.1, and its configuration"
+_DARK = "Zhang et al., DARK, CVPR 2020, and its configuration"
+_UDP = "Huang et al., UDP, CVPR 2020, and its configuration"
+_RGB = "ours: the authors' images are in BGR under the statistics of RGB, ours in RGB"
+_POSE = {
+    "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "step", "decay": 0.1, "warmup": 0.0,
+    "gate_lr_factor": 1.0,
+}  # fmt: skip
+_OF_210 = {**_POSE, "decay_first": 170 / 210, "decay_every": 30 / 210}
 
 RECIPES: Mapping[str, NamedRecipe] = {
     "default": NamedRecipe(
@@ -95,6 +109,32 @@ RECIPES: Mapping[str, NamedRecipe] = {
     "fcn-cityscapes": NamedRecipe(
         "DANet's baseline, and networks of one output, on Cityscapes",
         180, 8, 768, "scale", {**_DANET_VALUES, "learning_rate": 0.01}, _DANET_SOURCES, "segmentation",
+    ),
+    "pose": NamedRecipe(
+        "AdamW and one cycle on crops of objects with key points; the learning rate is 0.0003 for pretrained networks",
+        60, 32, 256, "light", _ADAMW,
+        {"": _OURS, "epochs": "ours", "batch": "ours", "size": "ours", "augment": _SIMPLE}, "pose",
+    ),
+    "simple-baseline-coco": NamedRecipe(
+        "SimpleBaseline on COCO; the network is simple_baseline with --backbone resnet50 --pretrained",
+        140, 128, 256, "light", {**_POSE, "decay_first": 90 / 140, "decay_every": 30 / 140},
+        {"": _SIMPLE, "gate_lr_factor": _PLAIN, "warmup": _PLAIN, "augment": f"{_SIMPLE}; {_RGB}"}, "pose",
+        {"codec": "biased", "aspect": "3:4"},
+    ),
+    "hrnet-coco": NamedRecipe(
+        "HRNet on COCO; the network is hrnet with --pretrained",
+        210, 128, 256, "full", _OF_210, {"": _HRNET, "gate_lr_factor": _PLAIN, "warmup": _PLAIN}, "pose",
+        {"codec": "biased", "aspect": "3:4"},
+    ),
+    "dark-coco": NamedRecipe(
+        "HRNet with DARK on COCO; the network is hrnet with --pretrained",
+        210, 128, 256, "full", _OF_210, {"": _DARK, "gate_lr_factor": _PLAIN, "warmup": _PLAIN}, "pose",
+        {"codec": "dark", "aspect": "3:4"},
+    ),
+    "udp-coco": NamedRecipe(
+        "HRNet with UDP on COCO; the network is udp_hrnet with --pretrained",
+        210, 128, 256, "full", _OF_210, {"": _UDP, "gate_lr_factor": _PLAIN, "warmup": _PLAIN}, "pose",
+        {"codec": "udp_offset", "aspect": "3:4"},
     ),
 }  # fmt: skip
 

@@ -33,10 +33,11 @@ def poly(step: int, steps: int, power: float) -> float:
     return float((1 - step / steps) ** power)
 
 
-def stairs(step: int, steps: int, every: float, factor: float) -> float:
-    """Multiply by `factor` after each fraction `every` of the steps."""
+def stairs(step: int, steps: int, every: float, factor: float, first: float | None = None) -> float:
+    """Multiply by `factor` after each fraction `every` of the steps, the first time after the fraction `first`."""
     # The share of a step is a quotient of whole numbers: what rounding takes from it must not delay a stair.
-    return float(factor ** math.floor(step / (steps * every) + 1e-9))
+    early = 0.0 if first is None else first - every
+    return float(factor ** max(0, math.floor((step / steps - early) / every + 1e-9)))
 
 
 def rising(step: int, steps: int, warmup: float) -> float:
@@ -48,7 +49,7 @@ SCHEDULES: dict[str, Callable[[int, Recipe], float]] = {
     "one-cycle": lambda step, recipe: one_cycle(step, recipe.steps, recipe.warmup),
     "cosine": lambda step, recipe: cosine(step, recipe.steps),
     "poly": lambda step, recipe: poly(step, recipe.steps, recipe.power),
-    "step": lambda step, recipe: stairs(step, recipe.steps, recipe.decay_every, recipe.decay),
+    "step": lambda step, recipe: stairs(step, recipe.steps, recipe.decay_every, recipe.decay, recipe.decay_first),
     "constant": lambda step, recipe: 1.0,
 }
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.pose_codecs import looped_points
 from torch import Tensor
 
 from saccade import InputError
+from saccade.bench.pose import Loop
 from saccade.tasks.pose import Codec, codec, list_codecs
 from saccade.tasks.pose.blurring import blur_matrix
 from saccade.tasks.pose.joints import COCO_PAIRS, mirror_points, mirrored_order
+from saccade.tasks.pose.warping import inverse, warp
 
 every_codec = pytest.mark.parametrize("name", list_codecs())
 
@@ -117,14 +118,14 @@ def test_a_batch_is_its_members(name: str) -> None:
         torch.testing.assert_close(whole.scores[i], part.scores[0])
 
 
-@pytest.mark.parametrize("name", ["biased", "dark"])
+@every_codec
 def test_decoders_are_their_definition_map_by_map(name: str) -> None:
     """On noise around zero, where DARK's decoder cuts off values next to a peak, and on peaks at every distance."""
     one = made(name, (96, 128))
     torch.manual_seed(2)
-    maps = torch.randn(20, 5, 32, 24, dtype=torch.float64)
+    maps = torch.randn(20, 5 * one.maps_per_joint, 32, 24, dtype=torch.float64)
     maps[10:] = 0.01 * maps[10:] + one.draw(torch.rand(10, 5, 2) * torch.tensor([23, 31]), torch.ones(10, 5))[0]
-    torch.testing.assert_close(one.locate(maps)[0], torch.from_numpy(looped_points(one, maps.numpy())))
+    torch.testing.assert_close(one.locate(maps)[0], torch.from_numpy(Loop(one, None).locate(maps.numpy())))
 
 
 @every_codec
@@ -269,3 +270,33 @@ def test_half_of_a_body_needs_two_joints() -> None:
     assert torch.isnan(region.center[1]).all()
     torch.testing.assert_close(region.center[2], points[2, 2:].double().mean(0))
     assert region.scale[0, 1] == pytest.approx(1.5 * 40 / 200)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.float32, torch.float64, torch.bool])
+def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -> None:
+    """Parts, whole images and what lies outside: all the same as grid_sample on whole images."""
+    torch.manual_seed(3)
+    images = (torch.rand(5, 3, 40, 50) * 255).to(kind) if kind != torch.bool else torch.rand(5, 3, 40, 50) > 0.5
+    back = torch.tensor(
+        [
+            [[1.0, 0, 0], [0, 1, 0]],
+            [[0.3, 0.1, 12.3], [-0.1, 0.3, 9.9]],
+            [[9.0, -2, -40], [2, 9, -60]],
+            [[1, 0, 500], [0, 1, 500]],
+            [[1, 0, -7.5], [0, 1, -29.25]],
+        ],
+        dtype=torch.float64,
+    )
+    found = warp(images, inverse(back), (16, 32))
+    x, y = torch.meshgrid(torch.arange(16.0), torch.arange(32.0), indexing="xy")
+    places = torch.einsum("nij,hwj->nhwi", back, torch.stack([x, y, torch.ones(32, 16)], -1).double())
+    grid = (places + 0.5) / torch.tensor([50, 40]) * 2 - 1
+    wanted = torch.nn.functional.grid_sample(images.double(), grid, align_corners=False)
+    assert found.dtype == kind
+    assert found.shape == (5, 3, 32, 16)
+    assert not found[3].any()
+    if kind == torch.bool:  # but for ties
+        wanted = torch.where((wanted - 0.5).abs() < 1e-3, found, wanted >= 0.5)
+    off = {torch.float32: 1e-2, torch.uint8: 0.51, torch.int16: 0.51}.get(kind, 1e-9)
+    torch.testing.assert_close(found.double(), wanted.double(), rtol=0, atol=off)
+    assert warp(images[:0], back[:0], (16, 32)).shape == (0, 3, 32, 16)

@@ -6,6 +6,7 @@ matrices, a whole batch is blurred at once on any device, and a few pixels of a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -75,6 +76,34 @@ def blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
     rows = blur_matrix(kernel, height, border).to(maps)
     columns = blur_matrix(kernel, width, border).to(maps)
     return (maps @ columns.mT).mT.contiguous() @ rows.mT
+
+
+def over_blurred(
+    maps: Tensor, kernel: int, border: str, reduce: Callable[[Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
+    """Return what a function says of each map blurred, given as (..., H W), without all blurred maps at once.
+
+    On the CPU the maps of one item at a time are blurred, as these stay in its cache.
+
+    Args:
+        maps: Maps (N, K, H, W).
+        kernel: Size of the kernel, odd.
+        border: Border of the blur.
+        reduce: Function that gives tensors of the leading axes of its argument.
+    """
+    height, width = maps.shape[-2:]
+    rows = blur_matrix(kernel, height, border).to(maps)
+    columns = blur_matrix(kernel, width, border).to(maps).mT
+    if maps.device.type != "cpu" or not len(maps):
+        return reduce((rows @ (maps @ columns)).flatten(-2))
+    count = maps.shape[1]
+    rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)
+    half, whole = maps.new_empty(maps.shape[1:]), maps.new_empty(maps.shape[1:])
+    parts = []
+    for item in maps:
+        torch.bmm(rows, torch.bmm(item, columns, out=half), out=whole)
+        parts.append(reduce(whole.flatten(-2)))
+    return tuple(torch.stack(found) for found in zip(*parts, strict=True))
 
 
 def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, border: str) -> Tensor:

@@ -18,13 +18,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from saccade.errors import InputError, near
 from saccade.mechanisms.rules import choose
 from saccade.ops.precision import full_precision, wide
-from saccade.tasks.pose.blurring import blurred, blurred_at, gaussian_kernel
+from saccade.tasks.pose.blurring import blurred, blurred_at, gaussian_kernel, over_blurred
 from saccade.tasks.pose.joints import Pairs, mirrored_order
 from saccade.tasks.pose.warping import about, inverse, transformed, warp
 
@@ -247,6 +248,17 @@ class Codec(ABC):
     def to_map(self, points: Tensor) -> Tensor:
         """Return points (..., 2) of the input in pixels of the map."""
 
+    def on_input(self, points: Tensor) -> Tensor:
+        """Return points (..., 2) of the map in pixels of the input; the opposite of :meth:`to_map`."""
+        ends = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64, device=points.device)
+        mapped = self.to_map(ends)
+        found: Tensor = (points.double() - mapped[0]) / (mapped[1] - mapped[0])
+        return found
+
+    def from_input(self, points: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+        """Return points (N, K, 2) of the input in pixels of the image, for regions that are not rotated."""
+        return transformed(inverse(self.matrix(center, scale)), points)
+
     def to_image(self, points: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Return points (N, K, 2) of the map in pixels of the image, for regions that are not rotated."""
         return transformed(inverse(self.matrix(center, scale, size=self.map_size)), points)
@@ -366,16 +378,30 @@ class Codec(ABC):
             low, high = low.trunc(), high.trunc()
         return ((low < _sides(self.map_size, centers)) & (high >= 0)).all(-1)
 
-    def _gaussians(self, means: Tensor, drawn: Tensor, centers: Tensor | None) -> Tensor:
-        """Draw a Gaussian around each mean: whole, or within the square around each centre."""
-        lines = []
-        for axis, length in enumerate(self.map_size):
-            pixels = torch.arange(length, dtype=torch.float64, device=means.device)
-            values = torch.exp(-((pixels - means[..., axis, None]) ** 2) / (2 * self.sigma**2))
-            if centers is not None:
-                values = values * ((pixels - centers[..., axis, None]).abs() <= _REACH * self.sigma)
-            lines.append((values * drawn[..., None]).float())
-        return lines[1][..., :, None] * lines[0][..., None, :]
+    def _gaussians(self, means: Tensor, drawn: Tensor, centers: Tensor) -> Tensor:
+        """Draw a Gaussian around each mean, within the square around each centre."""
+        reach = int(_REACH * self.sigma)
+        columns, rows = _square(centers, reach)
+        across, down = (
+            torch.exp(-((pixels - mean[..., None]) ** 2) / (2 * self.sigma**2)).float()
+            for pixels, mean in zip((columns, rows), means.unbind(-1), strict=True)
+        )
+        return self._pasted((down[..., :, None] * across[..., None, :])[..., None, :, :], columns, rows, drawn)
+
+    def _pasted(self, patches: Tensor, columns: Tensor, rows: Tensor, drawn: Tensor) -> Tensor:
+        """Return maps (N, C, H, W) that are 0 but for patches (N, K, C / K, n, n), of which parts may lie outside."""
+        (width, height), (batch, joints, count) = self.map_size, patches.shape[:3]
+        size = batch * joints * count * height * width
+        across, down = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height) & drawn[..., None]
+        first = torch.arange(batch * joints * count, device=patches.device).view(batch, joints, count, 1)
+        lines = torch.where(down, rows, 0).long() * width
+        starts = torch.where(down[:, :, None], lines[:, :, None] + first * (height * width), size)
+        offsets = torch.where(across, columns, size).long()[:, :, None]
+        index = (starts[..., :, None] + offsets[..., None, :]).clamp_(max=size)
+        # One more number takes what lies outside. NumPy's zeros are memory that nobody has to write first.
+        maps = torch.from_numpy(np.zeros(size + 1, np.float32)).to(patches.device)
+        maps.scatter_(0, index.flatten(), patches.flatten())
+        return maps[:size].view(batch, joints * count, height, width)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
@@ -494,7 +520,12 @@ class Dark(Codec):
         return self._corners_reach(points, whole=self.variant == "released")
 
     def _drawn(self, points: Tensor, drawn: Tensor) -> Tensor:
-        return self._gaussians(points, drawn, None)
+        lines = []
+        for axis, length in enumerate(self.map_size):
+            pixels = torch.arange(length, dtype=torch.float64, device=points.device)
+            values = torch.exp(-((pixels - points[..., axis, None]) ** 2) / (2 * self.sigma**2))
+            lines.append((values * drawn[..., None]).float())
+        return lines[1][..., :, None] * lines[0][..., None, :]
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         points, scores = peaks(maps)
@@ -572,7 +603,8 @@ class Udp(_Unbiased):
         found = scores > 0
         patch = blurred_at(maps, x, y, 1, self.blur, "reflect")
         if self.variant == "released":
-            low, high = (extreme.double() for extreme in blurred(maps, self.blur, "reflect").flatten(2).aminmax(dim=-1))
+            low, high = over_blurred(maps, self.blur, "reflect", lambda flat: (flat.amin(-1), flat.amax(-1)))
+            low, high = low.double(), high.double()
             found = found & (high > low)
             factor = scores.double() / torch.where(found, high - low, 1.0)
             patch = (patch - low[..., None, None]) * factor[..., None, None]
@@ -625,18 +657,18 @@ class UdpOffset(_Unbiased):
         return torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
 
     def _drawn(self, points: Tensor, drawn: Tensor) -> Tensor:
+        columns, rows = _square(points.round(), math.ceil(self.radius))
         x, y = (
-            (points[..., axis, None] - torch.arange(length, dtype=torch.float64, device=points.device)) / self.radius
-            for axis, length in enumerate(self.map_size)
+            (mean[..., None] - pixels) / self.radius
+            for mean, pixels in zip(points.unbind(-1), (columns, rows), strict=True)
         )
-        disc = (x[..., None, :] ** 2 + y[..., :, None] ** 2 <= 1) & drawn[..., None, None]
-        inside = disc.float()
-        maps = torch.stack([inside, inside * x.float()[..., None, :], inside * y.float()[..., :, None]], dim=-3)
-        return maps.flatten(-4, -3)
+        inside = (x[..., None, :] ** 2 + y[..., :, None] ** 2 <= 1).float()
+        patches = [inside, inside * x.float()[..., None, :], inside * y.float()[..., :, None]]
+        return self._pasted(torch.stack(patches, dim=2), columns, rows, drawn)
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         discs, *offsets = by_joint(maps).unbind(2)
-        points, scores = peaks(blurred(discs, self.blur, "reflect").mT)
+        points, scores = _pixels(*over_blurred(discs, self.blur, "reflect", highest), discs.shape[-1])
         x, y = points.long().unbind(-1)
         steps = [blurred_at(offset, x, y, 0, self.offset_blur, "reflect")[..., 0, 0] for offset in offsets]
         moved = points + self.radius * torch.stack(steps, dim=-1)
@@ -663,13 +695,26 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Where no value is above 0 the pixel is (0, 0).
     """
-    flat = maps.flatten(2)
-    on_cpu = maps.device.type == "cpu"  # where NumPy is many times as fast as torch
-    index = torch.from_numpy(flat.numpy().argmax(axis=-1)) if on_cpu else flat.argmax(dim=-1)
-    scores = flat.gather(2, index[..., None])[..., 0]
+    return _pixels(*highest(maps.flatten(2)), maps.shape[-1])
+
+
+def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the first highest value of the last axis is, and the value."""
+    on_cpu = flat.device.type == "cpu"  # where NumPy is many times as fast as torch
+    index = torch.from_numpy(np.asarray(flat.numpy().argmax(axis=-1))) if on_cpu else flat.argmax(dim=-1)
+    return index, flat.gather(-1, index[..., None])[..., 0]
+
+
+def _pixels(index: Tensor, scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
     index = torch.where(scores > 0, index, 0)
-    width = maps.shape[-1]
     return torch.stack([index % width, index // width], dim=-1).double(), scores
+
+
+def _square(centers: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Return the columns and the rows (N, K, 2 reach + 1) of squares around centres that are whole numbers."""
+    around = torch.arange(-reach, reach + 1, dtype=torch.float64, device=centers.device)
+    columns, rows = (centers[..., None] + around).unbind(-2)
+    return columns, rows
 
 
 def _patch(maps: Tensor, points: Tensor, reach: int) -> Tensor:

@@ -30,6 +30,15 @@ COCO_SIGMAS = tuple(
 )  # fmt: skip
 """COCO's standard deviations of an annotator, as fractions of the object's scale."""
 
+CROWDPOSE_JOINTS = (
+    "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+    "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle", "head", "neck",
+)  # fmt: skip
+"""Names of CrowdPose's joints, in the order of its files."""
+
+CROWDPOSE_SIGMAS = tuple(s / 100 for s in (7.9, 7.9, 7.2, 7.2, 6.2, 6.2, 10.7, 10.7, 8.7, 8.7, 8.9, 8.9, 7.9, 7.9))
+"""CrowdPose's standard deviations of an annotator, as fractions of the object's scale."""
+
 COCO_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5, 1.0, 1.0, 1.2, 1.2, 1.5, 1.5)
 """Weights of the joints in a loss, which the published recipes leave switched off."""
 

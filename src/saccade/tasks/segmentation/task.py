@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from saccade.data import IGNORE, PADDING, Arrays, OnProgress
-from saccade.data.decoding import UnreadableError, orientation_of
-from saccade.data.depth import ValueRange
+from saccade.data.decoding import UnreadableError, orientation_of, size_as_turned
+from saccade.data.depth import ValueRange, check_values
 from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
-from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.reading import AS_IT_IS, OF_KEYPOINTS, Reading
 from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
@@ -80,7 +80,7 @@ class Segmentation(RatioTask):
         "ade20k": "ADE20K as unpacked",
     }
     competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER})
-    reads = tuple(one.name for one in declared(Reading))
+    reads = tuple(one.name for one in declared(Reading) if one.name not in OF_KEYPOINTS)
     recipe = "segmentation"
     image_metric = "right pixels"
     head_network = "fcn"
@@ -127,7 +127,8 @@ class Segmentation(RatioTask):
     ) -> Files:
         """Determine also what the values of masks mean, see :mod:`saccade.tasks.segmentation.meaning`."""
         files = super().examined(files, reading, where=where, on_progress=on_progress)
-        return examine_masks(files, reading, where=where, on_progress=on_progress)
+        found = examine_masks(files, reading, where=where, on_progress=on_progress)
+        return found if found.reader.known is not None else replace(found, check=functools.partial(_check, found))
 
     @classmethod
     def load(cls, spec: RunSpec, on_progress: OnProgress | None = None) -> TaskData:
@@ -141,8 +142,9 @@ class Segmentation(RatioTask):
         split = tuple(val.names) if files.drawn else ()
         task = cls(data.classes, size=spec.size, palette=data.palette, **_facts(examined))
         return TaskData(
-            task, train, val, data.note, (spec.size, spec.size), files.under(path, cls.name), split, examined.meaning
-        )
+            task, train, val, data.note, (spec.size, spec.size),
+            replace(files, check=examined.check).under(path, cls.name), split, examined.meaning,
+        )  # fmt: skip
 
     @classmethod
     def load_arrays(
@@ -437,6 +439,12 @@ def _mask(masks: MaskFiles, item: Item, size: tuple[int, int], asked: int) -> An
     except UnreadableError as problem:
         problem.file = item.target
         raise
+
+
+def _check(files: Files, item: Item) -> None:
+    """Refuse an item whose image or mask has values without a meaning, or that differ in size."""
+    check_values(item.image, files.pixels.white)
+    _mask(files.reader, item, *size_as_turned(item.image))
 
 
 def _facts(files: Files) -> dict[str, Any]:
