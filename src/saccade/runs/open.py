@@ -104,6 +104,10 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
             needs code that is not trusted.
     """
     path = at_home(model)
+    if path.suffix.lower() in EXPORTED and not path.is_dir():
+        from saccade.exporting.running import open_exported
+
+        return open_exported(path)
     _refuse_other(path)
     file = network_file(_first_seed(path))
     net = load(file, trust=trust).eval()  # which holds the header to its digest
