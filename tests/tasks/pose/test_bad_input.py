@@ -304,10 +304,10 @@ def test_a_network_for_other_data_is_refused(drawn, folder, tmp_path):
     put(folder, drawn[1])
     with pytest.raises(InputError, match="resnet18 is not a network for them"):
         saccade.train(folder, "resnet18", out=tmp_path / "run", device="cpu")
-    with pytest.raises(InputError, match="has 3 maps for each joint, the network 1"):
+    with pytest.raises(InputError, match="has 1 maps for each joint, the network 3"):
         saccade.train(
-            folder, NET, backbone="test_resnet", codec="udp_offset", size=32, out=tmp_path / "run", device="cpu",
-            progress=False,
+            folder, "simple_baseline[head=offset]", backbone="test_resnet", codec="udp", size=32,
+            out=tmp_path / "run", device="cpu", progress=False,
         )  # fmt: skip
     with pytest.raises(InputError, match="--hardest-joints 9: there are 6"):
         saccade.train(

@@ -66,9 +66,9 @@ class Joints:
         }
 
     def said(self) -> list[str]:
-        """Return sentences on joints, pairs and sigmas."""
+        """Return sentences on pairs and sigmas."""
         names = self.names
-        lines = [f"{len(names)} joints: {', '.join(names)}"]
+        lines = []
         if self.pairs is None:
             lines.append(f"no mirror pairs ({self.pairs_from}): images are not mirrored, --joints FILE lists them")
         elif not self.pairs:

@@ -94,7 +94,7 @@ def find_files(folder: Path, reading: Reading, layout: str, *, scored: bool = Fa
         reader=marks, others=tuple(others), drawn=division.drawn, layout=layout, origin=division.origin,
         left_out=account(top, {*used, *others}, found.unused | dict(division.left_out)),
         problems=(*division.problems, *found.complaints.lines()), meaning=tuple(values),
-        allow_copies=reading.allow_copies,
+        allow_copies=reading.allow_copies, called="joints",
     )  # fmt: skip
 
 
