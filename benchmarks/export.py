@@ -41,7 +41,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "export.json"
 PAGES = {"en": ROOT / "docs" / "export.md", "zh": ROOT / "docs" / "export.zh.md"}
 VARIANTS = (
     "non_local[pairwise=dot_product]", "non_local[pairwise=concatenation]", "cam[sign=printed]",
-    "sagan[variant=popular]", "fla[lean=True]", "gsop[variant=sum]", "psa[variant=sequential]", "gc[fusion=mul]", "bam[combine=sum]",
+    "sagan[variant=popular]", "fla[lean=True]", "gsop[variant=sum]", "psa[variant=sequential]",
+    "gc[fusion=mul]", "bam[combine=sum]",
 )  # fmt: skip
 WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "onnx": ("onnx", {}),
