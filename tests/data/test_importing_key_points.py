@@ -75,3 +75,48 @@ def test_sleap(project, tmp_path):
     assert content["categories"][0]["flip_pairs"] == [[0, 1]]
     assert content["images"][0]["file_name"] == "images/labeled-data/vid/img001.png"
     assert content["annotations"][0]["keypoints"] == [1.0, 2.0, 2.0, 0.0, 0.0, 0.0]
+
+
+def region(kind, number, **value):
+    size = {"original_width": 40, "original_height": 30}
+    return {
+        "id": number,
+        "type": kind,
+        **size,
+        "value": value,
+        **({"parentID": value.pop("of")} if "of" in value else {}),
+    }
+
+
+def point(label, x, y, **more):
+    return region("keypointlabels", f"{label}{x}", x=x, y=y, width=1, keypointlabels=[label], **more)
+
+
+def test_label_studio(tmp_path):
+    """Percent of the image, parents, and orphans: alone they are one object, twice the same joint is none."""
+    source = tmp_path / "export"
+    (source / "images").mkdir(parents=True)
+    for name in "abc":
+        Image.new("RGB", (40, 30), (50, ord(name), 0)).save(source / "images" / f"{name}.png")
+    box = region("rectanglelabels", "b1", x=10, y=10, width=50, height=60, rectanglelabels=["mouse"])
+    results = {
+        "a": [box, point("left_ear", 25, 50, of="b1"), point("right_ear", 50, 50, of="b1"), point("left_ear", 75, 50)],
+        "b": [point("right_ear", 50, 100), point("left_ear", 0, 10)],
+        "c": [point("left_ear", 1, 1), point("left_ear", 2, 2)],
+        "gone": [point("left_ear", 1, 1)],
+    }
+    tasks = [
+        {"id": number, "data": {"image": f"/data/upload/1/01234567-{name}.png"}, "annotations": [{"result": result}]}
+        for number, (name, result) in enumerate(results.items())
+    ]
+    (source / "project.json").write_text(json.dumps(tasks))
+    done = saccade.import_data(source, tmp_path / "out")
+    assert (done.format, done.images["written"], done.objects["found"], done.objects["written"]) == (
+        "label-studio-keypoints", 3, 5, 3,
+    )  # fmt: skip
+    content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    first, orphan, other = content["annotations"]
+    assert content["categories"][0]["keypoints"] == ["left_ear", "right_ear"]
+    assert (first["bbox"], first["keypoints"]) == ([4, 3, 20, 18], [10, 15, 2, 20, 15, 2])
+    assert orphan["keypoints"] == [30, 15, 2, 0, 0, 0]
+    assert other["keypoints"] == [0, 3, 2, 20, 30, 2]

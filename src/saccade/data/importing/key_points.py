@@ -1,4 +1,4 @@
-"""Key points of DeepLabCut, SLEAP and Label Studio, read by sleap-io and written as a plain folder of COCO's form."""
+"""Key points of DeepLabCut and SLEAP, read by sleap-io, and of Label Studio, as a plain folder of COCO's form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from saccade.data import OnProgress
 from saccade.data.importing.export import Account, examples
-from saccade.data.importing.source import LookupFailedError, Source
+from saccade.data.importing.label_studio import image_of, is_tasks
+from saccade.data.importing.source import LookupFailedError, Source, take
 from saccade.data.importing.writing import whole
 from saccade.errors import InputError, require
 from saccade.files import write_json
@@ -76,20 +77,38 @@ def _is_deeplabcut(path: Path) -> bool:
 
 
 def _label_studio(source: Source) -> list[Path]:
-    return source.ending(".json")
+    """Return lists of tasks whose regions are key points, perhaps with rectangles around them."""
+    found = []
+    for path in source.ending(".json"):
+        content = source.json(path)
+        kinds = {take(one, "type", str) for task in content for one in _regions(task)} if is_tasks(content) else set()
+        if "keypointlabels" in kinds and kinds <= {"keypointlabels", "rectanglelabels", "choices", "textarea"}:
+            found.append(path)
+    return found
 
 
-KEY_POINTS: dict[str, tuple[Callable[[Source], list[Path]], str, dict[str, Any]]] = {
-    "sleap": (_sleap, "load_slp", {"open_videos": False}),
-    "deeplabcut": (_deeplabcut, "load_dlc", {"config": False}),
-    "label-studio-keypoints": (_label_studio, "load_labelstudio", {}),
+KEY_POINTS: dict[str, Callable[[Source], list[Path]]] = {
+    "sleap": _sleap,
+    "deeplabcut": _deeplabcut,
+    "label-studio-keypoints": _label_studio,
 }
-"""Files of each format, the function of sleap-io that reads one, and its options."""
+"""Files of each format."""
+
+_LOADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sleap": ("load_slp", {"open_videos": False}),
+    "deeplabcut": ("load_dlc", {"config": False}),
+}
+"""The function of sleap-io that reads a format, and its options."""
+
+Object = tuple[Any, tuple[float, float, float, float] | None]
+"""Points (K, 2), NaN where a joint has no place, and the box."""
+Rows = dict[str, tuple[Path | Callable[[], Any], list[Object]]]
+"""Picture and objects by the name of the picture."""
 
 
 def key_points_in(source: Source) -> str | None:
     """Return the format of key points that files show by themselves; None for any other export."""
-    return next((name for name in ("sleap", "deeplabcut") if KEY_POINTS[name][0](source)), None)
+    return next((name for name, files in KEY_POINTS.items() if files(source)), None)
 
 
 def import_key_points(
@@ -111,12 +130,33 @@ def import_key_points(
         InputError: A file cannot be read, skeletons differ, or nothing can be written.
         MissingExtraError: sleap-io is not installed.
     """
-    sleap: Any = require("sleap_io", extra="formats")
-    files, load, options = KEY_POINTS[form][0](source), KEY_POINTS[form][1], KEY_POINTS[form][2]
+    files = KEY_POINTS[form](source)
     if not files:
         raise InputError(f"{source.root} holds no file of {form}", "see --format")
     images, objects = Account("images"), Account("objects")
-    rows: dict[str, tuple[Path | Callable[[], Any], list[Any]]] = {}
+    read = _read_sleap if form in _LOADERS else _read_label_studio
+    rows, category = read(source, files, form, images, objects)
+    if not category or not any(found for _, found in rows.values()):
+        raise InputError("no key points can be written: " + "; ".join([*images.lines(), *objects.lines()] or ["none"]))
+    with whole(folder) as target:
+        _write(target, rows, category, images, objects, link, on_progress)
+        done = ImportedKeyPoints(folder, form, category["keypoints"], images.to_json(), objects.to_json())
+        write_json(target / RECORD, done.to_json())
+    return done
+
+
+def _read_sleap(
+    source: Source, files: list[Path], form: str, images: Account, objects: Account
+) -> tuple[Rows, dict[str, Any]]:
+    """Read files by sleap-io.
+
+    Raises:
+        InputError: A file cannot be read, or skeletons differ.
+        MissingExtraError: sleap-io is not installed.
+    """
+    sleap: Any = require("sleap_io", extra="formats")
+    load, options = _LOADERS[form]
+    rows: Rows = {}
     names: list[str] | None = None
     category: dict[str, Any] = {}
     for path in files:
@@ -141,14 +181,85 @@ def import_key_points(
                 elif not np.isfinite(instance.numpy()[:, :2]).all(axis=1).any():
                     objects.leave_out("no joint has a place", [name])
                 else:
-                    found.append(instance.numpy()[:, :2])
-    if not rows or names is None or not any(found for _, found in rows.values()):
-        raise InputError("no key points can be written: " + "; ".join([*images.lines(), *objects.lines()] or ["none"]))
-    with whole(folder) as target:
-        _write(target, rows, category, images, objects, link, on_progress)
-        done = ImportedKeyPoints(folder, form, names, images.to_json(), objects.to_json())
-        write_json(target / RECORD, done.to_json())
-    return done
+                    found.append((instance.numpy()[:, :2], None))
+    return rows, category
+
+
+def _regions(task: Any) -> list[Any]:
+    """Return the regions of the first person's annotation of a task."""
+    done = [one for one in take(task, "annotations", list, []) if not take(one, "was_cancelled", bool)]
+    found: list[Any] = take(done[0] if done else None, "result", list, [])
+    return found
+
+
+def _read_label_studio(
+    source: Source, files: list[Path], form: str, images: Account, objects: Account
+) -> tuple[Rows, dict[str, Any]]:
+    """Read tasks: points belong to the rectangle that is their parent; without rectangles an image is one object."""
+    tasks = [
+        (path, f"{source.name(path)}: task {take(task, 'id', int, number)}", task)
+        for path in files
+        for number, task in enumerate(source.json(path), start=1)
+    ]
+    labels = dict.fromkeys(
+        label for *_, task in tasks for one in _regions(task) if (label := _label(one, "keypointlabels")) is not None
+    )
+    places = {label: place for place, label in enumerate(labels)}
+    rows: Rows = {}
+    for path, name, task in tasks:
+        images.found += 1
+        grouped = _grouped(_regions(task))
+        objects.found += len(grouped)
+        try:
+            picture = image_of(source, path, take(task, "data", dict, {}))
+            if source.name(picture) in rows:
+                raise LookupFailedError("another task has the same image")
+        except LookupFailedError as reason:
+            images.leave_out(str(reason), [name])
+            objects.leave_out("their image is left out", [name] * len(grouped))
+            continue
+        found = rows.setdefault(source.name(picture), (picture, []))[1]
+        for box, points in grouped:
+            try:
+                made = np.full((len(places), 2), np.nan)
+                for one in points:
+                    label = _label(one, "keypointlabels")
+                    if label is None or not np.isnan(made[places[label]]).all():
+                        raise ValueError("a joint is there twice, or without a name")
+                    made[places[label]] = _scaled(one, "x", "y")
+                sides = None if box is None else (*_scaled(box, "x", "y"), *_scaled(box, "width", "height"))
+            except (ValueError, TypeError, KeyError) as reason:
+                objects.leave_out(str(reason) if isinstance(reason, ValueError) else "damaged numbers", [name])
+                continue
+            if np.isnan(made).all():
+                objects.leave_out("no joint has a place", [name])
+            else:
+                found.append((made, sides))  # type: ignore[arg-type]
+    category = {"id": 1, "name": "object", "keypoints": list(places), "skeleton": []}
+    return rows, category if places else {}
+
+
+def _grouped(regions: list[Any]) -> list[tuple[Any, list[Any]]]:
+    """Return rectangles with their points; points without a parent are one object of an image without rectangles."""
+    boxes = {take(one, "id", str): one for one in regions if take(one, "type", str) == "rectanglelabels"}
+    points = [one for one in regions if take(one, "type", str) == "keypointlabels"]
+    found = [(box, [one for one in points if take(one, "parentID", str) == key]) for key, box in boxes.items()]
+    alone = [one for one in points if take(one, "parentID", str) not in boxes]
+    return [*found, (None, alone)] if alone else found
+
+
+def _label(one: Any, kind: str) -> str | None:
+    labels = take(take(one, "value", dict, {}), kind, list, [])
+    return " ".join(str(labels[0]).split()) if take(one, "type", str) == kind and len(labels) == 1 else None
+
+
+def _scaled(one: Any, across: str, down: str) -> tuple[float, float]:
+    """Return two numbers of a region, which are percent of the image, in pixels."""
+    value = one["value"]
+    found = float(value[across]) * one["original_width"] / 100, float(value[down]) * one["original_height"] / 100
+    if not np.isfinite(found).all():
+        raise ValueError("coordinates that are not finite")
+    return found
 
 
 def _category(skeleton: Any) -> dict[str, Any]:
@@ -198,7 +309,7 @@ def _reader(video: Any, index: int) -> Callable[[], Any]:
 
 def _write(
     target: Path,
-    rows: dict[str, tuple[Path | Callable[[], Any], list[Any]]],
+    rows: Rows,
     category: dict[str, Any],
     images: Account,
     objects: Account,
@@ -226,14 +337,14 @@ def _write(
             pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
         images.written += 1
         listed.append({"id": number, "file_name": f"images/{name}"})
-        for points in found:
+        for points, box in found:
             there = np.isfinite(points).all(axis=1)
             values = np.concatenate([np.where(there[:, None], points, 0), 2 * there[:, None]], axis=1)
             annotations.append(
                 {
                     "id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": 0,
                     "keypoints": [round(float(value), 4) for value in values.reshape(-1)],
-                    "num_keypoints": int(there.sum()),
+                    "num_keypoints": int(there.sum()), **({} if box is None else {"bbox": list(box)}),
                 }
             )  # fmt: skip
             objects.written += 1
