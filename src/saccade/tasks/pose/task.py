@@ -335,7 +335,7 @@ class Pose(Task):
         }
 
     def settled(self, evidence: Evidence) -> Evidence:
-        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or ())
+        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or (), self.facts.get("turned", ()))
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         """COCO's ten measures, PCK, the mean error in pixels, small joints alone, and exchanged sides."""
