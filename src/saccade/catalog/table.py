@@ -202,7 +202,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
         "cbam",
         "non_local",
         "conv3x3",
-    ),  # fmt: skip
+    ),
     "polarized": ("psa", "psa[parts=channel]", "psa[parts=spatial]", "dual"),
 }
 """Ablations of the literature, as arms of a comparison next to ``none``."""
