@@ -34,7 +34,7 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs, turned: Sequence[i
             ``truths``.
         sigmas: (K,).
         pairs: Joints that change places in a mirror.
-        turned: Joint that each one is taken for in an object turned by half; empty where that is no question.
+        turned: Joint that each one is taken for in an object turned by half; empty: not asked.
 
     Returns:
         Per image ``positives`` (3), ``detections_per_image``, ``joints`` (K, 4: labelled, found, compared, sum of
