@@ -9,6 +9,7 @@ from saccade.data import OnProgress
 from saccade.data.notes import load_notes
 from saccade.data.scenes import Kind
 from saccade.errors import InputError, require
+from saccade.files import check_folder
 
 
 def write_demo(
@@ -36,6 +37,7 @@ def write_demo(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", "choose another folder")
+    check_folder(folder)
     pil = require("PIL.Image", extra="train")
     with tempfile.TemporaryDirectory() as cache:
         data = load_notes(Path(cache), kind=kind, seed=seed, train=train, held_out=held_out, on_progress=on_progress)
