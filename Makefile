@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := $(wildcard README.md README.zh.md docs)
 
+# Where it is set, every process compiles all of torch anew, which takes longer than most of what it is started for.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: compare test test-full test-all check bench docs gallery site
 
 compare: $(VENV)/.demo

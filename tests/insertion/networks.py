@@ -277,3 +277,106 @@ def example(side: int = 32) -> torch.Tensor:
 
 def trace_of(model: nn.Module, given=None):
     return trace(model, given, Attachment)[0]
+
+
+WIDTHS = ((8, 8), (8, 16), (16, 16), (16, 32))
+
+
+class Pyramid(nn.Module):
+    """A detector in one list, each part with the numbers of what it reads: down, up, down again, a head at each level.
+
+    Parts 0 to 5 are the backbone, whose stages end at strides 2, 4, 8, 16 and 32.
+    """
+
+    def __init__(self, kind: str = "joined", classes: int = 3) -> None:
+        super().__init__()
+        self.kind, up = kind, nn.Upsample(scale_factor=2.0)
+        layers: list[tuple[nn.Module, tuple[int, ...]]] = [
+            (conv(3, 8, stride=2), (-1,)),
+            *((nn.Sequential(conv(a, b, stride=2), nn.ReLU(), Unit(b, b)), (-1,)) for a, b in WIDTHS),
+            (Wide(32), (-1,)),
+            (up, (-1,)), (Joined(48, 16), (6, 3)), (nn.Upsample(scale_factor=2.0), (-1,)), (Joined(32, 16), (8, 2)),
+            (conv(16, 16, stride=2), (-1,)), (Joined(32, 16), (10, 7)),
+            (conv(16, 16, stride=2), (-1,)), (Joined(48, 32), (12, 5)),
+        ]  # fmt: skip
+        self.parts = nn.ModuleList(part for part, _ in layers)
+        self.reads = [read for _, read in layers]
+        self.boxes = nn.ModuleList(nn.Sequential(conv(c, 8), nn.SiLU(), nn.Conv2d(8, 4, 1)) for c in (16, 16, 32))
+        self.classes = nn.ModuleList(
+            nn.Sequential(conv(c, 8), nn.SiLU(), nn.Conv2d(8, classes, 1)) for c in (16, 16, 32)
+        )
+
+    def forward(self, x):
+        made = []
+        for part, read in zip(self.parts, self.reads, strict=True):
+            given = [made[i] if i >= 0 or made else x for i in read]
+            made.append(part(given[0] if len(given) == 1 else given))
+        found = [
+            torch.cat([box(made[i]), name(made[i])], 1)
+            for i, box, name in zip((9, 11, 13), self.boxes, self.classes, strict=True)
+        ]
+        if self.kind == "joined":
+            flat = torch.cat([part.flatten(2) for part in found], 2)
+            return torch.cat([flat[:, :4], flat[:, 4:].sigmoid()], 1), found
+        return found
+
+
+class Wide(nn.Module):
+    """Poolings of one map in a row, joined."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.pool, self.last = conv(width, 8, 1), nn.MaxPool2d(3, 1, 1), conv(16, width, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        return F.silu(self.last(torch.cat([x, self.pool(x)], 1)))
+
+
+class Joined(nn.Module):
+    """Maps joined, then a residual unit."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.mix, self.unit = conv(inputs, outputs, 1), Unit(outputs, outputs)
+
+    def forward(self, given):
+        return self.unit(F.silu(self.mix(torch.cat(given, 1))))
+
+
+class Levels(nn.Module):
+    """A single-shot detector: one head on each map of a chain, the maps smaller and smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 8, 16, 16, 16)
+        self.chain = nn.ModuleList(nn.Sequential(conv(a, b, stride=2), nn.ReLU()) for a, b in pairwise(widths))
+        self.heads = nn.ModuleList(nn.Conv2d(16, 6, 3, 1, 1) for _ in range(3))
+
+    def forward(self, x):
+        found = []
+        for i, part in enumerate(self.chain):
+            x = part(x)
+            if i:
+                found.append(self.heads[i - 1](x).flatten(2).mT)
+        return torch.cat(found, 1)
+
+
+class TopDown(nn.Module):
+    """A pyramid without bottom-up path, and one head that all its levels share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.ModuleList(
+            nn.Sequential(conv(a, b, stride=2), nn.ReLU(), Unit(b, b)) for a, b in pairwise((3, 8, 16, 32))
+        )
+        self.across = nn.ModuleList(nn.Conv2d(c, 8, 1) for c in (16, 32))
+        self.smooth = nn.ModuleList(nn.Conv2d(8, 8, 3, 1, 1) for _ in range(2))
+        self.tower, self.out = nn.Sequential(conv(8, 8), nn.ReLU()), nn.Conv2d(8, 5, 3, 1, 1)
+
+    def forward(self, x):
+        fine = self.w[1](self.w[0](x))
+        deep = self.across[1](self.w[2](fine))
+        top = self.across[0](fine) + F.interpolate(deep, scale_factor=2.0)
+        levels = [smooth(level) for smooth, level in zip(self.smooth, (top, deep), strict=True)]
+        return [self.out(self.tower(level)) for level in levels]

@@ -201,3 +201,23 @@ def test_networks_measured_elsewhere(make, residual, inner, stage):
     last = {str(place).rpartition(".")[2] for place in found.inner}
     assert all(re.fullmatch(inner, name) for name in last) if inner else not last
     assert len(found.inner) == (residual if inner else 0)
+
+
+@pytest.mark.parametrize("kind", ["joined", "listed"])
+def test_a_detector_in_one_list_has_the_places_of_its_backbone(kind):
+    found = places(networks.Pyramid(kind), 128, 160)
+    assert names(found.stage) == ["parts.0.1", "parts.1.2", "parts.2.2", "parts.3.2", "parts.4.2"]
+    assert [place.stride for place in found.stage] == [2, 4, 8, 16, 32]
+    assert names(found.residual) == [f"parts.{i}.2.b.1" for i in (1, 2, 3, 4)]
+    assert names(found.block) == [f"parts.{i}.2" for i in (1, 2, 3, 4)]
+    assert found.unused["4 residual additions"] == "in the neck or a head; within= searches there"
+
+
+def test_the_neck_is_searched_when_it_is_named():
+    found = Places(networks.trace_of(networks.Pyramid(), torch.zeros(1, 3, 128, 160)), within="parts.9")
+    assert names(found.of("residual")) == ["parts.9.unit.b.1"]
+
+
+def test_predictions_end_no_stage():
+    assert names(places(networks.Levels(), 64, 96).stage) == [f"chain.{i}.1" for i in range(4)]
+    assert names(places(networks.TopDown(), 64, 96).stage) == ["w.0.2", "w.1.2", "w.2.2"]

@@ -129,3 +129,50 @@ def test_inside_a_larger_module_and_in_another_precision():
 
 def test_a_network_without_mechanisms_has_nothing_to_verify():
     assert saccade.verify(NotesNet()) == ()
+
+
+def test_nothing_there_and_all_there_are_told_apart():
+    model = saccade.insert(NotesNet(), "se+cbam")
+    assert saccade.verify(model).present == ("block1.bn2", "block1.bn2#2", "block2.bn2", "block2.bn2#2")
+    assert saccade.verify(NotesNet()).present == ()
+    stored = [str(place) for place in model.saccade_report.places for _ in range(2)]
+    for expect in (4, model.saccade_report, model.saccade_report.plans[0], stored):
+        assert saccade.verify(model, expect=expect) == ()
+        assert saccade.verify(nn.Sequential(model), expect=expect) == ()
+        with pytest.raises(InputError, match=r"NotesNet, built anew or converted.*expected"):
+            saccade.verify(NotesNet(), expect=expect)
+    with pytest.raises(InputError, match="2 mechanisms run in it that are not expected"):
+        saccade.verify(model, expect=["block1.bn2", "block2.bn2"])
+    with pytest.raises(TypeError, match="expect= takes"):
+        saccade.verify(model, expect="block1.bn2")
+
+
+def test_an_expectation_is_met_after_a_repair():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(saccade.insert(NotesNet(), "se"))
+    assert saccade.verify(model, expect=2) == PLACES
+
+
+def test_a_rewritten_copy_runs_what_its_graph_reads():
+    model = saccade.insert(NotesNet(), "se").eval()
+    assert saccade.verify(torch.fx.symbolic_trace(model), expect=model.saccade_report).present == PLACES
+    without = torch.fx.symbolic_trace(NotesNet().eval())
+    with pytest.raises(InputError, match=r"NotesNet, rewritten by torch\.fx: 2 of 2 expected mechanisms"):
+        saccade.verify(without, expect=model.saccade_report)
+
+
+def test_a_quantised_copy_without_its_mechanisms_is_named():
+    plan = saccade.plan(NotesNet(), "se")
+    quantised = nn.Sequential(nn.Conv2d(3, 4, 1), torch.ao.nn.quantized.ReLU6())
+    with pytest.raises(InputError, match="a quantised copy: 2 of 2 expected mechanisms do not run"):
+        saccade.verify(quantised, expect=plan)
+
+
+def test_a_fused_copy_without_its_mechanisms_is_named():
+    model = saccade.insert(NotesNet(), "se")
+    bare = fuse(saccade.remove(copy.deepcopy(model)).eval())
+    for path, module in list(bare.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            parent, _, name = path.rpartition(".")
+            setattr(bare.get_submodule(parent), name, nn.Identity())
+    with pytest.raises(InputError, match="fused"):
+        saccade.verify(bare, expect=model.saccade_report)

@@ -65,27 +65,29 @@ def demo(
     folder: Annotated[Path, Parameter(name="FOLDER")],
     /,
     *,
+    task: Literal["segmentation", "pose"] = "segmentation",
     train: Annotated[int, within(Whole(1, 10**6))] = 400,
     held_out: Annotated[int, within(Whole(1, 10**6))] = 100,
     seed: Annotated[int, within(Whole(0, SEED))] = 0,
     settings: Given,
 ) -> Answer:
-    """Write scenes of the embedded demo as a folder of images and masks, to try segmentation on; nothing is downloaded.
+    """Write pictures of the embedded demos as a folder of your own data would be; nothing is downloaded.
 
     Args:
         folder: Folder to make.
-        train: Number of training scenes.
-        held_out: Number of validation scenes.
-        seed: Another number draws other scenes.
+        task: `segmentation`: scenes of "notes" with masks; `pose`: pictures of "chips" with COCO's JSON of key points.
+        train: Number of training pictures.
+        held_out: Number of validation pictures.
+        seed: Another number draws other pictures.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.demo_folder import write_demo
 
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:
-        write_demo(folder, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
+        write_demo(folder, task=task, train=train, held_out=held_out, seed=seed, on_progress=showing.counting)
     return Answer(
-        {"folder": str(folder), "train": train, "held_out": held_out},
-        f"{train} training and {held_out} validation scenes in {folder}",
+        {"folder": str(folder), "task": task, "train": train, "held_out": held_out},
+        f"{train} training and {held_out} validation {'chips' if task == 'pose' else 'scenes'} in {folder}",
     )
 
 

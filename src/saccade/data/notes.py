@@ -110,14 +110,20 @@ def materials() -> tuple[Material, Material]:
     """Return the material of training and of validation scenes: no digit and no part of a photograph is in both."""
     digits, labels = _digits()
     held = np.arange(len(digits)) % 5 == 0
+    left, right = photographs()
+    train_digits = tuple(digits[~held & (labels == digit)] for digit in range(10))
+    held_digits = tuple(digits[held & (labels == digit)] for digit in range(10))
+    return Material(train_digits, left), Material(held_digits, right)
+
+
+def photographs() -> tuple[tuple[NDArray[np.uint8], ...], tuple[NDArray[np.uint8], ...]]:
+    """Return the parts of the photographs for training and for validation, reduced."""
     photos = _photos()
     cuts = [round(_TRAIN_COLUMNS * photo.shape[1]) for photo in photos]
     # Cut before reducing: a reduced column averages its neighbours and would belong to both sides.
     left = tuple(_reduced(photo, slice(0, cut)) for photo, cut in zip(photos, cuts, strict=True))
     right = tuple(_reduced(photo, slice(cut, None)) for photo, cut in zip(photos, cuts, strict=True))
-    train_digits = tuple(digits[~held & (labels == digit)] for digit in range(10))
-    held_digits = tuple(digits[held & (labels == digit)] for digit in range(10))
-    return Material(train_digits, left), Material(held_digits, right)
+    return left, right
 
 
 def _scenes(

@@ -25,6 +25,10 @@ PRODUCTS = frozenset(("mul", "div", "matmul", "mm", "bmm", "baddbmm", "einsum"))
 SCALING = frozenset(("mul", "div", "add", "sub", "neg"))
 MATRIX = frozenset(("addmm", "mm"))
 BOUNDED = frozenset(("sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax", "_safe_softmax", "clamp", "hardtanh"))
+_ANSWERING = (
+    LAYOUT | BOUNDED | SCALING | {name for name in UPSAMPLING if name != "conv_transpose"}
+    | {"cat", "stack", "exp", "log", "pow", "sqrt", "_log_softmax", "max", "argmax", "topk", "sort", "gather", "index"}
+)  # fmt: skip
 
 
 class Graph:
@@ -98,13 +102,74 @@ class Graph:
         deepest = self._deepest(scope)
         if deepest is None:
             return []
-        forward, backward = self._ways_from_input(), self._ways_to(deepest)
-        return [v for v in range(deepest + 1) if forward[v] * backward.get(v, 0) == forward[deepest]]
+        return self._on_every_path(self._ways_to(deepest), (deepest,))
+
+    def _on_every_path(self, backward: dict[int, int], targets: tuple[int, ...]) -> list[int]:
+        """Return the values that every path from the input to one of the targets goes through, in order."""
+        forward = self._ways_from_input()
+        total = sum(forward[target] for target in targets)
+        return [v for v in range(max(targets, default=-1) + 1) if forward[v] * backward.get(v, 0) == total]
+
+    @cached_property
+    def neck(self) -> int:
+        """The values of a neck and of its heads, as bits: all that is made of maps that were enlarged again.
+
+        0 if every output is computed from one map after that, as in a decoder or a network that fuses resolutions: a
+        detector's heads each read a map of another size.
+        """
+        alone = self._on_every_path(self._ways_to(*self.trace.outputs), self.trace.outputs)
+        return 0 if any(self.is_map(v) and self._risen >> v & 1 for v in alone) else self._risen
+
+    @cached_property
+    def _risen(self) -> int:
+        """The values computed from a map that an upsampling made larger, as bits."""
+        grown = sum(1 << op.outputs[0] for op in self._growing)
+        return sum(1 << value for value, ancestors in enumerate(self.ancestors) if ancestors & grown)
+
+    @cached_property
+    def _growing(self) -> list[Op]:
+        """The operations that enlarge a map, other than a gate's factors."""
+        ops = (op for op in self.trace.ops if op.name in UPSAMPLING and self.carriers >> op.outputs[0] & 1)
+        maps = (op for op in ops if self.is_map(op.inputs[0]) and self.is_map(op.outputs[0]))
+        return [op for op in maps if self.area(op.outputs[0]) > self.area(op.inputs[0])]
+
+    def is_prediction(self, value: int) -> bool:
+        """Return whether a convolution made a map whose channels are the network's answer, not features.
+
+        Nothing learned, no norm and no activation but a bounded one stands between it and an output.
+        """
+        made = self.trace.producer[value]
+        if made is None or made.convolution is None:
+            return False
+        seen, waiting, returned = set[int](), [value], False
+        while waiting:
+            last = waiting.pop()
+            returned = returned or last in self.trace.outputs
+            for op in self.readers[last]:
+                if op.name not in _ANSWERING or not set(op.inputs).isdisjoint(self.trace.inputs):
+                    return False
+                waiting += [out for out in op.outputs if out not in seen]
+                seen.update(op.outputs)
+        return returned
 
     def _deepest(self, scope: int) -> int | None:
-        """Return the last of the smallest maps on the path to the output, before any pooling of whole maps."""
-        trace, carriers = self.trace, self.carriers
+        """Return the last of the smallest maps of the backbone, before any pooling of whole maps.
+
+        It lies before any neck and is not a prediction, if there are such maps.
+        """
+        before = 0
+        if scope == 0 and self.neck:
+            for op in self._growing:
+                before |= self.ancestors[op.inputs[0]]
+            before &= ~self.neck
+        found = self._smallest(scope, before) if before else None
+        return self._smallest(scope) if found is None else found
+
+    def _smallest(self, scope: int, among: int = -1) -> int | None:
+        """Return the last of the smallest maps among values given as bits; predictions only for want of others."""
+        trace, carriers = self.trace, self.carriers & among
         reached, best = set(trace.inputs), None
+        found: list[int] = []
         for op in trace.ops:
             if op.name in GLOBAL_POOL or not any(source in reached for source in op.inputs):
                 continue
@@ -113,8 +178,9 @@ class Graph:
                 if not (carriers >> out & 1 and self.is_map(out) and trace.inside(op.call, scope)):
                     continue
                 if best is None or self.area(out) <= self.area(best):
+                    found.append(out)
                     best = out
-        return best
+        return next((value for value in reversed(found) if not self.is_prediction(value)), best)
 
     def _ways_from_input(self) -> list[int]:
         ways: list[int] = []
@@ -122,9 +188,9 @@ class Graph:
             ways.append(1 if op is None else sum(ways[source] for source in op.inputs))
         return ways
 
-    def _ways_to(self, target: int) -> dict[int, int]:
-        ways = defaultdict[int, int](int, {target: 1})
-        for value in range(target, -1, -1):
+    def _ways_to(self, *targets: int) -> dict[int, int]:
+        ways = defaultdict[int, int](int, dict.fromkeys(targets, 1))
+        for value in range(max(targets, default=-1), -1, -1):
             op = self.trace.producer[value]
             if op is not None and ways[value]:
                 for source in op.inputs:

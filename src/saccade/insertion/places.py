@@ -134,7 +134,13 @@ class Places:
         found, left_out = find_residuals(self.graph)
         for reason, count in left_out.items():
             self.unused[f"{count} addition{'s' if count > 1 else ''}"] = reason
-        return tuple(residual for residual in found if self.trace.inside(residual.op.call, self.scope))
+        inside = [residual for residual in found if self.trace.inside(residual.op.call, self.scope)]
+        kept = tuple(r for r in inside if self.within or not self.graph.neck >> r.branch & 1)
+        if len(kept) < len(inside):
+            self.unused[f"{len(inside) - len(kept)} residual additions"] = (
+                "in the neck or a head; within= searches there"
+            )
+        return kept
 
     @cached_property
     def stage_ends(self) -> tuple[int, ...]:

@@ -10,13 +10,27 @@ from torch import Tensor, nn
 
 from saccade.errors import InputError
 from saccade.insertion.attach import CHILD, Attachment, attach, detach, heads, hook, hooks, tensor_of, unhook
+from saccade.insertion.expecting import Expected, check_expected, running
 from saccade.insertion.recorder import on_meta, tensors_in
 from saccade.insertion.report import Report, Step, listed
 from saccade.insertion.tracing import trace
 from saccade.insertion.wrappers import unwrapped
 
 
-def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
+class Verified(tuple[str, ...]):
+    """Modules whose mechanism or hook was restored; empty if nothing was missing.
+
+    Attributes:
+        present: Names of all mechanisms that run in the network; empty if it has none.
+    """
+
+    present: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Verified(restored={tuple(self)}, present={self.present})"
+
+
+def verify(model: nn.Module, *, expect: Expected | None = None, example_input: Any = None) -> Verified:
     """Check that every inserted mechanism is in the network and called exactly once; repair what can be repaired.
 
     Conversions replace modules: to synchronised or frozen batch norm, fusing, re-parameterising. Some keep the
@@ -26,14 +40,28 @@ def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
 
     Args:
         model: Network with or without mechanisms, or a larger module that contains such networks.
+        expect: Mechanisms that must run in the network: the plan or the report of an insertion, their number, or names
+            of their modules (to store: ``[str(place) for place in plan.places]``). A library may train or export a
+            network of its own making, fused, rewritten by torch.fx or quantised; nothing in it says then that
+            anything was inserted.
         example_input: See :func:`saccade.plan`; None means the input that the insertion was traced with.
 
     Returns:
-        The modules whose mechanism or hook was missing and has been restored.
+        The modules whose mechanism or hook was missing and has been restored, as a tuple; its attribute ``present``
+        names all mechanisms that run.
 
     Raises:
-        InputError: A mechanism is lost, or not called exactly once with its number of channels.
+        InputError: A mechanism is lost, not called exactly once with its number of channels, or not as expected.
+
+    Example:
+        >>> import saccade, torchvision
+        >>> model = saccade.insert(torchvision.models.resnet18(), "se", at="layer4.1")
+        >>> saccade.verify(model, expect=1).present
+        ('layer4.1',)
     """
+    if expect is not None and not _changeable(model):
+        check_expected(model, expect)
+        return _verified((), model)
     model = unwrapped(model)
     repaired = []
     for prefix, network, report in list(reports(model)):
@@ -46,7 +74,23 @@ def verify(model: nn.Module, *, example_input: Any = None) -> tuple[str, ...]:
                     detach(host, attachment)
             raise
         repaired += [f"{prefix}{path}" for path, _ in found]
-    return tuple(sorted(repaired))
+    if expect is not None:
+        check_expected(model, expect)
+    return _verified(sorted(repaired), model)
+
+
+def _verified(restored: Sequence[str], model: nn.Module) -> Verified:
+    found = Verified(restored)
+    found.present = running(model)
+    return found
+
+
+def _changeable(model: nn.Module) -> bool:
+    try:
+        unwrapped(model)
+    except InputError:
+        return False
+    return True
 
 
 def check_called(network: nn.Module, steps: Sequence[Step], example: tuple[Any, ...]) -> None:

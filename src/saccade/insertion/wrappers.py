@@ -29,7 +29,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
             raise InputError(f"{kind}: a scripted or traced network cannot be changed", "insert first, script it then")
         if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
             raise InputError(f"{kind}: a compiled network cannot be changed", "insert first, compile afterwards")
-        if _is_quantised(module):
+        if is_quantised(module):
             raise InputError(
                 f"{kind}: a quantised network computes with integers, unlike the mechanisms",
                 "insert into the network it was made of, and quantise that afterwards",
@@ -37,7 +37,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def _is_quantised(module: nn.Module) -> bool:
+def is_quantised(module: nn.Module) -> bool:
+    """Return whether a module computes with integers, or holds tensors of them."""
     if ".quantized" in type(module).__module__ and type(module).__module__.startswith("torch."):
         return True
     tensors = [*module._parameters.values(), *module._buffers.values()]

@@ -224,13 +224,13 @@ def pose_network(
         at: Places of a mechanism, at which it is inserted as the identity instead.
         pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
             network as written by a training run or :func:`saccade.save`, whose output layer may have other joints.
-        maps_per_joint: Maps that the codec has for each joint; 3 gives ``udp_hrnet`` its offset head.
+        maps_per_joint: Maps that the codec has for each joint; 3 gives the network an offset head.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     plain, options = name_and_options(name)
-    if plain == "udp_hrnet" and maps_per_joint > 1:
+    if maps_per_joint > 1:
         options.setdefault("head", "offset")
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
     inside = mechanism if at is None else None

@@ -64,7 +64,7 @@ def document(count=4, side=64, seed=0, folder=None, inside="images", first=1):
         name = f"{inside}/{number:04}.png"
         if folder is not None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            drawn(points, side, rng).save(folder / name)
+            drawn(points, side, np.random.default_rng((seed, number))).save(folder / name)
         images.append({"id": number, "file_name": name, "width": side, "height": side})
         annotations.append(annotation(points, number, number))
     return {"images": images, "annotations": annotations, "categories": [category(sigmas=[0.06] * 6)]}

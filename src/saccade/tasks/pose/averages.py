@@ -153,7 +153,8 @@ def average_precision(
 ) -> Floats:
     """Return AP of objects of all sizes for every row of weights, see :func:`measures`; 0 where there is no object."""
     precision, _ = _curves(scores, states[:, 0], owner, positives[:, 0], weights, levels)
-    return np.nan_to_num(precision.mean(axis=1), nan=0.0)
+    found: Floats = np.nan_to_num(precision.mean(axis=1), nan=0.0)
+    return found
 
 
 def _curves(

@@ -251,8 +251,9 @@ class Codec(ABC):
     def on_input(self, points: Tensor) -> Tensor:
         """Return points (..., 2) of the map in pixels of the input; the opposite of :meth:`to_map`."""
         ends = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64, device=points.device)
-        first, second = self.to_map(ends)
-        return (points.double() - first) / (second - first)
+        mapped = self.to_map(ends)
+        found: Tensor = (points.double() - mapped[0]) / (mapped[1] - mapped[0])
+        return found
 
     def from_input(self, points: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Return points (N, K, 2) of the input in pixels of the image, for regions that are not rotated."""

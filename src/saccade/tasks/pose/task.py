@@ -6,6 +6,7 @@ The metric is COCO's average precision over the similarity of key points (OKS).
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,6 @@ class Pose(Task):
     recipe = "pose"
     head_network = "simple_baseline"
     unit = "labelled points"
-    called = "joints"
     takes_boxes = True
 
     def __init__(
@@ -168,7 +168,7 @@ class Pose(Task):
 
         spec = RunSpec(data=str(folder), network="", size=size, augment="none", **reading.plain())
         said = {name: value for name, value in reading.changed().items() if name in OF_KEYPOINTS}
-        how = "".join(f"-{name}{Path(str(value)).name}" for name, value in sorted(said.items()))
+        how = re.sub(r"[^\w-]", "_", "".join(f"-{name}{Path(str(value)).name}" for name, value in sorted(said.items())))
         return stored(cls, cls.load(spec, on_progress), folder, cache, record, on_progress, how=how)
 
     @classmethod
@@ -274,7 +274,7 @@ class Pose(Task):
             raise InputError(
                 f"--codec {self.codec.name} has {self.codec.maps_per_joint} maps for each joint, the network "
                 f"{net.maps_per_joint}",
-                'udp_offset goes with --network "udp_hrnet[head=offset]", the other codecs with any other network',
+                "udp_offset goes with networks of [head=offset], the other codecs with [head=gaussian]",
             )
 
     def fitted(
