@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from saccade.catalog import create, list_mechanisms, register
     from saccade.comparison.compare import compare
     from saccade.data.importing import import_data
+    from saccade.exporting.export import export_network as export
     from saccade.insertion import insert, plan, remove, verify
     from saccade.inspection.recording import record
     from saccade.networks.classifier import classifier
@@ -32,6 +33,7 @@ _HOMES = {
     "compare": "saccade.comparison.compare",
     "create": "saccade.catalog",
     "evaluate": "saccade.runs.evaluate:evaluate_network",
+    "export": "saccade.exporting.export:export_network",
     "import_data": "saccade.data.importing",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
@@ -59,6 +61,7 @@ __all__ = [
     "compare",
     "create",
     "evaluate",
+    "export",
     "import_data",
     "insert",
     "list_mechanisms",

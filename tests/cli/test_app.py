@@ -17,7 +17,7 @@ from saccade.cli.app import app
 from saccade.distribution import install_command
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 
-COMMANDS = ("compare", "train", "evaluate", "predict", "look", "list", "plan", "bench", "report", "doctor")
+COMMANDS = ("compare", "train", "evaluate", "predict", "export", "look", "list", "plan", "bench", "report", "doctor")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from saccade.cli import main
 from saccade.cli.app import app, ours
 from saccade.synonyms import HINTS, SYNONYMS, hint_for
 
-COMMANDS = ("compare", "train", "evaluate", "predict", "look", "plan")
+COMMANDS = ("compare", "train", "evaluate", "predict", "export", "look", "plan")
 TRAIN = "train photos --network resnet18"
 
 

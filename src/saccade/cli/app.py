@@ -22,6 +22,7 @@ from saccade.cli.compare import compare, complete_pretrained
 from saccade.cli.data import check, demo, import_
 from saccade.cli.doctor import doctor
 from saccade.cli.evaluate import evaluate
+from saccade.cli.export import export
 from saccade.cli.list import list_
 from saccade.cli.look import look
 from saccade.cli.options import translated
@@ -57,7 +58,7 @@ app = App(
 )
 _COMMANDS: dict[str, Callable[..., Any]] = {
     function.__name__.rstrip("_"): function
-    for function in (compare, train, evaluate, predict, look, list_, plan, bench, report, doctor)
+    for function in (compare, train, evaluate, predict, export, look, list_, plan, bench, report, doctor)
 }
 for _name, _function in _COMMANDS.items():
     app.command(_function, name=_name)
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         check_words(typed)
         settings, tokens = take_settings(typed)
-    except InputError as error:
+    except Exception as error:
         sys.exit(_said(error))
     search_here()
     with _warnings_for_people(settings):

@@ -67,8 +67,10 @@ class Findings:
     def __str__(self) -> str:
         lines = self.statement.lines() if self.statement is not None else [self.note]
         if self.counts:
-            width = max(5, *map(len, self.counts))
-            lines += ["", f"{'class':<{width}}  {'training':>12}  {'validation':>12}   ({self.unit})"]
+            word = self.statement.called if self.statement is not None else "classes"
+            word = {"classes": "class"}.get(word, word)
+            width = max(len(word), *map(len, self.counts))
+            lines += ["", f"{word:<{width}}  {'training':>12}  {'validation':>12}   ({self.unit})"]
             lines += [f"{name:<{width}}  {n['train']:>12,}  {n['val']:>12,}" for name, n in self.counts.items()]
         lines += ["", f"{len(self.bad)} of {self.images} files cannot be used" + (":" if self.bad else "")]
         lines += [f"  {name}: {reason}" for name, reason in self.bad.items()]

@@ -26,6 +26,7 @@ class Statement:
         val: Number of validation images.
         values: Range and depth of the values of images and masks, in sentences.
         left_out: Files that are not used, with the reasons.
+        called: Word for what `classes` names.
     """
 
     note: str
@@ -37,6 +38,7 @@ class Statement:
     val: int = 0
     values: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    called: str = "classes"
 
     def of(self, note: str, classes: Sequence[str], values: Sequence[str] = ()) -> Statement:
         """Return the same with what only the files themselves told."""
@@ -47,9 +49,9 @@ class Statement:
         said = [self.note]
         if self.counts:
             pairs = [f"{name} {train:,} + {val:,}" for name, (train, val) in self.counts.items()]
-            said.append(f"  classes (training + validation): {_some(pairs, _CLASSES)}")
+            said.append(f"  {self.called} (training + validation): {_some(pairs, _CLASSES)}")
         elif self.classes:
-            said.append(f"  classes: {_some(self.classes, _CLASSES)}")
+            said.append(f"  {self.called}: {_some(self.classes, _CLASSES)}")
         if self.split and self.split not in self.note:
             said.append(f"  split: {self.split}")
         said += [f"  {line}" for line in self.values]

@@ -87,8 +87,9 @@ def pose_estimator(
     * ``simple_baseline``: transposed convolutions after any backbone, by default resnet50. ``deconv_layers``,
       ``deconv_channels``;
     * ``hrnet``: hrnet_w32 or another HRNet; the map of its finest branch;
-    * ``udp_hrnet``: the same with UDP's last fusion, which is four times as wide. ``head``: "gaussian", or "offset"
-      for the three maps per joint of ``udp_offset``.
+    * ``udp_hrnet``: the same with UDP's last fusion, which is four times as wide.
+
+    All have ``head``: "gaussian", or "offset" for the three maps per joint of ``udp_offset``.
 
     Args:
         name: A name listed above.
@@ -169,8 +170,15 @@ class NamedPoseEstimator:
 
 
 def _simple_baseline(
-    features: Any, num_keypoints: int, trained: bool, *, deconv_layers: int = 3, deconv_channels: int = 256
+    features: Any,
+    num_keypoints: int,
+    trained: bool,
+    *,
+    deconv_layers: int = 3,
+    deconv_channels: int = 256,
+    head: str = "gaussian",
 ) -> PoseEstimator:
+    choose("simple_baseline", "head", head, tuple(_HEADS))
     stride = features.feature_info.reduction()[-1]
     if stride != 32:
         raise InputError(
@@ -178,15 +186,16 @@ def _simple_baseline(
             "choose another backbone, such as resnet50, or one of hrnet's names",
         )
     channels = features.feature_info.channels()[-1]
-    head = KeypointHead(channels, num_keypoints, deconv_layers=deconv_layers, deconv_channels=deconv_channels)
-    return PoseEstimator(features, head)
+    made = _HEADS[head](channels, num_keypoints, deconv_layers=deconv_layers, deconv_channels=deconv_channels)
+    return PoseEstimator(features, made)
 
 
-def _hrnet(features: Any, num_keypoints: int, trained: bool) -> PoseEstimator:
+def _hrnet(features: Any, num_keypoints: int, trained: bool, *, head: str = "gaussian") -> PoseEstimator:
+    choose("hrnet", "head", head, tuple(_HEADS))
     _keep_finest(features)
     if not trained:
         _start(features)
-    return PoseEstimator(features, KeypointHead(features.feature_info.channels()[0], num_keypoints))
+    return PoseEstimator(features, _HEADS[head](features.feature_info.channels()[0], num_keypoints))
 
 
 def _udp_hrnet(features: Any, num_keypoints: int, trained: bool, *, head: str = "gaussian") -> PoseEstimator:

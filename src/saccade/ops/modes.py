@@ -39,7 +39,8 @@ def exported() -> bool:
     It must accept any height and width, a loop over blocks would be unrolled for one size, and a tracer records what is
     written to buffers as constants.
     """
-    return torch.compiler.is_exporting() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export()
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return torch.compiler.is_exporting() or traced or torch.onnx.is_in_onnx_export()
 
 
 def by_definition() -> bool:

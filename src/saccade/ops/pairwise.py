@@ -14,10 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saccade.ops import nodes
 from saccade.ops.blocks import softmax_attention as softmax_in_blocks
 from saccade.ops.fused import on_gpu
 from saccade.ops.matrices import multiply
-from saccade.ops.modes import by_definition
+from saccade.ops.modes import by_definition, exported
 from saccade.ops.precision import full_precision, wide
 
 
@@ -42,6 +43,8 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float
     Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`. Time N M (D + E), memory
     N E and one block of weights.
     """
+    if nodes.wanted():
+        return nodes.softmax_attention(wide(query), wide(key), value, scale)
     if by_definition():
         return weighted_sum(softmax_weights(query, key, scale=scale), value)
     fused = on_gpu(query, key, value, scale) if query.is_cuda else None
@@ -84,7 +87,7 @@ def dot_product_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Takes (B, N, D), (B, M, D), (B, M, E); returns (B, N, E) in the precision of `value`. The products associate: keys
     and values make a D x E matrix first, time (N + M) D E.
     """
-    if by_definition():
+    if by_definition() and not exported():  # without loops, the lean form takes any size
         return weighted_sum(dot_product_weights(query, key), value)
     with full_precision(query):
         matrix = wide(key).transpose(-2, -1) @ wide(value) / key.shape[1]

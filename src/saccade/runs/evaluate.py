@@ -50,9 +50,10 @@ class Evaluation:
         for kind in found["limits"]:
             each = "  ".join(f"{name} {_number(value)}" for name, value in found[f"by_{kind}"].items())
             lines.append(f"{f'{metric} by {kind}':<{wide}} {each}")
-        rows, title = list(found["by_class"].items()), "classes"
+        called = found["statement"]["called"]
+        rows, title = list(found["by_class"].items()), called
         if len(rows) > 4 * _SHOWN and None not in found["by_class"].values():
-            rows, title = sorted(rows, key=lambda row: row[1])[:_SHOWN], "lowest classes"
+            rows, title = sorted(rows, key=lambda row: row[1])[:_SHOWN], f"lowest {called}"
         width = max([20, *(len(name) for name, _ in rows)])
         table = ["", title, *(f"  {name:<{width}} {_number(value)}" for name, value in rows)] if rows else []
         return "\n".join([*lines, *table])

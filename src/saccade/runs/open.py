@@ -22,6 +22,9 @@ from saccade.saving.store import load, network_file, read_header
 from saccade.tasks import from_json
 from saccade.tasks.base import Held, Task
 
+EXPORTED = (".onnx", ".xml", ".tflite", ".pte")
+"""Endings of exported files, which run in other runtimes."""
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -33,6 +36,7 @@ class Opened:
         name: Name of the run: that of its folder or file; of a comparison, its network and arm.
         known: Its task; None for a network that was saved without one.
         reading: How the folder of its training data was read.
+        exported: True if the network runs in another runtime, from a file that ``saccade export`` wrote.
     """
 
     file: Path
@@ -40,6 +44,7 @@ class Opened:
     name: str
     known: Task | None
     reading: Reading = AS_IT_IS
+    exported: bool = False
 
     @property
     def task(self) -> Task:
@@ -91,7 +96,7 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
     Args:
         model: Folder of a training run, which gives its best network; folder of an arm of a comparison
             (``saccade-compare/NAME/runs/ARM``), which gives that of its first seed; or a file in one of them, or any
-            that :func:`saccade.save` wrote.
+            that :func:`saccade.save` or ``saccade export`` wrote.
         trust: Code of the user's own that may be imported for it, as for :func:`saccade.load`.
 
     Raises:
@@ -99,6 +104,10 @@ def open_run(model: str | os.PathLike[str], trust: Trust = ()) -> Opened:
             needs code that is not trusted.
     """
     path = at_home(model)
+    if path.suffix.lower() in EXPORTED and not path.is_dir():
+        from saccade.exporting.running import open_exported
+
+        return open_exported(path)
     _refuse_other(path)
     file = network_file(_first_seed(path))
     net = load(file, trust=trust).eval()  # which holds the header to its digest

@@ -61,6 +61,7 @@ class Files:
         problems: What makes a training on these sides dishonest, such as a group on both.
         counts: Training and validation images of each class by its name; counted from targets that are indices.
         allow_copies: True if an image may be under two classes, or on both sides.
+        called: Word for what `classes` names.
         check: Refuses an item whose values do not fit those of the others, once they were examined.
     """
 
@@ -79,6 +80,7 @@ class Files:
     problems: tuple[str, ...] = ()
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     allow_copies: bool = False
+    called: str = "classes"
     check: Callable[[Item], None] | None = field(default=None, compare=False)
 
     @property
@@ -108,6 +110,7 @@ class Files:
         return Statement(
             note=self.note, layout=self.layout, split=self.origin, classes=self.classes, counts=counts,
             train=len(self.train), val=len(self.val), values=self.meaning, left_out=self.left_out,
+            called=self.called,
         )  # fmt: skip
 
 
@@ -237,8 +240,6 @@ class Task(ABC):
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
     """Unit of the counts in ``saccade data check``."""
-    called: ClassVar[str] = "classes"
-    """Word for what `classes` names."""
     takes_boxes: ClassVar[bool] = False
     """True if ``saccade predict`` takes boxes of objects for it."""
 

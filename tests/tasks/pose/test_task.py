@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import saccade
 from saccade.data.check import check_data
 from saccade.data.reading import Reading
 from saccade.data.sheet import draw_sheet
 from saccade.errors import InputError
+from saccade.report.scenes import Answer, Box, Case
 from saccade.runs.options import RunSpec
 from saccade.tasks.pose.augmenting import augmented
 from saccade.tasks.pose.described import given_joints, pairs_by_name
@@ -55,7 +57,7 @@ def test_the_folder_is_checked(folder, tmp_path):
     assert (found.task, found.images, found.bad, found.good) == ("pose", 20, {}, True)
     text = str(found)
     for words in (
-        "6 joints: head", "mirror pairs (by their names): left_hand - right_hand, left_foot - right_foot",
+        "joints: head, left_hand", "mirror pairs (by their names): left_hand - right_hand, left_foot - right_foot",
         "all 0.06", "training: 16 objects in 16 images: 16 learned from", "validation: 4 objects", "visibility 2",
     ):  # fmt: skip
         assert words in text, words
@@ -80,6 +82,8 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     assert len(line) == 5 + 3 * 6
     assert float(line[5]) * 64 == pytest.approx(row["joints"]["head"]["x"], abs=0.01)
     assert (tmp_path / "out" / "predictions.csv").read_text().startswith("image,left,top,width,height,score,head x")
+    with Image.open(tmp_path / "out" / "pictures" / "0501.png") as picture:
+        assert picture.size == (320, 344)  # enlarged, and a legend
     scored = saccade.evaluate(
         folder, run.folder, boxes=boxes, protocol="plain", device="cpu", workers=0, progress=False
     ).results  # fmt: skip
@@ -252,3 +256,113 @@ def test_other_tasks_refuse_options_of_key_points(tmp_path):
     folder = classification(tmp_path / "data", count=2, side=16)
     with pytest.raises(InputError, match="--codec: makes no sense for classification"):
         check_data(folder, reading=Reading(codec="dark"))
+
+
+def test_turned_objects_are_counted_apart(folder):
+    """Only where the data say what a turned object looks like, and every labelled joint that moves is compared."""
+    data = loaded(folder)
+    order = [3, 4, 2, 0, 1, 5]  # hands and feet change places
+    task = Pose(data.task.classes, **{**data.task.facts, "turned": order}, size=64)
+    rows = [data.val.samples[index][1] for index in range(len(data.val))]
+    targets = torch.utils.data.default_collate(rows)
+    for exchanged, wanted in ((list(range(6)), 0.0), (order, 1.0)):
+        predictions = {"points": targets["points"][:, exchanged], "scores": targets["visible"]}
+        evidence = task.settled(task.evidence(predictions, targets))
+        assert task.scores(evidence)["turned by half"] == wanted
+    assert "turned by half" not in data.task.scores(exact(data))
+
+
+def test_truth_and_answers_of_a_report_are_skeletons(folder):
+    data = loaded(folder)
+    _, target = data.val.samples[0]
+    case = Case(0, "one", "typical", "", "", Box(0, 0))
+    data.task.draw_truth(case, target)
+    answer = Answer(1, "se")
+    data.task.draw_answer(case, answer, target, {"points": target["points"], "scores": target["visible"]})
+    assert case.truth is not None
+    assert answer.regions is not None
+    assert case.truth.uri == answer.regions.uri
+    assert case.truth.uri.startswith("data:image/png;base64,")
+    assert "100" in answer.regions.caption
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory):
+    """Images with up to four objects: some hidden, a crowd, one without labels; boxes with repetitions."""
+    folder = tmp_path_factory.mktemp("groups")
+    content = figures.document(8, 64, folder=folder)
+    rng, rows = np.random.default_rng(3), []
+    for image in range(1, 9):
+        for place in range(int(rng.integers(1, 5))):
+            points = figures.figure(rng, 64) * rng.uniform(0.5, 1) + rng.uniform(-8, 8, 2)
+            row = figures.annotation(points, len(rows) + 1, image, iscrowd=int(place == 3))
+            if place == 2:
+                row["keypoints"] = [0] * 18
+            elif place == 1:
+                row["keypoints"][3:6] = [0, 0, 0]
+            rows.append(row)
+    content["annotations"] = rows
+    boxes = [{"image_id": one["image_id"], "category_id": 1, "bbox": one["bbox"], "score": 0.5} for one in rows[2:]]
+    boxes += [{**one, "score": 0.4} for one in boxes[:5]]
+    (folder / "results.json").write_text(json.dumps(boxes))
+    return figures.written(folder, content)
+
+
+@pytest.mark.parametrize("detected", [False, True])
+def test_objects_of_one_image_are_one_piece_of_evidence(groups, detected):
+    """AP of noisy points is that of the evaluator on what is left after suppression; an image counts as a whole."""
+    data = loaded(groups, split=0.5, **({"boxes": str(groups / "results.json")} if detected else {}))
+    samples = data.val.samples
+    targets = torch.utils.data.default_collate([samples[index][1] for index in range(len(samples))])
+    torch.manual_seed(0)
+    points = targets["points"] + 3 * torch.randn(targets["points"].shape)
+    if detected:  # which know no points: the first annotated object of their image
+        points = torch.rand(points.shape) * 64
+    predictions = {"points": points, "scores": torch.rand(points.shape[:2])}
+    raw = data.task.evidence(predictions, targets)
+    found = data.task.settled(raw)
+    images = {entry.number for entry in samples.entries}
+    assert len(found["positives"]) == len(images) < len(samples)
+    assert data.task.pictured(found).tolist() == [
+        min(index for index, entry in enumerate(samples.entries) if entry.number == number) for number in sorted(images)
+    ]
+    people = [
+        one
+        for number, name in {(entry.number, entry.image) for entry in samples.entries}
+        for one in Pose.files(groups, Reading(split=0.5)).reader.people[name]
+        if one.labelled and not one.crowd
+    ]
+    assert found["positives"][:, 0].sum() == len(people)
+    halves = data.task.resampled(found, np.stack([np.arange(len(images)) % 2, (np.arange(len(images)) + 1) % 2]))
+    assert halves.shape == (2,)
+
+
+def test_all_objects_are_judged_as_the_evaluator_does(groups):
+    from saccade.tasks.pose.evaluation import Detection, Person, keypoint_scores
+
+    pytest.importorskip("faster_coco_eval", exc_type=ImportError)
+    data = loaded(groups, split=0.5)
+    samples = data.val.samples
+    targets = torch.utils.data.default_collate([samples[index][1] for index in range(len(samples))])
+    torch.manual_seed(1)
+    points = targets["points"] + 2 * torch.randn(targets["points"].shape)
+    raw = data.task.evidence({"points": points, "scores": 0.3 + 0.7 * torch.rand(points.shape[:2])}, targets)
+    found = data.task.settled(raw)
+    files = Pose.files(groups, Reading(split=0.5))
+    held = {entry.image for entry in samples.entries}
+    people = [
+        Person(image, one.points, one.box, one.area, one.crowd)
+        for image in held
+        for one in files.reader.people[image]
+    ]  # fmt: skip
+    scores = np.where(raw["joint_scores"] > 0.2, raw["joint_scores"], 0)
+    scores = scores.sum(axis=1) / np.maximum(1, (scores > 0).sum(axis=1))
+    detections = [
+        Detection(entry.image, place, score)
+        for entry, place, score in zip(samples.entries, raw["points"], scores, strict=True)
+    ]
+    assert len(found["scores"]) == len(detections)  # none is that similar to another
+    wanted = keypoint_scores(people, detections, data.task.joints.sigmas).values
+    mine = data.task.scores(found)
+    for name, value in wanted.items():
+        assert mine.get(name) == pytest.approx(value, abs=1e-6), name

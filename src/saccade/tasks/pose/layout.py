@@ -94,7 +94,7 @@ def find_files(folder: Path, reading: Reading, layout: str, *, scored: bool = Fa
         reader=marks, others=tuple(others), drawn=division.drawn, layout=layout, origin=division.origin,
         left_out=account(top, {*used, *others}, found.unused | dict(division.left_out)),
         problems=(*division.problems, *found.complaints.lines()), meaning=tuple(values),
-        allow_copies=reading.allow_copies,
+        allow_copies=reading.allow_copies, called="joints",
     )  # fmt: skip
 
 
@@ -109,8 +109,9 @@ def _codec(reading: Reading) -> str:
 def _aspect(reading: Reading, marks: Marks) -> tuple[int, int]:
     """Return width and height of crops as a ratio: as given, 3 : 4 for people, else 1 : 1."""
     if reading.aspect is None:
-        people = any(marks.joints.names == one.names for one in KNOWN.values())
-        return _PEOPLE_ASPECT if people or marks.category.lower() in ("person", "people", "human") else (1, 1)
+        known = any(marks.joints.names == one.names for one in KNOWN.values())
+        people = known or marks.category.lower() in ("person", "people", "human")
+        return _PEOPLE_ASPECT if people and marks.joints.upper else (1, 1)  # feet, faces and hands are not upright
     try:
         width, height = (int(part) for part in str(reading.aspect).split(":"))
         ratio = Fraction(width, height)

@@ -6,6 +6,7 @@ The metric is COCO's average precision over the similarity of key points (OKS).
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ from saccade.tasks.pose.samples import (
 from saccade.tasks.pose.scoring import METRICS, NEAR, image_precision, joint_values, settled, valued
 
 if TYPE_CHECKING:
-    from saccade.report.scenes import Answer, Case
+    from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
     from saccade.runs.predict import Options
     from saccade.training.sources import Augment
@@ -80,7 +81,6 @@ class Pose(Task):
     recipe = "pose"
     head_network = "simple_baseline"
     unit = "labelled points"
-    called = "joints"
     takes_boxes = True
 
     def __init__(
@@ -168,7 +168,7 @@ class Pose(Task):
 
         spec = RunSpec(data=str(folder), network="", size=size, augment="none", **reading.plain())
         said = {name: value for name, value in reading.changed().items() if name in OF_KEYPOINTS}
-        how = "".join(f"-{name}{Path(str(value)).name}" for name, value in sorted(said.items()))
+        how = re.sub(r"[^\w-]", "_", "".join(f"-{name}{Path(str(value)).name}" for name, value in sorted(said.items())))
         return stored(cls, cls.load(spec, on_progress), folder, cache, record, on_progress, how=how)
 
     @classmethod
@@ -274,7 +274,7 @@ class Pose(Task):
             raise InputError(
                 f"--codec {self.codec.name} has {self.codec.maps_per_joint} maps for each joint, the network "
                 f"{net.maps_per_joint}",
-                'udp_offset goes with --network "udp_hrnet[head=offset]", the other codecs with any other network',
+                "udp_offset goes with networks of [head=offset], the other codecs with [head=gaussian]",
             )
 
     def fitted(
@@ -335,7 +335,7 @@ class Pose(Task):
         }
 
     def settled(self, evidence: Evidence) -> Evidence:
-        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or ())
+        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or (), self.facts.get("turned", ()))
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         """COCO's ten measures, PCK, the mean error in pixels, small joints alone, and exchanged sides."""
@@ -421,6 +421,9 @@ class Pose(Task):
     def draw_truth(self, case: Case, target: Any) -> None:
         labelled = int((np.asarray(target["visible"]) > 0).sum())
         case.truth_name = f"{labelled} of {len(self.classes)} joints labelled"
+        from saccade.tasks.pose import report
+
+        case.truth = report.truth(self, case, target)
 
     def draw_answer(self, case: Case, answer: Answer, target: Any, prediction: Any) -> None:
         seen = np.asarray(target["visible"]) > 0
@@ -428,6 +431,14 @@ class Pose(Task):
         near_ones = int((apart[seen] < NEAR * max(self.crop)).sum())
         mean = f", {apart[seen].mean():.1f} px off in the mean" if seen.any() else ""
         answer.words = f"{near_ones} of {int(seen.sum())} joints found{mean}"
+        from saccade.tasks.pose import report
+
+        answer.regions = report.skeleton(self, case, answer, prediction)
+
+    def legend(self, gallery: Gallery) -> Sequence[str]:
+        from saccade.tasks.pose.report import legend
+
+        return legend()
 
 
 def _side(samples: CropSamples, folder: Path) -> Side:

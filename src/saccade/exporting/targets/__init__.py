@@ -1,0 +1,147 @@
+"""The kinds of file, one in each module: how a network is written, opened, and what its file says."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saccade.errors import InputError
+from saccade.exporting.subject import Subject
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that a file takes.
+
+    Args:
+        size: Height and width of the example.
+        free: True if batch, height and width are free; otherwise only the batch is, where the kind of file allows it.
+        batch: Number of images of a file whose batch is fixed; None if it is free.
+    """
+
+    size: tuple[int, int]
+    free: bool
+    batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is written.
+
+    Args:
+        shape: The sizes.
+        half: True for half precision.
+        opset: Version of the ONNX operators, if one was asked for.
+        images: Images for the calibration of 8 bits, as the network reads them, (1, C, H, W) each.
+        attention: Names of the modules that are mechanisms.
+        notes: Receives remarks on how it was written.
+    """
+
+    shape: Shape
+    half: bool = False
+    opset: int | None = None
+    images: tuple[Array, ...] = ()
+    attention: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+class Session(ABC):
+    """A file that is open in its runtime."""
+
+    about: Mapping[str, Any]
+    """What saccade wrote of it; empty if it did not."""
+
+    @abstractmethod
+    def run(self, x: Array) -> Array:
+        """Return the output for one input."""
+
+
+class Target(ABC):
+    """A kind of file."""
+
+    name: ClassVar[str]
+    """Its name for ``--to``."""
+    runtime: ClassVar[str]
+    """The runtime that the file is verified in."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """Endings of its files, the main one first."""
+    extra: ClassVar[str]
+    """The extra of saccade that installs what writes and runs it."""
+    free_sizes: ClassVar[bool] = True
+    """True if batch, height and width can be left free."""
+    free_batch: ClassVar[bool] = True
+    """True if the batch can be left free where height and width are fixed."""
+    int8: ClassVar[bool] = False
+    """True if it can be quantised."""
+    half: ClassVar[bool] = True
+    """True if weights can be stored in half precision."""
+
+    @abstractmethod
+    def write(self, subject: Subject, plan: Plan, path: Path, about: Mapping[str, Any]) -> None:
+        """Write the file, and those that belong to it next to it.
+
+        Raises:
+            Exception: Whatever the converter raises.
+        """
+
+    @abstractmethod
+    def open(self, path: Path) -> Session:
+        """Open a file in its runtime.
+
+        Raises:
+            MissingExtraError: The runtime is not installed.
+            Exception: Whatever the runtime raises.
+        """
+
+
+_HOMES = {
+    "onnx": "onnx:Onnx",
+    "openvino": "openvino:OpenVino",
+    "litert": "litert:LiteRt",
+    "executorch": "executorch:ExecuTorch",
+    "torch-export": "torch_export:TorchExport",
+    "torchscript": "torchscript:TorchScript",
+}
+NAMES = tuple(_HOMES)
+
+
+def target(name: str) -> Target:
+    """Return the kind of file called `name`."""
+    module, _, kind = _HOMES[name].partition(":")
+    made: Target = getattr(importlib.import_module(f"saccade.exporting.targets.{module}"), kind)()
+    return made
+
+
+def of_file(path: Path) -> Target:
+    """Return the kind of an exported file by its ending.
+
+    Raises:
+        InputError: No kind has this ending.
+    """
+    for name in NAMES:
+        found = target(name)
+        if path.suffix.lower() == found.suffixes[0]:
+            return found
+    raise InputError(f"{path}: no kind of exported file ends in {path.suffix or 'nothing'}", "give .onnx or .xml")
+
+
+def as_array(found: Any) -> Array:
+    """Return what a runtime gave as an array."""
+    return np.asarray(found)
+
+
+def free_dims(shape: Shape) -> dict[int, Any]:
+    """Return the free axes of the input for `torch.export`."""
+    import torch
+
+    axes = (*([0] if shape.batch is None else []), *((2, 3) if shape.free else ()))
+    return dict.fromkeys(axes, torch.export.Dim.DYNAMIC)

@@ -1,0 +1,49 @@
+"""LiteRT files (.tflite) for phones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saccade.errors import require
+from saccade.exporting.subject import Subject
+from saccade.exporting.targets import Array, Plan, Session, Target, as_array
+from saccade.exporting.targets.onnx import quiet
+
+
+class LiteRt(Target):
+    """Convert by litert-torch, which takes fixed sizes only: free ones give wrong numbers or none.
+
+    What the file says lies next to it, in a file of JSON.
+    """
+
+    name, runtime, suffixes, extra = "litert", "ai-edge-litert", (".tflite", ".tflite.json"), "litert"
+    free_sizes = free_batch = half = False
+
+    def write(self, subject: Subject, plan: Plan, path: Path, about: Mapping[str, Any]) -> None:
+        litert: Any = require("litert_torch", extra="litert")
+        with quiet():
+            made = litert.convert(subject.net, (subject.example(1, plan.shape.size),))
+            made.export(str(path))
+        path.with_name(f"{path.name}.json").write_text(json.dumps(about), encoding="utf-8")
+
+    def open(self, path: Path) -> Session:
+        return _Session(path)
+
+
+class _Session(Session):
+    def __init__(self, path: Path) -> None:
+        interpreter: Any = require("ai_edge_litert.interpreter", extra="litert")
+        self._interpreter = interpreter.Interpreter(model_path=str(path))
+        self._interpreter.allocate_tensors()
+        beside = path.with_name(f"{path.name}.json")
+        self.about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+
+    def run(self, x: Array) -> Array:
+        self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], np.ascontiguousarray(x))
+        self._interpreter.invoke()
+        return as_array(self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"]))

@@ -1,0 +1,108 @@
+"""Every mechanism in ONNX Runtime and OpenVINO, networks in the place of their files, and attention without a table."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+
+import saccade
+from saccade.exporting.export import export_network
+from saccade.testing.subject import Subject
+from tests.comparison import folders
+from tests.ops.test_traced import MECHANISMS
+from tests.suites import everyday
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+HOW = {"steps": 1, "batch": 2, "device": "cpu", "workers": 0, "progress": False, "size": 32}
+
+
+def kinds(chosen):
+    pairs = [(name, to) for name in map(str, MECHANISMS) for to in ("onnx", "openvino")]
+    return everyday(chosen, pairs)
+
+
+@pytest.mark.parametrize(("name", "to"), kinds([("pam", "onnx")]))
+def test_every_mechanism_is_the_same_at_free_sizes(name, to, tmp_path):
+    if to == "openvino":
+        pytest.importorskip("openvino")
+    subject = Subject.of(name)
+    module = subject.awake(torch.float32)
+    found = export_network(module, to=to, out=tmp_path / "one", example_input=subject.map(2, torch.float32, (12, 15)))
+    assert found.verified
+    assert max(case.error for case in found.cases) < 2e-5
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["pam", "sagan", "non_local", "dual", "cs"])
+def test_attention_over_positions_has_no_table(name, tmp_path):
+    """Every array that the graph computes for a map of 40 x 40 is smaller than the pairs of its positions."""
+    subject = Subject.of(name)
+    found = export_network(
+        subject.awake(torch.float32), out=tmp_path / "one.onnx", example_input=subject.map(1, torch.float32, (40, 40))
+    )
+    model = onnx.load(found.file)
+    assert any(node.op_type == "Scan" for node in model.graph.node)
+    assert {one.domain for one in model.opset_import} <= {"", "ai.onnx"}
+    largest = max(case.peak_mib for case in found.cases)
+    assert largest < 1600 * 1600 * 4 / 2**20 + 8
+
+
+@pytest.mark.full
+def test_half_precision_keeps_the_energies_of_channels(tmp_path):
+    """Sums of a map of mean square 100 overflow in half precision."""
+    cam = saccade.create("cam", 16)
+    with torch.no_grad():
+        cam.gamma.fill_(0.7)
+    x = 10 * torch.randn(2, 16, 40, 40)
+    found = export_network(cam, half=True, out=tmp_path / "cam.onnx", example_input=x, verify=False)
+    from saccade.exporting.targets import target
+
+    made = torch.from_numpy(target("onnx").open(found.file).run(x.numpy()))
+    assert made.isfinite().all()
+    assert (made - cam(x)).abs().max() < 0.02 * cam(x).abs().max()
+
+
+@pytest.fixture(scope="module")
+def textures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("textures")
+    data = folders.classification(root / "data", count=3, side=32)
+    return data, saccade.train(data, "test_resnet", out=root / "run", mechanism="se", at="stage", **HOW).folder
+
+
+def test_a_file_predicts_and_is_scored_as_its_network(textures, tmp_path):
+    data, run = textures
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    found = export_network(run, with_pre=True, size=32, out=tmp_path / "net.onnx")
+    assert found.about["classes"] == ["brick", "grass", "gravel"]
+    assert [case.images for case in found.cases].count("real") == 1
+    for ours, theirs in zip(
+        saccade.predict(data, found.file, device="cpu").rows, saccade.predict(data, run, device="cpu").rows, strict=True
+    ):
+        assert ours["image"] == theirs["image"]
+        assert ours["classes"][0][0] == theirs["classes"][0][0]
+    scored = [
+        saccade.evaluate(data, model, device="cpu", workers=0, progress=False).results["scores"]
+        for model in (found.file, run)
+    ]
+    assert scored[0] == pytest.approx(scored[1])
+    with pytest.raises(saccade.InputError, match="is an exported file already"):
+        export_network(found.file, out=tmp_path / "again.onnx")
+
+
+@pytest.mark.full
+def test_8_bits_say_what_the_attention_costs(textures, tmp_path):
+    data, run = textures
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the quantiser
+        found = export_network(run, int8=data, size=32, out=tmp_path / "net.onnx", tolerance=1.0)
+    assert found.about["precision"] == "int8"
+    assert any(note.startswith("8 bits: relative error") for note in found.notes)
+    assert any(node.op_type == "QuantizeLinear" for node in onnx.load(found.file).graph.node)
+    (tmp_path / "one").mkdir()
+    shutil.copy(next(data.rglob("*.jpg")), tmp_path / "one")
+    with pytest.raises(saccade.InputError, match="has 1 images; ranges need at least 2"):
+        export_network(run, int8=tmp_path / "one", out=tmp_path / "other.onnx")
