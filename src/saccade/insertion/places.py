@@ -122,7 +122,7 @@ class Places:
 
     @cached_property
     def block(self) -> tuple[Place, ...]:
-        """The outputs of modules with a residual addition; without any, of convolutions on the trunk or in a decoder."""
+        """The outputs of modules with a residual addition, or of a decoder's; else of convolutions on the trunk."""
         found = self._decoder_blocks()
         if found:
             return found
