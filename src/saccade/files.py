@@ -15,6 +15,7 @@ from typing import Any
 from saccade.errors import InputError
 
 LOCK = ".lock"
+_DEEPEST = 400  # folders in each other; Python makes them one within the other's call
 
 
 def at_home(path: str | os.PathLike[str]) -> Path:
@@ -75,7 +76,9 @@ def _refuse_unwritable(path: Path, folder: Path, hint: str) -> None:
         raise InputError(f"{path} cannot be written: the name is not valid UTF-8", hint) from None
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.lstat()  # a name too long for the system
+            path.absolute().lstat()  # a name too long for the system
+        if len(path.parts) > _DEEPEST:
+            raise InputError(f"{path.parts[0]}/...: {len(path.parts)} folders deep; at most {_DEEPEST} are made", hint)
         there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
         if not there.is_dir():
             raise InputError(f"{path} cannot be written: {there} is not a folder", hint)

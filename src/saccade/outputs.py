@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from saccade.errors import InputError
-from saccade.files import check_file, replacing
+from saccade.files import check_file, check_regular, replacing
 
 RECORD = ".saccade-written"
 _SHOWN = 3
@@ -94,24 +94,36 @@ class Outputs:
         return Path(os.path.relpath(place, self._resolved)).as_posix()
 
     def _lines(self) -> list[tuple[str, str]]:
-        """The entries of the record; lines that say nothing are left out, and so protect what they named."""
         try:
-            text = self._record.read_text(encoding="ascii", errors="replace")
+            return _entries(self._record)
         except (FileNotFoundError, NotADirectoryError):  # the check of a path says so
             return []
         except OSError as cause:
             raise InputError(
                 f"{self._record} cannot be read: {cause.strerror or cause}", "choose another folder"
             ) from cause
-        found = []
-        for line in text.splitlines():
-            try:
-                name, digest = json.loads(line)
-            except (ValueError, TypeError):
-                continue
-            if isinstance(name, str) and isinstance(digest, str):
-                found.append((name, digest))
-        return found
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the names, with slashes, of the files that saccade wrote into a folder; never an error."""
+    try:
+        return {name for name, _ in _entries(folder / RECORD)}
+    except (OSError, InputError):
+        return set()
+
+
+def _entries(record: Path) -> list[tuple[str, str]]:
+    """The entries of a record; lines that say nothing are left out, and so protect what they named."""
+    check_regular(record)
+    found = []
+    for line in record.read_text(encoding="ascii", errors="replace").splitlines():
+        try:
+            name, digest = json.loads(line)
+        except (ValueError, TypeError):
+            continue
+        if isinstance(name, str) and isinstance(digest, str):
+            found.append((name, digest))
+    return found
 
 
 def _line(entry: tuple[str, str]) -> str:

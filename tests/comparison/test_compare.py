@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from saccade.comparison.experiment import Experiment
 from saccade.comparison.results import read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.statistics import differences
+from saccade.training.signals import STOPPING
 from tests.comparison import folders
 from tests.comparison.inline import InlinePool
 from tests.training.tiny import dataset, run
@@ -165,11 +167,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
     )  # fmt: skip
     try:
         _wait_for(lambda: list(tmp_path.glob("out/runs/*/*/config.json")), process)
+        # The workers are held: an answer that waited for one of them would never come.
+        os.killpg(process.pid, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGCONT)
+        hanging = threading.Timer(60, os.killpg, (process.pid, signal.SIGKILL))
+        hanging.start()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-        _, errors = process.communicate()
+        answered = any(STOPPING in line for line in process.stderr)
+        hanging.cancel()
+        os.killpg(process.pid, signal.SIGCONT)
+        errors = process.stderr.read()
+        process.communicate()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+    assert answered
     assert process.returncode == 1
     assert "run the same command to resume" in errors
     assert "Traceback" not in errors

@@ -19,6 +19,7 @@ from saccade.data.names import role_of, shown
 from saccade.data.reading import Reading
 from saccade.data.sheet import draw_sheet
 from saccade.errors import InputError
+from saccade.outputs import Outputs
 from saccade.runs.predict import _paths
 from saccade.tasks import recognise
 from tests.tasks.segmentation import trees
@@ -343,3 +344,36 @@ def test_masks_are_no_inputs_of_a_prediction(tmp_path):
     assert [path.name for path, _ in _paths(tmp_path / "one", None)] == ["a0.jpg", "a1.jpg", "a2.jpg"]
     plant(tmp_path / "classes", "cat/#2.png", "mask/#2.png")
     assert len(list(_paths(tmp_path / "classes", None))) == 4
+
+
+@pytest.mark.parametrize("layout", ["classes", "sides", "masks"])
+def test_what_saccade_wrote_into_a_data_folder_is_no_part_of_the_data(tmp_path, layout):
+    """Contact sheets, predictions and trainings, of commands that run inside the folder or have it as --out."""
+    paths = {
+        "classes": ["cat/#3.png", "dog/#3.png"],
+        "sides": sides("train", "val"),
+        "masks": ["images/#4.png", "masks/#4.png"],
+    }
+    plant(tmp_path, *paths[layout])
+    before = files_of(tmp_path)
+    for place in (tmp_path, tmp_path / "saccade-check", *(one for one in tmp_path.iterdir() if one.is_dir())):
+        outputs = Outputs(place)
+        for name in ("sheet.png", "masks/new.png", "predictions.csv"):
+            with outputs.replacing(place / name) as temporary:
+                write(temporary.with_suffix(".png"))
+                temporary.with_suffix(".png").rename(temporary)
+    plant(tmp_path, "saccade-train/mine/run.json", "saccade-train/mine/.lock", "saccade-train/mine/checkpoints/a.png")
+    files = files_of(tmp_path)
+    assert (files.train, files.val, files.classes) == (before.train, before.val, before.classes)
+    assert adds_up(tmp_path, files)
+    written = {row.reason: row.count for row in files.left_out}[tree.WRITTEN]
+    assert written == 2 + 3 * (2 + len({path.split("/")[0] for path in paths[layout]}))
+
+
+def test_a_folder_of_nothing_but_predictions_says_so(tmp_path):
+    with Outputs(tmp_path).replacing(tmp_path / "masks" / "a.png") as temporary:
+        temporary.write_bytes(b"mask")
+    with pytest.raises(InputError, match="contains no images; 1 files left out: saccade wrote it"):
+        files_of(tmp_path)
+    shutil.move(tmp_path / "masks" / "a.png", tmp_path / "masks" / "corrected.png")  # then it is the user's
+    assert [path.name for path in tree.scan(tmp_path).every_image()] == ["corrected.png"]

@@ -177,7 +177,7 @@ def test_saved_and_loaded_it_is_the_same(name: str, options: dict[str, Any], tmp
     ("call", "message"),
     [
         (lambda: saccade.pose_estimator("hrnett"), r"unknown pose network 'hrnett'\nhint: did you mean hrnet"),
-        (lambda: small("hrnet", head="offset"), r"hrnet: unknown option 'head'"),
+        (lambda: small("hrnet", deconv_layers=2), r"hrnet: unknown option 'deconv_layers'"),
         (lambda: small("udp_hrnet", head="offsets"), r"udp_hrnet: unknown head='offsets'"),
         (
             lambda: small("hrnet", backbone="resnet18"),

@@ -87,7 +87,12 @@ def name_and_options(given: str) -> tuple[str, dict[str, Any]]:
     name, bracket, inside = given.strip().partition("[")
     if bracket and not inside.endswith("]"):
         raise InputError(f"{given!r}: the options are not closed", "write name[option=value,option=value]")
-    return name, dict(_option(given, part) for part in split_top(inside[:-1]) if part) if bracket else {}
+    pairs = [_option(given, part) for part in split_top(inside[:-1]) if part] if bracket else []
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        twice = next(key for key in options if sum(key == name for name, _ in pairs) > 1)
+        raise InputError(f"{given!r}: {twice!r} is given twice", "give it once")
+    return name, options
 
 
 def split_top(text: str, separator: str = ",") -> list[str]:

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         check_words(typed)
         settings, tokens = take_settings(typed)
-    except InputError as error:
+    except Exception as error:
         sys.exit(_said(error))
     search_here()
     with _warnings_for_people(settings):

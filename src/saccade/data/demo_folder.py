@@ -11,6 +11,7 @@ from saccade.data.chips import write_chips
 from saccade.data.notes import load_notes
 from saccade.data.scenes import Kind
 from saccade.errors import InputError, require
+from saccade.files import check_folder
 
 Task = Literal["segmentation", "pose"]
 
@@ -44,6 +45,7 @@ def write_demo(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not empty", "choose another folder")
+    check_folder(folder)
     if task == "pose":
         if min(train, held_out) < 1:
             raise InputError(f"chips: `train` and `held_out` must be at least 1; received {train=}, {held_out=}")

@@ -15,7 +15,7 @@ import numpy as np
 from saccade.data.images import SUFFIXES
 from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, shown, side_of_word, weak_kind_of
 from saccade.data.reading import Reading
-from saccade.data.tree import Folder, scan
+from saccade.data.tree import WRITTEN, Folder, scan
 from saccade.errors import InputError
 
 FRACTION = 0.2
@@ -366,11 +366,15 @@ def not_recognised(path: Path) -> InputError:
     top = scan(path)
     if top.problem:
         return InputError(f"{path}: {top.problem}", "see its permissions")
+    ours = f"{len(top.all_written())} files left out: {WRITTEN}" if top.all_written() else ""
+    if not top.has_images and ours:
+        return InputError(f"{path} contains no images; {ours}", "copy what is to be learned from into another folder")
     if not top.has_images:
         return InputError(f"{path} contains no images", f"images are files ending in {' '.join(SUFFIXES)}")
     root = unwrapped(top)
     seen = [f"{one.name}/ ({len(one.every_image())} images)" for one in root.folders.values()]
     seen += [f"{len(root.images)} images directly inside"] if root.images else []
+    seen += [ours] if ours else []
     advice = known_layouts()
     train = [one for one in root.folders.values() if one.role is not None and one.role.side == TRAIN]
     if len(train) == 1 and len(root.inside()) == 1:

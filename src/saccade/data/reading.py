@@ -91,7 +91,8 @@ class Reading(Options):
         str | os.PathLike[str] | None,
         Option(
             "What key points are: a file (JSON or YAML) with any of names, pairs, flip_idx, sigmas, skeleton and "
-            "upper; or `coco` or `crowdpose`.",
+            "upper; or `coco`, `crowdpose`, or `coco-wholebody`, with `-feet`, `-face`, `-left-hand` and `-right-hand` "
+            "for its parts.",
             default="as the annotations say; pairs by left and right in the names",
             typed=str | None,
             metavar="FILE",
@@ -130,7 +131,7 @@ class Reading(Options):
         super().__post_init__()
         if self.group is not None:
             _pattern(self.group)
-        object.__setattr__(self, "joints", _plain_file("joints", self.joints, ("coco", "crowdpose")))
+        object.__setattr__(self, "joints", _plain_file("joints", self.joints, KNOWN_JOINTS))
         object.__setattr__(self, "boxes", _plain_file("boxes", self.boxes))
         object.__setattr__(self, "ignore", _plain_ignore(self.ignore))
         object.__setattr__(self, "classes", _plain_classes(self.classes))
@@ -291,6 +292,11 @@ def _number(text: str) -> float | None:
         return None
 
 
+KNOWN_JOINTS = (
+    "coco", "crowdpose", "coco-wholebody", "coco-wholebody-feet", "coco-wholebody-face", "coco-wholebody-left-hand",
+    "coco-wholebody-right-hand",
+)  # fmt: skip
+"""Sets of joints that have a name."""
 OF_KEYPOINTS = ("category", "joints", "hidden", "boxes", "codec", "aspect")
 """Fields that are about key points alone."""
 AS_IT_IS = Reading()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from saccade.data.images import SUFFIXES
 from saccade.data.names import Role, role_of, shown
+from saccade.files import LOCK
+from saccade.outputs import RECORD, names_in
 
 # Known to be no images; whatever is neither in this list nor an image that can be read is called a format.
 _PLAIN = (
@@ -20,6 +22,8 @@ _PLAIN = (
 )
 _NO_IMAGES = frozenset(_PLAIN.split())
 ELSEWHERE = "a link to a folder that is read elsewhere"
+WRITTEN = "saccade wrote it; copied into another folder it counts"
+_RUNS = ("run.json", "settings.json")  # next to the lock, the folder of a training or a comparison
 _PRIVATE = ("__",)  # folders of systems and tools, such as __MACOSX
 
 
@@ -33,6 +37,8 @@ class Folder:
         others: All other files.
         folders: Folders in it, by name as text, in order of name.
         problem: Reason why it could not be listed; empty if it could.
+        written: Files that saccade wrote, by the records in the folders, also those of folders that hold nothing else.
+        run: True for the folder of a training or a comparison, all of which saccade wrote.
     """
 
     path: Path
@@ -40,6 +46,8 @@ class Folder:
     others: list[Path] = field(default_factory=list)
     folders: dict[str, Folder] = field(default_factory=dict)
     problem: str = ""
+    written: list[Path] = field(default_factory=list)
+    run: bool = False
 
     @property
     def name(self) -> str:
@@ -69,6 +77,10 @@ class Folder:
         for one in self.walk():
             yield from one.images
             yield from one.others
+
+    def all_written(self) -> list[Path]:
+        """Return every file below it that saccade wrote."""
+        return [path for one in self.walk() for path in one.written]
 
     @property
     def has_images(self) -> bool:
@@ -151,6 +163,7 @@ def scan(path: Path) -> Folder:
 def _scan(path: Path) -> Folder:
     top = Folder(path)
     seen = {parent.resolve() for parent in path.resolve().parents}  # a link upwards is a circle, or leads elsewhere
+    written: set[Path] = set()
     real, links = [top], deque[Folder]()  # links come last, so that none takes the place of a folder, or renames it
     while real or links:
         one = real.pop() if real else links.popleft()
@@ -159,19 +172,36 @@ def _scan(path: Path) -> Folder:
             one.problem = ELSEWHERE if one is not top else ""
             continue
         seen.add(place)
-        inner = sorted(_list(one), key=lambda each: each.path.name)
+        inner = sorted(_list(one, written), key=lambda each: each.path.name)
         links += (each for each in inner if each.path.is_symlink())
         real += reversed([each for each in inner if not each.path.is_symlink()])
+    for one in reversed(list(top.walk())):
+        _set_aside(one)
     return top
 
 
-def _list(one: Folder) -> Iterable[Folder]:
+def _set_aside(one: Folder) -> None:
+    """Move what saccade wrote out of a folder, whose inner folders have been seen to: it is no part of the data."""
+    for name, inner in list(one.folders.items()):
+        if inner.written and not (inner.images or inner.others or inner.folders or inner.problem):
+            one.written += inner.written
+            del one.folders[name]
+    if one.run:
+        one.written += [path for each in one.walk() for path in (*each.images, *each.others)]
+        one.images, one.others, one.folders = [], [], {}
+
+
+def _list(one: Folder, written: set[Path]) -> Iterable[Folder]:
     try:
         with os.scandir(one.path) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as cause:
         one.problem = f"it cannot be listed ({cause.strerror or cause})"
         return ()
+    names = {entry.name for entry in found}
+    one.run = LOCK in names and not names.isdisjoint(_RUNS)
+    if RECORD in names:
+        written |= {one.path / name for name in names_in(one.path)}
     for entry in found:
         if entry.name.startswith("."):
             continue
@@ -182,6 +212,8 @@ def _list(one: Folder) -> Iterable[Folder]:
             folder = file = False
         if folder:
             one.folders[shown(entry.name)] = Folder(path)
+        elif path in written:
+            one.written.append(path)
         elif file and path.suffix.lower() in SUFFIXES:
             one.images.append(path)
         else:
@@ -208,7 +240,7 @@ def account(
     for one in top.walk():
         if one.problem:
             found.setdefault((one.problem, True), []).append(one.path)
-        elif not one.images and not one.others and not one.folders:
+        elif not (one.images or one.others or one.folders or one.written):
             found.setdefault(("it is empty", True), []).append(one.path)
         images = set(one.images)
         for path in (*one.images, *one.others):
@@ -217,6 +249,8 @@ def account(
             reason = (ask(path) if ask is not None else None) or _private(path, top)
             reason = reason or ("it is not part of the layout" if path in images else other_reason(path))
             found.setdefault((reason, False), []).append(path)
+        if one.written:
+            found.setdefault((WRITTEN, False), []).extend(one.written)
     rows = [
         LeftOut(reason, len(paths), shown(paths[0].relative_to(top.path)), folders)
         for (reason, folders), paths in found.items()

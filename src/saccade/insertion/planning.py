@@ -52,7 +52,8 @@ def plan(
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
             place: a list of these, or ``"cam+pam"``.
-        at: Places; None means the (first) mechanism's natural places, from the catalog.
+        at: Places; None means the (first) mechanism's natural places, from the catalog. A network that has none of that
+            kind gets the nearest ones, which the plan notes: blocks of several convolutions, else the ends of stages.
 
             * ``"residual"``: at the end of each residual branch, before the addition;
             * ``"inner"``: before the last convolution (or linear layer) of each residual branch;
@@ -105,7 +106,8 @@ def plan(
         unused.append(f"places after the step where the forward pass reads numbers a trace lacks ({recorded.ended})")
     return Plan(
         type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
-        recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph), remarks(places, chosen),
+        recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph),
+        (*places.notes, *remarks(places, chosen)),
         example,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saccade.data.depth import find_range
 from saccade.data.images import UnreadableError, read_image
+from saccade.data.layouts import images_in
 from saccade.errors import InputError, require
 from saccade.training.inputs import to_input
 
@@ -61,8 +62,15 @@ def read_picture(path: Path, size: int | None) -> Picture:
     Raises:
         InputError: There is no such file, or it cannot be read.
     """
+    if path.is_dir():
+        first = next(iter(images_in(path)), None)
+        raise InputError(
+            f"{path}: expected an image; it is a folder",
+            f"name images in it, such as {first}" if first else "name images, each by its file",
+        )
     if not path.is_file():
-        raise InputError(f"{path}: no such image")
+        what = "not a regular file" if path.exists() else "no such image"
+        raise InputError(f"{path}: {what}", "give the path of an image file")
     try:
         image = read_image(path, white=find_range([path]).white)
     except UnreadableError as problem:

@@ -228,7 +228,8 @@ def _read_file(path: Path) -> Any:
     if path.is_dir():
         raise InputError(f"{path}: expected a file of weights; it is a folder", "name the file in it")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        what = "not a regular file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {what}", "give the path of a file of weights")
     try:
         with path.open("rb") as opened:
             start = opened.read(64)

@@ -81,7 +81,7 @@ def _paths(
     for one in _each(given):
         matching = [one] if one.exists() else [Path(name) for name in sorted(glob(str(one), recursive=True))]
         if not matching:
-            raise InputError(f"{one}: no such file or folder")
+            raise InputError(f"{one}: no such file or folder", "give the paths of images, or of folders that hold some")
         for path in matching:
             inside = [(path, path.parent)]
             if path.is_dir():

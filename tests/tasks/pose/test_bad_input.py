@@ -314,3 +314,29 @@ def test_a_network_for_other_data_is_refused(drawn, folder, tmp_path):
             folder, NET, backbone="test_resnet", hardest_joints=9, size=32, out=tmp_path / "run", device="cpu",
             progress=False,
         )  # fmt: skip
+
+
+def test_parts_of_whole_bodies_are_read_from_their_own_keys(tmp_path):
+    from saccade.tasks.pose.described import KNOWN
+    from saccade.tasks.pose.joints import mirrored_order
+
+    body = KNOWN["coco-wholebody"]
+    assert (len(body.names), len(body.sigmas), len(set(body.names))) == (133, 133, 133)
+    order = mirrored_order(body.pairs, 133)
+    assert torch.equal(order[order], torch.arange(133))
+    assert [body.names[order[place]] for place in (9, 17, 23, 91)] == [
+        "right_wrist", "right_big_toe", "face_17", "right_hand_1",
+    ]  # fmt: skip
+    content = figures.document(5, 32, folder=tmp_path)
+    content["categories"] = [figures.category(KNOWN["coco"].names, name="person")]
+    for row in content["annotations"]:
+        row["keypoints"] = [5, 5, 2] * 17
+        row |= {"foot_kpts": [6, 6, 2] * 6, "face_kpts": [7, 7, 1] * 68, "face_box": [2, 2, 12, 12]}
+    figures.written(tmp_path, content)
+    whole = find_files(tmp_path, Reading(joints="coco-wholebody"), "coco-keypoints").reader
+    (one,) = whole.people[tmp_path / "images" / "0001.png"]
+    assert one.labelled == 17 + 6 + 68
+    assert whole.aspect == (3, 4)
+    face = find_files(tmp_path, Reading(joints="coco-wholebody-face"), "coco-keypoints").reader
+    (one,) = face.people[tmp_path / "images" / "0001.png"]
+    assert (one.labelled, one.box, one.area) == (68, (2, 2, 12, 12), None)

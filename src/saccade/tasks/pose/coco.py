@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from saccade.data.decoding import UnreadableError
 from saccade.data.importing.export import side_in, side_of
 from saccade.data.layouts import Item, listed
@@ -28,6 +30,7 @@ from saccade.tasks.pose.marked import (
     points_of,
     with_hidden,
 )
+from saccade.tasks.pose.wholebody import PARTS, Part
 
 _OTHERS = ("instances", "captions", "stuff", "panoptic", "image_info")
 _KEYPOINTS = re.compile(rb'"keypoints"\s*:\s*\[\s*[-"\d]')
@@ -288,25 +291,26 @@ def _read(one: _Document, name: str, joints: int, pictures: Pictures, reading: R
 def _annotation(
     row: dict[str, Any], joints: int, where: str, complaints: Complaints, reading: Reading
 ) -> Marked | None:
-    import numpy as np
-
     crowd = row.get("iscrowd", 0)
     if crowd not in (0, 1, True, False):
         complaints.add("iscrowd must be 0 or 1", f"{where}: {str(crowd)[:40]!r}")
         return None
     given = row.get("keypoints")
+    part, box_key = PARTS.get(reading.joints or ""), "bbox"
+    if part is not None:
+        given, box_key = _of_part(row, part), part.box
     points = np.zeros((joints, 3)) if given is None or given == [] else points_of(given, joints, where, complaints)
     if points is None:
         return None
     said = number(row.get("num_keypoints"))
-    if said is not None and said != int((points[:, 2] > 0).sum()):
+    if part is None and said is not None and said != int((points[:, 2] > 0).sum()):
         complaints.note("objects have a num_keypoints that contradicts their visibilities, which count")
     box = None
-    if row.get("bbox") is not None:
-        box = box_of(row["bbox"], where, complaints)
+    if row.get(box_key) is not None:
+        box = box_of(row[box_key], where, complaints)
         if box is None:
             return None
-    area = row.get("area")
+    area = row.get("area") if box_key == "bbox" else None
     if area is not None:
         value = number(area)
         if value is None or not 0 <= value < float("inf"):
@@ -314,6 +318,15 @@ def _annotation(
             return None
         area = value
     return Marked(str(row.get("id")), with_hidden(points, reading.hidden), box, area, bool(crowd))
+
+
+def _of_part(row: dict[str, Any], part: Part) -> list[Any] | None:
+    """Return the points of all keys of a part; those of a missing key are without labels, and None if all are."""
+    found: list[Any] = []
+    for key, count in part.keys:
+        given = row.get(key)
+        found += given if isinstance(given, list) and given else [0] * (3 * count) if given in (None, []) else [given]
+    return found if any(row.get(key) for key, _ in part.keys) else None
 
 
 def _size(row: dict[str, Any], path: Path, where: str, complaints: Complaints) -> tuple[int, int] | None:

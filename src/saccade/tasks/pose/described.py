@@ -25,6 +25,7 @@ from saccade.tasks.pose.joints import (
     mirrored_order,
 )
 from saccade.tasks.pose.suppression import checked_sigmas
+from saccade.tasks.pose.wholebody import PARTS
 
 DEFAULT_SIGMA = 0.05
 """Standard deviation of an annotator where the data say none, as a fraction of the object's scale."""
@@ -225,6 +226,8 @@ def given_joints(given: str, data: Joints | None) -> Joints:
     """
     if given in KNOWN:
         known = KNOWN[given]
+        if given in PARTS:
+            return known
         if data is not None and len(data.names) != len(known.names):
             raise InputError(
                 f"--joints {given}: these are {len(known.names)} joints, and the data have {len(data.names)}",
@@ -363,5 +366,13 @@ KNOWN: Mapping[str, Joints] = {
          (8, 10)),
         (0, 1, 2, 3, 4, 5, 12, 13), "by their names", "CrowdPose's",
     ),
+    **{
+        name: Joints(
+            part.names, part.pairs, part.sigmas, upper=COCO_UPPER if len(part.names) > 100 else (),
+            pairs_from="COCO-WholeBody's" if part.pairs is not None else "its mirror image is that of the other hand",
+            sigmas_from="COCO-WholeBody's",
+        )
+        for name, part in PARTS.items()
+    },
 }  # fmt: skip
 """Known sets of joints by name."""

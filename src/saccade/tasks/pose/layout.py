@@ -109,8 +109,9 @@ def _codec(reading: Reading) -> str:
 def _aspect(reading: Reading, marks: Marks) -> tuple[int, int]:
     """Return width and height of crops as a ratio: as given, 3 : 4 for people, else 1 : 1."""
     if reading.aspect is None:
-        people = any(marks.joints.names == one.names for one in KNOWN.values())
-        return _PEOPLE_ASPECT if people or marks.category.lower() in ("person", "people", "human") else (1, 1)
+        known = any(marks.joints.names == one.names for one in KNOWN.values())
+        people = known or marks.category.lower() in ("person", "people", "human")
+        return _PEOPLE_ASPECT if people and marks.joints.upper else (1, 1)  # feet, faces and hands are not upright
     try:
         width, height = (int(part) for part in str(reading.aspect).split(":"))
         ratio = Fraction(width, height)
