@@ -181,7 +181,7 @@ def _scan(path: Path) -> Folder:
 
 
 def _set_aside(one: Folder) -> None:
-    """Move what saccade wrote out of a folder, whose inner folders have been seen to: it is no part of the data."""
+    """Move what saccade wrote out of a folder, after its inner folders: that is not part of the data."""
     for name, inner in list(one.folders.items()):
         if inner.written and not (inner.images or inner.others or inner.folders or inner.problem):
             one.written += inner.written
