@@ -376,8 +376,8 @@ def test_a_folder_of_nothing_but_predictions_says_so(tmp_path):
         temporary.write_bytes(b"mask")
     with pytest.raises(InputError, match="contains no images; 1 files left out: saccade wrote it"):
         files_of(tmp_path)
-    shutil.move(tmp_path / "masks" / "a.png", tmp_path / "masks" / "corrected.png")  # then it is the user's
-    assert [path.name for path in tree.scan(tmp_path).every_image()] == ["corrected.png"]
+    (tmp_path / "masks" / "a.png").write_bytes(b"corrected")  # then it is the user's
+    assert [path.name for path in tree.scan(tmp_path).every_image()] == ["a.png"]
 
 
 def photo(path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from saccade.data.images import SUFFIXES
 from saccade.data.names import Role, role_of, shown
 from saccade.files import LOCK
-from saccade.outputs import RECORD, names_in
+from saccade.outputs import RECORD, written_in
 
 # Known to be no images; whatever is neither in this list nor an image that can be read is called a format.
 _PLAIN = (
@@ -201,7 +201,7 @@ def _list(one: Folder, written: set[Path]) -> Iterable[Folder]:
     names = {entry.name for entry in found}
     one.run = LOCK in names and not names.isdisjoint(_RUNS)
     if RECORD in names:
-        written |= {one.path / name for name in names_in(one.path)}
+        written |= written_in(one.path)
     for entry in found:
         if entry.name.startswith("."):
             continue
