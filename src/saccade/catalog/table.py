@@ -179,7 +179,7 @@ _ENTRIES = (
         "Zero-started 3x3 convolution", "a control of ours: parameters without attention", "", aliases=("conv",),
         cost=Cost("H x W", "none", "9*C**2 + 2*C", "9*C**2*N"),
         identity=True,
-        options={"width": None},
+        options={"width": None, "dilation": 1},
     ),
 )  # fmt: skip
 
@@ -193,6 +193,16 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "dual": ("pam", "cam", "dual", "cs", "fla"),
     "gates": ("se", "eca", "cbam", "bam"),
     "context": ("non_local", "simplified_nl", "gc", "a2"),
+    "pose-psa": (
+        "psa",
+        "psa[variant=sequential]",
+        "psa[parts=channel]",
+        "psa[parts=spatial]",
+        "se",
+        "cbam",
+        "non_local",
+        "conv3x3",
+    ),
     "polarized": ("psa", "psa[parts=channel]", "psa[parts=spatial]", "dual"),
 }
 """Ablations of the literature, as arms of a comparison next to ``none``."""

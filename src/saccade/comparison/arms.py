@@ -57,7 +57,12 @@ class Arm:
         return Spec(self.mechanism, self.options, entry)
 
 
-def resolve_arms(mechanisms: str | Sequence[Given] | None, preset: str | None, at: str | None) -> tuple[Arm, ...]:
+def resolve_arms(
+    mechanisms: str | Sequence[Given] | None,
+    preset: str | None,
+    at: str | None,
+    default: Sequence[Given] = DEMO_ARMS,
+) -> tuple[Arm, ...]:
     """Return the arms in the order given, the first ``none`` in front; it is added when missing.
 
     Raises:
@@ -69,7 +74,7 @@ def resolve_arms(mechanisms: str | Sequence[Given] | None, preset: str | None, a
             raise InputError("give either mechanisms or a preset, not both")
         mechanisms = _preset(preset)
     if mechanisms is None:
-        mechanisms = DEMO_ARMS
+        mechanisms = default
     if isinstance(mechanisms, str):
         mechanisms = split_top(mechanisms)
     given = [m for m in mechanisms if m != ""]

@@ -17,6 +17,7 @@ import torch
 from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
 from saccade.comparison.collect import collect, read_run
+from saccade.comparison.demos import find_demo
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
@@ -81,11 +82,12 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     """
     refuse_unguarded()
     device = str(find_device(options.device, ("cpu", "cuda")))
-    arms = resolve_arms(options.mechanisms, options.preset, options.at)
+    default = find_demo(options.demo if options.data is None else None).arms
+    arms = resolve_arms(options.mechanisms, options.preset, options.at, default)
     name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
     overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
-    out = options.out if options.out is not None else Path("saccade-compare") / Path(settings.data or "demo").name
+    out = options.out if options.out is not None else Path("saccade-compare") / _name(settings)
     folder = Path(out)
     check_folder(folder)
     if not (overwrite or dry_run):
@@ -112,6 +114,13 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         except KeyboardInterrupt:
             print(f"\nstopped; {folder} keeps what is done: run the same command to resume", file=sys.stderr)
             raise
+
+
+def _name(settings: Settings) -> str:
+    """Return the name of the folder of results unless another is given."""
+    if settings.data is not None:
+        return Path(settings.data).name
+    return "demo" if settings.demo is None else settings.demo
 
 
 def finished(folder: Path) -> Comparison:

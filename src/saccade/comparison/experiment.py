@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from saccade.comparison.arms import Arm
-from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, DEMO_STEPS, FEWEST_STEPS, MOST_STEPS
+from saccade.comparison.demos import find_demo
+from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
 from saccade.files import write_json
 from saccade.insertion import insert
-from saccade.networks.make import demo_network, places_in
+from saccade.networks.make import places_in
 from saccade.runs.folder import OTHER_FOLDER
 from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RESULT, RUNS, SPLIT, START
 from saccade.runs.options import RunSpec
@@ -132,7 +133,7 @@ class Experiment:
         torch.manual_seed(seed)
         task, settings = self.task(data), self.settings
         if self.demo:
-            return demo_network(len(data.classes))
+            return find_demo(settings.demo).network(len(data.classes))
         head = task.head_network
         return task.network(
             RunSpec(
@@ -218,9 +219,8 @@ def composition_of(task: Task, data: Arrays) -> Composition:
 def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
     """Load the demo's scenes, or the user's folder."""
     if settings.data is None:
-        from saccade.data.notes import load_notes
-
-        return load_notes(folder / CACHE, seed=settings.scenes, on_progress=on_progress)
+        load = find_demo(settings.demo).load
+        return load(folder / CACHE, kind="task", seed=settings.scenes, on_progress=on_progress)
     from saccade.data.folder import load_folder
 
     return load_folder(
@@ -230,10 +230,9 @@ def load_data(settings: Settings, folder: Path, on_progress: OnProgress | None =
 
 
 def load_start(settings: Settings, folder: Path, on_progress: OnProgress | None = None) -> Arrays:
-    """Load the demo's easier scenes, which the shared start is trained on."""
-    from saccade.data.notes import load_notes
-
-    return load_notes(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
+    """Load the demo's easier pictures, which the shared start is trained on."""
+    load = find_demo(settings.demo).load
+    return load(folder / CACHE, kind="start", seed=settings.scenes, on_progress=on_progress)
 
 
 def evidence_of(folder: Path) -> Evidence:
@@ -257,7 +256,7 @@ def check_unchanged(folder: Path, settings: Settings, identity: Identity, *, hin
 
 def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path) -> Experiment:
     """Fill in the defaults that depend on the data, and size the control of equal parameters."""
-    demo = settings.data is None
+    demo = find_demo(settings.demo) if settings.data is None else None
     if settings.batch is not None:
         check_batch(settings.batch, len(data.train.images))
     batch = settings.batch or min(DEMO_BATCH if demo else find_task(data.task).compare_batch, len(data.train.images))
@@ -268,14 +267,16 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
     elif settings.epochs is not None:
         steps = max(1, math.ceil(settings.epochs * epoch))
     else:
-        steps = DEMO_STEPS if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
+        steps = demo.steps if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = settings.learning_rate
     if rate is None:
         rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
     task = task_of(settings, data)
     task.augmentation(settings.augment)
     weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))
-    experiment = Experiment(folder, settings, arms, steps, batch, rate, 2 * steps if demo else 0, weights)
+    experiment = Experiment(
+        folder, settings, arms, steps, batch, rate, demo.start_steps * steps if demo else 0, weights
+    )
     return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
@@ -53,10 +53,19 @@ class ArmsOptions(Options):
         ),
     ] = None
     _: KW_ONLY
+    demo: Annotated[
+        Literal["notes", "chips"] | None,
+        Option(
+            "An embedded demo instead of DATA: `notes` (segmentation: spoilt notes are read by looking at others) or "
+            "`chips` (key points: a pin is named by a mark that may lie far away).",
+            default="`notes` without DATA",
+        ),
+    ] = None
     preset: Annotated[
         str | None,
         Option(
-            "The arms of an ablation in the literature: `se-ablation`, `dual`, `gates`, `context` or `polarized`.",
+            "The arms of an ablation in the literature: `se-ablation`, `dual`, `gates`, `context`, `polarized` "
+            "or `pose-psa`.",
             recorded=False,
         ),
     ] = None

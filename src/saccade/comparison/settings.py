@@ -8,18 +8,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from saccade.comparison.demos import find_demo
 from saccade.comparison.options import (
     DEFAULT_BACKBONE,
     DEFAULT_SEEDS,
     DEFAULT_SIZE,
-    DEMO_SIZE,
     QUICK_SEEDS,
     CompareOptions,
 )
 from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.files import at_home
-from saccade.networks.make import DEMO
 from saccade.ops import chosen
 from saccade.outputs import RECORD
 from saccade.runs.folder import Owned
@@ -85,10 +84,13 @@ class Settings(CompareOptions):
             InputError: Options of the demo with a folder, or the other way round; a value out of range.
         """
         demo, pretrained = options.data is None, options.pretrained
+        if options.demo is not None and not demo:
+            raise InputError(f"--demo {options.demo} and a folder: give one of them")
+        own = find_demo(options.demo)
         if demo and (
-            options.backbone not in (None, DEMO)
+            options.backbone not in (None, own.name)
             or pretrained
-            or options.size not in (None, DEMO_SIZE)
+            or options.size not in (None, own.size)
             or options.augment
         ):
             raise InputError(
@@ -102,10 +104,10 @@ class Settings(CompareOptions):
         decided = {
             "data": None if options.data is None else str(at_home(options.data).resolve()),
             "mechanisms": mechanisms,
-            "backbone": options.backbone or (DEMO if demo else DEFAULT_BACKBONE),
+            "backbone": options.backbone or (own.name if demo else DEFAULT_BACKBONE),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
             "seeds": options.seeds if options.seeds is not None else QUICK_SEEDS if options.quick else DEFAULT_SEEDS,
-            "size": options.size if options.size is not None else DEMO_SIZE if demo else DEFAULT_SIZE,
+            "size": options.size if options.size is not None else own.size if demo else DEFAULT_SIZE,
             "device": device,
         }
         if demo and Reading.of(options).changed():

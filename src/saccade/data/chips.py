@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saccade.data import OnProgress
+from saccade.data import Arrays, OnProgress
 from saccade.data.notes import photographs
 from saccade.errors import require
 
@@ -29,10 +30,16 @@ JOINTS = ("left_near", "left_far", "right_far", "right_near")
 TURNED = (2, 3, 0, 1)
 """Joint that each one is taken for in a chip turned by 180 degrees."""
 SIGMA = 0.05
+RECIPE = 1
+"""Version of the pictures: raised with every change, so that those of an older saccade are drawn again."""
+_COUNTS = {"task": (1500, 400), "start": (1000, 100)}
 _FINE = 4  # pixels of the drawing for each pixel of the picture, on either axis
 _SKELETON = ((1, 2), (2, 3), (3, 4), (4, 1))
 
 Pixels = NDArray[np.uint8]
+Kind = Literal["task", "start"]
+_KINDS: tuple[Kind, ...] = ("task", "start")
+_DOTS: dict[Kind, tuple[float, float]] = {"task": (0.1, 0.9), "start": (0.1, 0.35)}
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,13 @@ class Chip:
     dot: float
 
 
-def draw_chip(photos: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixels, Chip]:
+def draw_chip(photos: Sequence[Pixels], rng: np.random.Generator, kind: Kind = "task") -> tuple[Pixels, Chip]:
     """Draw one picture (64, 64, 3), and return the chip in it.
 
     Args:
         photos: Photographs to lie on, of at least 64 pixels on both sides.
         rng: Source of all randomness, so that a picture is a function of its seed.
+        kind: ``"task"``: the dot lies from near the end almost to the middle; ``"start"``: near the end.
     """
     photo = photos[int(rng.integers(len(photos)))]
     top, left = (int(rng.integers(side - SIZE + 1)) for side in photo.shape[:2])
@@ -67,7 +75,7 @@ def draw_chip(photos: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixel
     length, width = rng.uniform(36, 46), rng.uniform(11, 16)
     pin, angle = 3.0, rng.uniform(0, 2 * math.pi)
     center = (SIZE - 1) / 2 + rng.uniform(-4, 4, size=2)
-    dot = rng.uniform(0.1, 0.9)
+    dot = rng.uniform(*_DOTS[kind])
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
 
     def placed(points: Any) -> NDArray[np.float64]:
@@ -104,14 +112,67 @@ def draw_chip(photos: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixel
     return image, Chip(placed([(-reach, near), (-reach, far), (reach, far), (reach, near)]), pins, float(dot))
 
 
-def chips(photos: Sequence[Pixels], seed: tuple[int, ...], count: int) -> Iterator[tuple[Pixels, Chip]]:
+def load_chips(
+    cache: Path,
+    *,
+    kind: Kind = "task",
+    seed: int = 0,
+    train: int | None = None,
+    held_out: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Arrays:
+    """Load the pictures, drawn once and kept in `cache`, cut out around each chip as any data of key points is.
+
+    Args:
+        cache: Folder for the pictures and the arrays.
+        kind: ``"task"``, or ``"start"``, chips with the dot near the end, on which the demo's shared network learns.
+        seed: Another number draws other chips.
+        train: Number of training pictures; None means 1,500, and 1,000 for the start.
+        held_out: Number of validation pictures; None means 400, and 100 for the start.
+        on_progress: Called with (done, total, what).
+    """
+    from saccade.tasks.pose.task import Pose
+
+    counts = [
+        default if given is None else given for given, default in zip((train, held_out), _COUNTS[kind], strict=True)
+    ]
+    name = f"chips-v{RECIPE}-{kind}-seed{seed}-{counts[0]}-{counts[1]}"
+    folder = Path(cache) / name
+    if not folder.is_dir():
+        drawing = folder.with_name(f"{name}.new")
+        shutil.rmtree(drawing, ignore_errors=True)
+        write_chips(drawing, train=counts[0], held_out=counts[1], seed=seed, kind=kind, on_progress=on_progress)
+        drawing.replace(folder)
+    found = Pose.load_arrays(folder, Path(cache), size=SIZE, on_progress=on_progress)
+    where = "the mark near an end" if kind == "start" else "the mark anywhere"
+    return replace(
+        found,
+        name="chips" if kind == "task" else "chips-start",
+        note=f"the demo 'chips', {where}: {counts[0]} training and {counts[1]} validation pictures, 4 joints",
+        facts={**found.facts, "turned": list(TURNED)},
+        identity=None,
+        split=(),
+        stated=None,
+        values=(),
+    )
+
+
+def chips(
+    photos: Sequence[Pixels], seed: tuple[int, ...], count: int, kind: Kind = "task"
+) -> Iterator[tuple[Pixels, Chip]]:
     """Draw pictures, each of which depends on the seed and its number alone."""
     for index in range(count):
-        yield draw_chip(photos, np.random.default_rng((*seed, index)))
+        yield draw_chip(photos, np.random.default_rng((*seed, _KINDS.index(kind), index)), kind)
 
 
 def write_chips(
-    folder: Path, *, train: int, held_out: int, seed: int = 0, on_progress: OnProgress | None = None
+    folder: Path,
+    *,
+    train: int,
+    held_out: int,
+    seed: int = 0,
+    kind: Kind = "task",
+    on_progress: OnProgress | None = None,
 ) -> Path:
     """Write ``train/`` and ``val/`` (PNG), with ``annotations_train.json`` and ``annotations_val.json`` of COCO's form.
 
@@ -122,6 +183,7 @@ def write_chips(
         train: Number of training pictures.
         held_out: Number of validation pictures.
         seed: Another number draws other chips.
+        kind: Where the dots lie, see :func:`draw_chip`.
         on_progress: Called with (done, total, what).
     """
     pil = require("PIL.Image", extra="train")
@@ -131,7 +193,7 @@ def write_chips(
     ):
         (folder / side).mkdir(parents=True)
         images, annotations = [], []
-        for index, (pixels, chip) in enumerate(chips(photos, (seed, number), count), 1):
+        for index, (pixels, chip) in enumerate(chips(photos, (seed, number), count, kind), 1):
             name = f"{side}/{index:05}.png"
             pil.fromarray(pixels).save(folder / name)
             images.append({"id": index, "file_name": name, "width": SIZE, "height": SIZE})

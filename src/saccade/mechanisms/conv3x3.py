@@ -19,6 +19,8 @@ class Conv3x3(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
+        dilation: Distance between the pixels that a kernel weighs; above 1 the field grows and the size does not, which
+            is the control for what a larger field alone gains.
         width: Channels between two convolutions; None: one convolution from C to C.
             :func:`saccade.mechanisms.widths.control_width` finds the one that has at least as many parameters as the
             mechanism it is compared with.
@@ -26,7 +28,7 @@ class Conv3x3(Mechanism):
     Shape: (B, C, H, W) -> (B, C, H, W).
 
     Raises:
-        InputError: `channels` or `width` below 1, or a map of another shape.
+        InputError: `channels`, `width` or `dilation` below 1, or a map of another shape.
 
     Start: the identity, exactly.
 
@@ -43,15 +45,19 @@ class Conv3x3(Mechanism):
 
     label = "Conv3x3"
 
-    def __init__(self, channels: int, *, width: int | None = None) -> None:
+    def __init__(self, channels: int, *, width: int | None = None, dilation: int = 1) -> None:
         super().__init__(channels)
-        self.width = width
+        positive(self.label, dilation=dilation)
+        self.width, self.dilation = width, dilation
         if width is None:
-            self.body = nn.Sequential(_conv(channels, channels))
+            self.body = nn.Sequential(_conv(channels, channels, dilation))
         else:
             positive(self.label, width=width)
             self.body = nn.Sequential(
-                _conv(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True), _conv(width, channels)
+                _conv(channels, width, dilation),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                _conv(width, channels, dilation),
             )
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
@@ -66,8 +72,8 @@ class Conv3x3(Mechanism):
         return x + branch
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, width={self.width}"
+        return f"channels={self.channels}, width={self.width}, dilation={self.dilation}"
 
 
-def _conv(channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False)
+def _conv(channels: int, out_channels: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False)

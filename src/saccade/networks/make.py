@@ -5,7 +5,7 @@ Code that trains, compares or shows a network makes it here, so that a name mean
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from saccade.networks.segmentation import Segmenter
 from saccade.networks.segmenter import list_segmenters, segmenter
 
 DEMO = "notes"
-"""The network of the embedded demo."""
+"""The network of the first embedded demo."""
 
 PLAIN_SEGMENTER = "fcn"
 """The segmentation network without attention, into which mechanisms are inserted."""
@@ -60,11 +60,11 @@ def make_network(
             f"--backbone {backbone}: the network {network} has no head to be put on one",
             f"give it as the network: --network {backbone}",
         )
-    if network != DEMO:
+    if network not in DEMO_NETWORKS:
         return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
     if pretrained:
-        raise InputError("--pretrained: notes, the demo's network, has no trained weights", "leave it out")
-    net = demo_network(num_classes)
+        raise InputError(f"--pretrained: {network}, a demo's network, has no trained weights", "leave it out")
+    net = DEMO_NETWORKS[network](num_classes)
     _insert(net, mechanism, at)
     return net
 
@@ -74,6 +74,17 @@ def demo_network(num_classes: int) -> nn.Module:
     from saccade.networks.notes import NotesNet
 
     return NotesNet(num_classes)
+
+
+def chips_network(num_keypoints: int) -> nn.Module:
+    """Make the small network for key points of the demo "chips", with random weights."""
+    from saccade.networks.chips import ChipsNet
+
+    return ChipsNet(num_keypoints)
+
+
+DEMO_NETWORKS: Mapping[str, Callable[[int], nn.Module]] = {DEMO: demo_network, "chips": chips_network}
+"""Networks of the embedded demos, by the number of classes or key points."""
 
 
 def places_in(at: str | None) -> str | list[str] | None:

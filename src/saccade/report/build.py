@@ -158,7 +158,8 @@ def _credits(data: DataSummary) -> str:
     if data.demo:
         from saccade.data.notes import CREDITS
 
-        return " ".join(CREDITS)
+        photographs = CREDITS[:-1]
+        return " ".join(photographs if data.name == "chips" else CREDITS)
     return ""
 
 

@@ -73,7 +73,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),
     # demo
     "demo_heading": ("The task", "任务"),
-    "demo_task": (
+    "demo_task_notes": (
         "Sticky notes with handwritten digits lie on photographs, most of them too faint, blurred or torn to read; "
         "every pixel of a note must be given its digit. "
         "All notes of a scene show the same digit (sometimes two), so a network that looks at the readable notes elsewhere in the "
@@ -81,10 +81,23 @@ TEXTS: dict[str, tuple[str, str]] = {
         "照片上贴着写有手写数字的便签，其中大多太淡、模糊或被撕破而无法辨认；任务是给便签的每个像素标出它的数字。"
         "同一场景的便签写的是同一个数字（有时是两个），因此能看到画面别处清晰便签的网络就能认出看不清的便签，只看局部的网络只能猜。",
     ),
-    "demo_failure": (
+    "demo_failure_notes": (
         "A failure shows the limit: where two digits share a scene and a note is too spoilt to tell which it belongs to, "
         "looking elsewhere can copy the wrong one.",
         "失败的例子说明了局限：当场景里有两种数字，而某张便签损坏得无法判断属于哪一种时，参考别处也可能抄来错误的数字。",
+    ),
+    "demo_task_chips": (
+        "A chip with two rows of equal pins and two equal ends lies at any angle on a photograph; its four outer pins are to be "
+        "found and named. Where a pin is can be seen on the spot; which one it is depends on the end that the dot is nearer to, and "
+        "the dot may lie almost in the middle, farther from a corner than the network sees. Two arms are controls: a convolution of "
+        "the size of psa, and the same convolution with a larger field. What the second one gains, attention need not be thanked for.",
+        "一块芯片以任意角度放在照片上，两排引脚相同，两端也相同；任务是找到并命名最外侧的四个引脚。引脚在哪里，就近可见；它是哪一个，"
+        "取决于圆点离哪一端更近，而圆点可能几乎在正中，离角上的距离超出网络的视野。有两个对照方案：与 psa 参数量相同的卷积，以及视野更大的同一卷积。"
+        "后者得到的提升不必归功于注意力。",
+    ),
+    "demo_failure_chips": (
+        "A failure shows the limit: with the dot close to the middle, both ends look nearly alike.",
+        "失败的例子说明了局限：圆点接近正中时，两端几乎无法区分。",
     ),
     "demo_caveat": (
         "This is the result after {steps} steps, on a task made so that context helps: it says nothing about your own data.",
@@ -113,6 +126,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "live_note": ("Move over a picture with a marked point, or press arrow keys on it, to choose another query point; the nearest of at most 16 × 16 stored points is shown.",
                   "在带标记点的图上移动指针或按方向键，可选择另一查询点；显示的是最近的已存点（至多 16 × 16 个）。"),
     "legend_wrong": ("wrong pixels", "错误的像素"),
+    "legend_sides": ("left: orange, right: blue; larger and less transparent: more confident",
+                     "左：橙色，右：蓝色；越大、越不透明，置信度越高"),
+    "confidence": ("mean confidence {value}", "平均置信度 {value}"),
+    "alt_skeleton": ("{name}, arm {arm}: predicted key points", "{name}，方案 {arm}：预测的关键点"),
+    "alt_true_skeleton": ("{name}: true key points", "{name}：真实关键点"),
     "legend_name": ("the class of a region", "区域的类别"),
     "legend_wrong_name": ("a region mostly wrong", "大部分错误的区域"),
     "legend_heat": ("low to high weight", "权重由小到大"),

@@ -56,6 +56,10 @@ def build(recipe: Mapping[str, Any], *, hollow: bool = False) -> nn.Module:
             from saccade.networks.make import demo_network
 
             made = demo_network(**options)
+        elif library == "saccade" and name == "chips":
+            from saccade.networks.make import chips_network
+
+            made = chips_network(**options)
         elif library == "saccade":
             made = _named_network(name, options)
         elif library == "code":

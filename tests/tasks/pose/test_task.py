@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import saccade
 from saccade.data.check import check_data
 from saccade.data.reading import Reading
 from saccade.data.sheet import draw_sheet
 from saccade.errors import InputError
+from saccade.report.scenes import Answer, Box, Case
 from saccade.runs.options import RunSpec
 from saccade.tasks.pose.augmenting import augmented
 from saccade.tasks.pose.described import given_joints, pairs_by_name
@@ -80,6 +82,8 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     assert len(line) == 5 + 3 * 6
     assert float(line[5]) * 64 == pytest.approx(row["joints"]["head"]["x"], abs=0.01)
     assert (tmp_path / "out" / "predictions.csv").read_text().startswith("image,left,top,width,height,score,head x")
+    with Image.open(tmp_path / "out" / "pictures" / "0501.png") as picture:
+        assert picture.size == (320, 344)  # enlarged, and a legend
     scored = saccade.evaluate(
         folder, run.folder, boxes=boxes, protocol="plain", device="cpu", workers=0, progress=False
     ).results  # fmt: skip
@@ -252,6 +256,34 @@ def test_other_tasks_refuse_options_of_key_points(tmp_path):
     folder = classification(tmp_path / "data", count=2, side=16)
     with pytest.raises(InputError, match="--codec: makes no sense for classification"):
         check_data(folder, reading=Reading(codec="dark"))
+
+
+def test_turned_objects_are_counted_apart(folder):
+    """Only where the data say what a turned object looks like, and every labelled joint that moves is compared."""
+    data = loaded(folder)
+    order = [3, 4, 2, 0, 1, 5]  # hands and feet change places
+    task = Pose(data.task.classes, **{**data.task.facts, "turned": order}, size=64)
+    rows = [data.val.samples[index][1] for index in range(len(data.val))]
+    targets = torch.utils.data.default_collate(rows)
+    for exchanged, wanted in ((list(range(6)), 0.0), (order, 1.0)):
+        predictions = {"points": targets["points"][:, exchanged], "scores": targets["visible"]}
+        evidence = task.settled(task.evidence(predictions, targets))
+        assert task.scores(evidence)["turned by half"] == wanted
+    assert "turned by half" not in data.task.scores(exact(data))
+
+
+def test_truth_and_answers_of_a_report_are_skeletons(folder):
+    data = loaded(folder)
+    _, target = data.val.samples[0]
+    case = Case(0, "one", "typical", "", "", Box(0, 0))
+    data.task.draw_truth(case, target)
+    answer = Answer(1, "se")
+    data.task.draw_answer(case, answer, target, {"points": target["points"], "scores": target["visible"]})
+    assert case.truth is not None
+    assert answer.regions is not None
+    assert case.truth.uri == answer.regions.uri
+    assert case.truth.uri.startswith("data:image/png;base64,")
+    assert "100" in answer.regions.caption
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Key points of any images: COCO's results, YOLO's text files and a table."""
+"""Key points of any images: COCO's results, YOLO's text files, a table, and pictures with skeletons."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from saccade.data.layouts import listed
 from saccade.errors import InputError
 from saccade.outputs import Outputs
 from saccade.tasks.pose.boxes import box_rows
+from saccade.tasks.pose.drawing import drawn
 from saccade.tasks.pose.marked import LEAST_SIDE, inside
 from saccade.tasks.pose.samples import cut, region_of
 from saccade.tasks.pose.suppression import rescored, similarity, suppress
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from saccade.runs.predict import Options
     from saccade.tasks.pose.task import Pose
 
-TABLE, RESULTS, LABELS = "predictions.csv", "keypoints.json", "labels"
+TABLE, RESULTS, LABELS, PICTURES = "predictions.csv", "keypoints.json", "labels", "pictures"
 
 Box = tuple[float, float, float, float]
 
@@ -94,6 +95,7 @@ def write_keypoints(task: Pose, opened: Opened, images: Sequence[tuple[Path, Pat
     places = _label_places(images) if outputs is not None else []
     if outputs is not None:
         outputs.check([outputs.folder / TABLE, outputs.folder / RESULTS, *(outputs.folder / place for place in places)])
+        outputs.check([outputs.folder / picture_of(place) for place in places])
     net, how = task.under(opened.net, options.protocol)
     boxes, where = None, "each image is one object"
     if options.boxes is not None:
@@ -114,12 +116,20 @@ def write_keypoints(task: Pose, opened: Opened, images: Sequence[tuple[Path, Pat
         if outputs is not None:
             with outputs.replacing(outputs.folder / places[number]) as temporary:
                 temporary.write_text("".join(_line(one, picture.size) for one in found), encoding="ascii")
+            shown = drawn(picture, [(one.points, one.confidences) for one in found], task.joints)
+            with outputs.replacing(outputs.folder / picture_of(places[number])) as temporary:
+                shown.save(temporary, format="PNG")
         options.on_progress(number + 1, len(images))
     if outputs is not None:
         with outputs.replacing(outputs.folder / RESULTS) as temporary:
             temporary.write_text(json.dumps(results, allow_nan=False), encoding="utf-8")
         _write_table(task, outputs, done)
     return done
+
+
+def picture_of(labels: Path) -> Path:
+    """Return the name of the picture that shows what a file of labels says."""
+    return Path(PICTURES, *labels.parts[1:]).with_suffix(".png")
 
 
 def _objects(

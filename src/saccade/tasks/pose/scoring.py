@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.pose.averages import Truths, average_precision, matched, measures, similarities
-from saccade.tasks.pose.joints import Pairs
+from saccade.tasks.pose.joints import Pairs, mirrored_order
 from saccade.tasks.pose.samples import TRUTH
 from saccade.tasks.pose.suppression import rescored, similarity, suppress
 
@@ -23,7 +23,7 @@ _LEVELS = {"AP": range(10), "AP50": (0,), "AP75": (5,)}
 _LABELLED, _FOUND, _COMPARED, _ERROR = range(4)
 
 
-def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
+def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs, turned: Sequence[int] = ()) -> Evidence:
     """Group the evidence of crops by image.
 
     The score of a detection is that of its box times the mean of its joints above 0.2; of detections that are more
@@ -34,11 +34,12 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
             ``truths``.
         sigmas: (K,).
         pairs: Joints that change places in a mirror.
+        turned: Joint that each one is taken for in an object turned by half; empty: not asked.
 
     Returns:
         Per image ``positives`` (3), ``detections_per_image``, ``joints`` (K, 4: labelled, found, compared, sum of
-        errors in pixels), ``sides`` (2: objects with a labelled pair, those that fit better mirrored) and ``sample``;
-        per detection ``scores`` and ``states`` (3, 10).
+        errors in pixels), ``sides`` (2: objects with a labelled pair, those that fit better mirrored), ``turns`` (the
+        same for turned objects) and ``sample``; per detection ``scores`` and ``states`` (3, 10).
     """
     if "truths" not in evidence:
         return evidence
@@ -46,7 +47,8 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
     order = np.lexsort((place[:, 1], place[:, 0]))
     starts = np.flatnonzero(np.append(True, np.diff(place[order, 0]) != 0))
     parts: dict[str, list[Any]] = {
-        name: [] for name in ("positives", "detections_per_image", "joints", "sides", "sample", "scores", "states")
+        name: []
+        for name in ("positives", "detections_per_image", "joints", "sides", "turns", "sample", "scores", "states")
     }
     for rows in np.split(order, starts[1:]):
         known = evidence["truths"][rows]
@@ -65,9 +67,12 @@ def settled(evidence: Evidence, sigmas: Floats, pairs: Pairs) -> Evidence:
         parts["scores"].append(scores)
         parts["states"].append(states)
         nearest = _partners(points, detected, truths, own, crop_of, sigmas)
-        counts, sides = _compared(points, truths, real, nearest, sigmas, pairs)
+        counts = _compared(points, truths, real, nearest)
+        sides = _exchanged(points, truths, real, nearest, sigmas, mirrored_order(pairs, joints).numpy())
+        turns = _exchanged(points, truths, real, nearest, sigmas, np.array(turned or range(joints)))
         parts["joints"].append(counts)
         parts["sides"].append(sides)
+        parts["turns"].append(turns)
         parts["sample"].append(int(place[rows[0], 1]))
     whole = ("scores", "states")
     return {name: np.concatenate(values) if name in whole else np.array(values) for name, values in parts.items()}
@@ -99,14 +104,10 @@ def _partners(
     return partner
 
 
-def _compared(
-    points: Floats, truths: Truths, real: NDArray[np.bool_], partner: NDArray[np.int64], sigmas: Floats, pairs: Pairs
-) -> tuple[Floats, Floats]:
-    joints = points.shape[1]
-    counts, sides = np.zeros((joints, 4)), np.zeros(2)
-    ends = np.array([list(pair) for pair in pairs], dtype=np.int64).reshape(-1, 2)
+def _compared(points: Floats, truths: Truths, real: NDArray[np.bool_], partner: NDArray[np.int64]) -> Floats:
+    counts = np.zeros((points.shape[1], 4))
     for place in np.flatnonzero(real):
-        known, box, area = truths.points[place], truths.boxes[place], truths.areas[place]
+        known, box = truths.points[place], truths.boxes[place]
         seen = known[:, 2] > 0
         counts[:, _LABELLED] += seen
         if partner[place] < 0:
@@ -116,15 +117,30 @@ def _compared(
         counts[:, _FOUND] += seen & (apart <= NEAR * max(box[2], box[3]))
         counts[:, _COMPARED] += seen
         counts[:, _ERROR] += np.where(seen, apart, 0.0)
-        whole = ends[seen[ends].all(axis=1)] if len(ends) else ends
-        if len(whole):
-            both, other = whole.reshape(-1), whole[:, ::-1].reshape(-1)
-            scale = 8 * sigmas[both] ** 2 * max(area, 1.0)
-            plain, mirrored = (
-                np.exp(-((given[ids] - known[both, :2]) ** 2).sum(axis=1) / scale).mean() for ids in (both, other)
+    return counts
+
+
+def _exchanged(
+    points: Floats,
+    truths: Truths,
+    real: NDArray[np.bool_],
+    partner: NDArray[np.int64],
+    sigmas: Floats,
+    order: NDArray[np.int64],
+) -> Floats:
+    """Count objects with labelled joints that an exchange moves, and those that fit better after it (2)."""
+    found = np.zeros(2)
+    for place in np.flatnonzero(real & (partner >= 0)):
+        known, given = truths.points[place], points[partner[place]]
+        seen = known[:, 2] > 0
+        both = np.flatnonzero((order != np.arange(len(order))) & seen & seen[order])
+        if len(both):
+            scale = 8 * sigmas[both] ** 2 * max(truths.areas[place], 1.0)
+            plain, exchanged = (
+                np.exp(-((given[ids] - known[both, :2]) ** 2).sum(axis=1) / scale).mean() for ids in (both, order[both])
             )
-            sides += (1, mirrored > plain)
-    return counts, sides
+            found += (1, exchanged > plain)
+    return found
 
 
 def image_precision(metric: str, evidence: Evidence, weights: Floats) -> Floats:
@@ -158,6 +174,9 @@ def valued(metric: str, evidence: Evidence, weights: Floats | None, sigmas: Floa
     sides = rows[0] @ evidence["sides"]
     if sides[0]:
         found["sides exchanged"] = _ratio(sides[1], sides[0])
+    turns = rows[0] @ evidence["turns"]
+    if turns[0]:
+        found["turned by half"] = _ratio(turns[1], turns[0])
     first = {metric: found.get(metric, 0.0)}
     return first | {name: value for name, value in found.items() if name != metric}
 

@@ -48,7 +48,7 @@ from saccade.tasks.pose.samples import (
 from saccade.tasks.pose.scoring import METRICS, NEAR, image_precision, joint_values, settled, valued
 
 if TYPE_CHECKING:
-    from saccade.report.scenes import Answer, Case
+    from saccade.report.scenes import Answer, Case, Gallery
     from saccade.runs.open import Opened
     from saccade.runs.predict import Options
     from saccade.training.sources import Augment
@@ -335,7 +335,7 @@ class Pose(Task):
         }
 
     def settled(self, evidence: Evidence) -> Evidence:
-        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or ())
+        return settled(evidence, np.array(self.joints.sigmas), self.joints.pairs or (), self.facts.get("turned", ()))
 
     def scores(self, evidence: Evidence, weights: Floats | None = None) -> dict[str, float]:
         """COCO's ten measures, PCK, the mean error in pixels, small joints alone, and exchanged sides."""
@@ -421,6 +421,9 @@ class Pose(Task):
     def draw_truth(self, case: Case, target: Any) -> None:
         labelled = int((np.asarray(target["visible"]) > 0).sum())
         case.truth_name = f"{labelled} of {len(self.classes)} joints labelled"
+        from saccade.tasks.pose import report
+
+        case.truth = report.truth(self, case, target)
 
     def draw_answer(self, case: Case, answer: Answer, target: Any, prediction: Any) -> None:
         seen = np.asarray(target["visible"]) > 0
@@ -428,6 +431,14 @@ class Pose(Task):
         near_ones = int((apart[seen] < NEAR * max(self.crop)).sum())
         mean = f", {apart[seen].mean():.1f} px off in the mean" if seen.any() else ""
         answer.words = f"{near_ones} of {int(seen.sum())} joints found{mean}"
+        from saccade.tasks.pose import report
+
+        answer.regions = report.skeleton(self, case, answer, prediction)
+
+    def legend(self, gallery: Gallery) -> Sequence[str]:
+        from saccade.tasks.pose.report import legend
+
+        return legend()
 
 
 def _side(samples: CropSamples, folder: Path) -> Side:
