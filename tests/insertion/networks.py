@@ -380,3 +380,73 @@ class TopDown(nn.Module):
         top = self.across[0](fine) + F.interpolate(deep, scale_factor=2.0)
         levels = [smooth(level) for smooth, level in zip(self.smooth, (top, deep), strict=True)]
         return [self.out(self.tower(level)) for level in levels]
+
+
+class Encoder(nn.Module):
+    """The maps of each size, in three steps down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(
+            nn.Sequential(conv(a, b, stride=2), nn.ReLU(), Unit(b, b)) for a, b in pairwise((3, 8, 16, 32))
+        )
+
+    def forward(self, x):
+        found = []
+        for step in self.steps:
+            x = step(x)
+            found.append(x)
+        return found
+
+
+class Gated(nn.Module):
+    """A map scaled by a gate made from a coarser one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.near, self.say = conv(width, 4, 3), conv(4, 1)
+
+    def forward(self, x, coarse):
+        return x * self.say(F.relu(self.near(x + coarse.mean(1, keepdim=True)))).sigmoid()
+
+
+class Up(nn.Module):
+    """One step up: enlarged, joined with the encoder's map after a gate, two convolutions."""
+
+    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+        super().__init__()
+        self.gate = Gated(skip)
+        self.one, self.two = nn.Sequential(conv(inputs + skip, outputs), nn.ReLU()), conv(outputs, outputs)
+
+    def forward(self, x, skip):
+        x = F.interpolate(x, scale_factor=2.0)
+        return F.relu(self.two(self.one(torch.cat([x, self.gate(skip, x)], 1))))
+
+
+class Decoder(nn.Module):
+    """Steps up, as a list of which the last is a map, or with what `deep` supervision reads as well."""
+
+    def __init__(self, deep: bool = False) -> None:
+        super().__init__()
+        self.deep = deep
+        self.blocks = nn.ModuleList([Up(32, 16, 16), Up(16, 8, 8)])
+
+    def forward(self, maps):
+        x, *skips = maps[::-1]
+        found = []
+        for block, skip in zip(self.blocks, skips, strict=True):
+            x = block(x, skip)
+            found.append(x)
+        return found if self.deep else x
+
+
+class Net(nn.Module):
+    """An encoder, a decoder and a head."""
+
+    def __init__(self, deep: bool = False) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.head = Encoder(), Decoder(deep), nn.Conv2d(8, 5, 3, 1, 1)
+
+    def forward(self, x):
+        y = self.decoder(self.encoder(x))
+        return self.head(y[-1] if isinstance(y, list) else y)

@@ -221,3 +221,12 @@ def test_the_neck_is_searched_when_it_is_named():
 def test_predictions_end_no_stage():
     assert names(places(networks.Levels(), 64, 96).stage) == [f"chain.{i}.1" for i in range(4)]
     assert names(places(networks.TopDown(), 64, 96).stage) == ["w.0.2", "w.1.2", "w.2.2"]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_decoder_has_its_blocks_and_not_the_inside_of_their_gates(deep):
+    traced = networks.trace_of(networks.Net(deep), torch.zeros(1, 3, 64, 96))
+    found = Places(traced, within="decoder")
+    assert names(found.of("block")) == ["decoder.blocks.0", "decoder.blocks.1"]
+    assert names(found.of("residual")) == []
+    assert names(Places(traced).of("residual")) == [f"encoder.steps.{i}.2.b.1" for i in range(3)]

@@ -174,9 +174,63 @@ def test_a_network_without_residual_additions_says_what_it_has():
     with torch.device("meta"):
         vgg = torchvision.models.vgg11_bn()
     with pytest.raises(InputError, match=r"VGG has no residual place\nhint: its places by kind: .*5 stage, 8 block"):
-        saccade.plan(vgg, "se")
+        saccade.plan(vgg, "se", at="residual")
+    assert [str(place) for place in saccade.plan(vgg, "se").places] == [
+        str(place) for place in saccade.plan(vgg, "se", at="stage").places
+    ]
     assert len(saccade.plan(vgg, "se", at="stage:1-4").places) == 4
     with torch.device("meta"):
         dense = timm.create_model("densenet121")
     with pytest.raises(InputError, match=r"DenseNet has no residual place"):
-        saccade.plan(dense, "cbam")
+        saccade.plan(dense, "cbam", at="residual")
+
+
+class Joins(nn.Module):
+    """Blocks whose maps are joined, not added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = networks.conv(3, 8, stride=2)
+        self.a, self.b = Join(8), Join(16)
+
+    def forward(self, x):
+        return self.b(torch.nn.functional.max_pool2d(self.a(self.stem(x)), 2))
+
+
+class Join(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.near, self.far = (
+            networks.conv(width, width),
+            nn.Sequential(networks.conv(width, 4, 1), networks.conv(4, width)),
+        )
+
+    def forward(self, x):
+        return torch.relu(torch.cat([self.near(x), self.far(x)], 1))
+
+
+PLAIN = nn.Sequential(*(nn.Sequential(networks.conv(a, b, stride=2), nn.ReLU()) for a, b in ((3, 8), (8, 8), (8, 16))))
+
+
+@pytest.mark.parametrize(
+    ("network", "mechanism", "kind", "expected"),
+    [
+        (Joins(), "se", "block", ["a", "b"]),
+        (Joins(), "psa", "block", ["a", "b"]),
+        (PLAIN, "cbam", "stage", ["0.1", "1.1", "2.1"]),
+        (PLAIN, "psa", "stage", ["0.1", "1.1", "2.1"]),
+        (PLAIN[:1], "bam", "stage", ["0.1"]),
+    ],
+)
+def test_natural_places_that_are_not_there_fall_back_with_a_note(network, mechanism, kind, expected):
+    planned = saccade.plan(network, mechanism)
+    assert [place.name for place in planned.places] == expected
+    assert any(f"{kind} places are used instead" in remark for remark in planned.remarks)
+    assert f"{kind} places are used instead" in str(planned)
+    with pytest.raises(InputError, match="has no residual place"):
+        saccade.plan(network, mechanism, at="residual")
+
+
+def test_gates_go_onto_the_blocks_of_a_decoder():
+    planned = saccade.plan(networks.Net(), "se", within="decoder", example_input=torch.zeros(1, 3, 64, 96))
+    assert [place.name for place in planned.places] == ["decoder.blocks.0", "decoder.blocks.1"]

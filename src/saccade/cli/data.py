@@ -101,7 +101,8 @@ class ImportOptions(Options):
     format: Annotated[
         str | None,
         Option(
-            "`coco`, `cvat`, `label-studio`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`.",
+            "`coco`, `cvat`, `label-studio`, `labelme`, `roboflow-masks`, `supervisely`, `voc` or `yolo`; of key "
+            "points `sleap`, `deeplabcut` or `label-studio-keypoints`.",
             default="recognised by its files",
         ),
     ] = None
@@ -132,7 +133,8 @@ def import_(source: Path, folder: Path, /, *, settings: Given, **given: Any) -> 
     """Write an export of a labelling tool as a folder of images and masks that every command takes.
 
     Exports of COCO (json), CVAT (images or masks), Label Studio, LabelMe, Roboflow (COCO, YOLO, masks), Supervisely,
-    VOC and YOLO are read. What is not written is named, with the reason, in the answer and in FOLDER/import.json.
+    VOC and YOLO are read; key points of DeepLabCut, SLEAP and Label Studio become a folder of COCO's form. What is not
+    written is named, with the reason, in the answer and in FOLDER/import.json.
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.importing import import_data

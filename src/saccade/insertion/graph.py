@@ -123,11 +123,11 @@ class Graph:
     @cached_property
     def _risen(self) -> int:
         """The values computed from a map that an upsampling made larger, as bits."""
-        grown = sum(1 << op.outputs[0] for op in self._growing)
+        grown = sum(1 << op.outputs[0] for op in self.growing)
         return sum(1 << value for value, ancestors in enumerate(self.ancestors) if ancestors & grown)
 
     @cached_property
-    def _growing(self) -> list[Op]:
+    def growing(self) -> list[Op]:
         """The operations that enlarge a map, other than a gate's factors."""
         ops = (op for op in self.trace.ops if op.name in UPSAMPLING and self.carriers >> op.outputs[0] & 1)
         maps = (op for op in ops if self.is_map(op.inputs[0]) and self.is_map(op.outputs[0]))
@@ -159,7 +159,7 @@ class Graph:
         """
         before = 0
         if scope == 0 and self.neck:
-            for op in self._growing:
+            for op in self.growing:
                 before |= self.ancestors[op.inputs[0]]
             before &= ~self.neck
         found = self._smallest(scope, before) if before else None

@@ -73,14 +73,14 @@ def insert(
     planned = plan(
         network, mechanism, at=at, within=within, every=every, start=start, options=options, example_input=example_input
     )
-    attach_steps(network, planned)
+    attach_steps(network, planned, example_input)
     if network is not model:
         renew(model)
         model.saccade_report = network.saccade_report
     return model
 
 
-def attach_steps(network: nn.Module, planned: Plan) -> None:
+def attach_steps(network: nn.Module, planned: Plan, example_input: Any = None) -> None:
     """Carry out a plan and check that each mechanism is called once; an error leaves the network as it was."""
     done: list[tuple[nn.Module, Attachment]] = []
     try:
@@ -90,7 +90,7 @@ def attach_steps(network: nn.Module, planned: Plan) -> None:
             attachment = make(network, step)
             attach(host, attachment)
             done.append((host, attachment))
-        check_called(network, planned.steps, planned.example)
+        check_called(network, planned.steps, planned.example if example_input is None else example_input)
     except BaseException:
         for host, attachment in reversed(done):
             detach(host, attachment)

@@ -59,11 +59,13 @@ class Places:
 
     Attributes:
         unused: Found places that cannot be used or were excluded, with the reason.
+        notes: Notes on the choice of places.
     """
 
     def __init__(self, trace: Trace, within: str | None = None) -> None:
         self.trace, self.graph = trace, Graph(trace)
         self.unused: dict[str, str] = {}
+        self.notes: list[str] = []
         self.within = matching(trace, within) if within else ()
         self.scope = self._scope()
 
@@ -75,6 +77,11 @@ class Places:
     def includes(self, path: str) -> bool:
         """Return whether a module lies in the parts given by ``within=``."""
         return not self.within or any(path == part or path.startswith(f"{part}.") for part in self.within)
+
+    def convolutions(self, place: Place) -> int:
+        """Return the number of convolutions in the module of a place."""
+        calls = (call for call in self.trace.calls if call.path == place.name)
+        return sum(op.convolution is not None for call in calls for op in self.trace.ops[call.begin : call.end])
 
     def _scope(self) -> int:
         """Return the call to search: the only part asked for, or the backbone, or the network."""
@@ -115,8 +122,11 @@ class Places:
 
     @cached_property
     def block(self) -> tuple[Place, ...]:
-        """The outputs of the modules that contain a residual addition; without any, of convolutions on the trunk."""
-        if not self.residuals:
+        """The outputs of modules with a residual addition, or of a decoder's; else of convolutions on the trunk."""
+        found = self._decoder_blocks()
+        if found:
+            return found
+        if not any(self.includes(self.holder(residual).path) for residual in self.residuals):
             return self._plain_blocks()
         wanted: dict[int, tuple[int, Call, str]] = {}
         for i, residual in enumerate(self.residuals):
@@ -237,6 +247,31 @@ class Places:
                 found.append(call)
         wanted = [(c.outputs[0], self.trace.calls[c.parent or 0], f"{i}") for i, c in enumerate(found)]
         return self._located("block", wanted)
+
+    def _decoder_blocks(self) -> tuple[Place, ...]:
+        """Return the outermost modules with a convolution in the parts asked for, if these enlarge maps.
+
+        A decoder's blocks read maps of the encoder too, so that no path goes through all of them.
+        """
+        graph, parts = self.graph, [call for call in self.trace.calls if call.path in self.within]
+        if not any(self._enlargements(part) for part in parts):
+            return ()
+        found: list[Call] = []
+        for call in self.trace.calls:
+            inner = any(call.index != part.index and self.trace.inside(call.index, part.index) for part in parts)
+            if not inner or any(self.trace.inside(call.index, other.index) for other in found):
+                continue
+            carries = self._one_map(call) and graph.carriers >> call.outputs[0] & 1
+            answers = carries and graph.is_prediction(call.outputs[0])
+            ops, grown = self.trace.ops[call.begin : call.end], self._enlargements(call)
+            mixes = mixing(graph, call) or (grown and any(op.convolution for op in ops))
+            if mixes and carries and not answers and grown < 2:
+                found.append(call)
+        wanted = [(c.outputs[0], self.trace.calls[c.parent or 0], f"{i}") for i, c in enumerate(found)]
+        return self._located("block", wanted)
+
+    def _enlargements(self, call: Call) -> int:
+        return sum(call.begin <= op.index < call.end for op in self.graph.growing)
 
     def _parts(self, call: Call, trunk: set[int]) -> bool:
         """Return whether a container's parts are on the trunk themselves."""

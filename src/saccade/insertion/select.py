@@ -45,9 +45,36 @@ def _asked(places: Places, at: At) -> tuple[Place, ...]:
 
 
 def _natural(places: Places, natural: NaturalPlace) -> tuple[Place, ...]:
-    found = _word(places, natural.at)
+    try:
+        found = _word(places, natural.at)
+    except InputError:
+        found = _instead(places, natural.at)
+        if not found:
+            raise
     sized = tuple(place for place in found if place.stride in natural.strides)
     return sized or found
+
+
+def _instead(places: Places, word: str) -> tuple[Place, ...]:
+    """Return the nearest places to natural ones that a network does not have, and note it.
+
+    Networks that join instead of adding have no residual places. Their papers' gates follow a block of several
+    convolutions; where there are no such blocks, the end of a stage.
+    """
+    stages = places.of("stage")
+    offers = {
+        "residual": places.of("residual") if word == "inner" else (),
+        "block": tuple(p for p in places.of("block") if places.within or places.convolutions(p) > 1),
+        "stage": stages,
+    }
+    if word.startswith("stage"):
+        offers = {"stage": stages[:-1] or stages}
+    kind, found = next(((kind, found) for kind, found in offers.items() if found), ("", ()))
+    if found:
+        places.notes.append(
+            f"there is no {word} place, the natural one of this mechanism; {kind} places are used instead"
+        )
+    return found
 
 
 def _every(found: tuple[Place, ...], every: int) -> tuple[Place, ...]:

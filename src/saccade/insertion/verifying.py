@@ -93,7 +93,7 @@ def _changeable(model: nn.Module) -> bool:
     return True
 
 
-def check_called(network: nn.Module, steps: Sequence[Step], example: tuple[Any, ...]) -> None:
+def check_called(network: nn.Module, steps: Sequence[Step], example: Any) -> None:
     """Trace again, since an identity start hides a mechanism that is never run, or run twice.
 
     Raises:

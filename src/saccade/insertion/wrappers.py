@@ -39,8 +39,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def is_quantised(module: nn.Module) -> bool:
     """Return whether a module computes with integers, or holds tensors of them."""
+    name = type(module).__name__
     if ".quantized" in type(module).__module__ and type(module).__module__.startswith("torch."):
-        return True
+        return "FloatFunctional" not in name  # additions of floats, to be replaced when the network is quantised
     tensors = [*module._parameters.values(), *module._buffers.values()]
     return any(
         tensor is not None and (tensor.is_quantized or type(tensor).__module__.startswith("torchao"))

@@ -289,6 +289,17 @@ class Task(ABC):
         """
 
     @classmethod
+    def doubts(cls, folder: Path, reading: Reading, layout: str) -> tuple[str, str] | None:
+        """Say what speaks against the only layout that was found, and what to do if it is right; None: nothing does.
+
+        Args:
+            folder: The folder.
+            reading: How it is to be read.
+            layout: The layout.
+        """
+        return None
+
+    @classmethod
     @abstractmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
         """List the files of a folder; where it has no validation side, split it.

@@ -11,6 +11,7 @@ from saccade.data import OnProgress
 from saccade.data.importing.coco import is_coco, read_coco
 from saccade.data.importing.cvat import is_cvat, read_cvat
 from saccade.data.importing.export import Export, examples
+from saccade.data.importing.key_points import KEY_POINTS, ImportedKeyPoints, import_key_points, key_points_in
 from saccade.data.importing.label_studio import is_label_studio, read_label_studio
 from saccade.data.importing.labelme import is_labelme, read_labelme
 from saccade.data.importing.masks import is_roboflow_masks, is_voc, read_roboflow_masks, read_voc
@@ -111,8 +112,10 @@ def import_data(
     exif: Frame | None = None,
     link: bool = False,
     on_progress: OnProgress | None = None,
-) -> Imported:
+) -> Imported | ImportedKeyPoints:
     """Read an export of a labelling tool, and write it as images, masks of class indices, and ``classes.txt``.
+
+    Key points of DeepLabCut, SLEAP and Label Studio become images and ``annotations.json`` of COCO's form.
 
     Everything found is written or named in ``import.json``, with the reason. A pixel belongs to a polygon if its
     centre lies inside; corners of Supervisely's polygons are pixels, and belong to them. Crowd regions become 255,
@@ -121,7 +124,8 @@ def import_data(
     Args:
         source: Folder of the export, unpacked.
         folder: Folder to write; new or empty.
-        format: Name of the format, see :data:`FORMATS`; None recognises it.
+        format: Name of the format, see :data:`FORMATS`, or of one of key points, ``"sleap"``, ``"deeplabcut"`` or
+            ``"label-studio-keypoints"``; None recognises it.
         boxes: Draw rectangles around objects as filled areas; otherwise they are left out and counted.
         overlap: ``"order"`` draws later objects over earlier ones (by their z-order, if they have one), ``"area"``
             smaller ones over larger ones.
@@ -133,11 +137,11 @@ def import_data(
 
     Raises:
         InputError: The format is not recognised, a file of the export is damaged, or nothing in it can be written.
-        MissingExtraError: Pillow or PyYAML is missing.
+        MissingExtraError: Pillow, PyYAML or sleap-io is missing.
     """
     source, folder = Path(source), Path(folder)
     for name, value, known in (
-        ("format", format, (None, *FORMATS)),
+        ("format", format, (None, *FORMATS, *KEY_POINTS)),
         ("overlap", overlap, get_args(Overlap)),
         ("unlabelled", unlabelled, ("background", "leave-out")),
         ("exif", exif, (None, *get_args(Frame))),
@@ -147,6 +151,13 @@ def import_data(
     if folder.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{folder} lies in {source}", "choose a folder outside of the export")
     files = Source(source)
+    points = format if format in KEY_POINTS else key_points_in(files) if format is None else None
+    if points is not None:
+        if boxes or overlap != "order" or unlabelled != "background" or exif is not None:
+            raise InputError(
+                "boxes, overlap, unlabelled and exif are about masks; these are key points", "leave them out"
+            )
+        return import_key_points(files, folder, points, link=link, on_progress=on_progress)
     chosen = format or _recognised(files)
     export = FORMATS[chosen][1](files)
     for link_name in files.links:

@@ -30,10 +30,11 @@ _PREFIX = re.compile(r"^[0-9a-f]{8}-")  # of files that were uploaded
 
 def is_label_studio(source: Source) -> bool:
     """Return True if a JSON file is a list of tasks with data and annotations."""
-    return any(map(_is_tasks, source.documents.values()))
+    return any(map(is_tasks, source.documents.values()))
 
 
-def _is_tasks(content: Any) -> bool:
+def is_tasks(content: Any) -> bool:
+    """Return True for a list of tasks with data and annotations."""
     first = content[0] if isinstance(content, list) and content else None
     return take(first, "data", dict) is not None and take(first, "annotations", list) is not None
 
@@ -42,7 +43,7 @@ def read_label_studio(source: Source) -> Export:
     """Read all tasks; of several people's annotations the first is taken. Classes are in order of name."""
     export, pictures = Export(), dict[Path, Picture]()
     for path, content in source.documents.items():
-        if not _is_tasks(content):
+        if not is_tasks(content):
             export.note("files that are not lists of tasks are not read", source.name(path))
             continue
         for number, task in enumerate(content, 1):
@@ -74,7 +75,7 @@ def _read(source: Source, path: Path, name: str, task: Any, export: Export, pict
             export.note("answers without a region are not read", f"{name}, {kind}")
     export.objects.found += len(objects)
     try:
-        file = _image(source, path, take(task, "data", dict, {}))
+        file = image_of(source, path, take(task, "data", dict, {}))
         if file in pictures:
             raise LookupFailedError("another task has the same image")
     except LookupFailedError as reason:
@@ -89,7 +90,7 @@ def _read(source: Source, path: Path, name: str, task: Any, export: Export, pict
         _add(one, kind, label, to, export)
 
 
-def _image(source: Source, path: Path, data: dict[str, Any]) -> Path:
+def image_of(source: Source, path: Path, data: dict[str, Any]) -> Path:
     """The file of a task, whose name is an address on a server."""
     names = [value for value in data.values() if isinstance(value, str)]
     for name in names:
