@@ -91,12 +91,12 @@ def open_exported(path: Path) -> Opened:
         reading = Reading.from_json(about["reading"] or {})
         size = [int(side) for side in about["size"]]
         checked = {"free": [str(axis) for axis in about["free"]], "size": size, "pre": bool(about["pre"])}
-        name = str(about["name"])
+        name, source = str(about["name"]), Path(about["source"] or path)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise InputError(f"{path}: what it says of itself is damaged ({cause!r})", _OURS) from cause
-    return Opened(path, ExportedNetwork(session, path, checked), name, known, reading, exported=True)
+    return Opened(path, ExportedNetwork(session, path, checked), name, known, reading, exported=True, source=source)
 
 
 def _as_bytes(x: Tensor) -> Tensor:

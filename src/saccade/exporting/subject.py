@@ -171,7 +171,7 @@ def _network(asked: Any) -> tuple[nn.Module, str, Task | None, bool, Path | None
         opened: Opened = open_run(path, asked.trust)
         if opened.exported:
             raise InputError(f"{path} is an exported file already", "give the folder of the training")
-        return opened.net, opened.name, opened.known, True, path, opened.reading.plain()
+        return opened.net, opened.name, opened.known, True, opened.file.resolve(), opened.reading.plain()
     from saccade.networks.make import make_network
 
     with torch.random.fork_rng(devices=[]):

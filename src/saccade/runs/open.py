@@ -37,6 +37,7 @@ class Opened:
         known: Its task; None for a network that was saved without one.
         reading: How the folder of its training data was read.
         exported: True if the network runs in another runtime, from a file that ``saccade export`` wrote.
+        source: The file that it was exported from.
     """
 
     file: Path
@@ -45,6 +46,7 @@ class Opened:
     known: Task | None
     reading: Reading = AS_IT_IS
     exported: bool = False
+    source: Path | None = None
 
     @property
     def task(self) -> Task:
@@ -62,7 +64,8 @@ class Opened:
 
     def _places(self) -> Iterator[Path]:
         """Folders that may have records of the training, the nearest first; a comparison keeps them once."""
-        folder = self.file.parent.parent if self.file.parent.name == CHECKPOINTS else self.file.parent
+        file = self.source or self.file
+        folder = file.parent.parent if file.parent.name == CHECKPOINTS else file.parent
         yield folder
         yield from (place for place in list(folder.parents)[:3] if (place / EXPERIMENT).exists())
 

@@ -1,0 +1,89 @@
+"""The texts of docs/export.md in both languages; `benchmarks.export` puts the measurements into them."""
+
+# ruff: noqa: E501
+
+TEXTS = {
+    "en": {
+        "other": "**English** · [中文](export.zh.md)",
+        "title": "Export",
+        "intro": """`saccade export` writes a trained network as a file for another runtime, runs the file there, and keeps it only if it is
+the same network:
+
+```
+saccade export saccade-train/photos --to onnx --out photos.onnx
+saccade predict photos --model photos.onnx
+saccade evaluate photos --model photos.onnx
+```
+
+Batch, height and width are free, unless `--size H,W` fixes height and width. The file is compared with the network at the given size
+and at four others (odd sides, other aspects, batches of 1 and 3), on drawn images and on images of the training's folder; the table
+that is printed has the relative error, the agreement of predictions, time and memory. If a difference exceeds the tolerance, nothing
+is left under the name and the exit status is 1. Where the runtime is not installed, the name says `unverified`.
+
+`--with-pre` puts the standardisation into the file, which then takes uint8 images (B, 3, H, W) in RGB; it never resizes. `--with-post`
+returns probabilities, or the class of each pixel. Classes, sizes, mechanisms, source, versions and licence stand in the metadata of
+the file under `saccade`, as JSON. `examples/` shows each runtime without saccade, with numpy alone.
+
+| extra | for |
+| --- | --- |
+| `saccade-attention[onnx]` | `--to onnx`, run by ONNX Runtime |
+| `saccade-attention[openvino]` | `--to openvino` |
+| `saccade-attention[executorch]` | `--to executorch`, with the kernels of XNNPACK |
+| `saccade-attention[litert]` | `--to litert`; it may need a torch of its own |
+
+`--half` stores weights in half precision; the energies of attention between channels and covariances stay float32. `--int8 FOLDER`
+calibrates 8 bits with the images of a folder; softmax and gates stay in float, and the command says what 8 bits in the layers of
+the attention cost.""",
+        "cells": "Largest relative error, each mechanism in a small network",
+        "cells_note": "Over all sizes compared; in 8 bits also the smallest agreement of predictions, with random weights. Measured with {versions}.",
+        "count": "{way}: {right} of {all}",
+        "tables": "Attention over positions",
+        "tables_note": "512 channels, {side} x {side}, float32, one thread: peak memory above what the process held, and processor time, of the authors' form and of ours, exported by the same exporter. In ONNX files softmax attention runs over blocks of queries (`Scan`), made of standard operators; in OpenVINO it is one operator. Neither holds the table of all pairs of positions. The concatenation form of non-local attention still does.",
+        "columns": ("mechanism", "runtime", "authors' MiB", "ours", "authors' s", "ours"),
+        "why": "Why cells are empty",
+        "limits": """- Attention over positions in `torch-export`, `torchscript`, `executorch` and `litert` files is the definition, with its table.
+- LiteRT: litert-torch cannot leave sizes free, so `--size` or the size of training fixes them.
+- Other exporters take networks with mechanisms too: `torch.onnx.export` in both forms, `torch.jit.trace`, and OpenVINO's own
+  conversion give right numbers at any size. OpenVINO fuses a traced softmax(X Xᵀ) X over the wrong axes; here the maximum is
+  written out, which keeps it from that.""",
+    },
+    "zh": {
+        "other": "[English](export.md) · **中文**",
+        "title": "导出",
+        "intro": """`saccade export` 把训练好的网络写成另一个运行时的文件,在那里运行,只有与原网络相同才保留:
+
+```
+saccade export saccade-train/photos --to onnx --out photos.onnx
+saccade predict photos --model photos.onnx
+saccade evaluate photos --model photos.onnx
+```
+
+批量、高和宽都不固定,除非用 `--size H,W` 固定高宽。文件在给定的尺寸和另外四个尺寸(奇数边长、其他宽高比、批量 1 和 3)上,
+用绘制的图像和训练文件夹里的图像与原网络比较;打印的表格包括相对误差、预测的一致比例、时间和内存。差异超过容限时,
+该名称下不留任何文件,退出状态为 1。没有安装运行时的,文件名里会写明 `unverified`。
+
+`--with-pre` 把标准化放进文件,文件于是接受 uint8 的 RGB 图像 (B, 3, H, W);它从不缩放。`--with-post` 返回概率,或每个像素的类别。
+类别、尺寸、机制、来源、版本和许可证以 JSON 写在文件元数据的 `saccade` 一项里。`examples/` 为每个运行时给出不依赖 saccade、只用 numpy 的例子。
+
+| 附加组件 | 用途 |
+| --- | --- |
+| `saccade-attention[onnx]` | `--to onnx`,由 ONNX Runtime 运行 |
+| `saccade-attention[openvino]` | `--to openvino` |
+| `saccade-attention[executorch]` | `--to executorch`,使用 XNNPACK 的内核 |
+| `saccade-attention[litert]` | `--to litert`;可能需要单独的 torch |
+
+`--half` 以半精度存储权重;通道注意力的能量和协方差仍为 float32。`--int8 FOLDER` 用文件夹里的图像校准 8 位量化;softmax 和门保持浮点,
+命令会说明注意力各层用 8 位的代价。""",
+        "cells": "最大相对误差:每种机制放在一个小网络里",
+        "cells_note": "取所有比较过的尺寸;8 位另给出预测的最小一致比例,权重为随机。测量所用版本:{versions}。",
+        "count": "{way}:{all} 个中的 {right} 个",
+        "tables": "位置之间的注意力",
+        "tables_note": "512 通道,{side} x {side},float32,单线程:作者写法与我们的写法由同一导出器导出后,超出进程原有内存的峰值,以及处理器时间。ONNX 文件里 softmax 注意力按查询分块运行(`Scan`),只用标准算子;OpenVINO 里是一个算子。两者都不保存所有位置对的大表。非局部注意力的 concatenation 形式仍然保存。",
+        "columns": ("机制", "运行时", "作者写法 MiB", "我们的", "作者写法 s", "我们的"),
+        "why": "为什么有空格",
+        "limits": """- `torch-export`、`torchscript`、`executorch` 和 `litert` 文件里,位置之间的注意力是定义形式,含大表。
+- LiteRT:litert-torch 不能让尺寸自由,因此由 `--size` 或训练尺寸固定。
+- 其他导出器同样可用于含机制的网络:两种形式的 `torch.onnx.export`、`torch.jit.trace` 和 OpenVINO 自己的转换,在任何尺寸都给出正确的数。
+  OpenVINO 会把跟踪得到的 softmax(X Xᵀ) X 沿错误的轴融合;这里把最大值写出来,就不会被融合。""",
+    },
+}
