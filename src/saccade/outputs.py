@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from saccade.errors import InputError
@@ -104,12 +104,17 @@ class Outputs:
             ) from cause
 
 
-def names_in(folder: Path) -> set[str]:
-    """Return the names, with slashes, of the files that saccade wrote into a folder; never an error."""
-    try:
-        return {name for name, _ in _entries(folder / RECORD)}
-    except (OSError, InputError):
-        return set()
+def written_in(folder: Path) -> set[Path]:
+    """Return the files that saccade wrote into a folder and nobody changed since; never an error."""
+    found = set()
+    with suppress(OSError, InputError):
+        known = set(_entries(folder / RECORD))
+        for name in {name for name, _ in known}:
+            path = folder / name
+            with suppress(OSError):
+                if path.is_file() and (name, _digest(path)) in known:
+                    found.add(path)
+    return found
 
 
 def _entries(record: Path) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -375,5 +376,82 @@ def test_a_folder_of_nothing_but_predictions_says_so(tmp_path):
         temporary.write_bytes(b"mask")
     with pytest.raises(InputError, match="contains no images; 1 files left out: saccade wrote it"):
         files_of(tmp_path)
-    shutil.move(tmp_path / "masks" / "a.png", tmp_path / "masks" / "corrected.png")  # then it is the user's
-    assert [path.name for path in tree.scan(tmp_path).every_image()] == ["corrected.png"]
+    (tmp_path / "masks" / "a.png").write_bytes(b"corrected")  # then it is the user's
+    assert [path.name for path in tree.scan(tmp_path).every_image()] == ["a.png"]
+
+
+def photo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(next(COUNTER))
+    Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path, format="PNG")
+
+
+def drawing(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:, next(COUNTER) % 15 :] = 255
+    Image.fromarray(pixels).save(path, format="PNG")
+
+
+def many(make, *patterns: str) -> list:
+    return [(make, pattern.format(number)) for pattern in patterns for number in range(4)]
+
+
+DOUBTS = {
+    "words that are unknown": (
+        [*many(photo, "Task1_Input/ISIC_{}.jpg"), *many(drawing, "Task1_GroundTruth/ISIC_{}_segmentation.png")],
+        "Task1_Input/ and Task1_GroundTruth/ hold files of the same names",
+    ),
+    "ends that differ": (
+        [*many(photo, "view/img_00{}_rgb.png"), *many(drawing, "lbl/img_00{}_lbl.png")],
+        "view/ and lbl/ hold files of the same names",
+    ),
+    "below the classes": (
+        [*many(photo, "train/town/shot/{}.png", "val/town/shot/v{}.png", "train/land/a{}.png", "val/land/b{}.png"),
+         *many(drawing, "train/town/what/{}.png", "val/town/what/v{}.png")],
+        "train/town/shot/ and train/town/what/ hold files of the same names",
+    ),
+    "side by side": (
+        [*many(photo, "traincrop/{}.jpg", "valcrop/v{}.jpg"), *many(drawing, "traincrop/{}.png", "valcrop/v{}.png")],
+        "traincrop/0.jpg and traincrop/0.png have the same name",
+    ),
+    "sides in the names": (many(photo, "OK/{}.png", "NG/{}.png", "OK_test/{}.png"), "and a side: OK_test"),
+    "a table": (
+        [*many(photo, "part_1/ISIC_{}.jpg", "part_2/ISIC_9{}.jpg"),
+         (lambda path: path.write_text(
+             "lesion_id,image_id,dx\n" + "".join(f"L{n},ISIC_{n},{'mel' if n % 2 else 'nv'}\n" for n in range(4))
+         ), "meta.csv")],
+        "meta.csv names the images in its column 'image_id'",
+    ),
+    "two kinds of masks": (
+        [
+            *many(photo, "training/images/{}_t.png", "test/images/{}_v.png"),
+            *many(drawing, *(f"{side}/mask/{{}}_{end}_mask.png" for side, end in (("training", "t"), ("test", "v")))),
+            *many(drawing, "training/1st_manual/{}_manual1.png", "test/1st_manual/{}_manual1.png"),
+        ],
+        "test/1st_manual/ has a file for each image too",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DOUBTS)
+def test_what_speaks_against_the_only_reading_is_asked_about(tmp_path, case):
+    files, message = DOUBTS[case]
+    for make, name in files:
+        make(tmp_path / name)
+    with pytest.raises(InputError, match=re.escape(message)) as refused:
+        check_data(tmp_path)
+    layout = re.search(r"all the same, say so: --layout (\S+)$", refused.value.hint)[1]
+    assert check_data(tmp_path, reading=Reading(layout=layout)).images > 0
+
+
+def test_what_looks_alike_but_is_right_is_not_doubted(tmp_path):
+    """Numbered files in every class, drawings as classes, and a table that says what the folders say."""
+    for name in many(photo, "numbered/cat/{}.png", "numbered/dog/{}.png", "tabled/cat/c{}.png", "tabled/dog/d{}.png"):
+        name[0](tmp_path / name[1])
+    for make, name in many(drawing, "drawn/round/{}.png", "drawn/square/{}.png"):
+        make(tmp_path / name)
+    rows = [f"{kind}/{kind[0]}{number}.png,{kind}" for kind in ("cat", "dog") for number in range(4)]
+    (tmp_path / "tabled" / "animals.csv").write_text("\n".join(["filepath,label", *rows]))
+    for name in ("numbered", "tabled", "drawn"):
+        assert len(files_of(tmp_path / name).classes) == 2

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import saccade
-from saccade.errors import InputError
+from saccade.errors import InputError, SaccadeWarning
 from tests.insertion import networks
 
 
@@ -105,20 +105,111 @@ def test_a_recurrence_is_one_operation():
     assert found.shapes[found.outputs[0]] == (1, 14, 4)
 
 
-def test_a_forward_that_asks_for_numbers_is_traced_up_to_there():
-    class Chooses(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.then = networks.Unit(3, 8), nn.Conv2d(8, 8, 3)
+class Chooses(nn.Module):
+    """A branch on what was computed; `hooked` reads a number for a log as well."""
 
-        def forward(self, x):
-            y = self.first(x)
-            return self.then(y) if y.mean() > 0 else y[y > 0]
+    def __init__(self):
+        super().__init__()
+        self.first, self.then = networks.Unit(3, 8), networks.Unit(8, 8)
+        self.register_buffer("seen", torch.zeros(1))
 
-    found = networks.trace_of(Chooses(), torch.zeros(1, 3, 16, 16))
+    def forward(self, x):
+        y = self.first(x)
+        self.seen += 1
+        return self.then(y) if y.mean() > 0 else y[y > 0]
+
+
+def test_a_forward_that_asks_for_numbers_runs_for_real_and_leaves_no_trace():
+    model = Chooses().train()
+    before, state = {key: t.clone() for key, t in model.state_dict().items()}, torch.get_rng_state()
+    planned = saccade.plan(model, "se", example_input=torch.ones(1, 3, 16, 16))
+    assert [str(place) for place in planned.places] == ["first.b.1", "then.b.1"]
+    assert not any("numbers" in what for what in planned.unused)
+    assert all(torch.equal(model.state_dict()[key], tensor) for key, tensor in before.items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert model.training
+    saccade.insert(model, "se", example_input=torch.ones(1, 3, 16, 16))
+    assert saccade.verify(model, expect=planned) == ()
+
+
+def test_without_weights_it_is_traced_up_to_there_with_a_warning():
+    with torch.device("meta"):
+        model = Chooses()
+    found = networks.trace_of(model, torch.zeros(1, 3, 16, 16))
     assert found.ended
     assert [call.path for call in found.calls][:2] == ["", "first"]
-    planned = saccade.plan(Chooses(), "se", example_input=torch.zeros(1, 3, 16, 16))
+    with pytest.warns(SaccadeWarning, match="not used: places after the step where the forward pass reads numbers"):
+        planned = saccade.plan(model, "se", example_input=torch.zeros(1, 3, 16, 16))
     assert [str(place) for place in planned.places] == ["first.b.1"]
     with pytest.raises(InputError, match=r"then: it is called 0 times in one forward, as far as it could be traced"):
-        saccade.plan(Chooses(), "se", at="then", example_input=torch.zeros(1, 3, 16, 16))
+        saccade.plan(model, "se", at="then", example_input=torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "read", [lambda y: y.mean().item(), lambda y: y.numpy(), lambda y: y.tolist(), lambda y: f"{y}"]
+)
+def test_a_hook_that_reads_numbers_costs_no_place(read):
+    model = networks.Holder()
+    expected = [place.name for place in saccade.plan(model, "se").places]
+    read_numbers = []
+    model.parts[0]["m"].register_forward_hook(lambda module, args, y: read_numbers.append(read(y)))
+    assert [place.name for place in saccade.plan(model, "se").places] == expected
+    assert read_numbers
+
+
+class ByName(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.unit = networks.Unit(3, 8)
+
+    def forward(self, *, image, scale=1.0):
+        return self.unit(image * scale)
+
+
+class OfDict(ByName):
+    def forward(self, batch):
+        return self.unit(batch["image"])
+
+
+class Both(ByName):
+    def forward(self, first, *, image):
+        return self.unit(first + image)
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        (ByName, None),
+        (ByName, {"image": torch.zeros(1, 3, 16, 16)}),
+        (ByName, {"image": torch.zeros(1, 3, 16, 16), "scale": 2.0}),
+        (OfDict, {"image": torch.zeros(1, 3, 16, 16)}),
+        (Both, (torch.zeros(1, 3, 16, 16), {"image": torch.zeros(1, 3, 16, 16)})),
+    ],
+)
+def test_arguments_are_given_by_position_by_name_or_as_a_dict(model, given, tmp_path):
+    model = saccade.insert(model(), "se", example_input=given)
+    assert [place.name for place in model.saccade_report.places] == ["unit.b.1"]
+    assert saccade.verify(model, expect=1) == ()
+    saccade.save(model, tmp_path / "net.safetensors")
+    again = saccade.load(tmp_path / "net.safetensors", model=type(model)())
+    assert saccade.verify(again, expect=model.saccade_report) == ()
+
+
+class Ready(nn.Module):
+    """A block prepared for quantisation: its sum is a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = (
+            networks.conv(3, 8, stride=2),
+            nn.Sequential(networks.conv(8, 8), nn.ReLU(), networks.conv(8, 8)),
+        )
+        self.sum = torch.ao.nn.quantized.FloatFunctional()
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return self.sum.add_relu(x, self.b(x))
+
+
+def test_a_network_ready_for_quantisation_is_a_float_network():
+    assert [place.name for place in saccade.plan(Ready(), "se").places] == ["b.2.1"]

@@ -27,6 +27,7 @@ _FILE = (
 _NUMBER = ("id", "imageid")  # of an image, where another column has its file
 _SIDE = ("side", "split", "set", "subset")
 _LABEL = re.compile(r"(class|label|tag|categor(y|ie)|target|类别|標籤|标签|類別)(es|s)?(name|names)?\d*")
+_NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?", re.IGNORECASE)
 _INSIDE = re.compile(r"[,;|\t]")
 _SHOWN = 5
 
@@ -128,15 +129,27 @@ def read_table(path: Path, folder: Folder, top: Folder, known: Collection[str] =
     named = [index for index in own if names[index]]
     if not named:
         raise InputError(f"{path}: the header {', '.join(names)} has no column of classes", "such as file,class")
-    unnamed = [index for index in own if index < max(named) and not names[index]]
+    unnamed = [index for index in own if index < max(named) and not names[index] and not _counts(rows, index)]
     if unnamed:
         place = header.names.index("") + 1
         raise InputError(f"{path}: column {place} has no name", "call it class, or the name of its class, or remove it")
     split = None if side is None else names[side]
-    if all(_LABEL.fullmatch(_plain(names[index])) for index in named):
+    if all(_LABEL.fullmatch(_plain(names[index])) for index in named) or (len(named) == 1 and _words(rows, named[0])):
         columns = [*named, *(index for index in range(max(named) + 1, width) if index != side)]
         return _listed(path, rows, columns, side, split, find, known)
     return _one_hot(path, names, rows, named, side, find)
+
+
+def _counts(rows: Sequence[tuple[int, list[str]]], index: int) -> bool:
+    """True of a column that numbers the rows, which pandas writes without a name."""
+    cells = [row[index] if index < len(row) else "" for _, row in rows]
+    return any(cells == [str(number + first) for number in range(len(cells))] for first in (0, 1))
+
+
+def _words(rows: Sequence[tuple[int, list[str]]], index: int) -> bool:
+    """True if no cell of a column is a number: the only column next to the files then holds names of classes."""
+    cells = [row[index] for _, row in rows if index < len(row) and row[index]]
+    return bool(cells) and not any(_NUMERIC.fullmatch(cell) or cell in _ONE_HOT for cell in cells)
 
 
 def _text(path: Path) -> str:

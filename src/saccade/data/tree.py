@@ -12,7 +12,7 @@ from pathlib import Path
 from saccade.data.images import SUFFIXES
 from saccade.data.names import Role, role_of, shown
 from saccade.files import LOCK
-from saccade.outputs import RECORD, names_in
+from saccade.outputs import RECORD, written_in
 
 # Known to be no images; whatever is neither in this list nor an image that can be read is called a format.
 _PLAIN = (
@@ -181,7 +181,7 @@ def _scan(path: Path) -> Folder:
 
 
 def _set_aside(one: Folder) -> None:
-    """Move what saccade wrote out of a folder, whose inner folders have been seen to: it is no part of the data."""
+    """Move what saccade wrote out of a folder, after its inner folders: that is not part of the data."""
     for name, inner in list(one.folders.items()):
         if inner.written and not (inner.images or inner.others or inner.folders or inner.problem):
             one.written += inner.written
@@ -201,7 +201,7 @@ def _list(one: Folder, written: set[Path]) -> Iterable[Folder]:
     names = {entry.name for entry in found}
     one.run = LOCK in names and not names.isdisjoint(_RUNS)
     if RECORD in names:
-        written |= {one.path / name for name in names_in(one.path)}
+        written |= written_in(one.path)
     for entry in found:
         if entry.name.startswith("."):
             continue

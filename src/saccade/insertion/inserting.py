@@ -11,7 +11,7 @@ from saccade.insertion.planning import Given, Options, plan
 from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.select import At
 from saccade.insertion.verifying import check_called
-from saccade.insertion.wrappers import check_renewable, renew, unwrapped
+from saccade.insertion.wrappers import check_renewable, compile_anew, renew, unwrapped
 from saccade.mechanisms.base import Mechanism
 
 
@@ -73,14 +73,14 @@ def insert(
     planned = plan(
         network, mechanism, at=at, within=within, every=every, start=start, options=options, example_input=example_input
     )
-    attach_steps(network, planned)
+    attach_steps(network, planned, example_input)
     if network is not model:
         renew(model)
         model.saccade_report = network.saccade_report
     return model
 
 
-def attach_steps(network: nn.Module, planned: Plan) -> None:
+def attach_steps(network: nn.Module, planned: Plan, example_input: Any = None) -> None:
     """Carry out a plan and check that each mechanism is called once; an error leaves the network as it was."""
     done: list[tuple[nn.Module, Attachment]] = []
     try:
@@ -90,7 +90,7 @@ def attach_steps(network: nn.Module, planned: Plan) -> None:
             attachment = make(network, step)
             attach(host, attachment)
             done.append((host, attachment))
-        check_called(network, planned.steps, planned.example)
+        check_called(network, planned.steps, planned.example if example_input is None else example_input)
     except BaseException:
         for host, attachment in reversed(done):
             detach(host, attachment)
@@ -103,7 +103,7 @@ def attach_steps(network: nn.Module, planned: Plan) -> None:
 def remove(model: nn.Module) -> nn.Module:
     """Remove every mechanism from a network, in place, and return it as it was before any insertion."""
     check_renewable(model)
-    network = unwrapped(model)
+    network = unwrapped(model, compiled=True)
     changed = False
     for module in list(model.modules()):
         for side, child in CHILD.items():
@@ -113,8 +113,10 @@ def remove(model: nn.Module) -> nn.Module:
                 changed = True
             unhook(module, side)
         vars(module).pop("saccade_report", None)
-    if changed and network is not model:
-        renew(model)
+    if changed:
+        compile_anew(network)
+        if network is not model:
+            renew(model)
     return model
 
 

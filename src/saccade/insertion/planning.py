@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.catalog import Entry, Spec, check_options, parse, split_top
 from saccade.catalog.imports import is_installed
-from saccade.errors import InputError, near
+from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
 from saccade.insertion.graph import Graph
 from saccade.insertion.places import Place, Places
@@ -72,8 +73,10 @@ def plan(
         start: ``"identity"``: the network computes exactly what it computed before, until it is trained. ``"paper"``:
             the initialisation of the authors.
         options: Further options of the mechanism, or a function that returns them for a :class:`Place`.
-        example_input: A tensor, a list of tensors, or a tuple of the network's arguments; only shapes and dtypes are
-            used. None means an image of the size timm states, else of 224 x 288, 224 x 224 or 256 x 256.
+        example_input: A tensor, a list or dict of tensors, or a tuple of the network's arguments; a dict, alone or at
+            the end of the tuple, is given as keyword arguments if the names are those of the forward. Only shapes and
+            dtypes are used, unless the forward reads numbers: it then runs once. None means an image of the size timm
+            states, else of 224 x 288, 224 x 224 or 256 x 256.
 
     Raises:
         InputError: The mechanism, option or place does not exist, the network has no feature maps or cannot be changed,
@@ -103,7 +106,13 @@ def plan(
     steps = [_step(place, spec, options, start, known) for place in chosen for spec in specs]
     unused = [f"{what}: {why}" for what, why in places.unused.items()]
     if recorded.ended:
-        unused.append(f"places after the step where the forward pass reads numbers a trace lacks ({recorded.ended})")
+        lacking = f"places after the step where the forward pass reads numbers a trace lacks ({recorded.ended})"
+        unused.append(lacking)
+        warnings.warn(
+            f"{type(model).__name__}: not used: {lacking}; give example_input= with values, of a size it takes",
+            SaccadeWarning,
+            stacklevel=2,
+        )
     return Plan(
         type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
         recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph),

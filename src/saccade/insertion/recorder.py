@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,12 +24,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         paths: Name of each module, by its `id`.
         transparent: Class of modules whose inside is skipped and whose output counts as their input: earlier
             insertions.
+        real: If True, operations run with the tensors given; otherwise all of them on the meta device.
     """
 
-    def __init__(self, paths: Mapping[int, str], transparent: type[nn.Module]) -> None:
+    def __init__(self, paths: Mapping[int, str], transparent: type[nn.Module], *, real: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
-        self._paths, self._transparent = paths, transparent
+        self._paths, self._transparent, self._real = paths, transparent, real
         self._numbers: dict[int, int] = {}
         self._keep: list[Tensor] = []  # an id identifies a tensor only while the tensor lives
         self._aliases: dict[int, list[Tensor]] = {}
@@ -73,7 +74,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        args, kwargs = on_meta(args), on_meta(kwargs or {})
+        kwargs = kwargs or {}
+        if not self._real:
+            args, kwargs = on_meta(args), on_meta(kwargs)
         inputs = () if self._hidden else self.values((args, kwargs))
         result = func(*args, **kwargs)
         if self._hidden:
@@ -161,12 +164,17 @@ def tensors_in(tree: Any) -> Iterator[Tensor]:
 
 def on_meta(tree: Any) -> Any:
     """Move every tensor to the meta device (a network may hold tensors that are not buffers)."""
+    return mapped(tree, lambda tensor: tensor if tensor.is_meta else torch.empty_like(tensor, device="meta"))
+
+
+def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Change every tensor in nested lists, tuples and dicts."""
     if isinstance(tree, Tensor):
-        return tree if tree.is_meta else torch.empty_like(tree, device="meta")
+        return change(tree)
     if isinstance(tree, (list, tuple)):
-        parts = [on_meta(part) for part in tree]
+        parts = [mapped(part, change) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return {name: on_meta(part) for name, part in tree.items()} if isinstance(tree, dict) else tree
+    return {name: mapped(part, change) for name, part in tree.items()} if isinstance(tree, dict) else tree
 
 
 def _storage(tensor: Tensor) -> int:

@@ -1,12 +1,14 @@
-"""Trace one forward pass on the meta device.
+"""Trace one forward pass on the meta device, or, where a network asks for numbers, with its own weights.
 
-Nothing is computed or copied: parameters and buffers are replaced by stand-ins with a shape and without memory, so
-that a network of any size is traced in a fraction of a second and left as it was. No source is read and nothing is
-compiled, so control flow and unusual modules are not an obstacle.
+On the meta device nothing is computed or copied: parameters and buffers are replaced by stand-ins with a shape and
+without memory, so that a network of any size is traced in a fraction of a second and left as it was. No source is read
+and nothing is compiled, so control flow and unusual modules are not an obstacle. A forward pass that reads a number
+(a branch on data, a box to choose, a line for a log) cannot go on there: it then runs once for real.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
-from saccade.insertion.recorder import Recorder, on_meta, tensors_in
+from saccade.insertion.recorder import Recorder, mapped, on_meta, tensors_in
 from saccade.insertion.trace import Trace
 
 SIZES = ((224, 288), (224, 224), (256, 256))
@@ -24,7 +26,8 @@ SIZES = ((224, 288), (224, 224), (256, 256))
 def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) -> tuple[Trace, tuple[Any, ...]]:
     """Trace with `example_input`, or at sizes a network is likely to take; return the inputs that ran as well.
 
-    A forward pass that asks for the numbers of a tensor, as detectors do when they choose boxes, is traced up to there.
+    A forward pass that asks for the numbers of a tensor is run with the network's own weights; if that fails too, it
+    is traced up to there.
 
     Raises:
         InputError: The forward pass failed at every size tried.
@@ -34,33 +37,42 @@ def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) ->
         given = example_input if isinstance(example_input, tuple) else (example_input,)
         if not any(True for _ in tensors_in(given)):
             raise TypeError(
-                "example_input must be a tensor, a list of tensors, or a tuple of the network's arguments; received "
-                f"{example_input!r}"
+                "example_input must be a tensor, a list or dict of tensors, or a tuple of the network's arguments; "
+                f"received {example_input!r}"
             )
         return _first_that_runs(model, [given], transparent)
-    return _first_that_runs(model, [(tensor,) for tensor in _likely_inputs(model)], transparent)
+    return _first_that_runs(model, list(_likely_inputs(model)), transparent)
 
 
-def record_trace(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module]) -> Trace:
-    """Run `model` once on meta stand-ins of its weights and of `inputs`.
+def record_trace(
+    model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module], *, real: bool = False
+) -> Trace:
+    """Run `model` once, on meta stand-ins of its weights and of `inputs`, or for real.
+
+    Args:
+        model: The network.
+        inputs: Positional arguments; a dict at the end is taken as keyword arguments if their names are the network's.
+        transparent: See :class:`Recorder`.
+        real: If True, the network computes, with its own weights; inputs without values get random ones.
 
     Raises:
         Exception: Any exception of the forward pass.
     """
-    recorder = Recorder({id(module): path for path, module in model.named_modules()}, transparent)
+    recorder = Recorder({id(module): path for path, module in model.named_modules()}, transparent, real=real)
     found = recorder.trace
-    own = [*model.named_parameters(), *model.named_buffers()]
+    args, kwargs = _called_with(model, _with_values(model, inputs) if real else on_meta(inputs))
+    own = [] if real else [*model.named_parameters(), *model.named_buffers()]
     stand_ins = {name: torch.empty_like(tensor, device="meta") for name, tensor in own}
-    given = on_meta(inputs)
-    with torch.no_grad(), _untouched(model), recorder:
-        found.inputs = tuple(recorder.number(tensor) for tensor in tensors_in(given))
+    with torch.no_grad(), _untouched(model, real), recorder:
+        found.inputs = tuple(recorder.number(tensor) for tensor in tensors_in((args, kwargs)))
         found.input_shape = found.shapes[found.inputs[0]]
         try:
-            found.outputs = recorder.values(torch.func.functional_call(model, stand_ins, given))
-        except (NotImplementedError, RuntimeError) as cause:
-            if not _wants_numbers(cause) or not any(op.spatial for op in found.ops):
+            made = model(*args, **kwargs) if real else torch.func.functional_call(model, stand_ins, args, kwargs)
+            found.outputs = recorder.values(made)
+        except Exception as cause:
+            if real or not _wants_numbers(cause) or not any(op.spatial for op in found.ops):
                 raise
-            found.ended = f"{type(cause).__name__}: {str(cause).splitlines()[0]}"
+            found.ended = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}"
             read = {value for op in found.ops for value in op.inputs}
             found.outputs = tuple(value for value in range(len(found.shapes)) if value not in read)
     return found
@@ -72,8 +84,14 @@ def _first_that_runs(
     failures: list[tuple[str, Exception]] = []
     for inputs in tries:
         try:
-            return record_trace(model, inputs, transparent), on_meta(inputs)
+            found = record_trace(model, inputs, transparent)
+            if found.ended:
+                found = _for_real(model, inputs, transparent) or found
+            return found, on_meta(inputs)
         except Exception as cause:
+            found_for_real = _for_real(model, inputs, transparent) if _wants_numbers(cause) else None
+            if found_for_real is not None:
+                return found_for_real, on_meta(inputs)
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors_in(inputs))
             failures.append((shapes, cause))
     shapes, first = failures[0]
@@ -81,17 +99,58 @@ def _first_that_runs(
     raise InputError(
         f"{type(model).__name__}: the forward failed on inputs of shape {tried} (meta device); at {shapes}: "
         f"{type(first).__name__}: {(str(first).splitlines() or ['no message'])[0]}",
-        "give example_input=, a tensor (or a tuple of the network's arguments) that the network takes",
+        "give example_input=, a tensor that the network takes, a tuple of its arguments, or a dict of those by name",
     ) from first
+
+
+def _for_real(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module]) -> Trace | None:
+    """Return the trace of a forward pass that computes; None if the network has no weights, or it fails."""
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        return None
+    try:
+        return record_trace(model, inputs, transparent, real=True)
+    except Exception:  # a network may raise anything, and the first trace says what is needed
+        return None
+
+
+def _with_values(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return inputs on the network's device; those without values get random ones, whole numbers 0."""
+    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+
+    def fill(tensor: Tensor) -> Tensor:
+        if not tensor.is_meta:
+            return tensor.detach().to(device, copy=True)
+        if not tensor.is_floating_point():
+            return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
+        return torch.randn(tensor.shape, generator=generator).to(device, tensor.dtype)
+
+    filled: tuple[Any, ...] = mapped(inputs, fill)
+    return filled
+
+
+def _called_with(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Split inputs into positional arguments and a last dict of keyword arguments, if it has the network's names."""
+    *rest, last = inputs
+    if isinstance(last, dict) and last and all(isinstance(name, str) for name in last):
+        try:
+            inspect.signature(model.forward).bind(*rest, **last)
+        except (TypeError, ValueError):
+            return inputs, {}
+        return tuple(rest), last
+    return inputs, {}
 
 
 def _wants_numbers(cause: Exception) -> bool:
     """Return whether an operation failed for want of values: torch has several wordings for it."""
     text = str(cause).lower()
-    return any(words in text for words in ("meta tensor", "register_meta", "'meta' backend"))
+    wordings = ("meta tensor", "register_meta", "'meta' backend", "meta device", "data-dependent", "meta kernel")
+    return isinstance(cause, (RuntimeError, NotImplementedError, TypeError)) and any(
+        words in text for words in wordings
+    )
 
 
-def _likely_inputs(model: nn.Module) -> Iterator[Tensor]:
+def _likely_inputs(model: nn.Module) -> Iterator[tuple[Any, ...]]:
     """Yield inputs of the size timm states, else of several; not square first, to tell NCHW from NHWC."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
     first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
@@ -100,21 +159,42 @@ def _likely_inputs(model: nn.Module) -> Iterator[Tensor]:
     if isinstance(stated, Mapping) and len(stated.get("input_size") or ()) == 3:
         _, height, width = stated["input_size"]
         sizes = ((height, width), *SIZES)
+    by_name = _first_keyword(model)
     for channels in dict.fromkeys((first, 3, 1)):
         for height, width in dict.fromkeys(sizes):
-            yield torch.empty(1, channels, height, width, dtype=dtype, device="meta")
+            image = torch.empty(1, channels, height, width, dtype=dtype, device="meta")
+            yield (image if by_name is None else {by_name: image},)
+
+
+def _first_keyword(model: nn.Module) -> str | None:
+    """Return the first argument of a forward that takes its arguments by name only."""
+    try:
+        parameters = list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    named = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    others = [p for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+    return named[0] if named and not others else None
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode; afterwards restore every attribute of every module, caches included."""
+def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
+    """Switch to evaluation mode; afterwards restore every attribute of every module, caches included.
+
+    If the network computes, its buffers and the random states are restored too.
+    """
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if real else []
     attributes = [(vars(module), dict(vars(module))) for module in model.modules()]
     held = [(value, value.copy()) for _, before in attributes for value in before.values() if _is_plain(value)]
     try:
         for own, _ in attributes:
             own["training"] = False
-        yield
+            own["_compiled_call_impl"] = None  # a compiled forward would be run as it is, unseen
+        with torch.random.fork_rng(enabled=real):
+            yield
     finally:
+        for buffer, before_it in buffers:
+            buffer.copy_(before_it)
         for own, before in (*attributes, *held):
             own.clear()
             own.update(before) if isinstance(own, dict) else own.extend(before)

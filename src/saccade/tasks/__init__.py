@@ -114,7 +114,10 @@ def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task],
             raise not_recognised(folder)
         if len(readings) > 1:
             raise ambiguous(folder, {name: words for name, (_, words) in readings.items()})
-    ((name, (found, _)),) = readings.items()
+        ((name, (found, _)),) = readings.items()
+        doubt = found.doubts(folder, Reading.of(reading), name)
+    if doubt is not None:
+        raise InputError(f"{folder}: {doubt[0]}", f"{doubt[1]}; if it is {name} all the same, say so: --layout {name}")
     check_reading(found, reading)
     return found, replace(reading, layout=name)
 

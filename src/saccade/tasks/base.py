@@ -240,6 +240,8 @@ class Task(ABC):
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
     """Unit of the counts in ``saccade data check``."""
+    called: ClassVar[str] = "classes"
+    """Word for what `classes` names; ``"joints"`` where a network returns a heat map for each."""
     takes_boxes: ClassVar[bool] = False
     """True if ``saccade predict`` takes boxes of objects for it."""
 
@@ -285,6 +287,17 @@ class Task(ABC):
 
         None of them means that the folder is not for this task; two or more, that the user has to say which.
         """
+
+    @classmethod
+    def doubts(cls, folder: Path, reading: Reading, layout: str) -> tuple[str, str] | None:
+        """Say what speaks against the only layout that was found, and what to do if it is right; None: nothing does.
+
+        Args:
+            folder: The folder.
+            reading: How it is to be read.
+            layout: The layout.
+        """
+        return None
 
     @classmethod
     @abstractmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from saccade.data.doubts import doubts_of_classes
 from saccade.data.layouts import (
     Item,
     divide,
@@ -56,6 +57,17 @@ def class_readings(path: Path, reading: Reading) -> Mapping[str, str]:
         CLASSES: _said_classes([one.name for one in inside]),
         SIDES: f"a side or all images in {listed([f'{one.name}/' for one in said])}, and the other folders left out",
     }
+
+
+def class_doubts(path: Path, reading: Reading, layout: str) -> tuple[str, str] | None:
+    """Say what speaks against folders as classes, see :func:`saccade.data.doubts.doubts_of_classes`."""
+    top = scan(path)
+    try:
+        found = _found(top, reading, layout)
+    except InputError:  # said when the files are listed
+        return None
+    first = found.folders.get(None, found.folders.get(TRAIN, {}))
+    return doubts_of_classes(top, list(first.values()))
 
 
 def find_classes(path: Path, reading: Reading, layout: str) -> Files:

@@ -27,7 +27,14 @@ from saccade.runs.options import RunSpec
 from saccade.tasks import layout_of
 from saccade.tasks.base import Files, Held, Side, TaskData, unequal
 from saccade.tasks.classification.cifar import Cifar, find_cifar, is_cifar
-from saccade.tasks.classification.layout import CLASSES, SIDES, class_readings, find_classes, scored_images
+from saccade.tasks.classification.layout import (
+    CLASSES,
+    SIDES,
+    class_doubts,
+    class_readings,
+    find_classes,
+    scored_images,
+)
 from saccade.tasks.classification.samples import (
     ArraySamples,
     ImageSamples,
@@ -91,6 +98,10 @@ class Classification(RatioTask):
         if certain or (table and len(unwrapped(scan(folder)).inside()) < 2):  # one folder is no two classes
             return own
         return {**own, **class_readings(folder, reading)}
+
+    @classmethod
+    def doubts(cls, folder: Path, reading: Reading, layout: str) -> tuple[str, str] | None:
+        return class_doubts(folder, reading, layout) if layout in (CLASSES, SIDES) else None
 
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from saccade.data.doubts import masks_among
 from saccade.data.layouts import Item, divide, kinds_of, known_layouts, listed, relative, said_inside, unwrapped
 from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, shown
 from saccade.data.reading import Reading
@@ -89,6 +90,26 @@ def find_pairs(path: Path, reading: Reading, layout: str, listing: Path | None =
         left_out=account(top, used, found.unused | unused), problems=division.problems,
         allow_copies=reading.allow_copies,
     )  # fmt: skip
+
+
+def pair_doubts(path: Path, reading: Reading) -> tuple[str, str] | None:
+    """Say which other folders may as well be the masks, and what to do; None if there are none."""
+    root = unwrapped(scan(path))
+    places = {one.folder.path: one for one in _places(root, reading)}
+    above = {one.path: one for one in root.walk()}
+    for one in places.values():
+        if one.kind != IMAGES or one.folder.path.parent not in above:
+            continue
+        others = [each for each in above[one.folder.path.parent].visible() if each.path not in places]
+        pair = masks_among([one.folder, *(each for each in others if each.role is None)])
+        if pair is not None and pair[0] is one.folder:
+            other = f"{relative(pair[1].path, path)}/"
+            return (
+                f"{other} has a file for each image too, which looks like a mask, and its name does not say that it is "
+                "not the one that is meant",
+                f"move {other} elsewhere, or, if it is meant, call it masks and move the other folder of masks",
+            )
+    return None
 
 
 def masks_in(path: Path) -> frozenset[Path]:

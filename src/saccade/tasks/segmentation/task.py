@@ -33,7 +33,7 @@ from saccade.tasks.held import recorded_of
 from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
-from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, masks_in, pair_readings
+from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, masks_in, pair_doubts, pair_readings
 from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
 from saccade.tasks.segmentation.meaning import Meaning, ignored_values
 from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
@@ -116,6 +116,10 @@ class Segmentation(RatioTask):
     @classmethod
     def files(cls, folder: Path, reading: Reading = AS_IT_IS) -> Files:
         return find_files(folder, reading)
+
+    @classmethod
+    def doubts(cls, folder: Path, reading: Reading, layout: str) -> tuple[str, str] | None:
+        return pair_doubts(folder, reading) if layout in (PAIRS, SIDED_PAIRS) else None
 
     @classmethod
     def truths(cls, folder: Path) -> frozenset[Path]:
