@@ -29,6 +29,7 @@ from torch import nn
 import saccade
 from benchmarks.export_page import TEXTS
 from saccade.bench.authors import AsAuthors
+from saccade.catalog import parse
 from saccade.errors import MissingExtraError
 from saccade.exporting.export import WrongExportError
 from saccade.exporting.targets import NAMES, target
@@ -132,7 +133,8 @@ def versions() -> dict[str, str]:
 def of_512(name: str, form: str) -> nn.Module:
     """A mechanism of 512 channels, as its authors' code computes it or as ours."""
     torch.manual_seed(0)
-    module = saccade.create(name, CHANNELS).eval()
+    spec = parse(name)
+    module = saccade.create(spec.name, CHANNELS, **spec.options).eval()
     with torch.no_grad():
         for parameter_name, parameter in module.named_parameters():
             if parameter_name.endswith("gamma"):
