@@ -14,7 +14,6 @@ from saccade.errors import InputError, near, require
 from saccade.insertion import parameter_groups
 from saccade.training.recipe import Recipe
 
-
 _COMPILED = "_torchdynamo_orig_callable"  # torch.compile's mark on the functions that it returns
 
 
