@@ -176,3 +176,47 @@ def test_a_fused_copy_without_its_mechanisms_is_named():
             setattr(bare.get_submodule(parent), name, nn.Identity())
     with pytest.raises(InputError, match="fused"):
         saccade.verify(bare, expect=model.saccade_report)
+
+
+class Adapter(nn.Module):
+    """A layer inside another, as libraries for fine-tuning by few parameters put it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.base_layer, self.scale = layer, nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.scale * self.base_layer(x)
+
+
+def test_an_adapter_around_the_module_keeps_the_mechanism():
+    model = saccade.insert(NotesNet(), "se")
+    model.block1.bn2 = Adapter(model.block1.bn2)
+    verified = saccade.verify(model, expect=model.saccade_report)
+    assert verified == ()
+    assert verified.present == ("block1.bn2.base_layer", "block2.bn2")
+    wrapped = copy.deepcopy(nn.Sequential(model))
+    wrapped[0].block1.bn2.base_layer._forward_hooks.clear()
+    assert saccade.verify(wrapped) == ("0.block1.bn2.base_layer",)
+
+
+def test_an_average_and_its_copies_are_verified():
+    model = saccade.insert(NotesNet(), "se")
+    average = torch.optim.swa_utils.AveragedModel(model)
+    average.update_parameters(model)
+    assert saccade.verify(average, expect=2) == ()
+
+
+def test_a_network_compiled_in_place_is_saved_verified_and_restored(tmp_path):
+    plain = lively(NotesNet()).eval()
+    model = saccade.insert(copy.deepcopy(plain), "se", start="paper").eval()
+    x = torch.randn(1, 3, 32, 32)
+    expected = model(x)
+    model.compile(backend="eager")
+    torch.testing.assert_close(model(x), expected)
+    assert saccade.verify(model, expect=2) == ()
+    again = saccade.load(saccade.save(model, tmp_path / "net.safetensors"), model=NotesNet()).eval()
+    torch.testing.assert_close(again(x), expected)
+    with pytest.raises(InputError, match="a compiled network cannot be changed"):
+        saccade.insert(model, "eca")
+    torch.testing.assert_close(saccade.remove(model)(x), plain(x))

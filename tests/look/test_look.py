@@ -13,7 +13,7 @@ import saccade
 from saccade.errors import InputError
 from saccade.inspection.grids import SIDE
 from saccade.look.images import check_queries, read_picture
-from saccade.look.look import look
+from saccade.look.look import located, look
 from saccade.look.networks import Inspected, make_network, open_model
 from saccade.look.views import BUDGET, look_into
 from saccade.networks.notes import NotesNet
@@ -257,3 +257,24 @@ def test_two_images_of_one_name_make_two_pages(tmp_path):
     images = [picture(tmp_path), picture(tmp_path / "other")]
     found = look(images, untrained(("se", "block2.bn2")), tmp_path / "out")
     assert [one.page.name for one in found] == ["scene.html", "scene-2.html"]
+
+
+class Peaks(NotesNet):
+    """Heat maps whose highest pixels are known: (3, 5) and (0, 0) of the first two joints, none of the third."""
+
+    def forward(self, x):
+        maps = 0 * super().forward(x)[:, :3] - 1
+        maps[:, 0, 3, 5] = maps[:, 1, 0, 0] = 1
+        return maps
+
+
+def test_a_key_point_is_a_query_where_the_network_finds_it(tmp_path):
+    net = saccade.insert(Peaks().eval(), "pam", at="block2", **EXAMPLE)
+    network = Inspected(net.eval(), "peaks", "run", joints=("beak", "tail", "left_wing"))
+    shown = read_picture(picture(tmp_path), None)
+    assert located(["tail", (7, 9), "beak"], network, shown) == [(2, 2), (7, 9), (14, 22)]
+    _, page = page_of(tmp_path, network, queries=["beak"])
+    assert "Points given with --query are exact." in page
+    for query, message in (("wing", "'wing' is not a key point"), ("left_wing", "finds no left_wing")):
+        with pytest.raises(InputError, match=message):
+            located([query], network, shown)

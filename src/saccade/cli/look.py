@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from saccade.cli.answer import Answer, Given
 from saccade.cli.options import PRETRAINED, default, within
-from saccade.errors import InputError
+from saccade.errors import InputError, near
 from saccade.ranges import LARGEST_SIDE, Whole
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def look(
     backbone: str | None = None,
     pretrained: Annotated[PRETRAINED, default("random weights")] = None,
     at: Annotated[str | None, default("its natural places")] = None,
-    query: Annotated[list[str] | None, Parameter(metavar="Y,X")] = None,
+    query: Annotated[list[str] | None, Parameter(metavar="Y,X|JOINT")] = None,
     place: Annotated[str | None, default("the last that weighs positions")] = None,
     size: Annotated[int | None, default("as in training"), within(Whole(8, LARGEST_SIDE))] = None,
     png: bool = False,
@@ -55,8 +55,8 @@ def look(
         pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
             of a file.
         at: Places of the mechanism, see `saccade plan`.
-        query: A point of the image whose weights are computed exactly, in pixels from 0, y first; may be given several
-            times.
+        query: A point of the image whose weights are computed exactly, in pixels from 0, y first; or the name of a key
+            point, where the network finds it. May be given several times.
         place: The place that is shown large at first.
         size: Longer side, in pixels, that images are reduced to for the network.
         png: Write pictures too: the weights of each `--query` at each place, gates, and weights between channels.
@@ -64,8 +64,8 @@ def look(
     """
     if not images:
         raise InputError("look: no image was given", "saccade look IMAGE --model RUN")
-    queries = [_query(text) for text in query or ()]
     network = _network(model, mechanism, backbone, pretrained, at, trust or ())
+    queries = [_query(text, network) for text in query or ()]
     from saccade.look.look import look as look_at
 
     progress = _progress(settings.quiet or settings.json or len(images) < 2)
@@ -110,11 +110,15 @@ def _network(
     return make_network(mechanism, backbone, at=at, pretrained=pretrained == _TIMM or pretrained or False)
 
 
-def _query(text: str) -> tuple[int, int]:
+def _query(text: str, network: Inspected) -> tuple[int, int] | str:
     found = re.fullmatch(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*", text)
-    if found is None:
-        raise InputError(f"--query: expected Y,X such as 120,64; received {text!r}", "y first, in pixels from 0")
-    return int(found[1]), int(found[2])
+    if found is not None:
+        return int(found[1]), int(found[2])
+    if text.strip() in network.joints:
+        return text.strip()
+    if network.joints:
+        raise InputError(f"--query: {text!r} is neither a point Y,X nor a key point", near(text, network.joints))
+    raise InputError(f"--query: expected Y,X such as 120,64; received {text!r}", "y first, in pixels from 0")
 
 
 def _progress(quiet: bool) -> Callable[[int, int, str], None]:

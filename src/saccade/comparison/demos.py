@@ -28,6 +28,8 @@ class Demo:
         arms: The arms unless others are named.
         steps: Training steps of each run.
         start_steps: Training steps of the shared start, as a multiple of those of a run.
+        rate: Largest learning rate of a run.
+        start_rate: Largest learning rate of the shared start.
         load: Function that gives its data, of the kind ``"task"`` or ``"start"``.
     """
 
@@ -36,6 +38,8 @@ class Demo:
     arms: tuple[str, ...]
     steps: int
     start_steps: int
+    rate: float
+    start_rate: float
     load: Load
 
     def network(self, classes: int) -> nn.Module:
@@ -55,9 +59,16 @@ def _chips(cache: Path, *, kind: str, seed: int, on_progress: OnProgress | None)
     return load_chips(cache, kind="start" if kind == "start" else "task", seed=seed, on_progress=on_progress)
 
 
-NOTES = Demo("notes", 96, ("none", "se", "cbam", "non_local", "conv3x3"), 300, 2, _notes)
+NOTES = Demo("notes", 96, ("none", "se", "cbam", "non_local", "conv3x3"), 300, 2, 3e-3, 6e-3, _notes)
 CHIPS = Demo(
-    "chips", 64, ("none", "psa", "non_local", "conv3x3[width=7]", "conv3x3[width=7,dilation=4]"), 300, 2, _chips
+    "chips",
+    64,
+    ("none", "psa", "non_local", "conv3x3[width=7]", "conv3x3[width=7,dilation=4]"),
+    350,
+    3,
+    5e-3,
+    1e-2,
+    _chips,
 )
 DEMOS: dict[str, Demo] = {one.name: one for one in (NOTES, CHIPS)}
 

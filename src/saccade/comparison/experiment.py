@@ -113,7 +113,7 @@ class Experiment:
         return Recipe(
             steps=self.start_steps,
             batch=self.batch,
-            learning_rate=6e-3,
+            learning_rate=find_demo(self.settings.demo).start_rate,
             seed=seed,
             keep=1,
             device=self.settings.device,
@@ -270,7 +270,7 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
         steps = demo.steps if demo else int(min(MOST_STEPS, max(FEWEST_STEPS, DEFAULT_EPOCHS * epoch)))
     rate = settings.learning_rate
     if rate is None:
-        rate = 3e-3 if demo else 3e-4 if settings.pretrained else 1e-3
+        rate = demo.rate if demo else 3e-4 if settings.pretrained else 1e-3
     task = task_of(settings, data)
     task.augmentation(settings.augment)
     weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))

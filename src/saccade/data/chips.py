@@ -131,6 +131,7 @@ def load_chips(
         held_out: Number of validation pictures; None means 400, and 100 for the start.
         on_progress: Called with (done, total, what).
     """
+    from saccade.data.reading import Reading
     from saccade.tasks.pose.task import Pose
 
     counts = [
@@ -143,13 +144,14 @@ def load_chips(
         shutil.rmtree(drawing, ignore_errors=True)
         write_chips(drawing, train=counts[0], held_out=counts[1], seed=seed, kind=kind, on_progress=on_progress)
         drawing.replace(folder)
-    found = Pose.load_arrays(folder, Path(cache), size=SIZE, on_progress=on_progress)
+    reading = Reading(codec="dark")  # the most exact on maps this small
+    found = Pose.load_arrays(folder, Path(cache), size=SIZE, reading=reading, on_progress=on_progress)
     where = "the mark near an end" if kind == "start" else "the mark anywhere"
     return replace(
         found,
         name="chips" if kind == "task" else "chips-start",
         note=f"the demo 'chips', {where}: {counts[0]} training and {counts[1]} validation pictures, 4 joints",
-        facts={**found.facts, "turned": list(TURNED)},
+        facts={**found.facts, "turned": list(TURNED), "sigma": 2.0},
         identity=None,
         split=(),
         stated=None,

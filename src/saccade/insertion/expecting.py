@@ -88,12 +88,12 @@ def _names(expect: Expected) -> list[str]:
 
 def _taken(rest: list[str], name: str) -> bool:
     """Remove a mechanism of that module, in whatever wrappers, from `rest`; return whether there is one."""
-    for other in rest:
-        plain = other.removeprefix("before:").partition("#")[0]
-        if plain == name or plain.endswith(f".{name}"):
-            rest.remove(other)
-            return True
-    return False
+    plain = {other: other.removeprefix("before:").partition("#")[0] for other in rest}
+    found = [other for other in rest if plain[other] == name or plain[other].endswith(f".{name}")]
+    found += [other for other in rest if f".{name}." in f".{plain[other]}."]  # in an adapter
+    if found:
+        rest.remove(found[0])
+    return bool(found)
 
 
 def _kind(model: nn.Module) -> str:

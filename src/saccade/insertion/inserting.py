@@ -11,7 +11,7 @@ from saccade.insertion.planning import Given, Options, plan
 from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.select import At
 from saccade.insertion.verifying import check_called
-from saccade.insertion.wrappers import check_renewable, renew, unwrapped
+from saccade.insertion.wrappers import check_renewable, compile_anew, renew, unwrapped
 from saccade.mechanisms.base import Mechanism
 
 
@@ -103,7 +103,7 @@ def attach_steps(network: nn.Module, planned: Plan, example_input: Any = None) -
 def remove(model: nn.Module) -> nn.Module:
     """Remove every mechanism from a network, in place, and return it as it was before any insertion."""
     check_renewable(model)
-    network = unwrapped(model)
+    network = unwrapped(model, compiled=True)
     changed = False
     for module in list(model.modules()):
         for side, child in CHILD.items():
@@ -113,8 +113,10 @@ def remove(model: nn.Module) -> nn.Module:
                 changed = True
             unhook(module, side)
         vars(module).pop("saccade_report", None)
-    if changed and network is not model:
-        renew(model)
+    if changed:
+        compile_anew(network)
+        if network is not model:
+            renew(model)
     return model
 
 

@@ -189,6 +189,7 @@ def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
     try:
         for own, _ in attributes:
             own["training"] = False
+            own["_compiled_call_impl"] = None  # a compiled forward would be run as it is, unseen
         with torch.random.fork_rng(enabled=real):
             yield
     finally:

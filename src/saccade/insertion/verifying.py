@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from saccade.insertion.expecting import Expected, check_expected, running
 from saccade.insertion.recorder import on_meta, tensors_in
 from saccade.insertion.report import Report, Step, listed
 from saccade.insertion.tracing import trace
-from saccade.insertion.wrappers import unwrapped
+from saccade.insertion.wrappers import compile_anew, unwrapped
 
 
 class Verified(tuple[str, ...]):
@@ -62,17 +62,19 @@ def verify(model: nn.Module, *, expect: Expected | None = None, example_input: A
     if expect is not None and not _changeable(model):
         check_expected(model, expect)
         return _verified((), model)
-    model = unwrapped(model)
+    model = unwrapped(model, compiled=True)
     repaired = []
     for prefix, network, report in list(reports(model)):
         found = _repair(network, report)
         try:
-            check_called(network, report.steps, example_input or _example(network, report))
+            check_called(network, report.steps, example_input or _example(network, report), _moved(network, report))
         except InputError:
             for host, attachment in found.values():
                 if attachment is not None:
                     detach(host, attachment)
             raise
+        if found:
+            compile_anew(network)
         repaired += [f"{prefix}{path}" for path, _ in found]
     if expect is not None:
         check_expected(model, expect)
@@ -87,14 +89,22 @@ def _verified(restored: Sequence[str], model: nn.Module) -> Verified:
 
 def _changeable(model: nn.Module) -> bool:
     try:
-        unwrapped(model)
+        unwrapped(model, compiled=True)
     except InputError:
         return False
     return True
 
 
-def check_called(network: nn.Module, steps: Sequence[Step], example: Any) -> None:
+def check_called(
+    network: nn.Module, steps: Sequence[Step], example: Any, moved: Mapping[tuple[str, str], str] | None = None
+) -> None:
     """Trace again, since an identity start hides a mechanism that is never run, or run twice.
+
+    Args:
+        network: The network.
+        steps: Mechanisms with their places.
+        example: See :func:`saccade.plan`.
+        moved: Present names of modules that a library wrapped after the insertion.
 
     Raises:
         InputError: A mechanism is not run exactly once, or with another number of channels.
@@ -102,7 +112,8 @@ def check_called(network: nn.Module, steps: Sequence[Step], example: Any) -> Non
     shapes = trace(network, example, Attachment)[0].attachments
     for step in steps:
         place = step.place
-        head = f"{place.name}.{CHILD[place.side]}"
+        host = (moved or {}).get((place.name, place.side), place.name)
+        head = f"{host}.{CHILD[place.side]}"
         # Those that follow each other at a place are each other's child `next`.
         for path in (head, *(path for path in shapes if path.startswith(f"{head}.next"))):
             seen = shapes.get(path, [])
@@ -120,14 +131,16 @@ def reports(model: nn.Module) -> Iterator[tuple[str, nn.Module, Report]]:
     for path, module in model.named_modules():
         report = vars(module).get("saccade_report")
         if isinstance(report, Report):
-            inner = unwrapped(module)
+            inner = unwrapped(module, compiled=True)
             yield (f"{path}." if path else ""), inner, report
 
 
 def _repair(network: nn.Module, report: Report) -> dict[tuple[str, str], tuple[nn.Module, Attachment | None]]:
     """Restore attachments and hooks; return the repairs, with the attachment if that was missing too."""
     modules = dict(network.named_modules())
-    gone = [f"{path}" for path, side in report.attached if not _can_return(modules, report, path, side)]
+    moved = _moved(network, report)
+    lost = [(path, side) for path, side in report.attached if (path, side) not in moved]
+    gone = [path for path, side in lost if not _can_return(modules, report, path, side)]
     if gone:
         raise InputError(
             f"{type(network).__name__}: {len(gone)} of {len(report.attached)} inserted mechanisms are lost, as a "
@@ -138,7 +151,7 @@ def _repair(network: nn.Module, report: Report) -> dict[tuple[str, str], tuple[n
     done: dict[tuple[str, str], tuple[nn.Module, Attachment | None]] = {}
     for path, module in modules.items():
         for side in CHILD:
-            attachment = report.attached.get((path, side))
+            attachment = None if (path, side) in moved else report.attached.get((path, side))
             if (path, side) not in present:
                 unhook(module, side)  # a conversion may carry a hook to a module without the mechanism
                 if attachment is not None:
@@ -150,6 +163,13 @@ def _repair(network: nn.Module, report: Report) -> dict[tuple[str, str], tuple[n
                 hook(module, side)
                 done[path, side] = (module, None)
     return done
+
+
+def _moved(network: nn.Module, report: Report) -> dict[tuple[str, str], str]:
+    """Return the present names of modules that hold their mechanism elsewhere, such as inside an adapter."""
+    now = {id(first): path for path, first in heads(network)}
+    found = {place: now[id(first)] for place, first in report.attached.items() if id(first) in now}
+    return {(path, side): other for (path, side), other in found.items() if other != path}
 
 
 def _can_return(modules: dict[str, nn.Module], report: Report, path: str, side: str) -> bool:

@@ -12,8 +12,12 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from saccade.errors import InputError
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
     """Return the network inside wrappers for parallel training; refuse anything that cannot be changed.
+
+    Args:
+        model: The network, or a wrapper.
+        compiled: If True, a network that was compiled in place, by its method ``compile()``, is not refused.
 
     Raises:
         TypeError: It is not a module.
@@ -27,7 +31,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
         kind = f"{path or 'the network'} ({type(module).__name__})"
         if isinstance(module, torch.jit.ScriptModule):
             raise InputError(f"{kind}: a scripted or traced network cannot be changed", "insert first, script it then")
-        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+        in_place = module._compiled_call_impl is not None and not compiled
+        if type(module).__name__ == "OptimizedModule" or in_place:
             raise InputError(f"{kind}: a compiled network cannot be changed", "insert first, compile afterwards")
         if is_quantised(module):
             raise InputError(
@@ -47,6 +52,12 @@ def is_quantised(module: nn.Module) -> bool:
         tensor is not None and (tensor.is_quantized or type(tensor).__module__.startswith("torchao"))
         for tensor in tensors
     )
+
+
+def compile_anew(model: nn.Module) -> None:
+    """Have torch compile a network that was compiled in place again when it is called next, as its modules changed."""
+    if any(module._compiled_call_impl is not None for module in model.modules()):
+        torch._dynamo.reset()
 
 
 def check_renewable(model: nn.Module) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from saccade.errors import InputError, near
 from saccade.inspection.pictures import attention_picture, gate_picture, gate_strips, matrix_picture
 from saccade.look.images import Picture, check_queries, read_picture
 from saccade.look.networks import Inspected
@@ -38,7 +41,7 @@ def look(
     network: Inspected,
     out: Path,
     *,
-    queries: Sequence[tuple[int, int]] = (),
+    queries: Sequence[tuple[int, int] | str] = (),
     place: str | None = None,
     size: int | None = None,
     png: bool = False,
@@ -50,7 +53,8 @@ def look(
         images: Paths of the images.
         network: Network to look into.
         out: Folder for the pages.
-        queries: Query points (y, x) in pixels of the images, whose weights are exact in the page.
+        queries: Query points (y, x) in pixels of the images, whose weights are exact in the page; or names of key
+            points, where the network finds them.
         place: Name of the place shown large at first.
         size: Longer side, in pixels, that images are reduced to; None takes that of training.
         png: If True, also write pictures: the weights of each query at each place, and the gates over depth.
@@ -63,22 +67,52 @@ def look(
     names, outputs = _names(images), Outputs(out)
     outputs.check(out / f"{name}.html" for name in names)
     pictures = [read_picture(path, size or network.size) for path in images]
-    for picture in pictures:
-        check_queries(queries, picture)
+    asked = [located(queries, network, picture) for picture in pictures]
+    for picture, points in zip(pictures, asked, strict=True):
+        check_queries(points, picture)
     found = []
-    for number, (path, picture, name) in enumerate(zip(images, pictures, names, strict=True)):
+    for number, (path, picture, name, points) in enumerate(zip(images, pictures, names, asked, strict=True)):
         on_progress(number, len(images), path.name)
-        seen = look_into(network.net, picture, queries)
+        seen = look_into(network.net, picture, points)
         first = choose_place(seen.places, place)
         page = out / f"{name}.html"
         with outputs.replacing(page) as draft:
-            draft.write_text(render(picture, network, seen, first, queries), encoding="utf-8")
+            draft.write_text(render(picture, network, seen, first, points), encoding="utf-8")
         written = _pictures(outputs, name, picture, seen) if png else ()
         places = tuple(
             {"place": view.name, "mechanism": view.key or view.title, "query_dependence": view.dependence}
             for view in seen.places
         )
         found.append(Looked(path, page, written, places))
+    return found
+
+
+def located(queries: Sequence[tuple[int, int] | str], network: Inspected, picture: Picture) -> list[tuple[int, int]]:
+    """Return query points, a key point being the highest pixel of its heat map over the whole image.
+
+    Raises:
+        InputError: A key point that the network does not find in the image, or heat maps of another number.
+    """
+    named = [query for query in queries if isinstance(query, str)]
+    if not named:
+        return [query for query in queries if not isinstance(query, str)]
+    with torch.inference_mode():
+        maps = network.net(picture.input)[0]
+    each = len(maps) // max(1, len(network.joints))
+    found = []
+    for query in queries:
+        if not isinstance(query, str):
+            found.append(query)
+            continue
+        if query not in network.joints:
+            raise InputError(f"look: {query!r} is not a key point of this network", near(query, network.joints))
+        heat = maps[each * network.joints.index(query)]
+        if not heat.max() > 0:
+            raise InputError(f"{picture.name}: the network finds no {query}", "give a point of the image: --query Y,X")
+        row, column = divmod(int(heat.argmax()), heat.shape[1])
+        places = zip((row, column), heat.shape, picture.size, strict=True)
+        y, x = (int((place + 0.5) * side / length) for place, length, side in places)
+        found.append((y, x))
     return found
 
 

@@ -27,6 +27,7 @@ class Inspected:
         trained: Weights that are trained: all (``"run"``), all but the mechanism's (``"backbone"``), or ``"none"``.
         classes: Names of the classes; empty if unknown.
         size: Longer side of the images it was trained on, in pixels; None if unknown.
+        joints: Names of the key points whose heat maps it returns; empty for any other network.
     """
 
     net: nn.Module
@@ -34,6 +35,7 @@ class Inspected:
     trained: str
     classes: tuple[str, ...] = ()
     size: int | None = None
+    joints: tuple[str, ...] = ()
 
 
 def open_model(path: Path, trust: Trust = ()) -> Inspected:
@@ -49,7 +51,10 @@ def open_model(path: Path, trust: Trust = ()) -> Inspected:
     opened = open_run(path, trust)
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
-    return Inspected(opened.net, opened.name, "run", task.classes if task else (), task.size if task else None)
+    if task is None:
+        return Inspected(opened.net, opened.name, "run")
+    joints = task.classes if task.called == "joints" else ()
+    return Inspected(opened.net, opened.name, "run", task.classes, task.size, joints)
 
 
 def make_network(

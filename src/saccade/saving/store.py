@@ -139,7 +139,7 @@ def save(model: nn.Module, path: str | PathLike[str], *, network: Mapping[str, A
         >>> len(again.saccade_report.places)
         8
     """
-    model, path = unwrapped(model), at_home(path)
+    model, path = unwrapped(model, compiled=True), at_home(path)
     if path.is_file() and path.stat().st_size and not is_saved(path):
         raise InputError(f"{path} exists, and saccade did not write it", "choose another name, or move the file")
     if network is not None:

@@ -240,6 +240,8 @@ class Task(ABC):
     """Images per step of a comparison, by default."""
     unit: ClassVar[str] = "images"
     """Unit of the counts in ``saccade data check``."""
+    called: ClassVar[str] = "classes"
+    """Word for what `classes` names; ``"joints"`` where a network returns a heat map for each."""
     takes_boxes: ClassVar[bool] = False
     """True if ``saccade predict`` takes boxes of objects for it."""
 

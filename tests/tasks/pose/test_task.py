@@ -91,18 +91,6 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     assert scored["images"] == 4  # of which three have an object and no box
 
 
-@pytest.mark.full
-def test_it_is_compared(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
-    found = saccade.compare(
-        folder, "none,se", backbone="test_resnet", seeds=3, steps=2, batch=4, jobs=1, out=tmp_path / "out", **HOW
-    )
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (results["task"], results["metric"]) == ("pose", "AP")
-    assert "AP" in str(found)
-    assert (tmp_path / "out" / "report.html").exists() or saccade.report(tmp_path / "out")
-
-
 def test_an_interrupted_training_ends_with_the_same_weights(folder, tmp_path, monkeypatch):
     from safetensors.torch import load_file
 
@@ -306,6 +294,22 @@ def groups(tmp_path_factory):
     boxes += [{**one, "score": 0.4} for one in boxes[:5]]
     (folder / "results.json").write_text(json.dumps(boxes))
     return figures.written(folder, content)
+
+
+@pytest.mark.full
+def test_it_is_compared(groups, tmp_path, monkeypatch):
+    """Samples are objects, and what is drawn again are images, of which some have several."""
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
+    found = saccade.compare(
+        groups, "none,se", backbone="test_resnet", seeds=3, steps=2, batch=4, jobs=1, out=tmp_path / "out", split=0.5,
+        codec="udp_offset", **HOW,
+    )  # fmt: skip
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["task"], results["metric"]) == ("pose", "AP")
+    assert results["test_images"] < results["data"]["val"]
+    assert "AP" in str(found)
+    shown = json.loads((tmp_path / "out" / "pictures" / "index.json").read_text())
+    assert all(image["index"] < results["data"]["val"] for image in shown["images"])
 
 
 @pytest.mark.parametrize("detected", [False, True])

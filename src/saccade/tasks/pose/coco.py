@@ -195,7 +195,7 @@ def _category(documents: list[_Document], reading: Reading) -> tuple[str, Joints
         names, pairs=_pairs(row, names, where), sigmas=_sigmas(row, where), skeleton=_skeleton(row, len(names)),
         where=where,
     )  # fmt: skip
-    return chosen, data if reading.joints is None else given_joints(reading.joints, data)
+    return chosen, data if reading.joints is None else given_joints(str(reading.joints), data)
 
 
 def _pairs(row: dict[str, Any], names: list[str], where: str) -> Any:
@@ -296,7 +296,7 @@ def _annotation(
         complaints.add("iscrowd must be 0 or 1", f"{where}: {str(crowd)[:40]!r}")
         return None
     given = row.get("keypoints")
-    part, box_key = PARTS.get(reading.joints or ""), "bbox"
+    part, box_key = PARTS.get(str(reading.joints)), "bbox"
     if part is not None:
         given, box_key = _of_part(row, part), part.box
     points = np.zeros((joints, 3)) if given is None or given == [] else points_of(given, joints, where, complaints)

@@ -78,11 +78,16 @@ def crop_size(size: int, aspect: Sequence[int]) -> tuple[int, int]:
     return math.ceil(width / _MULTIPLE - 1e-9) * _MULTIPLE, math.ceil(size / _MULTIPLE) * _MULTIPLE
 
 
-def codec_for(name: str, size: tuple[int, int]) -> Codec:
+def codec_for(name: str, size: tuple[int, int], sigma: float | None = None) -> Codec:
     """Return a codec for crops of a size, with the values of the papers at their sizes and in proportion elsewhere.
 
     Sigma is 2 pixels of the map for a height of 256 and 3 for 384, at least 1; a disc has a radius of 4 pixels, less on
     small maps; DARK blurs small maps less.
+
+    Args:
+        name: Name of the codec.
+        size: Width and height of the crops.
+        sigma: Standard deviation of a drawn Gaussian in pixels of the map; None: the one above.
     """
     high = size[1] // 4
     own: dict[str, Any] = {}
@@ -90,7 +95,7 @@ def codec_for(name: str, size: tuple[int, int]) -> Codec:
         own["blur"] = 3
     if name == "udp_offset":
         own["radius"] = min(4.0, max(1.0, high / 16))
-    return codec(name, size, sigma=max(1.0, size[1] / 128), **own)
+    return codec(name, size, sigma=max(1.0, size[1] / 128) if sigma is None else sigma, **own)
 
 
 @dataclass(frozen=True)

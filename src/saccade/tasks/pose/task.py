@@ -67,6 +67,7 @@ class Pose(Task):
         codec: Name of the codec.
         aspect: Width and height of crops, as a ratio.
         category: Name of the objects.
+        sigma: Standard deviation of a drawn Gaussian in pixels of the map; None: that of the papers, in proportion.
     """
 
     name = "pose"
@@ -81,6 +82,7 @@ class Pose(Task):
     recipe = "pose"
     head_network = "simple_baseline"
     unit = "labelled points"
+    called = "joints"
     takes_boxes = True
 
     def __init__(
@@ -95,6 +97,7 @@ class Pose(Task):
         codec: str = "udp",
         aspect: Sequence[int] = (1, 1),
         category: str = "object",
+        sigma: float | None = None,
         **facts: Any,
     ) -> None:
         self.joints = Joints(
@@ -102,9 +105,10 @@ class Pose(Task):
             tuple((one, other) for one, other in skeleton), tuple(upper),
         )  # fmt: skip
         own = {**self.joints.facts(), "codec": codec, "aspect": list(aspect), "category": category}
+        own |= {} if sigma is None else {"sigma": sigma}
         super().__init__(classes, size=size, **own, **facts)
         self.crop = crop_size(size, aspect)
-        self.codec: Codec = codec_for(codec, self.crop)
+        self.codec: Codec = codec_for(codec, self.crop, sigma)
         self.hardest = 0
 
     # ---------------------------------------------------------------- folders
@@ -298,7 +302,8 @@ class Pose(Task):
         maps, weights = self.codec.encode(targets["points"].to(outputs.device), targets["visible"].to(outputs.device))
         maps, weights = maps.to(outputs), weights.to(outputs)
         if self.codec.maps_per_joint > 1:
-            found = sum(offset_loss(outputs, maps, weights))
+            discs, offsets = offset_loss(outputs, maps, weights)
+            found = discs + offsets
         elif self.hardest:
             found = hardest_joints_loss(outputs, maps, weights, hardest=self.hardest)
         else:

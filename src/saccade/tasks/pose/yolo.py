@@ -159,7 +159,7 @@ def _joints(content: dict[str, Any], path: Path, reading: Reading) -> tuple[Join
     data = described(
         names or [f"joint {place}" for place in range(1, count + 1)], pairs=pairs, sigmas=sigmas, where=where
     )
-    return (data if reading.joints is None else given_joints(reading.joints, data)), columns
+    return (data if reading.joints is None else given_joints(str(reading.joints), data)), columns
 
 
 def _names(content: dict[str, Any], path: Path) -> dict[int, str]:
