@@ -232,6 +232,8 @@ def test_pairs_are_read_off_names(names, pairs):
         ({"sigmas": [0.1]}, "expected 3"),
         ({"sigmas": [0.1, 0.0, 0.1]}, "above 0"),
         ({"pairs": [["a", "d"]]}, "'d' is not a joint"),
+        ({"skeleton": [["a"]]}, "skeleton to be pairs"),
+        ({"skeleton": [9]}, "skeleton to be pairs"),
         ({"colour": 1}, "unknown key"),
         ({"names": ["a", "a", "b"]}, "twice"),
         ([], "received list"),
