@@ -57,7 +57,7 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "executorch": ("executorch", {}),
     "litert, fixed": ("litert", {"size": (40, 56)}),
 }
-TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product]")
+TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product,sub_sample=false]")
 CHANNELS, SIDE = 512, 96
 
 

@@ -89,6 +89,12 @@ def test_a_file_predicts_and_is_scored_as_its_network(textures, tmp_path):
         for model in (found.file, run)
     ]
     assert scored[0] == pytest.approx(scored[1])
+    from saccade.exporting.timing import as_text, side_by_side
+
+    timed = side_by_side([found.file, found.file], rounds=1)
+    assert timed["shape"] == [1, 3, 32, 32]
+    assert timed["files"][str(found.file)]["error"] == 0
+    assert str(found.file) in as_text(timed)
     with pytest.raises(saccade.InputError, match="is an exported file already"):
         export_network(found.file, out=tmp_path / "again.onnx")
 

@@ -154,7 +154,7 @@ class Loop:
     def _blurred(self, heat: Array, kernel: int, border: str) -> Array:
         if self.cv2 is None:
             rows, columns = (blur_matrix(kernel, side, border).numpy().astype(heat.dtype) for side in heat.shape)
-            return rows @ heat @ columns.T
+            return np.asarray(rows @ heat @ columns.T)
         if border == "reflect":
             return np.asarray(self.cv2.GaussianBlur(heat, (kernel, kernel), 0))
         half = (kernel - 1) // 2

@@ -24,6 +24,7 @@ def bench(
     rounds: Annotated[int, within(Whole(1, 10**6))] = 7,
     threads: Annotated[int | None, default("as torch has it"), within(Whole(1, 1024))] = None,
     plot: Path | None = None,
+    exported: Annotated[list[Path] | None, default("mechanisms")] = None,
     settings: Given,
 ) -> Answer:
     """Measure the time and memory of mechanisms against the form in which their authors' code computes them.
@@ -45,6 +46,7 @@ def bench(
         rounds: Number of measured rounds of all forms, after two to warm up.
         threads: Number of threads of the CPU.
         plot: File (PNG) for a drawing of memory against the number of positions, for position and channel attention.
+        exported: File of `saccade export` to measure in its runtime, next to others; may be given several times.
     """
     import torch
 
@@ -54,6 +56,8 @@ def bench(
     from saccade.devices import find_device
     from saccade.outputs import Outputs
 
+    if exported:
+        return _exported(exported, mechanisms, _shape(shape), rounds, threads)
     where = find_device(device, ("cpu", "cuda"))
     if task is not None:
         given = {"mechanisms": mechanisms, "--shape": shape, "--plot": plot, "--channels-last": channels_last}
@@ -89,6 +93,23 @@ def _codecs(device: Any, rounds: int, threads: int, settings: Given) -> Answer:
     with _progress(settings.quiet or settings.json) as progress:
         found = measure(device, rounds, progress)
     return Answer(found, table(found))
+
+
+def _exported(
+    files: list[Path], mechanisms: tuple[str, ...], shape: tuple[int, ...] | None, rounds: int, threads: int | None
+) -> Answer:
+    import torch
+
+    from saccade.exporting.timing import as_text, side_by_side
+
+    if mechanisms:
+        raise InputError(f"bench: --exported measures files, not {', '.join(mechanisms)}", "leave the mechanisms out")
+    if shape is not None and (len(shape) != 4 or shape[1] != 3):
+        raise InputError("bench: images have a shape such as 1,3,224,224", "give --shape so, or leave it out")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    found = side_by_side(files, rounds, shape)
+    return Answer(found, as_text(found))
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

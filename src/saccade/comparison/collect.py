@@ -90,7 +90,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
         latency_batch=1,
         latency_threads=costs["threads"],
         peak_batch=experiment.batch,
-        test_images=len(data.val.images),
+        test_images=images_in(evidence_of(folders[0][0])),
         groups=grouped(runs[0])[0],
         arms=tuple(
             _arm(

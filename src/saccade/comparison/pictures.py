@@ -37,7 +37,7 @@ def take(experiment: Experiment, data: Arrays, device: str) -> None:
     gain = task.image_scores(evidence[best]) - task.image_scores(evidence[0])
     sample = task.pictured(evidence[0])
     chosen = [(int(sample[index]), role) for index, role in choose(gain)]
-    gain = dict(zip(sample.tolist(), gain.tolist(), strict=True))
+    gains = dict(zip(sample.tolist(), gain.tolist(), strict=True))
     indices = [index for index, _ in chosen]
     images = data.val.images[indices]
     targets = mapped(lambda array: array[indices], data.val.targets)
@@ -55,7 +55,7 @@ def take(experiment: Experiment, data: Arrays, device: str) -> None:
         arrays = attention(net, x, queries) if arm.spec else {}
         _save(folder / f"{arm.folder}.npz", named("predictions", prediction) | arrays)
     listed = tuple(
-        ShownImage(index=index, name=data.val.names[index], role=role, query=query, gain=float(gain[index]))
+        ShownImage(index=index, name=data.val.names[index], role=role, query=query, gain=float(gains[index]))
         for (index, role), query in zip(chosen, queries, strict=True)
     )
     shown = Shown(images=listed, size=(images.shape[1], images.shape[2]), best=experiment.arms[best].name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saccade.data.reading import Reading
-from saccade.errors import InputError, MissingExtraError
+from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 from saccade.exporting.subject import FORMAT
 from saccade.exporting.targets import Session, of_file
 from saccade.runs.open import Opened
@@ -55,6 +56,12 @@ class ExportedNetwork(nn.Module):
             ) from cause
         return torch.cat(found).to(x.device)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its example."""
+        height, width = self._about["size"]
+        return height, width
+
     def extra_repr(self) -> str:
         return str(self._file)
 
@@ -96,6 +103,12 @@ def open_exported(path: Path) -> Opened:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise InputError(f"{path}: what it says of itself is damaged ({cause!r})", _OURS) from cause
+    if about["source"] and not source.exists():
+        warnings.warn(
+            f"{path}: the training at {source} is no longer there, so images that it trained on are not told apart",
+            SaccadeWarning,
+            stacklevel=2,
+        )
     return Opened(path, ExportedNetwork(session, path, checked), name, known, reading, exported=True, source=source)
 
 

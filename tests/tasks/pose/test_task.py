@@ -74,7 +74,9 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps([{"image_id": 501, "category_id": 1, "bbox": [4, 4, 50, 56], "score": 0.5}]))
     one = folder / "val" / "0501.png"
-    seen = saccade.predict([one], run.folder, out=tmp_path / "out", boxes=boxes, protocol="plain", device="cpu")
+    seen = saccade.predict(
+        [one], run.folder, out=tmp_path / "out", boxes=boxes, protocol="plain", device="cpu", heat_maps=True
+    )
     (row,) = seen.rows
     (result,) = json.loads((tmp_path / "out" / "keypoints.json").read_text())
     assert (result["image_id"], len(result["keypoints"]), "bbox" in result) == (501, 18, False)
@@ -84,23 +86,15 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     assert (tmp_path / "out" / "predictions.csv").read_text().startswith("image,left,top,width,height,score,head x")
     with Image.open(tmp_path / "out" / "pictures" / "0501.png") as picture:
         assert picture.size == (320, 344)  # enlarged, and a legend
+    with Image.open(tmp_path / "out" / "heatmaps" / "0501-1.png") as picture:
+        assert picture.size == (6 * 164, 180)
+    with pytest.raises(InputError, match="--heat-maps: they are written to a folder"):
+        saccade.predict([one], run.folder, heat_maps=True, device="cpu")
     scored = saccade.evaluate(
         folder, run.folder, boxes=boxes, protocol="plain", device="cpu", workers=0, progress=False
     ).results  # fmt: skip
     assert scored["what"].endswith("boxes of boxes.json")
     assert scored["images"] == 4  # of which three have an object and no box
-
-
-@pytest.mark.full
-def test_it_is_compared(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
-    found = saccade.compare(
-        folder, "none,se", backbone="test_resnet", seeds=3, steps=2, batch=4, jobs=1, out=tmp_path / "out", **HOW
-    )
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (results["task"], results["metric"]) == ("pose", "AP")
-    assert "AP" in str(found)
-    assert (tmp_path / "out" / "report.html").exists() or saccade.report(tmp_path / "out")
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(folder, tmp_path, monkeypatch):
@@ -238,6 +232,8 @@ def test_pairs_are_read_off_names(names, pairs):
         ({"sigmas": [0.1]}, "expected 3"),
         ({"sigmas": [0.1, 0.0, 0.1]}, "above 0"),
         ({"pairs": [["a", "d"]]}, "'d' is not a joint"),
+        ({"skeleton": [["a"]]}, "skeleton to be pairs"),
+        ({"skeleton": [9]}, "skeleton to be pairs"),
         ({"colour": 1}, "unknown key"),
         ({"names": ["a", "a", "b"]}, "twice"),
         ([], "received list"),
@@ -306,6 +302,22 @@ def groups(tmp_path_factory):
     boxes += [{**one, "score": 0.4} for one in boxes[:5]]
     (folder / "results.json").write_text(json.dumps(boxes))
     return figures.written(folder, content)
+
+
+@pytest.mark.full
+def test_it_is_compared(groups, tmp_path, monkeypatch):
+    """Samples are objects, and what is drawn again are images, of which some have several."""
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
+    found = saccade.compare(
+        groups, "none,se", backbone="test_resnet", seeds=3, steps=2, batch=4, jobs=1, out=tmp_path / "out", split=0.5,
+        codec="udp_offset", **HOW,
+    )  # fmt: skip
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (results["task"], results["metric"]) == ("pose", "AP")
+    assert results["test_images"] < results["data"]["val"]
+    assert "AP" in str(found)
+    shown = json.loads((tmp_path / "out" / "pictures" / "index.json").read_text())
+    assert all(image["index"] < results["data"]["val"] for image in shown["images"])
 
 
 @pytest.mark.parametrize("detected", [False, True])

@@ -234,7 +234,7 @@ def _read_label_studio(
             if np.isnan(made).all():
                 objects.leave_out("no joint has a place", [name])
             else:
-                found.append((made, sides))  # type: ignore[arg-type]
+                found.append((made, sides))
     category = {"id": 1, "name": "object", "keypoints": list(places), "skeleton": []}
     return rows, category if places else {}
 

@@ -41,7 +41,7 @@ def read_boxes(path: Path, marks: Marks, category: str, folder: Path) -> dict[Pa
     if not ours or (len(ours) > 1 and not marks.category_ids):
         raise InputError(
             f"--boxes {path}: boxes of the categories {listed(sorted(map(str, kinds)))}; {category!r} has the id "
-            f"{listed(sorted(marks.category_ids)) or 'of the only one'}",
+            f"{listed(sorted(map(str, marks.category_ids))) or 'of the only one'}",
             "give the boxes of the objects with key points",
         )
     others = sum(kind not in ours for kind, *_ in rows)
@@ -50,13 +50,12 @@ def read_boxes(path: Path, marks: Marks, category: str, folder: Path) -> dict[Pa
     for kind, key, box, score in rows:
         if kind not in ours:
             continue
-        image = by_key.get(key)
-        if image is None:
+        if key not in by_key:
             unknown.append(key)
-        elif min(inside(box, marks.sizes[image])) < LEAST_SIDE:
+        elif min(inside(box, marks.sizes[by_key[key]])) < LEAST_SIDE:
             flat += 1
         else:
-            found.setdefault(image, []).append((box, score))
+            found.setdefault(by_key[key], []).append((box, score))
     if unknown:
         raise InputError(
             f"--boxes {path}: {len(unknown)} of {len(rows)} boxes are of images that {folder} does not have: image_id "
@@ -84,7 +83,8 @@ def box_rows(path: Path) -> list[tuple[str | None, str, tuple[float, float, floa
         raise InputError(f"--boxes {path}: not valid JSON ({str(cause)[:120]})") from cause
     names: dict[str, str] = {}
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        for row in content.get("images") or []:
+        listed_images = content.get("images")
+        for row in listed_images if isinstance(listed_images, list) else []:
             if isinstance(row, dict) and isinstance(row.get("file_name"), str):
                 names[str(key_of(row.get("id")))] = row["file_name"].replace("\\", "/").rpartition("/")[2]
         content = content["annotations"]

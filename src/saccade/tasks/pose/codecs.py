@@ -668,7 +668,8 @@ class UdpOffset(_Unbiased):
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         discs, *offsets = by_joint(maps).unbind(2)
-        points, scores = _pixels(*over_blurred(discs, self.blur, "reflect", highest), discs.shape[-1])
+        index, scores = over_blurred(discs, self.blur, "reflect", highest)
+        points = _pixels(index, scores, discs.shape[-1])
         x, y = points.long().unbind(-1)
         steps = [blurred_at(offset, x, y, 0, self.offset_blur, "reflect")[..., 0, 0] for offset in offsets]
         moved = points + self.radius * torch.stack(steps, dim=-1)
@@ -695,7 +696,8 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Where no value is above 0 the pixel is (0, 0).
     """
-    return _pixels(*highest(maps.flatten(2)), maps.shape[-1])
+    index, scores = highest(maps.flatten(2))
+    return _pixels(index, scores, maps.shape[-1]), scores
 
 
 def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -705,9 +707,9 @@ def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
     return index, flat.gather(-1, index[..., None])[..., 0]
 
 
-def _pixels(index: Tensor, scores: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def _pixels(index: Tensor, scores: Tensor, width: int) -> Tensor:
     index = torch.where(scores > 0, index, 0)
-    return torch.stack([index % width, index // width], dim=-1).double(), scores
+    return torch.stack([index % width, index // width], dim=-1).double()
 
 
 def _square(centers: Tensor, reach: int) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,9 @@ class Pictures:
 
     def __init__(self, top: Folder) -> None:
         self.root = top.path
+        self._below: dict[Path, str] = {}
         self.every = top.every_image()
+        self._by_path = {path.relative_to(self.root).as_posix(): path for path in self.every}
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in self.every:
             self._by_name[path.name.lower()].append(path)
@@ -48,10 +50,16 @@ class Pictures:
         if not isinstance(given, str) or not given.strip() or "\0" in given:
             raise NotFoundError("without a file name")
         written = given.replace("\\", "/")
-        below = near.relative_to(self.root).as_posix() if near.is_relative_to(self.root) else ""
-        plain = posixpath.normpath(posixpath.join(below, written))
+        if near not in self._below:
+            self._below[near] = near.relative_to(self.root).as_posix() if near.is_relative_to(self.root) else ""
+        plain = posixpath.normpath(posixpath.join(self._below[near], written))
+        if plain in self._by_path:
+            return self._by_path[plain]
         if plain.startswith(".."):
             raise NotFoundError("its name leads out of the folder")
+        some = self._by_name.get(posixpath.basename(written).lower(), [])
+        if len(some) == 1 and "/" not in written:
+            return some[0]
         tail = tuple(part for part in PurePosixPath(posixpath.normpath(written)).parts if part not in ("/", ".."))
         some = self._by_name.get(tail[-1].lower(), []) if tail else []
         for fits in (

@@ -222,5 +222,5 @@ def _swapped(side: str, marks: Marks, people: Sequence[Marked], where: Mapping[i
     whole = np.abs(sign.sum(axis=1)) == counts
     if whole.mean() < 0.5:  # objects seen from any side: one that differs says nothing
         return
-    odd = [people[index] for index in np.flatnonzero((counts >= 3) & (against == 1) & (counts - against >= 2))]
+    odd = [people[int(index)] for index in np.flatnonzero((counts >= 3) & (against == 1) & (counts - against >= 2))]
     yield from _said(side, "objects have one pair that lies the other way than their rest", odd, where)

@@ -302,7 +302,8 @@ class Pose(Task):
         maps, weights = self.codec.encode(targets["points"].to(outputs.device), targets["visible"].to(outputs.device))
         maps, weights = maps.to(outputs), weights.to(outputs)
         if self.codec.maps_per_joint > 1:
-            found = sum(offset_loss(outputs, maps, weights))
+            discs, offsets = offset_loss(outputs, maps, weights)
+            found = discs + offsets
         elif self.hardest:
             found = hardest_joints_loss(outputs, maps, weights, hardest=self.hardest)
         else:
