@@ -7,6 +7,7 @@ import sys
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from torchvision.transforms import v2
@@ -157,6 +158,11 @@ def test_the_first_bytes_say_the_format_not_the_name(tmp_path, stored_as):
     image = Image.fromarray(PHOTO)
     image.save(tmp_path / "a.jfif", format=stored_as)
     assert np.abs(np.asarray(read_image(tmp_path / "a.jfif")).astype(int) - PHOTO).mean() < 20
+
+
+def test_heic_with_the_plug_in(tmp_path):
+    pillow_heif.from_pillow(Image.fromarray(PHOTO)).save(tmp_path / "a.jpg", quality=-1)
+    assert np.abs(np.asarray(read_image(tmp_path / "a.jpg")).astype(int) - PHOTO).mean() < 5
 
 
 def test_heic_without_the_plug_in_names_the_extra(tmp_path, monkeypatch):

@@ -46,7 +46,6 @@ def test_it_is_recognised_and_the_extra_is_named(project, tmp_path, monkeypatch)
 
 
 def test_deeplabcut(project, tmp_path):
-    pytest.importorskip("sleap_io")
     done = saccade.import_data(project, tmp_path / "out")
     assert (done.images["found"], done.images["written"]) == (5, 4)
     assert done.objects["written"] == 3
@@ -59,7 +58,8 @@ def test_deeplabcut(project, tmp_path):
 
 
 def test_sleap(project, tmp_path):
-    sleap = pytest.importorskip("sleap_io")
+    import sleap_io as sleap
+
     skeleton = sleap.Skeleton(["a", "b"], edges=[("a", "b")], symmetries=[("a", "b")])
     pictures = [str(project / "labeled-data" / "vid" / f"img{number:03}.png") for number in range(3)]
     video = sleap.Video.from_filename(pictures)

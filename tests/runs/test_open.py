@@ -1,13 +1,17 @@
 """What is no network is refused with the place of one that is near, for every command that takes ``--model``."""
 
 import os
+import shlex
+from pathlib import Path
 
 import pytest
 
 from saccade import InputError
 from saccade.comparison.results import read_results
 from saccade.files import read_json
+from saccade.runs import train
 from saccade.runs.open import open_run
+from saccade.runs.train import Training
 
 
 @pytest.fixture
@@ -59,3 +63,13 @@ def test_a_record_is_a_regular_file(tmp_path):
             (tmp_path / "endless.json").symlink_to("/dev/zero")
         with pytest.raises(InputError, match=f"{kind}.json cannot be read: it is"):
             read_json(tmp_path / f"{kind}.json")
+
+
+def test_the_commands_that_a_training_ends_with_can_be_copied(monkeypatch):
+    """Paths are quoted, and code of one's own is trusted, without which the network is not opened."""
+    monkeypatch.setattr(train, "foreign_code", lambda folder: ("blocks:Mine",))
+    found = {"data": "/my photos", "steps": 1, "seconds": 1.0, "scores": {"accuracy": 1.0}, "best_step": 1}
+    said = str(Training(Path("my runs/one"), found)).splitlines()
+    model = ["--model", "my runs/one", "--trust", "blocks:Mine"]
+    assert shlex.split(said[-2]) == ["saccade", "evaluate", "/my photos", *model]
+    assert shlex.split(said[-1]) == ["saccade", "predict", "IMAGES", *model, "--out", "DIR"]

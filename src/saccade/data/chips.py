@@ -3,7 +3,7 @@
 A chip of 10 to 16 equal pins and two equal ends lies at any angle on a photograph. One dot on its middle line says
 which end is the near one. The place of an outer pin is there to see; its name is that of the end, and the dot lies
 anywhere from the near end almost to the middle. A network that sees less of the picture than the way from a corner to
-the dot has to guess: half of its answers are turned by 180 degrees. Labels are exact, as the pictures are drawn.
+the dot has to guess there. Labels are exact, as the pictures are drawn.
 """
 
 from __future__ import annotations

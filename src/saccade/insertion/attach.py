@@ -93,14 +93,14 @@ class Attachment(nn.Module):
         return self.g + (most * torch.tanh(g * STEEPNESS) - torch.clamp(g, -most, most))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         if "opening" not in self._buffers:  # pickled by an older version
             self.register_buffer("opening", None if self.g is None else torch.zeros_like(self.g[0]))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         if self.opening is not None and f"{prefix}g" in state_dict:
             state_dict.setdefault(f"{prefix}opening", torch.zeros_like(self.opening))
-        super()._load_from_state_dict(state_dict, prefix, *args)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def chain(self) -> "list[Attachment]":
         """Return this attachment and the following ones, in the order in which they run."""

@@ -91,7 +91,8 @@ def gate_values(model: nn.Module) -> dict[str, float]:
         {'layer4.1.g': 0.0}
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    factors = {id(a.g): a.factor() for a in attachments(model).values()}
+    made = ((attachment.g, attachment.factor()) for attachment in attachments(model).values())
+    factors = {id(g): factor for g, factor in made if factor is not None}
     return {
         names[id(gate)].replace(".saccade.", ".").replace(".saccade_before.", "."): float(
             factors.get(id(gate), gate).detach().mean()

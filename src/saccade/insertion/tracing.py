@@ -3,7 +3,7 @@
 On the meta device nothing is computed or copied: parameters and buffers are replaced by stand-ins with a shape and
 without memory, so that a network of any size is traced in a fraction of a second and left as it was. No source is read
 and nothing is compiled, so control flow and unusual modules are not an obstacle. A forward pass that reads a number
-(a branch on data, a box to choose, a line for a log) cannot go on there: it then runs once for real.
+(a branch on data, a box to choose, a line for a log) would end there: it then runs once for real.
 """
 
 from __future__ import annotations

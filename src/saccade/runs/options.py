@@ -276,5 +276,8 @@ class PredictOptions(Options):
             typed=Path | None,
         ),
     ] = None
+    heat_maps: Annotated[
+        bool, Option("Of key points, write the heat maps of every object too: `heatmaps/NAME-1.png`, ...")
+    ] = False
     device: Annotated[str, _DEVICE] = "auto"
     on_progress: Annotated[Callable[[int, int], None] | None, Option("Called with (done, total).", typed=None)] = None

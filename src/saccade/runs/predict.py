@@ -33,6 +33,7 @@ class Options:
         protocol: Protocol of evaluation, as given.
         device: Device of the network.
         boxes: File of boxes, if one was given.
+        heat_maps: If True, heat maps are written as pictures.
         on_progress: Called with (done, total).
     """
 
@@ -42,6 +43,7 @@ class Options:
     device: torch.device
     on_progress: Callable[[int, int], None]
     boxes: Path | None = None
+    heat_maps: bool = False
 
 
 @called_with(PredictOptions, "predict")
@@ -69,7 +71,10 @@ def predict_images(asked: PredictOptions) -> Any:
     boxes = None if asked.boxes is None else Path(asked.boxes)
     if boxes is not None and not opened.task.takes_boxes:
         raise InputError(f"--boxes: {opened.task.name} takes whole images", "leave it out")
-    options = Options(out, asked.batch, asked.protocol, where.device, on_progress, boxes)
+    if asked.heat_maps and (out is None or not opened.task.takes_boxes):
+        what = f"{opened.task.name} has none" if out is not None else "they are written to a folder"
+        raise InputError(f"--heat-maps: {what}", "add --out FOLDER" if out is None else "leave it out")
+    options = Options(out, asked.batch, asked.protocol, where.device, on_progress, boxes, asked.heat_maps)
     return opened.task.write_predictions(opened, given, options)
 
 

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from saccade.devices import has_compiler
 from saccade.errors import InputError, near, require
 from saccade.insertion import parameter_groups
 from saccade.training.recipe import Recipe
+
+_COMPILED = "_torchdynamo_orig_callable"  # torch.compile's mark on the functions that it returns
 
 
 def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -41,6 +44,12 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if getattr(made, "is_second_order", False):
         raise InputError(
             f"optimizer {recipe.optimizer!r} needs second derivatives, which are not computed here", "choose another"
+        )
+    compiled = any(hasattr(value, _COMPILED) for value in vars(made).values())
+    if compiled and not has_compiler(next(model.parameters()).device):
+        raise InputError(
+            f"optimizer {recipe.optimizer!r} compiles its steps: torch needs a C++ compiler on a CPU, and found none",
+            "install g++ or clang, or choose another",
         )
     return made
 

@@ -76,7 +76,11 @@ def image(key, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (first(("keypoints", 0), math.inf), "coordinates must be finite: annotations.json: annotation 3"),
+        (first(("keypoints", 0), math.inf), "millions of pixels: annotations.json: annotation 3"),
+        (first(("keypoints", 1), -1e300), "coordinates must be finite, and not of millions of pixels"),
+        (first(("keypoints", 1), 10**400), "coordinates must be finite, and not of millions of pixels"),
+        (first("bbox", [0, 0, 1e300, 4]), "bbox must be left, top, width and height"),
+        (first("area", 10**400), "area must be a finite number"),
         (first(("keypoints", 0), "12"), "keypoints must be numbers: annotations.json: annotation 3: '12'"),
         (first(("keypoints", 0), [1]), "keypoints must be numbers"),
         (first(("keypoints", 2), 3), "visibility must be 0, 1 or 2: annotations.json: annotation 3: 3"),
@@ -119,6 +123,7 @@ def test_a_damaged_field_is_named(drawn, folder, change, message):
         (lambda c: c.update(categories={}), "expected 'categories' to be a list"),
         (lambda c: c["categories"][0].update(sigmas=[0.1] * 5), "expected 6, one per joint; received 5"),
         (lambda c: c["categories"][0].update(sigmas=[0.0] * 6), "above 0"),
+        (lambda c: c["categories"][0].update(sigmas=[10**400] * 6), "expected a list of numbers"),
         (lambda c: c["categories"][0].update(sigmas="x"), "expected a list of numbers"),
         (lambda c: c["categories"][0].update(flip_idx=[1, 2, 0, 3, 4, 5]), "mirroring twice"),
         (lambda c: c["categories"][0].update(flip_pairs=[[0, 1], [1, 2]]), "in two pairs"),
@@ -128,6 +133,8 @@ def test_a_damaged_field_is_named(drawn, folder, change, message):
             "2 categories have key points: figure, cat",
         ),
         (lambda c: c.update(images=[]), "no image can be used"),
+        (lambda c: c.update(categories=[{}]), "no category has key points"),
+        (lambda c: c.update(annotations=[{"keypoints": [1, 2, 3]}], categories=[]), "no category has key points"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_at_all_is_refused(drawn, folder, change, message):
@@ -250,6 +257,7 @@ def test_boxes_of_any_size_are_cut_out(box, codec):
         ([1], "expected image_id, bbox and score"),
         ([], "expected a list"),
         ({"a": 1}, "expected a list"),
+        ({"images": 5, "annotations": [{"image_id": 77, "category_id": 1, "bbox": [1, 1, 9, 9]}]}, "of images that"),
     ],
 )
 def test_boxes_of_a_detector_that_do_not_fit_are_refused(drawn, folder, tmp_path, rows, message):

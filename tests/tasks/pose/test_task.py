@@ -74,7 +74,9 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps([{"image_id": 501, "category_id": 1, "bbox": [4, 4, 50, 56], "score": 0.5}]))
     one = folder / "val" / "0501.png"
-    seen = saccade.predict([one], run.folder, out=tmp_path / "out", boxes=boxes, protocol="plain", device="cpu")
+    seen = saccade.predict(
+        [one], run.folder, out=tmp_path / "out", boxes=boxes, protocol="plain", device="cpu", heat_maps=True
+    )
     (row,) = seen.rows
     (result,) = json.loads((tmp_path / "out" / "keypoints.json").read_text())
     assert (result["image_id"], len(result["keypoints"]), "bbox" in result) == (501, 18, False)
@@ -84,6 +86,10 @@ def test_it_trains_is_evaluated_and_predicts(run, folder, tmp_path):
     assert (tmp_path / "out" / "predictions.csv").read_text().startswith("image,left,top,width,height,score,head x")
     with Image.open(tmp_path / "out" / "pictures" / "0501.png") as picture:
         assert picture.size == (320, 344)  # enlarged, and a legend
+    with Image.open(tmp_path / "out" / "heatmaps" / "0501-1.png") as picture:
+        assert picture.size == (6 * 164, 180)
+    with pytest.raises(InputError, match="--heat-maps: they are written to a folder"):
+        saccade.predict([one], run.folder, heat_maps=True, device="cpu")
     scored = saccade.evaluate(
         folder, run.folder, boxes=boxes, protocol="plain", device="cpu", workers=0, progress=False
     ).results  # fmt: skip
@@ -226,6 +232,8 @@ def test_pairs_are_read_off_names(names, pairs):
         ({"sigmas": [0.1]}, "expected 3"),
         ({"sigmas": [0.1, 0.0, 0.1]}, "above 0"),
         ({"pairs": [["a", "d"]]}, "'d' is not a joint"),
+        ({"skeleton": [["a"]]}, "skeleton to be pairs"),
+        ({"skeleton": [9]}, "skeleton to be pairs"),
         ({"colour": 1}, "unknown key"),
         ({"names": ["a", "a", "b"]}, "twice"),
         ([], "received list"),

@@ -83,7 +83,8 @@ def box_rows(path: Path) -> list[tuple[str | None, str, tuple[float, float, floa
         raise InputError(f"--boxes {path}: not valid JSON ({str(cause)[:120]})") from cause
     names: dict[str, str] = {}
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        for row in content.get("images") or []:
+        listed_images = content.get("images")
+        for row in listed_images if isinstance(listed_images, list) else []:
             if isinstance(row, dict) and isinstance(row.get("file_name"), str):
                 names[str(key_of(row.get("id")))] = row["file_name"].replace("\\", "/").rpartition("/")[2]
         content = content["annotations"]

@@ -21,6 +21,7 @@ from saccade.errors import InputError, near
 from saccade.tasks.pose.described import Joints, described, given_joints, numbers, pairs_of_order
 from saccade.tasks.pose.found import NotFoundError, Pictures, size_of
 from saccade.tasks.pose.marked import (
+    LARGEST,
     Complaints,
     Marked,
     Marks,
@@ -178,8 +179,13 @@ def _category(documents: list[_Document], reading: Reading) -> tuple[str, Joints
             f"{documents[0].path}: {len(with_points)} categories have key points: {listed(with_points)}",
             "choose one: --category NAME",
         )
-    else:
+    elif known:
         chosen = (with_points or known)[0]
+    else:
+        raise InputError(
+            f"{documents[0].path}: no category has key points, and no annotation of a listed category",
+            "annotations belong to a category by its id",
+        )
     where = f"{documents[0].path.name}, category {chosen!r}"
     names = listed_names.get(chosen)
     data: Joints | None = None
@@ -313,7 +319,7 @@ def _annotation(
     area = row.get("area") if box_key == "bbox" else None
     if area is not None:
         value = number(area)
-        if value is None or not 0 <= value < float("inf"):
+        if value is None or not 0 <= value < LARGEST**2:
             complaints.add("area must be a finite number of at least 0", f"{where}: {str(area)[:40]!r}")
             return None
         area = value

@@ -126,6 +126,8 @@ def described(
     else:
         given, sigmas_from = (DEFAULT_SIGMA,) * count, "a default, as the data say none: judge by PCK as well"
     halves = tuple(upper) if upper is not None else known.upper if known is not None else _upper(names)
+    if any(len(line) != 2 for line in skeleton):
+        raise InputError(f"{where}: expected skeleton to be pairs of joints; received {str(skeleton)[:80]}")
     lines = tuple((int(one), int(other)) for one, other in skeleton)
     wrong = [index for line in lines for index in line if not 0 <= index < count]
     wrong += [index for index in halves if not 0 <= index < count]
@@ -283,7 +285,7 @@ def numbers(given: Any, where: str) -> list[float] | None:
         if isinstance(given, (str, Mapping)):
             raise TypeError("not a list")
         return [float(one) for one in given]
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, OverflowError) as cause:
         raise InputError(f"{where}: expected a list of numbers; received {str(given)[:80]}") from cause
 
 

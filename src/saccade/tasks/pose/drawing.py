@@ -79,6 +79,32 @@ def drawn(image: Any, people: Sequence[tuple[Array, Array]], joints: Joints) -> 
     return whole
 
 
+def heat_tiles(crop: Array, maps: Array, names: Sequence[str], *, side: int = 160) -> Any:
+    """Return a picture (Pillow, RGB) of the heat maps of one object, each as light over the darkened crop.
+
+    Light is the value of the map from 0 to 1; the highest value is next to the name of the joint.
+
+    Args:
+        crop: (H, W, 3) uint8.
+        maps: (K, h, w).
+        names: K names.
+        side: Width of a tile in pixels.
+    """
+    pil, drawing = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
+    height = max(1, round(side * crop.shape[0] / crop.shape[1]))
+    columns = min(len(names), 6)
+    whole = pil.new("RGB", (columns * (side + 4), -(-len(names) // columns) * (height + 20)), "white")
+    pen, dark = drawing.Draw(whole), np.asarray(pil.fromarray(crop).resize((side, height)), dtype=np.float32) * 0.45
+    for place, (name, heat) in enumerate(zip(names, maps, strict=True)):
+        left, top = (place % columns) * (side + 4), (place // columns) * (height + 20)
+        light = pil.fromarray(np.rint(255 * np.clip(np.nan_to_num(heat), 0, 1)).astype(np.uint8))
+        light = np.asarray(light.resize((side, height), pil.Resampling.BILINEAR), dtype=np.float32)[..., None] / 255
+        tile = dark * (1 - light) + np.array([255, 224, 120], dtype=np.float32) * light
+        whole.paste(pil.fromarray(np.rint(tile).astype(np.uint8)), (left, top))
+        pen.text((left + 2, top + height + 4), f"{name} {float(heat.max()):.2f}", fill=_DARK)
+    return whole
+
+
 def legend(width: int, joints: Joints) -> Any:
     """Return a strip (Pillow, RGB) that says what colours, sizes and opacities mean."""
     pil, drawing = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")

@@ -24,6 +24,8 @@ from saccade.tasks.pose.evaluation import BOX_FRACTION
 _SHOWN = 3
 ROUND_JOINTS = 1.25
 """Factor of the joints' extent that is the box of an object without one."""
+LARGEST = 1e7
+"""Pixels that no coordinate, and no side of a box, has."""
 LEAST_SIDE = 2.0
 """Pixels that a box must have inside the image on either side."""
 
@@ -196,7 +198,9 @@ def _plain_points(given: Sequence[Any]) -> Points | None:
         finite = math.isfinite(sum(given))
     except OverflowError:
         return None
-    if not finite or any(v and not x and not y for x, y, v in zip(*[iter(given)] * 3, strict=True)):
+    if not finite or max(given) > LARGEST or min(given) < -LARGEST:
+        return None
+    if any(v and not x and not y for x, y, v in zip(*[iter(given)] * 3, strict=True)):
         return None
     points = np.array(given, dtype=np.float64).reshape(-1, 3)
     points *= points[:, 2:] > 0
@@ -214,8 +218,8 @@ def labelled_points(points: Points, where: str, complaints: Complaints) -> Point
     if len(wrong):
         complaints.add("visibility must be 0, 1 or 2", f"{where}: {wrong[0]:g}")
         return None
-    if np.isinf(points[seen > 0]).any():
-        complaints.add("coordinates must be finite", where)
+    if (np.abs(points[seen > 0, :2]) > LARGEST).any():
+        complaints.add("coordinates must be finite, and not of millions of pixels", where)
         return None
     there = seen > 0
     if (there & (points[:, :2] == 0).all(axis=1)).any():
@@ -227,7 +231,7 @@ def box_of(given: Any, where: str, complaints: Complaints) -> tuple[float, float
     """Return a box (left, top, width, height); None and a complaint where it is none."""
     values = [number(value) for value in given] if isinstance(given, (list, tuple)) else []
     finite = [value for value in values if value is not None and math.isfinite(value)]
-    if len(values) != 4 or len(finite) != 4 or min(finite[2:]) < 0:
+    if len(values) != 4 or len(finite) != 4 or min(finite[2:]) < 0 or max(map(abs, finite)) > LARGEST:
         complaints.add(
             "bbox must be left, top, width and height, finite and not below 0", f"{where}: {str(given)[:60]}"
         )

@@ -17,18 +17,20 @@ from saccade.data.layouts import listed
 from saccade.errors import InputError
 from saccade.outputs import Outputs
 from saccade.tasks.pose.boxes import box_rows
-from saccade.tasks.pose.drawing import drawn
+from saccade.tasks.pose.drawing import drawn, heat_tiles
 from saccade.tasks.pose.marked import LEAST_SIDE, inside
 from saccade.tasks.pose.samples import cut, region_of
 from saccade.tasks.pose.suppression import rescored, similarity, suppress
 from saccade.training.evaluation import predicted
+from saccade.training.inputs import to_input
 
 if TYPE_CHECKING:
     from saccade.runs.open import Opened
     from saccade.runs.predict import Options
     from saccade.tasks.pose.task import Pose
 
-TABLE, RESULTS, LABELS, PICTURES = "predictions.csv", "keypoints.json", "labels", "pictures"
+TABLE, RESULTS, LABELS = "predictions.csv", "keypoints.json", "labels"
+PICTURES, HEAT_MAPS = "pictures", "heatmaps"
 
 Box = tuple[float, float, float, float]
 
@@ -119,6 +121,10 @@ def write_keypoints(task: Pose, opened: Opened, images: Sequence[tuple[Path, Pat
             shown = drawn(picture, [(one.points, one.confidences) for one in found], task.joints)
             with outputs.replacing(outputs.folder / picture_of(places[number])) as temporary:
                 shown.save(temporary, format="PNG")
+            for count, one in enumerate(found if options.heat_maps else (), 1):
+                tiles = _heat_maps(task, net, picture, one, options)
+                with outputs.replacing(outputs.folder / heat_maps_of(places[number], count)) as temporary:
+                    tiles.save(temporary, format="PNG")
         options.on_progress(number + 1, len(images))
     if outputs is not None:
         with outputs.replacing(outputs.folder / RESULTS) as temporary:
@@ -130,6 +136,20 @@ def write_keypoints(task: Pose, opened: Opened, images: Sequence[tuple[Path, Pat
 def picture_of(labels: Path) -> Path:
     """Return the name of the picture that shows what a file of labels says."""
     return Path(PICTURES, *labels.parts[1:]).with_suffix(".png")
+
+
+def heat_maps_of(labels: Path, number: int) -> Path:
+    """Return the name of the picture with the heat maps of an object, counted from 1."""
+    return Path(HEAT_MAPS, *labels.parts[1:-1], f"{labels.stem}-{number}.png")
+
+
+def _heat_maps(task: Pose, net: Any, picture: Any, one: Found, options: Options) -> Any:
+    image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    region = region_of(task.codec, one.box, picture.size if options.boxes is None else None)
+    crop = cut(image, task.codec.matrix(*region), task.codec)
+    with torch.inference_mode():
+        maps = net(to_input(crop[None], options.device))[0, :: task.codec.maps_per_joint].float().cpu().numpy()
+    return heat_tiles(crop.permute(1, 2, 0).numpy(), maps, task.classes)
 
 
 def _objects(

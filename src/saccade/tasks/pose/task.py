@@ -372,7 +372,7 @@ class Pose(Task):
         if protocol is not None and protocol not in known:
             raise InputError(
                 f"protocol {protocol!r} is for segmentation; this network is for {self.name}",
-                near(str(protocol), known),
+                f"choose {' or '.join(known)}",
             )
         self._check_fits(net)
         flips = protocol != "plain" and self.joints.pairs is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +16,7 @@ from saccade.errors import InputError, near, require
 from saccade.tasks.pose.coco import Found
 from saccade.tasks.pose.described import Joints, described, given_joints, numbers, pairs_of_order
 from saccade.tasks.pose.found import Pictures, size_of
-from saccade.tasks.pose.marked import Complaints, Marked, Marks, labelled_points, with_hidden
+from saccade.tasks.pose.marked import LARGEST, Complaints, Marked, Marks, labelled_points, with_hidden
 
 _MOST_BYTES = 1_000_000
 _SIDES = ("train", "val", "test")
@@ -104,14 +103,16 @@ def _marked(
 ) -> Marked | None:
     width, height = size
     x, y, w, h = values[1:5]
-    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) < 0:
+    if not all(abs(value) <= LARGEST for value in (x, y, w, h)) or min(w, h) < 0:
         complaints.add("boxes must be finite numbers with sides of at least 0", where)
         return None
     rows = np.array(values[5:], dtype=np.float64).reshape(-1, columns)
     if columns == 2:  # without visibilities a place outside, or at the origin, is that of no label
         absent = (rows < 0).any(axis=1) | (rows == 0).all(axis=1)
         rows = np.concatenate([rows, np.where(absent, 0.0, 2.0)[:, None]], axis=1)
-    points = labelled_points(rows * (width, height, 1), where, complaints)
+    with np.errstate(over="ignore"):  # what is too large is named below
+        rows = rows * (width, height, 1)
+    points = labelled_points(rows, where, complaints)
     if points is None:
         return None
     box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
