@@ -105,7 +105,7 @@ class Outputs:
 
 
 def written_in(folder: Path) -> set[Path]:
-    """Return the files that saccade wrote into a folder and nobody changed since; never an error."""
+    """Return the files that saccade wrote into a folder that are still as written; never an error."""
     found = set()
     with suppress(OSError, InputError):
         known = set(_entries(folder / RECORD))
