@@ -31,6 +31,8 @@ the file under `saccade`, as JSON. `examples/` shows each runtime without saccad
 | `saccade-attention[executorch]` | `--to executorch`, with the kernels of XNNPACK |
 | `saccade-attention[litert]` | `--to litert`; it may need a torch of its own |
 
+OpenVINO and NNCF collect usage data by default, as their pages say; `opt_in_out --opt_out`, a command they install, stops it.
+
 `--half` stores weights in half precision; the energies of attention between channels and covariances stay float32. `--int8 FOLDER`
 calibrates 8 bits with the images of a folder; softmax and gates stay in float, and the command says what 8 bits in the layers of
 the attention cost.""",
@@ -71,6 +73,8 @@ saccade evaluate photos --model photos.onnx
 | `saccade-attention[openvino]` | `--to openvino` |
 | `saccade-attention[executorch]` | `--to executorch`,使用 XNNPACK 的内核 |
 | `saccade-attention[litert]` | `--to litert`;可能需要单独的 torch |
+
+OpenVINO 和 NNCF 默认收集使用数据(见其文档);它们安装的命令 `opt_in_out --opt_out` 可以关闭。
 
 `--half` 以半精度存储权重;通道注意力的能量和协方差仍为 float32。`--int8 FOLDER` 用文件夹里的图像校准 8 位量化;softmax 和门保持浮点,
 命令会说明注意力各层用 8 位的代价。""",
