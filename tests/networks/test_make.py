@@ -202,7 +202,7 @@ def test_names_that_are_of_no_network_are_no_classifiers() -> None:
         ("danet", {"mechanism": "se"}, "--mechanism se: the network danet contains its own"),
         ("head", {"mechanism": "se", "at": "stage"}, "--at stage: head has its mechanism in its head"),
         ("notes", {"backbone": "resnet18"}, "--backbone resnet18: the network notes has no head"),
-        ("notes", {"pretrained": True}, "notes, the demo's network, has no trained weights"),
+        ("notes", {"pretrained": True}, "notes, a demo's network, has no trained weights"),
     ],
 )
 def test_what_makes_no_network(network: str, options: dict[str, Any], message: str) -> None:

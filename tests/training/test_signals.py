@@ -9,6 +9,16 @@ from saccade.training.signals import interrupt_on_signals, stop_on_signals
 STOPPING = "stopping: what is done is saved first; Ctrl-C again stops at once"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_ignored():
+    """A shell's background jobs, and nohup, begin with signals ignored, and ignored ones stay so."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(n, signal.default_int_handler if n == signal.SIGINT else signal.SIG_DFL) for n in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_training_is_asked_to_stop_and_then_interrupted(number, capfd):
     before = signal.getsignal(number)

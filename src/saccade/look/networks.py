@@ -105,7 +105,7 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
 
         if pretrained:
             raise InputError(
-                "--pretrained: notes, the demo's network, has no trained weights", "give a trained run: --model RUN"
+                "--pretrained: notes, a demo's network, has no trained weights", "give a trained run: --model RUN"
             )
         return demo_network(len(CLASSES)), (), SIZE
     if name.startswith("torchvision/"):
