@@ -183,6 +183,7 @@ def detector(name):
         ("ssdlite320_mobilenet_v3_large", 10, 8),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*not used. places after the step:saccade.errors.SaccadeWarning")
 def test_detectors_are_traced_as_far_as_their_maps_go(name, residual, stages):
     with torch.device("meta"):
         model = detector(name)

@@ -109,7 +109,7 @@ class Pool:
     def _start(self, number: int, device: str) -> subprocess.Popen[str]:
         # One thread per process, decided before any library reads it: threads of busy processes wait for each other.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        named = json.dumps(hand_on(named_code()))
+        named = json.dumps(hand_on({*named_code(), *self.tasks}))
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, *_NOT_FROM_HERE, "-m", "saccade.comparison.worker", str(self.folder), device, named,

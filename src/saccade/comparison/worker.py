@@ -20,12 +20,12 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 import torch
 
-from saccade.catalog.imports import accept
+from saccade.catalog.imports import accept, imported
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.data import Arrays
 from saccade.errors import InputError
@@ -34,6 +34,7 @@ from saccade.ops import use
 from saccade.runs.names import CHECKPOINTS, CONFIG, COSTS, EVIDENCE, RESULT
 from saccade.saving.store import header_of
 from saccade.tasks import register
+from saccade.tasks.base import Task
 from saccade.tasks.evidence import Evidence
 from saccade.tasks.trees import named
 from saccade.training.evaluation import collect_arrays, validation_on
@@ -179,10 +180,8 @@ def main() -> None:
     """``python -m saccade.comparison.worker FOLDER DEVICE NAMED [TASK ...]``; NAMED is the code it may import."""
     folder, device, named, *tasks = sys.argv[1:]
     accept(json.loads(named))
-    if tasks:
-        sys.path.append("")  # where the parent, too, may have found what it registered
     for task in tasks:
-        register(task)
+        register(cast(type[Task], imported(task)))
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints goes to the log, not between the events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle

@@ -17,6 +17,7 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.rules import choose, positive
 from saccade.mechanisms.widths import fusion_sizes
+from saccade.ops.adaptive import adaptive_mean
 from saccade.ops.covariance import covariance
 from saccade.ops.precision import full_precision, wide
 from saccade.ops.rectify import rectified
@@ -218,14 +219,14 @@ class SpatialGate(nn.Module):
     def matrix(self, x: Tensor) -> Tensor:
         """Return the covariance of the positions of the grid, (B, P, P)."""
         reduced = self.reduce_norm(self.reduce(F.relu(x)))
-        k = F.adaptive_avg_pool2d(reduced, self.grid).flatten(2).transpose(-2, -1)  # (B, P, dim)
+        k = adaptive_mean(reduced, (self.grid, self.grid)).flatten(2).transpose(-2, -1)  # (B, P, dim)
         return covariance(k) if self.true_covariance else _released(k)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = F.relu(self.rows(self.row_norm(self.matrix(x).to(x.dtype)[..., None])))
         gate = self.expand(rows).sigmoid().view(-1, 1, self.grid, self.grid)
         # Also to a larger map: bins then overlap, as in the authors' code.
-        return F.adaptive_avg_pool2d(gate, (x.shape[2], x.shape[3]))
+        return adaptive_mean(gate, (x.shape[2], x.shape[3]))
 
 
 class Fusion(nn.Module):
