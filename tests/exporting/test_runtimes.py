@@ -14,7 +14,6 @@ from tests.comparison import folders
 from tests.ops.test_traced import MECHANISMS
 from tests.suites import everyday
 
-
 HOW = {"steps": 1, "batch": 2, "device": "cpu", "workers": 0, "progress": False, "size": 32}
 
 
