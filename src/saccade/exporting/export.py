@@ -16,7 +16,7 @@ from saccade.errors import InputError, MissingExtraError
 from saccade.exporting.options import ExportOptions
 from saccade.exporting.subject import Subject, at_their_start, names_of_mechanisms, subject_of
 from saccade.exporting.targets import NAMES, Plan, Session, Shape, Target, target
-from saccade.exporting.verifying import TOLERANCES, Case, compared, is_right, photographs, table
+from saccade.exporting.verifying import TOLERANCES, Agreement, compared, is_right, photographs, table
 from saccade.files import check_file
 from saccade.options import called_with
 from saccade.outputs import Outputs
@@ -40,7 +40,7 @@ class Exported:
     file: Path
     to: str
     about: dict[str, Any]
-    cases: tuple[Case, ...]
+    cases: tuple[Agreement, ...]
     notes: tuple[str, ...]
 
     @property
@@ -69,7 +69,7 @@ class WrongExportError(RuntimeError):
         cases: The comparisons.
     """
 
-    def __init__(self, message: str, cases: Sequence[Case] = ()) -> None:
+    def __init__(self, message: str, cases: Sequence[Agreement] = ()) -> None:
         super().__init__(message)
         self.cases = tuple(cases)
 
@@ -117,7 +117,7 @@ def export_network(asked: ExportOptions) -> Exported:
             made,
             about,
         )
-        cases: list[Case] = []
+        cases: list[Agreement] = []
         if asked.verify:
             session = _session(kind, made, notes)
             if session is not None:
@@ -256,7 +256,9 @@ def _session(kind: Target, made: Path, notes: list[str]) -> Session | None:
         raise WrongExportError(f"{kind.runtime} refuses the file: {type(cause).__name__}: {_line(cause)}") from cause
 
 
-def _judge(cases: Sequence[Case], precision: str, tolerance: float | None, out: Path, left_out: Sequence[str]) -> None:
+def _judge(
+    cases: Sequence[Agreement], precision: str, tolerance: float | None, out: Path, left_out: Sequence[str]
+) -> None:
     if not cases:
         raise WrongExportError(f"{out} was not written: it could not be compared ({'; '.join(left_out)})")
     wrong = [case for case in cases if not is_right(case, precision, tolerance)]

@@ -26,7 +26,7 @@ _ROUNDS, _MULTIPLE, _MOST = 3, 32, 3
 
 
 @dataclass(frozen=True)
-class Case:
+class Agreement:
     """One comparison.
 
     Args:
@@ -57,7 +57,7 @@ class Case:
         return {**asdict(self), "shape": list(self.shape), "error": error}
 
 
-def is_right(case: Case, precision: str, tolerance: float | None) -> bool:
+def is_right(case: Agreement, precision: str, tolerance: float | None) -> bool:
     """Return whether a file of a precision is as near to its network as it must be."""
     limit = TOLERANCES[precision] if tolerance is None else tolerance
     agrees = case.agreement is None or tolerance is not None or case.agreement >= _AGREEMENT[precision]
@@ -71,7 +71,7 @@ def compared(
     shape: Shape,
     photos: Sequence[Path],
     on_progress: Callable[[str], None] = lambda what: None,
-) -> tuple[list[Case], list[str]]:
+) -> tuple[list[Agreement], list[str]]:
     """Run a file and its network at the given size and, where sizes are free, at four others.
 
     Args:
@@ -129,7 +129,7 @@ def _takes(subject: Subject, net: nn.Module, batch: int, size: tuple[int, int]) 
 
 
 @torch.no_grad()
-def _case(images: str, net: nn.Module, session: Session, x: Tensor) -> Case:
+def _case(images: str, net: nn.Module, session: Session, x: Tensor) -> Agreement:
     given = x.numpy()
     torch_peak, expected = measured_peak(lambda: net(x))
     wanted = expected.numpy()
@@ -137,15 +137,15 @@ def _case(images: str, net: nn.Module, session: Session, x: Tensor) -> Case:
     try:
         peak, found = measured_peak(lambda: session.run(given))
     except Exception as cause:  # a runtime may raise anything
-        return Case(images, shape, float("inf"), None, 0.0, 0.0, None, torch_peak, _words(cause))
+        return Agreement(images, shape, float("inf"), None, 0.0, 0.0, None, torch_peak, _words(cause))
     if found.shape != wanted.shape:
         problem = f"its output has the shape {found.shape}, that of the network {wanted.shape}"
-        return Case(images, shape, float("inf"), None, 0.0, 0.0, peak, torch_peak, problem)
+        return Agreement(images, shape, float("inf"), None, 0.0, 0.0, peak, torch_peak, problem)
     ours, theirs = [], []
     for _ in range(_ROUNDS):  # in turns, so a busy machine slows both alike
         ours.append(_ms(lambda: session.run(given)))
         theirs.append(_ms(lambda: net(x)))
-    return Case(
+    return Agreement(
         images, shape, relative_error(found, wanted), agreement(found, wanted), statistics.median(ours),
         statistics.median(theirs), peak, torch_peak,
     )  # fmt: skip
@@ -225,7 +225,7 @@ def photographs(folder: Path | None) -> list[Path]:
     return sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
 
 
-def table(cases: Sequence[Case]) -> str:
+def table(cases: Sequence[Agreement]) -> str:
     """Return the comparisons as lines of text."""
     head = ("images", "input", "error", "same", "ms", "torch ms", "MiB", "torch MiB")
     rows = [
