@@ -128,8 +128,10 @@ class Graph:
 
     @cached_property
     def growing(self) -> list[Op]:
-        """The operations that enlarge a map, other than a gate's factors."""
+        """The operations that enlarge a map of features, except a gate's factors and the image itself."""
+        features = sum(1 << value for op in self.trace.ops if op.convolution is not None for value in op.outputs)
         ops = (op for op in self.trace.ops if op.name in UPSAMPLING and self.carriers >> op.outputs[0] & 1)
+        ops = (op for op in ops if (self.ancestors[op.inputs[0]] | 1 << op.inputs[0]) & features)
         maps = (op for op in ops if self.is_map(op.inputs[0]) and self.is_map(op.outputs[0]))
         return [op for op in maps if self.area(op.outputs[0]) > self.area(op.inputs[0])]
 
