@@ -79,7 +79,7 @@ def draw_chip(photos: Sequence[Pixels], rng: np.random.Generator, kind: Kind = "
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
 
     def placed(points: Any) -> NDArray[np.float64]:
-        """From across and along the chip, the near end on top, to pixels of the picture."""
+        """Return pixels of the picture for places across and along the chip, the near end on top."""
         found: NDArray[np.float64] = np.asarray(points, dtype=np.float64) @ turn + center
         return found
 

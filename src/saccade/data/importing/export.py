@@ -160,6 +160,34 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def best_named(
+    files: Iterable[Path], plain: str, tail: tuple[str, ...], root: Path, narrower: Iterable[Callable[[Path], bool]]
+) -> list[Path]:
+    """Return the files that fit a name best, of those with its last part in any case; none, or more than one: in doubt.
+
+    Args:
+        files: Files with that last part.
+        plain: The name as a path below `root`.
+        tail: The parts of the name.
+        root: The folder.
+        narrower: Conditions that decide between several, the first before the others.
+    """
+    found = list(files)
+    for fits in (
+        lambda path: path.relative_to(root).as_posix() == plain,
+        lambda path: path.relative_to(root).parts[-len(tail) :] == tail,
+        lambda path: path.name == tail[-1],
+        lambda path: True,
+    ):
+        chosen = [path for path in found if fits(path)]
+        for closer in narrower:
+            if len(chosen) > 1:
+                chosen = [path for path in chosen if closer(path)] or chosen
+        if chosen:
+            return chosen
+    return []
+
+
 def side_in(path: Path | str) -> str | None:
     """The side that the innermost folder of a path says."""
     return next((side for part in reversed(Path(path).parts) if (side := side_of(part))), None)

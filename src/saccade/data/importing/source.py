@@ -6,12 +6,13 @@ import json
 import os
 import posixpath
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from saccade.data.decoding import SUFFIXES
-from saccade.data.importing.export import side_in
+from saccade.data.importing.export import best_named, side_in
 from saccade.errors import InputError
 
 _OUTSIDE = "their names lead out of the folder"
@@ -104,25 +105,20 @@ class Source:
             raise LookupFailedError(_OUTSIDE)
         tail = tuple(part for part in PurePosixPath(posixpath.normpath(given)).parts if part not in ("/", ".."))
         found = self._by_name.get(tail[-1].lower(), []) if tail else []
-        for choose in (
-            lambda path: self.name(path) == plain,
-            lambda path: path.relative_to(self.root).parts[-len(tail) :] == tail,
-            lambda path: path.name == tail[-1],
-            lambda path: True,
-        ):
-            chosen = [path for path in found if choose(path)]
-            if len(chosen) > 1 and near is not None:
-                chosen = [path for path in chosen if path.is_relative_to(near)] or chosen
-            if len(chosen) > 1 and side is not None:
-                chosen = [path for path in chosen if side_in(self.name(path.parent)) == side] or chosen
-            if len(chosen) > 1:
-                raise InputError(
-                    f"{self.root}: the export names {name!r}, and there are {self.name(chosen[0])} and "
-                    f"{self.name(chosen[1])}",
-                    "remove the copies, or import the sides one by one",
-                )
-            if chosen:
-                return chosen[0]
+        narrower: list[Callable[[Path], bool]] = []
+        if near is not None:
+            narrower.append(lambda path: path.is_relative_to(near))
+        if side is not None:
+            narrower.append(lambda path: side_in(self.name(path.parent)) == side)
+        chosen = best_named(found, plain, tail, self.root, narrower)
+        if len(chosen) > 1:
+            raise InputError(
+                f"{self.root}: the export names {name!r}, and there are {self.name(chosen[0])} and "
+                f"{self.name(chosen[1])}",
+                "remove the copies, or import the sides one by one",
+            )
+        if chosen:
+            return chosen[0]
         raise LookupFailedError(_MISSING)
 
     @cached_property

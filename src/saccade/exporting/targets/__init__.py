@@ -35,7 +35,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network is written.
+    """Choices about how a network is written.
 
     Args:
         shape: The sizes.
@@ -58,7 +58,7 @@ class Session(ABC):
     """A file that is open in its runtime."""
 
     about: Mapping[str, Any]
-    """What saccade wrote of it; empty if it did not."""
+    """Description that saccade wrote into the file; empty if it did not write it."""
 
     @abstractmethod
     def run(self, x: Array) -> Array:

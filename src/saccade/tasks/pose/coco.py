@@ -59,7 +59,7 @@ def _has_keypoints(path: Path) -> bool:
 
 @dataclass
 class Found:
-    """What a reader found.
+    """Findings of a reader.
 
     Args:
         sides: Images by the side that a file or a folder says, None where it says none.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from saccade.data.decoding import opened, orientation
-from saccade.data.importing.export import side_in
+from saccade.data.importing.export import best_named, side_in
 from saccade.data.tree import Folder
 
 
@@ -62,21 +63,16 @@ class Pictures:
             return some[0]
         tail = tuple(part for part in PurePosixPath(posixpath.normpath(written)).parts if part not in ("/", ".."))
         some = self._by_name.get(tail[-1].lower(), []) if tail else []
-        for fits in (
-            lambda path: self.name(path) == plain,
-            lambda path: path.relative_to(self.root).parts[-len(tail) :] == tail,
-            lambda path: path.name == tail[-1],
-            lambda path: True,
-        ):
-            chosen = [path for path in some if fits(path)]
-            if len(chosen) > 1 and side is not None:
-                chosen = [path for path in chosen if side_in(self.name(path.parent)) == side] or chosen
-            if len(chosen) > 1:
-                chosen = [path for path in chosen if path.is_relative_to(near) and near != self.root] or chosen
-            if len(chosen) > 1:
-                raise NotFoundError(f"{self.name(chosen[0])} and {self.name(chosen[1])} have its name")
-            if chosen:
-                return chosen[0]
+        narrower: list[Callable[[Path], bool]] = []
+        if side is not None:
+            narrower.append(lambda path: side_in(self.name(path.parent)) == side)
+        if near != self.root:
+            narrower.append(lambda path: path.is_relative_to(near))
+        chosen = best_named(some, plain, tail, self.root, narrower)
+        if len(chosen) > 1:
+            raise NotFoundError(f"{self.name(chosen[0])} and {self.name(chosen[1])} have its name")
+        if chosen:
+            return chosen[0]
         raise NotFoundError("there is no such image")
 
 

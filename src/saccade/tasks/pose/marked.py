@@ -136,7 +136,7 @@ def usable(one: Marked, size: tuple[int, int]) -> bool:
 
 
 class Complaints:
-    """What is wrong in files, grouped by reason, so that a thousand errors of one kind are one line."""
+    """Faults of files, grouped by reason, so that a thousand errors of one kind are one line."""
 
     def __init__(self) -> None:
         self.places: dict[str, list[str]] = defaultdict(list)
