@@ -8,7 +8,8 @@
 set -euo pipefail
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check uv
+"$folder/venv/bin/uv" pip install --quiet --python "$folder/venv/bin/python" \
   openvino==2026.4.1 torch==2.15.0 onnx==1.23.2 onnxscript==0.7.2 numpy==2.4.0
 cd "$folder"
 "$folder/venv/bin/python" -W ignore - <<'PYTHON'
