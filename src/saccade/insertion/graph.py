@@ -38,7 +38,7 @@ class Graph:
         self.trace = trace
         self.ancestors: list[int] = []
         self.readers: dict[int, list[Op]] = defaultdict(list)
-        self.layout = layouts(trace)
+        self.layout = layouts(trace) if trace.layouts is None else trace.layouts
         for value, op in enumerate(trace.producer):
             upstream = 1 << value
             for source in op.inputs if op else ():

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Entry, Spec, check_options, parse, split_top
+from saccade.catalog import Entry, Spec, check_options, parse_chain
 from saccade.catalog.imports import is_installed
+from saccade.catalog.spec import Chain
 from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
-from saccade.insertion.graph import Graph
+from saccade.insertion.convolutional import check_convolutional
 from saccade.insertion.places import Place, Places
 from saccade.insertion.probing import adds_nothing
 from saccade.insertion.remarks import attention_present, remarks
 from saccade.insertion.report import Plan, Step
-from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
 from saccade.insertion.tracing import trace
 from saccade.insertion.wrappers import unwrapped
@@ -28,8 +27,7 @@ from saccade.insertion.writing import needs_its_output
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
-One = str | Mapping[str, Any] | Spec | Callable[..., nn.Module]
-Given = One | Sequence[One]
+Given = Chain
 
 
 def plan(
@@ -91,14 +89,14 @@ def plan(
     model = unwrapped(model)
     if start not in STARTS:
         raise InputError(f"unknown start={start!r}", near(str(start), STARTS))
-    specs = _chain(mechanism)
+    specs = parse_chain(mechanism)
     if options is not None and len(specs) > 1:
         raise InputError(
             f"options= is for one mechanism; received {len(specs)}", "give each its own: 'se[reduction=8]+cbam'"
         )
     recorded, example = trace(model, example_input, Attachment)
     places = Places(recorded, within)
-    _check_convolutional(model, places.graph)
+    check_convolutional(places.graph)
     chosen = select(places, at, specs[0].entry.place, every)
     for place in chosen:
         check_free(model.get_submodule(place.name), place.name, place.side)
@@ -119,43 +117,6 @@ def plan(
         (*places.notes, *remarks(places, chosen)),
         example,
     )  # fmt: skip
-
-
-def _check_convolutional(model: nn.Module, graph: Graph) -> None:
-    """Refuse a network that works on tokens: its only convolution makes them of the image."""
-    trace = graph.trace
-    kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
-    first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
-    maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
-    windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
-    if len(windows) > 1 or (windows and (maps_behind or first == len(trace.ops))):
-        return
-    if not windows and any(not kind.spatial for kind in kinds):
-        return
-    cuts = f"one that cuts the image into {kinds[0].kernel[0]} x {kinds[0].kernel[1]} patches" if kinds else "none"
-    tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
-    works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
-    raise InputError(
-        f"{type(model).__name__}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: "
-        f"{cuts}{works}",
-        "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
-    )
-
-
-def _chain(given: Given) -> tuple[Spec, ...]:
-    """Return the one mechanism, or the several that follow each other."""
-    if isinstance(given, str):
-        parts: list[One] = [*split_top(given, "+")]
-    elif isinstance(given, (Mapping, Spec)) or callable(given):
-        parts = [given]
-    elif isinstance(given, Sequence) and given:
-        parts = list(given)
-    else:
-        raise TypeError(
-            "a mechanism is a string, a dict, a class or function that makes one, or a list of these; "
-            f"received {given!r}"
-        )
-    return tuple(parse(part) for part in parts)
 
 
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:

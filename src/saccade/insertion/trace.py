@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-
-from torch import nn
+from typing import Any
 
 CUTS = frozenset(("im2col", "unfold"))
 
@@ -62,7 +61,7 @@ class Call:
     Args:
         index: Number of the call; 0 is the network itself.
         path: Name of the module.
-        module: The module.
+        module: The module, or a layer of another library.
         parent: Number of the enclosing call.
         inputs: Values among its arguments.
         first: The value given as first positional argument, or None.
@@ -70,11 +69,12 @@ class Call:
         outputs: Values it returned.
         single: True if it returned one tensor and nothing else.
         end: One more than the number of the last operation inside it.
+        iterates: True if the module runs over all its children, so that an additional one would run too.
     """
 
     index: int
     path: str
-    module: nn.Module
+    module: Any
     parent: int | None
     inputs: tuple[int, ...]
     first: int | None
@@ -82,6 +82,7 @@ class Call:
     outputs: tuple[int, ...] = ()
     single: bool = False
     end: int = -1
+    iterates: bool = False
 
 
 @dataclass
@@ -97,6 +98,8 @@ class Trace:
         outputs: Values it returned.
         input_shape: Shape of the first input, as run.
         attachments: Shapes that each attachment was called with, by path.
+        layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None; where it is not known from the layers,
+            it is found from the operations.
         ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """
 
@@ -108,6 +111,7 @@ class Trace:
     outputs: tuple[int, ...] = ()
     input_shape: tuple[int, ...] = ()
     attachments: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    layouts: list[str | None] | None = None
     ended: str = ""
 
     def __post_init__(self) -> None:
