@@ -56,6 +56,8 @@ class Attachment(keras.layers.Layer):
         if not self.mechanism.built:
             shape = tuple(input_shape)
             self.mechanism.build(_axes_exchanged(shape, self._first) if self.turned else shape)
+        if self.wrapped and hasattr(self.mechanism, "start_open"):
+            self.mechanism.start_open()
         self.g = self.add_weight(shape=(1,), initializer="zeros", name="g") if self.wrapped else None
 
     def call(self, x: Any, training: bool | None = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from saccade.errors import InputError
-from saccade.insertion.trace import Call, Op, Trace, Window
+from saccade.insertion.trace import Call, Op, Trace
 from saccade.keras.insertion.attach import Attachment
 from saccade.keras.insertion.layers import Described, describe, is_passing
 from saccade.keras.insertion.walking import filled, first_argument, graph_of, has_graph, nodes_of
@@ -112,12 +112,10 @@ class _Tracer:
     ) -> list[int]:
         """Write the steps of one layer, each of which reads the last; sums of several maps are sums of two."""
         first, *rest = steps
-        *earlier, last = inputs if first.name == "add" and len(inputs) > 2 else (None,)
-        if last is not None:
-            value = earlier[0]
-            for other in (*earlier[1:], last):
-                value = self._write(first, (value, other), shapes, call)[0]
-            made = [value]
+        if first.name == "add" and len(inputs) > 2:
+            made = [inputs[0]]
+            for other in inputs[1:]:
+                made = self._write(first, (made[0], other), shapes, call)
         else:
             made = self._write(first, inputs, shapes, call)
         for step in rest:

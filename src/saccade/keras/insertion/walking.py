@@ -8,8 +8,6 @@ import keras
 
 from saccade.errors import InputError
 
-Model = keras.Model
-
 
 def graph_of(model: Any, label: str) -> Any:
     """Return the functional graph of a network: its own, or that of a Sequential network.
@@ -65,6 +63,12 @@ def first_argument(node: Any) -> Any:
     """Return the symbolic tensor given as first positional argument; None if that is anything else."""
     first = node.arguments.args[0] if node.arguments.args else None
     return first if isinstance(first, keras.KerasTensor) else None
+
+
+def new_input(x: Any) -> Any:
+    """Return a symbolic input like another one, under its name."""
+    layer = x._keras_history.operation
+    return type(layer).from_config(layer.get_config()).output
 
 
 def as_new(operation: Any) -> Any:
