@@ -25,7 +25,6 @@ def check_convolutional(graph: Graph) -> None:
     tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
     works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
     raise InputError(
-        f"{network}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: "
-        f"{cuts}{works}",
+        f"{network}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: {cuts}{works}",
         "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
     )

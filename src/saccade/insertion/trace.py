@@ -100,6 +100,7 @@ class Trace:
         attachments: Shapes that each attachment was called with, by path.
         layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None; where it is not known from the layers,
             it is found from the operations.
+        flat: True if the calls are single layers: blocks are then seen in the graph alone.
         ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """
 
@@ -112,6 +113,7 @@ class Trace:
     input_shape: tuple[int, ...] = ()
     attachments: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     layouts: list[str | None] | None = None
+    flat: bool = False
     ended: str = ""
 
     def __post_init__(self) -> None:

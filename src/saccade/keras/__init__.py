@@ -13,29 +13,43 @@ from saccade.errors import require
 
 require("keras", extra="keras")
 
-from saccade.keras.layers import LAYERS, layer  # noqa: E402  # after the check that there is a Keras
+from saccade.keras.attachment import Attachment, attachments  # noqa: E402  # after the check that there is a Keras
+from saccade.keras.layers import LAYERS, layer  # noqa: E402
 from saccade.keras.mechanisms.cbam import CBAM  # noqa: E402
 from saccade.keras.mechanisms.eca import EfficientChannelAttention  # noqa: E402
 from saccade.keras.mechanisms.se import SqueezeExcitation  # noqa: E402
 
 if TYPE_CHECKING:
+    from saccade.keras.insertion import insert, plan, remove, save, verify
     from saccade.keras.weights import from_torch, load_official, to_torch
 
 _HOMES = {
     "from_torch": "saccade.keras.weights",
+    "insert": "saccade.keras.insertion",
     "load_official": "saccade.keras.weights",
+    "plan": "saccade.keras.insertion",
+    "remove": "saccade.keras.insertion",
+    "save": "saccade.keras.insertion",
     "to_torch": "saccade.keras.weights",
+    "verify": "saccade.keras.insertion",
 }
 
 __all__ = [
     "CBAM",
     "LAYERS",
+    "Attachment",
     "EfficientChannelAttention",
     "SqueezeExcitation",
+    "attachments",
     "from_torch",
+    "insert",
     "layer",
     "load_official",
+    "plan",
+    "remove",
+    "save",
     "to_torch",
+    "verify",
 ]
 
 

@@ -1,6 +1,6 @@
 """Insertion of attention into Keras networks: graphs read, never run; outputs equal to the bit at first."""
 
-from saccade.keras.insertion.attach import Attachment, attachments
+from saccade.keras.attachment import Attachment, attachments
 from saccade.keras.insertion.inserting import insert, remove
 from saccade.keras.insertion.planning import plan
 from saccade.keras.insertion.saving import save

@@ -8,7 +8,7 @@ import keras
 
 from saccade.insertion.report import Plan, Report
 from saccade.insertion.select import At
-from saccade.keras.insertion.attach import Attachment
+from saccade.keras.attachment import Attachment
 from saccade.keras.insertion.making import make_attachment
 from saccade.keras.insertion.planning import Given, Options, plan
 from saccade.keras.insertion.rebuilding import rebuild
@@ -143,5 +143,3 @@ def _end(model: Any, path: str, side: str) -> tuple[str, str]:
         if len(readers) != 1 or not following or following[0].operation.place["name"] != path:
             return "/".join([*parts, current.operation.name]), side
         current = following[0]
-
-

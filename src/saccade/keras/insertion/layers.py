@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from saccade.insertion.trace import Window
+from saccade.keras.insertion.walking import layers_in
 
 _LAYOUTS = {"channels_last": "NHWC", "channels_first": "NCHW"}
 
@@ -48,6 +49,7 @@ _WORDS = {
     "Softmax": "softmax", "Sigmoid": "sigmoid", "HardSigmoid": "hardsigmoid", "Tanh": "tanh", "Relu6": "hardtanh",
     "Clip": "clamp",
 }  # fmt: skip
+_CONVOLUTIONS = frozenset(("BaseConv", "BaseDepthwiseConv", "BaseSeparableConv"))
 _PASSING = frozenset(
     ("Dropout", "SpatialDropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
      "Identity", "StochasticDepth", "DropPath")
@@ -77,13 +79,9 @@ def describe(operation: Any, args: Any) -> list[Described]:
     after = [Described(activation)] if activation else []
     if "Activation" in names:
         return after or [Described("alias")]
-    if "BaseSeparableConv" in names:
-        sides = len(tuple(operation.kernel_size))
-        return [Described("convolution", _window(operation), layout),
-                Described("convolution", Window((1,) * sides, (1,) * sides, (1,) * sides), layout), *after]  # fmt: skip
     if "BaseConvTranspose" in names:
         return [Described("conv_transpose", None, layout), *after]
-    if "BaseConv" in names or "BaseDepthwiseConv" in names:
+    if _CONVOLUTIONS.intersection(names):
         return [Described("convolution", _window(operation), layout), *after]
     if names[0] in ("Conv", "DepthwiseConv", "SeparableConv"):
         return [Described("convolution", _of_kernel(operation, args), layout)]
@@ -101,29 +99,28 @@ def describe(operation: Any, args: Any) -> list[Described]:
     word = next((_WORDS[name] for name in names if name in _WORDS), None)
     if word:
         return [Described(word), *after]
-    return _composite(operation, names[0])
+    return composite(operation)
 
 
-def _composite(operation: Any, name: str) -> list[Described]:
+def is_known(operation: Any) -> bool:
+    """Return whether the class of a layer or operation says what it computes."""
+    names = _parents(operation)
+    own = {"Activation", "BasePooling", "ReLU", "UpSampling2D", "Permute", "BaseConvTranspose", *_CONVOLUTIONS}
+    return not isinstance(operation, keras.layers.Layer) or not (own | set(_WORDS)).isdisjoint(names)
+
+
+def composite(operation: Any) -> list[Described]:
     """Return the steps of a layer with a call of its own: the largest convolution inside it, and something unknown."""
-    unknown = Described(name.lower())
-    if not isinstance(operation, keras.layers.Layer) or _is_ours(operation):
+    unknown = Described(type(operation).__name__.lower())
+    if not isinstance(operation, keras.layers.Layer):
         return [unknown]
-    inside = [part for part in operation._flatten_layers(include_self=False)]
-    convolutions = [
-        part for part in inside if {"BaseConv", "BaseDepthwiseConv", "BaseSeparableConv"} & set(_parents(part))
-    ]
+    inside = layers_in(operation)[1:]
+    convolutions = [part for part in inside if _CONVOLUTIONS.intersection(_parents(part))]
     if not convolutions:
         return [unknown]
     largest = max(convolutions, key=lambda part: max(part.kernel_size))
     layout = _LAYOUTS.get(getattr(largest, "data_format", None) or "")
     return [Described("convolution", _window(largest), layout), unknown]
-
-
-def _is_ours(layer: Any) -> bool:
-    from saccade.keras.base import Mechanism
-
-    return isinstance(layer, Mechanism)
 
 
 def _parents(operation: Any) -> list[str]:

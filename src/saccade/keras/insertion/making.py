@@ -15,8 +15,8 @@ from saccade.catalog.registry import outside
 from saccade.errors import InputError
 from saccade.insertion.places import Place
 from saccade.insertion.report import Step
+from saccade.keras.attachment import Attachment
 from saccade.keras.base import Mechanism
-from saccade.keras.insertion.attach import Attachment
 from saccade.keras.layers import LAYERS, layer
 
 _FORMATS = {"NHWC": "channels_last", "NCHW": "channels_first"}

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from saccade.errors import InputError, SaccadeWarning
-from saccade.keras.insertion.attach import Attachment
+from saccade.keras.attachment import Attachment
 from saccade.keras.insertion.walking import (
     as_new,
     filled,
@@ -141,9 +141,10 @@ def _from_config(layer: Any, path: str) -> Any:
         with keras.saving.custom_object_scope({kind.__name__: kind}):
             return kind.from_config(layer.get_config())
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError) as cause:
+        said = (str(cause).strip() or type(cause).__name__).splitlines()[-1].removeprefix("Exception encountered: ")
         raise InputError(
             f"{path} ({kind.__name__}): the network is built anew with the layer put in, and this layer cannot be made "
-            f"from its config: {cause}",
+            f"from its config: {said}",
             "give its class a get_config that returns all arguments of its constructor, or put the layer into the "
             "network's code by hand: saccade.keras.layer('cbam')",
         ) from cause

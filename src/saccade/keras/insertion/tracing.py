@@ -9,9 +9,9 @@ import keras
 
 from saccade.errors import InputError
 from saccade.insertion.trace import Call, Op, Trace
-from saccade.keras.insertion.attach import Attachment
-from saccade.keras.insertion.layers import Described, describe, is_passing
-from saccade.keras.insertion.walking import filled, first_argument, graph_of, has_graph, nodes_of
+from saccade.keras.attachment import Attachment
+from saccade.keras.insertion.layers import Described, describe, is_known, is_passing
+from saccade.keras.insertion.walking import filled, first_argument, graph_of, has_graph, inside_of, nodes_of
 
 _SIZES = ((224, 288), (224, 224), (256, 256), (64, 64))
 _NCHW, _NHWC = "NCHW", "NHWC"
@@ -54,7 +54,7 @@ def trace(model: Any, label: str, example_input: Any = None) -> Trace:
 
 class _Tracer:
     def __init__(self, model: Any, graph: Any, shapes: Sequence[tuple[int, ...]]) -> None:
-        self.trace = Trace(layouts=[])
+        self.trace = Trace(layouts=[], flat=True)
         self._entered: set[int] = set()
         self._sides: set[tuple[int, ...]] = set()
         values = [self._value(shape, None) for shape in shapes]
@@ -90,22 +90,38 @@ class _Tracer:
                 self._end(call, made)
             else:
                 out = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
-                made = self._leaf(operation, f"{prefix}{operation.name}", parent, inputs, start, args, out)
+                made = self._leaf(operation, f"{prefix}{operation.name}", parent, inputs, start, (args, kwargs), out)
             numbers |= {id(x): value for x, value in zip(node.outputs, made, strict=True)}
             shaped |= {id(x): spec for x, spec in zip(node.outputs, out, strict=True)}
         return [numbers[id(x)] for x in graph.outputs], [shaped[id(x)] for x in graph.outputs]
 
     def _leaf(
-        self, operation: Any, path: str, parent: int, inputs: tuple[int, ...], first: int | None, args: Any, out: Any
+        self, operation: Any, path: str, parent: int, inputs: tuple[int, ...], first: int | None, given: Any, out: Any
     ) -> list[int]:
         call = self._begin(operation, path, parent, inputs, first)
         shapes = [tuple(x.shape) for x in out]
         if is_passing(operation) and len(inputs) == 1 and shapes == [self.trace.shapes[inputs[0]]]:
             made = [inputs[0]]
         else:
-            made = self._operations(describe(operation, args), inputs, shapes, call.index)
+            made = self._computed(operation, inputs, *given, shapes, call.index)
         self._end(call, made)
         return made
+
+    def _computed(
+        self, operation: Any, inputs: tuple[int, ...], args: Any, kwargs: Any, shapes: list[tuple[int, ...]], call: int
+    ) -> list[int]:
+        """Write what a layer computes: by its class, else by its own call, else by the layers inside it."""
+        inside = None if is_known(operation) else inside_of(operation, args, kwargs)
+        if inside is None:
+            return self._operations(describe(operation, args), inputs, shapes, call)
+        numbers = {id(x): value for x, value in zip(inside.inputs, inputs, strict=True)}
+        for node in nodes_of(inside):
+            own = tuple(dict.fromkeys(numbers[id(x)] for x in node.input_tensors))
+            out = [tuple(x.shape) for x in node.outputs]
+            given = node.arguments
+            made = self._computed(node.operation, own, given.args, given.kwargs, out, call)
+            numbers |= {id(x): value for x, value in zip(node.outputs, made, strict=True)}
+        return [numbers[id(x)] for x in inside.outputs]
 
     def _operations(
         self, steps: Sequence[Described], inputs: tuple[int, ...], shapes: list[tuple[int, ...]], call: int
@@ -122,9 +138,7 @@ class _Tracer:
             made = self._write(step, (made[0],), shapes, call)
         return made
 
-    def _write(
-        self, step: Described, inputs: tuple[int, ...], shapes: list[tuple[int, ...]], call: int
-    ) -> list[int]:
+    def _write(self, step: Described, inputs: tuple[int, ...], shapes: list[tuple[int, ...]], call: int) -> list[int]:
         layouts = self.trace.layouts or []
         name = step.name
         made_by = self.trace.producer[inputs[0]] if inputs else None

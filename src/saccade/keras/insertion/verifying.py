@@ -10,7 +10,7 @@ import keras
 
 from saccade.errors import InputError
 from saccade.insertion.report import Plan, Report, listed
-from saccade.keras.insertion.attach import attachments
+from saccade.keras.attachment import attachments
 from saccade.keras.insertion.tracing import trace
 
 Expected = Plan | Report | int | Iterable[str]

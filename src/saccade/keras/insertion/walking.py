@@ -59,6 +59,31 @@ def filled(node: Any, tensors: dict[int, Any]) -> tuple[tuple[Any, ...], dict[st
     return arguments
 
 
+def inside_of(layer: Any, args: Any, kwargs: Any) -> Any:
+    """Return the graph of what a layer's own call does with its arguments; None if it cannot be followed.
+
+    Its inputs are the symbolic tensors among the arguments, each once. Nothing stays recorded in its sublayers.
+    """
+    given: dict[int, Any] = {}
+
+    def renewed(x: Any) -> Any:
+        if not isinstance(x, keras.KerasTensor):
+            return x
+        return given.setdefault(id(x), keras.KerasTensor(x.shape, x.dtype))
+
+    args, kwargs = keras.tree.map_structure(renewed, (args, kwargs))
+    lengths = {id(part): len(part._inbound_nodes) for part in layers_in(layer)}
+    try:
+        outputs = layer.call(*args, **kwargs)
+        graph = keras.Function(list(given.values()), outputs)
+    except Exception:  # a call may do anything with its tensors, and symbolic ones refuse much of it
+        graph = None
+    for part in layers_in(layer):
+        del part._inbound_nodes[lengths[id(part)] :]
+    connected = graph is not None and all(node.operation is not layer for node in nodes_of(graph))
+    return graph if connected else None
+
+
 def first_argument(node: Any) -> Any:
     """Return the symbolic tensor given as first positional argument; None if that is anything else."""
     first = node.arguments.args[0] if node.arguments.args else None
@@ -116,7 +141,10 @@ def _no_keras(model: Any, label: str) -> tuple[str, str]:
     if "torch.nn.modules.module.Module" in parents and not kind.startswith("keras."):
         return said, "for networks of PyTorch there are saccade.plan, saccade.insert, saccade.verify and saccade.save"
     if any(parent.startswith(("tf_keras.", "keras.engine.", "tensorflow.python.keras")) for parent in parents):
-        return said, "that is Keras 2: save it there and load it with Keras 3, or build it from the same layers of keras"
+        return (
+            said,
+            "that is Keras 2: save it there and load it with Keras 3, or build it from the same layers of keras",
+        )
     if isinstance(model, keras.layers.Layer):
         return said, "connect the layer: keras.Model(inputs, outputs), or keras.Sequential([keras.Input(shape), layer])"
     if isinstance(model, str):
