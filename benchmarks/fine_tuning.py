@@ -1,10 +1,10 @@
-"""What inserting does to a pretrained network while it is fine-tuned: ``python -m benchmarks.fine_tuning [MECHANISM ...]``.
+"""Fine-tune a pretrained network with and without insertion: ``python -m benchmarks.fine_tuning [MECHANISM ...]``.
 
 The network is timm's ``tf_efficientnet_lite0`` with the weights of the extra ``samples``, the images are crops of seven
 photographs that ship with scikit-image and scikit-learn, and the label of a crop is the class that the network itself
 gives it: fine-tuning for what it knows already. Printed is the mean fraction of the five likeliest classes that the
-changed network has in common with the network as it was, on crops that it is not trained on, after some numbers of steps
-of SGD (rate 0.005, momentum 0.9, 8 crops):
+changed network has in common with the network as it was, on crops that it is not trained on, after some steps of SGD
+(rate 0.005, momentum 0.9, 8 crops of 96 pixels):
 
 * identity: ``saccade.insert``, which starts as the identity;
 * authors' form: the mechanism as published, and the weights loaded with ``strict=False``.
