@@ -98,8 +98,8 @@ class Trace:
         outputs: Values it returned.
         input_shape: Shape of the first input, as run.
         attachments: Shapes that each attachment was called with, by path.
-        layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None; where it is not known from the layers,
-            it is found from the operations.
+        layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None, if the layers state it; else it is
+            found from the operations.
         flat: True if the calls are single layers: blocks are then seen in the graph alone.
         ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """

@@ -146,7 +146,7 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
 
 
 def _tried(place: Place, chosen: Spec, start: str) -> Step:
-    """Determine parameters and start of a mechanism by a call on a small map; random numbers elsewhere are unchanged."""
+    """Determine parameters and start of a mechanism by a call on a small map, and leave Python's random state alone."""
     sides = [max(1, min(side, _PROBED)) for side in (place.height, place.width)]
     first = layout_of(chosen, place) == "channels_first"
     shape = (1, place.channels, *sides) if first else (1, *sides, place.channels)

@@ -174,8 +174,8 @@ def _take_over(new: Any, old: Any, path: str, frozen: bool) -> None:
 
 def _warn_of_class(model: Any, plain: str) -> None:
     warnings.warn(
-        f"{model.name}: the network returned is a plain keras.{plain} with the same layers; {type(model).__name__} has a "
-        "constructor of its own, and its methods are left behind",
+        f"{model.name}: the network returned is a plain keras.{plain} with the same layers; {type(model).__name__} has "
+        "a constructor of its own, and its methods are left behind",
         SaccadeWarning,
         stacklevel=6,
     )

@@ -143,7 +143,7 @@ def _no_keras(model: Any, label: str) -> tuple[str, str]:
     if any(parent.startswith(("tf_keras.", "keras.engine.", "tensorflow.python.keras")) for parent in parents):
         return (
             said,
-            "that is Keras 2: save it there and load it with Keras 3, or build it from the same layers of keras",
+            "that is Keras 2: save it there and load it with Keras 3, or build it from layers of keras",
         )
     if isinstance(model, keras.layers.Layer):
         return said, "connect the layer: keras.Model(inputs, outputs), or keras.Sequential([keras.Input(shape), layer])"
