@@ -16,12 +16,12 @@ import torch
 
 from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
+from saccade.comparison.backends.local import Pool
 from saccade.comparison.collect import collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.options import CompareOptions
-from saccade.comparison.pool import Pool
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, begun, clear, refuse

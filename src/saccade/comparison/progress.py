@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from saccade.comparison.pool import Event
+from saccade.comparison.backends.base import Event
 from saccade.training.progress import Counting, duration
 
 
