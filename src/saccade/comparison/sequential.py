@@ -2,12 +2,13 @@
 
 At each stage the rule of :mod:`saccade.comparison.statistics` judges the arms that are still open, at a level that the
 plan sets for that stage; the level saved by a claim passes to the other arms, as in Holm's procedure. An arm that has
-become unlikely to be decided by the last stage stops without a claim. The levels are calibrated by simulation (Student's
-t, deviations that are estimated and pooled, arms that stop), so that all stages of all arms together make a wrong claim
-in at most 5% of tables: ``benchmarks/sequential.py`` computes :data:`saccade.comparison.levels.LEVELS` and shows what follows.
+become unlikely to be decided by the last stage stops without a claim. The levels are calibrated by simulation: with
+Student's t, deviations that are estimated and pooled, and arms that stop, all stages of all arms together make a wrong
+claim in at most 5% of tables. ``benchmarks/sequential.py`` computes :data:`saccade.comparison.levels.LEVELS` and shows
+what follows.
 
-Sources: Y. Ye, A. Li, L. Liu, B. Yao, "A group sequential Holm procedure with multiple primary endpoints", Statistics in
-Medicine 32, 2013; K. K. G. Lan, R. Simon, M. Halperin, "Stochastically curtailed tests in long-term clinical trials",
+Sources: Y. Ye, A. Li, L. Liu, B. Yao, "A group sequential Holm procedure with multiple primary endpoints", Statistics
+in Medicine 32, 2013; K. K. G. Lan, R. Simon, M. Halperin, "Stochastically curtailed tests in long-term clinical trials",
 Sequential Analysis 1, 1982; C. Jennison, B. W. Turnbull, "Group Sequential Methods", 2000, chapter 9 (the intervals).
 """
 
@@ -116,6 +117,7 @@ class Walk:
         half_width: Half of the interval at that stage; the intervals of all arms hold at all stages together. 0 where
             nothing is known of the spread.
         p: Two-sided, before any correction.
+        stages: The same p at every stage, (..., stages, k); NaN where an arm was not judged.
     """
 
     claim: Ints
@@ -126,6 +128,7 @@ class Walk:
     mean: Floats
     half_width: Floats
     p: Floats
+    stages: Floats
 
 
 SpreadOverImages = ArrayLike | Callable[[int, Bools], ArrayLike]
@@ -157,8 +160,8 @@ def walk(tables: ArrayLike, plan: Plan, test_se: SpreadOverImages = 0.0, *, abse
     mean, half, p = (np.full((count, arms), value) for value in (0.0, 0.0, 1.0))
     squares, df = np.zeros(count), np.zeros(count, dtype=np.int64)
     waiting, live = np.zeros(count, dtype=np.int64), np.ones(count, dtype=np.bool_)
-    before = 1
-    for stage, share in zip(plan.stages, plan.levels, strict=True):
+    before, each = 1, np.full((count, len(plan.stages), arms), np.nan)
+    for number, (stage, share) in enumerate(zip(plan.stages, plan.levels, strict=True)):
         used = np.concatenate([open_.any(axis=1, keepdims=True), open_], axis=1)
         missing = (np.isnan(tables[:, :, :stage]).any(axis=2) & used).any(axis=1) & live
         waiting[missing] = stage
@@ -182,6 +185,7 @@ def walk(tables: ArrayLike, plan: Plan, test_se: SpreadOverImages = 0.0, *, abse
         width = _quantiles(df, left * 0 + arms, plan.level * (share or 1.0))[:, None] * np.where(known, se, 0.0)
         for kept, value in ((mean, now), (half, width), (p, found)):
             kept[judged] = value[judged]
+        each[:, number][judged] = found[judged]
         seeds[judged] = stage
         if share:
             rejected = _holm(np.where(judged, found, 2.0), left, share * plan.level) & judged
@@ -199,8 +203,8 @@ def walk(tables: ArrayLike, plan: Plan, test_se: SpreadOverImages = 0.0, *, abse
             open_ &= ~hopeless
         else:
             open_ &= ~live[:, None]
-    arrays = (claim, seeds, open_, unlikely, waiting, mean, half, p)
-    return Walk(*(array.reshape(shape if array is waiting else (*shape, arms)) for array in arrays))
+    arrays = (claim, seeds, open_, unlikely, waiting, mean, half, p, each)
+    return Walk(*(array.reshape((*shape, *array.shape[1:])) for array in arrays))
 
 
 def _add_seed(tables: Floats, seed: int, used: Bools, squares: Floats, df: Ints) -> None:

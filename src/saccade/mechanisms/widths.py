@@ -247,7 +247,7 @@ def field_dilations(reach: int) -> tuple[int, ...]:
 
 
 def field_width(channels: int, params: int, dilations: int) -> int:
-    """Return the largest width with which the control of that many dilations has at most `params` parameters; at least 1.
+    """Return the largest width with which the control of that many dilations has at most `params` parameters, or 1.
 
     Example:
         >>> field_width(64, 8_480, 3), field_width(64, 100, 3)
