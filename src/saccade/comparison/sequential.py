@@ -8,8 +8,8 @@ claim in at most 5% of tables. ``benchmarks/sequential.py`` computes :data:`sacc
 what follows.
 
 Sources: Y. Ye, A. Li, L. Liu, B. Yao, "A group sequential Holm procedure with multiple primary endpoints", Statistics
-in Medicine 32, 2013; K. K. G. Lan, R. Simon, M. Halperin, "Stochastically curtailed tests in long-term clinical trials",
-Sequential Analysis 1, 1982; C. Jennison, B. W. Turnbull, "Group Sequential Methods", 2000, chapter 9 (the intervals).
+in Medicine 32, 2013; K. K. G. Lan, R. Simon, M. Halperin, "Stochastically curtailed tests in long-term clinical
+trials", Sequential Analysis 1, 1982; C. Jennison, B. W. Turnbull, "Group Sequential Methods", 2000, chapter 9.
 """
 
 from __future__ import annotations

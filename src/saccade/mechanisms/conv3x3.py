@@ -59,7 +59,7 @@ class Conv3x3(Mechanism):
             positive(self.label, width=width)
         if several and (width is None or not each):
             raise InputError(
-                f"{self.label}: several dilations need a width, and none is no dilation; received {width=}, {dilation=}",
+                f"{self.label}: several dilations need a width and at least one; received {width=}, {dilation=}",
                 "give both, for example conv3x3[width=16,dilation=(1,3,9)]",
             )
         self.width, self.dilation = width, each if several else each[0]
