@@ -168,7 +168,7 @@ def ours(tokens: list[str]) -> list[str]:
 
 
 def _options_of(name: str) -> set[str]:
-    """Return the names of a command's options, with underscores; none for a word that is no command."""
+    """Return the names of a command's options, with underscores; none for a word that is not a command."""
     if name not in _COMMANDS:
         return set()
     parameters = inspect.signature(_COMMANDS[name]).parameters.values()
