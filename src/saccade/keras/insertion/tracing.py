@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,10 +15,12 @@ from saccade.keras.insertion.walking import filled, first_argument, graph_of, ha
 
 _SIZES = ((224, 288), (224, 224), (256, 256), (64, 64))
 _NCHW, _NHWC = "NCHW", "NHWC"
-_TURNS = {(_NCHW, (0, 2, 3, 1)): _NHWC, (_NHWC, (0, 3, 1, 2)): _NCHW}
+_TURNS: dict[tuple[str, tuple[int, ...]], str] = {(_NCHW, (0, 2, 3, 1)): _NHWC, (_NHWC, (0, 3, 1, 2)): _NCHW}
 _SIDES = {_NCHW: slice(2, 4), _NHWC: slice(1, 3)}
 _TABLES = frozenset(("bmm", "matmul", "mm", "einsum", "scaled_dot_product_attention"))
 _RESIZING = ("constant_pad_nd", "slice", "upsample_nearest2d", "upsample_bilinear2d")
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def trace(model: Any, label: str, example_input: Any = None) -> Trace:
@@ -96,7 +98,14 @@ class _Tracer:
         return [numbers[id(x)] for x in graph.outputs], [shaped[id(x)] for x in graph.outputs]
 
     def _leaf(
-        self, operation: Any, path: str, parent: int, inputs: tuple[int, ...], first: int | None, given: Any, out: Any
+        self,
+        operation: Any,
+        path: str,
+        parent: int,
+        inputs: tuple[int, ...],
+        first: int | None,
+        given: Arguments,
+        out: Any,
     ) -> list[int]:
         call = self._begin(operation, path, parent, inputs, first)
         shapes = [tuple(x.shape) for x in out]
@@ -112,7 +121,7 @@ class _Tracer:
     ) -> list[int]:
         """Write what a layer computes: by its class, else by its own call, else by the layers inside it."""
         inside = None if is_known(operation) else inside_of(operation, args, kwargs)
-        if inside is None:
+        if inside is None or len(inside.inputs) != len(inputs):
             return self._operations(describe(operation, args), inputs, shapes, call)
         numbers = {id(x): value for x, value in zip(inside.inputs, inputs, strict=True)}
         for node in nodes_of(inside):
@@ -160,21 +169,21 @@ class _Tracer:
             return None
         if step.layout:
             return step.layout
-        known = [(layouts[value], self.trace.shapes[value]) for value in op.inputs if layouts[value]]
+        known = [(own, self.trace.shapes[value]) for value in op.inputs if (own := layouts[value])]
         if step.dims:
             return next((_TURNS[own, step.dims] for own, _ in known if (own, step.dims) in _TURNS), None)
         for own, of in known:
-            if own and (step.name in _RESIZING or of[_SIDES[own]] == shape[_SIDES[own]]):
+            if step.name in _RESIZING or of[_SIDES[own]] == shape[_SIDES[own]]:
                 return own
         if step.name == "view":
             return next((own for own in (_NHWC, _NCHW) if shape[_SIDES[own]] in self._sides), None)
         return None
 
-    def _value(self, shape: Iterable[int], op: Op | None, layout: str | None = None) -> int:
-        shape = tuple(1 if side is None else side for side in shape)
-        if layout and min(shape[_SIDES[layout]]) > 1:
-            self._sides.add(shape[_SIDES[layout]])
-        self.trace.shapes.append(shape)
+    def _value(self, shape: Sequence[int | None], op: Op | None, layout: str | None = None) -> int:
+        sized = tuple(1 if side is None else side for side in shape)
+        if layout and min(sized[_SIDES[layout]]) > 1:
+            self._sides.add(sized[_SIDES[layout]])
+        self.trace.shapes.append(sized)
         self.trace.producer.append(op)
         assert self.trace.layouts is not None
         self.trace.layouts.append(layout)
