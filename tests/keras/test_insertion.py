@@ -244,7 +244,7 @@ def test_other_networks_are_refused_with_what_to_do(which):
         ({"at": "block3_out"}, "no layer of net has that name.*\n.*did you mean block"),
         ({"at": "stem", "within": "nowhere"}, "within='nowhere'"),
         ({"at": "mean"}, "not a feature map"),
-        ({"at": "stage:7"}, "has 3 stages, counted from 0"),
+        ({"at": "stage:7"}, "has 2 stages, counted from 0"),
         ({"mechanism": "cbma"}, "unknown mechanism 'cbma'\n.*cbam"),
         ({"mechanism": "cbam[variant=newest]"}, "variant"),
         ({"mechanism": "se[reductoin=4]"}, "unknown option 'reductoin'"),

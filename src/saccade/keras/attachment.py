@@ -13,7 +13,7 @@ STEEPNESS = 1e4
 
 
 @keras.saving.register_keras_serializable(package="saccade")
-class Attachment(keras.layers.Layer):
+class Attachment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     r"""A mechanism A at a place of a network, the layer of :class:`saccade.insertion.Attachment`'s equation.
 
     .. math:: y = x + f\,(A(x) - x) \quad\text{or, for a branch added to the map,}\quad y = x + f\,A(x)

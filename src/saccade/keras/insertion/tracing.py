@@ -165,7 +165,8 @@ class _Tracer:
 
     def _layout(self, step: Described, op: Op, shape: tuple[int, ...]) -> str | None:
         layouts = self.trace.layouts or []
-        if len(shape) != 4 or step.name in _TABLES - {"mm"}:
+        rank = len(shape)
+        if rank != 4 or step.name in _TABLES - {"mm"}:
             return None
         if step.layout:
             return step.layout
