@@ -67,9 +67,14 @@ def _jax(layer: Any, function: Any, x: Any, cotangents: Any) -> Any:
             outputs = list(function(given))
         return outputs, [scope.get_current_value(variable) for variable in others]
 
+    @jax.jit  # as one program: one by one, every operation would be compiled for every shape
+    def whole(values: Any, given: Any, over: Any) -> Any:
+        outputs, backward, updated = jax.vjp(stateless, values, given, has_aux=True)
+        return outputs, *backward(over), updated
+
     values = [variable.value for variable in trainable]
-    outputs, backward, updated = jax.vjp(stateless, values, jax.numpy.asarray(x), has_aux=True)
-    of_variables, of_x = backward([jax.numpy.asarray(cotangent) for cotangent in cotangents])
+    over = [jax.numpy.asarray(cotangent) for cotangent in cotangents]
+    outputs, of_variables, of_x, updated = whole(values, jax.numpy.asarray(x), over)
     for variable, value in zip(others, updated, strict=True):
         variable.assign(value)
     return list(map(array, outputs)), array(of_x), list(map(array, of_variables))
