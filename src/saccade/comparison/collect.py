@@ -16,7 +16,7 @@ from saccade.comparison.results import ArmResult, DataSummary, Grouping, Network
 from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
 from saccade.data import Arrays
 from saccade.environment import environment
-from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.runs.names import COSTS, NODES, PLACES, RESULT
 from saccade.runs.records import AGAIN, read_object, read_record
 from saccade.tasks.base import Task
 from saccade.tasks.evidence import Group, images_in
@@ -44,7 +44,9 @@ class RunResult:
     predictions: str = ""
 
 
-def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) -> Results:
+def collect(
+    experiment: Experiment, data: Arrays, *, command: str, jobs: int, measured_on: str | None = None
+) -> Results:
     """Return the results of an experiment, read from the folders of its runs.
 
     Args:
@@ -52,6 +54,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
         data: Its data.
         command: Command line that repeats it.
         jobs: Number of runs that were done at a time.
+        measured_on: Node of a cluster that the costs were measured on; None: this machine.
     """
     arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
     folders = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
@@ -83,7 +86,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
         ),
-        environment=environment(settings.device, jobs=jobs, threads=costs["threads"]),
+        environment=_environment(experiment, measured_on) | {"jobs": jobs, "threads": costs["threads"]},
         command=command,
         settings=settings.to_json(),
         macs_input=tuple(costs["macs_input"]),
@@ -106,6 +109,15 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
             for arm, row, values, difference in found
         ),
     )
+
+
+def _environment(experiment: Experiment, measured_on: str | None) -> dict[str, Any]:
+    """The environment of the machine that measured the costs, and those of all nodes of a cluster."""
+    path = experiment.folder / NODES
+    nodes = {"nodes": read_object(path)} if path.exists() else {}
+    if measured_on is None:
+        return environment(experiment.settings.device) | nodes
+    return {**nodes["nodes"][measured_on], "measured_on": measured_on, **nodes}
 
 
 def grouped(runs: Sequence[RunResult]) -> tuple[dict[str, Grouping], Details]:

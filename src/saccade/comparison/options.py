@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.data.reading import Reading
 from saccade.options import Option, Options
-from saccade.ranges import LARGEST_SIDE, SEED, Whole
+from saccade.ranges import LARGEST_SIDE, SEED, Number, Whole
 from saccade.runs.options import EPOCHS
 from saccade.training.balance import BalanceOptions
 from saccade.training.recipe import BATCH, RATE, STEPS
@@ -166,6 +166,37 @@ class ArmsOptions(Options):
             recorded=False,
         ),
     ] = None
+    cluster: Annotated[
+        str | None,
+        Option(
+            "Do the runs on the nodes of a Ray cluster: `auto` finds the one that this machine belongs to; or the "
+            "address of its head, such as `10.0.0.1:6379`. The folder for the results, and DATA, must be on storage "
+            "that all nodes see under the same name.",
+            default="this machine alone",
+            recorded=False,
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        Option(
+            "With cluster, number of GPUs of each run; below 1 several runs share one.",
+            Number(0, 64),
+            default="0: runs are done on CPUs",
+            recorded=False,
+        ),
+    ] = None
+    cpus_per_run: Annotated[
+        int | None,
+        Option(
+            "With cluster, number of cores of each run, which are its threads too.",
+            Whole(1, 1024),
+            default="1",
+            recorded=False,
+        ),
+    ] = None
+    checkpoint_seconds: Annotated[
+        float, Option("Seconds between two checkpoints of a run.", Number(0, 1e9), recorded=False)
+    ] = 20.0
     control_params: Annotated[
         bool,
         Option(
