@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.data.reading import Reading
+from saccade.networks.order import Match
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, SEED, Number, Whole
 from saccade.runs.options import EPOCHS
@@ -86,6 +87,13 @@ class ArmsOptions(Options):
             metavar="[PATH]",
         ),
     ] = False
+    match: Annotated[
+        Match,
+        Option(
+            "Which tensor of a file of weights is which: `names`, or `order` for a file with other names whose tensors "
+            "have the order and shapes of the network's."
+        ),
+    ] = "names"
     at: Annotated[
         str | None,
         Option(

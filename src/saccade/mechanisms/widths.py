@@ -51,6 +51,31 @@ def adaptive_kernel(channels: int) -> int:
     return t if t % 2 else t + 1
 
 
+def neighbours(label: str, channels: int | None, k: int | None, circular: bool) -> int:
+    """Return the number of neighbours that a gate of ECA reads: `k`, else the paper's rule.
+
+    Args:
+        label: Prefix of error messages.
+        channels: C; None if it is not known yet.
+        k: The number itself.
+        circular: True if the channels close to a ring.
+
+    Raises:
+        InputError: An even `k`, one below 1, or a ring that `k` winds round more than once.
+    """
+    if k is None:
+        k = 1 if channels is None else adaptive_kernel(channels)
+    positive(label, k=k)
+    if k % 2 == 0:
+        raise InputError(f"{label}: `k` must be odd, so that a gate has a middle; received {k=}")
+    if circular and channels is not None and k // 2 > channels:
+        raise InputError(
+            f"{label}: `k` is too large for a ring of channels; received {k=}, {channels=}",
+            f"take k={2 * channels + 1} or less, or circular=False",
+        )
+    return k
+
+
 def context_width(label: str, channels: int, ratio: float | None, inner_channels: int | None, variant: str) -> int:
     """Return the hidden channels of GC: `inner_channels`, else a fraction of C, by default 1/16 or timm's 1/8.
 
