@@ -23,6 +23,7 @@ from saccade.comparison.collect import collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
+from saccade.comparison.mirror import NOT_HERE, Mirror, folder_of, is_address
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
@@ -30,7 +31,7 @@ from saccade.comparison.settings import Settings, begun, clear, refuse
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
-from saccade.data.shards import is_shards, name_of
+from saccade.data.shards import is_shards, name_of, text_of
 from saccade.devices import find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, clear_temporary, locked, write_json
@@ -91,7 +92,8 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
     overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     out = options.out if options.out is not None else Path("saccade-compare") / _name(settings)
-    folder = Path(out)
+    mirror = _mirror(out, options)
+    folder = mirror.folder if mirror is not None else Path(out)
     check_folder(folder)
     if not (overwrite or dry_run):
         refuse(folder, settings)
@@ -102,14 +104,40 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         require(package, extra="train")
     _check_data(settings)
     new = not folder.exists()
-    with _backend(settings, folder, len(arms) * settings.seeds) as backend:
+    with _backend(settings, folder, len(arms) * settings.seeds, mirror) as backend:
         if dry_run:
             return forecast(settings, arms, backend.jobs, shown=progress)
-        return _compare(settings, arms, folder, backend, new, options)
+        done = _compare(settings, arms, folder, backend, new, options)
+    if mirror is not None:
+        mirror.push(without=NOT_HERE)
+        mirror.clear(CACHE)
+    return done
+
+
+def _mirror(out: str | os.PathLike[str], options: CompareOptions) -> Mirror | None:
+    """The results at an address, with a folder on this machine, into which those that are there are copied; or None.
+
+    Raises:
+        InputError: There are files of something else, or the runs are not done on a cluster.
+    """
+    address = text_of(out)
+    if not is_address(address):
+        return None
+    if options.cluster is None:
+        raise InputError(
+            f"--out {address}: an address is for runs on a cluster", "give a folder, or add --cluster auto"
+        )
+    mirror = Mirror(address, folder_of(address))
+    mirror.refuse_foreign()
+    if options.overwrite and not options.dry_run:
+        mirror.clear()
+    elif not options.dry_run:
+        mirror.pull(without=NOT_HERE)
+    return mirror
 
 
 @contextmanager
-def _backend(settings: Settings, folder: Path, runs: int) -> Iterator[Backend]:
+def _backend(settings: Settings, folder: Path, runs: int, mirror: Mirror | None) -> Iterator[Backend]:
     """Where the runs are done: this machine, or a cluster, to which the connection lasts as long as the context."""
     if settings.cluster is None:
         yield Pool(folder, _devices(settings.device, settings.jobs, runs), registered())
@@ -119,7 +147,7 @@ def _backend(settings: Settings, folder: Path, runs: int) -> Iterator[Backend]:
     with connected(settings.cluster):
         yield RayCluster(
             folder, registered(), cpus=settings.cpus_per_run or 1, gpus=settings.gpus_per_run or 0,
-            at_most=settings.jobs,
+            at_most=settings.jobs, mirror=mirror,
         )  # fmt: skip
 
 

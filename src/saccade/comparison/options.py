@@ -159,7 +159,8 @@ class ArmsOptions(Options):
     out: Annotated[
         str | os.PathLike[str] | None,
         Option(
-            "Folder for the results. The same command again resumes what is unfinished in it.",
+            "Folder for the results; with cluster also an address such as `s3://bucket/name`. The same command again "
+            "resumes what is unfinished in it.",
             default="saccade-compare/NAME, where NAME is that of your folder or demo",
             recorded=False,
             typed=Path | None,
@@ -178,8 +179,8 @@ class ArmsOptions(Options):
         str | None,
         Option(
             "Do the runs on the nodes of a Ray cluster: `auto` finds the one that this machine belongs to; or the "
-            "address of its head, such as `10.0.0.1:6379`. The folder for the results, and DATA, must be on storage "
-            "that all nodes see under the same name.",
+            "address of its head, such as `10.0.0.1:6379`. All nodes must see DATA, and a folder for the results, "
+            "under the same names.",
             default="this machine alone",
             recorded=False,
         ),

@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -26,9 +28,10 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from saccade.catalog.imports import accept, hand_on, imported, named_code
 from saccade.comparison.backends.base import Backend, Event, described, failure
+from saccade.comparison.mirror import NOT_HERE, Mirror, is_address
 from saccade.errors import InputError, require
-from saccade.files import write_json
-from saccade.runs.names import LOGS, NODES
+from saccade.files import watching, write_json
+from saccade.runs.names import CACHE, CHECKPOINTS, COSTS, EXPERIMENT, LOGS, NODES, PICTURES, RUNS, START
 from saccade.runs.records import read_object
 from saccade.version import __version__
 
@@ -117,17 +120,25 @@ class RayCluster(Backend):
         cpus: Number of cores, and of threads, of each run.
         gpus: Number of GPUs of each run.
         at_most: Largest number of runs at a time; None: as many as the cluster has room for.
+        mirror: The folder with its copy at an address, where nodes do not see the folder itself.
 
     Raises:
         InputError: No node has room for a run, lacks saccade, or has other versions than this machine.
     """
 
     def __init__(
-        self, folder: Path, tasks: Iterable[str] = (), *, cpus: int = 1, gpus: float = 0, at_most: int | None = None
+        self,
+        folder: Path,
+        tasks: Iterable[str] = (),
+        *,
+        cpus: int = 1,
+        gpus: float = 0,
+        at_most: int | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self.ray: Any = require("ray", extra="cluster")
         self.folder, self.tasks = folder.resolve(), list(tasks)
-        self.cpus, self.gpus, self.at_most = cpus, gpus, at_most
+        self.cpus, self.gpus, self.at_most, self.mirror = cpus, gpus, at_most, mirror
         self.session = os.urandom(8).hex()
         self.nodes = [node for node in _nodes(self.ray) if node.holds(cpus, gpus)]
         if not self.nodes:
@@ -156,6 +167,9 @@ class RayCluster(Backend):
     def __enter__(self) -> Self:
         (self.folder / LOGS).mkdir(exist_ok=True)
         self._refuse_unshared()
+        if self.mirror is not None:
+            self.mirror.push(CACHE)
+            self.mirror.push(without=NOT_HERE)
         here = self.ray.get_runtime_context().get_node_id()
         self.mailbox = self.ray.remote(_Mailbox).options(num_cpus=0, **self._on(here, soft=True)).remote()
         return self
@@ -179,6 +193,9 @@ class RayCluster(Backend):
                     self.ray.cancel(reference, force=True)
             with contextlib.suppress(Exception):
                 self.ray.kill(self.mailbox)
+            if self.mirror is not None:
+                with contextlib.suppress(Exception):
+                    self._everywhere(_tidy, str(_scratch(self.session)))
 
     def run(self, jobs: Iterable[Event], on_event: Callable[[Event], None]) -> None:
         waiting = deque(jobs)
@@ -193,6 +210,8 @@ class RayCluster(Backend):
                     on_event(event | {"worker": self._slot(number)})
             for reference in done:
                 self._finish(reference, on_event)
+        if self.mirror is not None:
+            self.mirror.pull(without=NOT_HERE)
 
     def _send(self, job: Event) -> None:
         self.numbered += 1
@@ -202,6 +221,7 @@ class RayCluster(Backend):
             cpus, where = (node.cpus if job["job"] == "costs" else cpus), self._on(node.number, soft=False)
         order = {
             "job": job, "number": self.numbered, "session": self.session, "folder": str(self.folder),
+            "address": self.mirror and self.mirror.address,
             "device": self.device, "threads": 1 if job["job"] == "costs" else self.cpus, "versions": self.versions,
             "tasks": self.tasks, "named": hand_on({*named_code(), *self.tasks}),
             "names": {node.number: node.name for node in _nodes(self.ray)},
@@ -293,10 +313,12 @@ class RayCluster(Backend):
         """Refuse a folder that a node does not see, or cannot write."""
         word = self.folder / f".shared.{self.session}"
         word.write_text(self.session, encoding="utf-8")
+        place = str(self.folder)
+        if self.mirror is not None:
+            self.mirror.push(word.name)
+            place = self.mirror.address
         try:
-            for node, problem in zip(
-                self.nodes, self._everywhere(_storage, str(self.folder), self.session), strict=True
-            ):
+            for node, problem in zip(self.nodes, self._everywhere(_storage, place, self.session), strict=True):
                 if problem is not None:
                     raise InputError(
                         f"--cluster: node {node.name} {problem}",
@@ -304,6 +326,8 @@ class RayCluster(Backend):
                     )
         finally:
             word.unlink(missing_ok=True)
+            if self.mirror is not None:
+                self.mirror.push(word.name)
 
 
 def versions() -> dict[str, str | None]:
@@ -353,6 +377,8 @@ def _asking() -> Callable[[Sequence[str]], dict[str, str | None]]:
 
 def _storage(folder: str, word: str) -> str | None:
     """On a node: say what is wrong with a folder; None if it is the same as on the other machines, and writable."""
+    if is_address(folder):
+        return _storage_at(folder, word)
     there = Path(folder)
     try:
         same = (there / f".shared.{word}").read_text(encoding="utf-8") == word
@@ -367,6 +393,79 @@ def _storage(folder: str, word: str) -> str | None:
     except OSError as cause:
         return f"cannot write {folder} ({cause.strerror or cause})"
     return None
+
+
+def _storage_at(address: str, word: str) -> str | None:
+    """On a node: the same of an address."""
+    try:
+        mirror = Mirror(address, Path())
+        if mirror.system.cat_file(f"{mirror.root}/.shared.{word}") != word.encode():
+            return f"does not see {address} of this machine"
+        own = f"{mirror.root}/.shared.{word}.{os.urandom(4).hex()}"
+        mirror.system.pipe_file(own, word.encode())
+        mirror.system.rm_file(own)
+    except Exception as cause:  # each kind of storage has errors of its own
+        said = str(cause).strip().splitlines() or [type(cause).__name__]
+        return f"cannot read or write {address} ({said[0]})"
+    return None
+
+
+def _scratch(session: str) -> Path:
+    """On a node: the folder in which runs work whose results are kept at an address."""
+    return Path(tempfile.gettempdir()) / f"saccade-{session}"
+
+
+def _tidy(folder: str) -> None:
+    """On a node: delete that folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _working(order: dict[str, Any]) -> Iterator[Path]:
+    """On a node: the folder to work in, with what the job needs; what it has made is at the address at the end."""
+    if order["address"] is None:
+        yield Path(order["folder"])
+        return
+    from saccade.comparison.experiment import Experiment
+
+    folder, job = _scratch(order["session"]), order["job"]
+    mirror = Mirror(order["address"], folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".pull").open("w") as lock:  # several processes of a node share what does not change
+        _alone(lock.fileno())
+        if not (folder / EXPERIMENT).exists():
+            mirror.pull(CACHE)
+            mirror.pull(without=(RUNS, START, *NOT_HERE))
+        mirror.pull(START, without=(CHECKPOINTS,))
+    (folder / LOGS).mkdir(exist_ok=True)
+    experiment = Experiment.load(folder)
+    made: Path = folder
+    if job["job"] == "run":
+        made = experiment.run_folder(experiment.arms[job["arm"]], job["index"])
+    elif job["job"] == "start":
+        made = experiment.start_folder(job["seed"])
+    own = made.relative_to(folder).as_posix()
+    if made is folder:
+        own = {"costs": COSTS, "pictures": PICTURES}[job["job"]]
+        mirror.pull(RUNS, without=(CHECKPOINTS,))
+    else:
+        shutil.rmtree(made, ignore_errors=True)  # of an attempt on this node, since when others may have gone further
+        mirror.pull(own)
+
+    def copy(path: Path) -> None:
+        if path.parent.name == CHECKPOINTS and path.is_relative_to(made):
+            mirror.push(own)
+
+    with watching(copy):
+        yield folder
+    mirror.push(own)
+
+
+def _alone(descriptor: int) -> None:
+    if os.name != "nt":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 class _Mailbox:
@@ -422,7 +521,7 @@ def _work(order: dict[str, Any], mailbox: Any) -> Event:
     """On a node: do one job, and return its last event with the name and the environment of the node."""
     import ray
 
-    job, number, session = order["job"], order["number"], order["session"]
+    job, number = order["job"], order["number"]
     node = order["names"].get(ray.get_runtime_context().get_node_id(), socket.gethostname())
     told = {"node": node, "environment": {}, "job": job}
     if ray.get(mailbox.stopping.remote(number)):
@@ -432,26 +531,31 @@ def _work(order: dict[str, Any], mailbox: Any) -> Event:
         message = f"--cluster: node {node} has {differing}"
         hint = "install the same versions on all machines"
         return {"event": "error", "message": message, "hint": hint, "expected": True, "log": "", **told}
-    log = Path(order["folder"]) / LOGS / f"worker-{node}-{os.getpid()}.log"
+    from saccade.environment import environment
+
     post = _Post(mailbox, number)
-    with log.open("a", encoding="utf-8") as opened, contextlib.redirect_stderr(opened):
-        from saccade.environment import environment
+    try:
+        with _working(order) as folder:
+            log = folder / LOGS / f"worker-{node}-{os.getpid()}.log"
+            with log.open("a", encoding="utf-8") as opened, contextlib.redirect_stderr(opened):
+                worker = _worker(order, folder, post)
+                ended = threading.Event()
+                threading.Thread(target=_heed, args=(mailbox, number, worker, ended), daemon=True).start()
+                worker.do(job)
+                ended.set()
+    except InputError as cause:
+        return {"event": "error", "message": cause.message, "hint": cause.hint, "expected": True, "log": "", **told}
+    return post.last | told | {"log": f"{log} of {node}", "environment": environment(order["device"])}
 
-        worker = _worker(order, session, post)
-        ended = threading.Event()
-        threading.Thread(target=_heed, args=(mailbox, number, worker, ended), daemon=True).start()
-        worker.do(job)
-        ended.set()
-    return post.last | told | {"log": str(log), "environment": environment(order["device"])}
 
-
-def _worker(order: dict[str, Any], session: str, post: _Post) -> Worker:
+def _worker(order: dict[str, Any], folder: Path, post: _Post) -> Worker:
     """The worker of this process, which keeps the data from one job to the next."""
     import torch
 
     from saccade.comparison.worker import Worker
     from saccade.tasks import register
 
+    session = order["session"]
     torch.set_num_threads(order["threads"])
     if session not in _WORKERS:
         with contextlib.suppress(RuntimeError):  # it has been decided already
@@ -460,7 +564,7 @@ def _worker(order: dict[str, Any], session: str, post: _Post) -> Worker:
         for task in order["tasks"]:
             register(cast(Any, imported(task)))
         _WORKERS.clear()
-        _WORKERS[session] = Worker(Path(order["folder"]), order["device"], cast(Any, post))
+        _WORKERS[session] = Worker(folder, order["device"], cast(Any, post))
     worker = _WORKERS[session]
     worker.events, worker.stop = cast(Any, post), threading.Event()
     return worker
