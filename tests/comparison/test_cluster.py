@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -193,6 +194,20 @@ class TestTwoNodes:
         assert found["measured_on"] in found["nodes"]
         assert {one["torch"] for one in found["nodes"].values()} == {here.results.environment["torch"]}
         assert not checkpoints(out)
+
+    def test_results_at_an_address(self, cluster, pictures, tmp_path, monkeypatch):
+        """Nodes work in folders of their own; a second call finds the finished comparison at the address."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
+        here = saccade.compare(pictures, ARMS, out=tmp_path / "here", jobs=1, **TINY | {"seeds": 1})
+        call = {"out": f"file://{tmp_path}/bucket/name", "cluster": cluster.address, **TINY, "seeds": 1}
+        there = saccade.compare(pictures, ARMS, **call)
+        assert numbers(there.folder) == numbers(here.folder) == numbers(tmp_path / "bucket" / "name")
+        kept = {path.name for path in (tmp_path / "bucket" / "name").iterdir()}
+        assert {"runs", "report.html", "settings.json", "nodes.json"} <= kept
+        assert not {"cache", ".lock"} & kept
+        shutil.rmtree(there.folder)
+        assert numbers(saccade.compare(pictures, ARMS, **call).folder) == numbers(here.folder)
 
     def test_ctrl_c_saves_and_other_settings_are_refused(self, cluster, pictures, tmp_path, monkeypatch):
         from saccade.comparison.progress import ComparisonProgress

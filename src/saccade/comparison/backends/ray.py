@@ -234,6 +234,8 @@ class RayCluster(Backend):
         slot = self._slot(number)
         try:
             event: Event = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as cause:
+            raise RuntimeError(f"{described(job)}: {cause.cause!r}") from cause
         except self.ray.exceptions.RayError as cause:
             said = str(cause).strip().splitlines() or [type(cause).__name__]
             times = f"{_RETRIES + 1} times" if job["job"] in ("start", "run") else "meanwhile"
