@@ -110,6 +110,13 @@ class ArmsOptions(Options):
             default=f"{DEFAULT_SEEDS}, {QUICK_SEEDS} with quick",
         ),
     ] = None
+    sequential: Annotated[
+        bool,
+        Option(
+            "Add the seeds in stages, and stop each arm when it is decided or a decision has become unlikely; `seeds` "
+            "is then the largest number. All stages together make a wrong claim in at most 5% of comparisons.",
+        ),
+    ] = False
     quick: Annotated[bool, Option(f"Run fewer seeds: {QUICK_SEEDS}.", recorded=False)] = False
     steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", STEPS, default=_STEPS)] = None
     epochs: Annotated[
