@@ -16,6 +16,7 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.rules import positive
 from saccade.mechanisms.widths import adaptive_kernel
+from saccade.ops.axes import spread
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -34,8 +35,9 @@ class EfficientChannelAttention(Mechanism):
             :func:`saccade.mechanisms.widths.adaptive_kernel`.
         shared: If True, one filter for all channels; if False, one for each, the paper's unshared ablation.
         circular: If True, the channels close to a ring instead of zeros at both ends, as in timm's ``ceca``.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an even `k` or one below 1, a ring that `k` winds round more than once, or a
@@ -63,8 +65,10 @@ class EfficientChannelAttention(Mechanism):
     label = "ECA"
     layouts = (Layout("BangguWu/ECANet, timm", {"conv.weight": "conv.weight"}),)
 
-    def __init__(self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False) -> None:
-        super().__init__(channels)
+    def __init__(
+        self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False, dims: int = 2
+    ) -> None:
+        super().__init__(channels, dims=dims)
         k = adaptive_kernel(channels) if k is None else k
         positive(self.label, k=k)
         if k % 2 == 0:
@@ -80,7 +84,7 @@ class EfficientChannelAttention(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
-        gate = self._gate(reading)[:, :, None, None]
+        gate = spread(self._gate(reading), self.dims)
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
@@ -88,7 +92,7 @@ class EfficientChannelAttention(Mechanism):
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}"
+        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
