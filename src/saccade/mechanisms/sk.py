@@ -16,7 +16,7 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.rules import choose, dims_option, positive
 from saccade.mechanisms.widths import kernels
-from saccade.ops.axes import CONV, NORM, Conv, positions, spread
+from saccade.ops.axes import CONV, NORM, Conv, memory_format, positions, spread
 
 VARIANTS = ("official", "popular", "timm")
 _MOST_BRANCHES = 8  # largest number in the table of key names; the paper has up to 3
@@ -166,7 +166,9 @@ class SelectiveKernel(Mechanism):
         maps = self._maps(x)
         shares = self._shares(maps)
         mixed = sum(spread(shares[:, i], self.dims) * u for i, u in enumerate(maps))
-        return mixed.to(x.dtype)  # type: ignore[union-attr]
+        assert isinstance(mixed, Tensor)
+        # Convolutions of three axes forget the layout.
+        return mixed.to(x.dtype, memory_format=memory_format(x)) if self.dims == 3 else mixed.to(x.dtype)
 
     def shares(self, x: Tensor) -> Tensor:
         """Return the weights of each channel over the branches, (B, branches, C); they sum to 1."""
