@@ -126,10 +126,9 @@ def _layout(
 def _by_sides(trace: Trace, op: Op, shape: tuple[int, ...], sides: set[tuple[int, ...]], dims: int) -> str | None:
     """Decide the layout of tokens reshaped to a map: channels by their last axis, sides from an earlier map."""
     if dims == 1 and op.name in ("view", "_unsafe_view", "reshape"):  # heads and groups of channels have one side too
-        last = trace.shapes[op.inputs[0]][-1]
-        if shape[2:] in sides and last == shape[2]:
-            return FIRST[1]
-        return LAST[1] if shape[1:2] in sides and last == shape[2] else None
+        source = trace.shapes[op.inputs[0]]
+        kept = [layout for layout in (LAST[1], FIRST[1]) if sides_of(shape, layout) in sides and source[-1] == shape[2]]
+        return kept[0 if len(source) == 2 else -1] if kept else None  # a matrix is one of tokens
     if shape[1:-1] in sides and (op.name == "transpose" or trace.shapes[op.inputs[0]][-1] == shape[-1]):
         return LAST[dims]
     return FIRST[dims] if shape[2:] in sides else None

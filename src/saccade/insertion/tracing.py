@@ -24,7 +24,7 @@ from saccade.insertion.trace import Trace
 from saccade.ops.axes import CONV
 
 SIZES: Mapping[int, tuple[tuple[int, ...], ...]] = {
-    1: ((1024,), (4096,), (16384,), (1000,), (256,)),
+    1: ((5760,), (16384,), (4096,), (1024,), (1000,), (256,)),
     2: ((224, 288), (224, 224), (256, 256)),
     3: ((32, 64, 96), (64, 64, 64), (16, 112, 112), (96, 96, 96), (128, 128, 128)),
 }
@@ -78,11 +78,8 @@ def record_trace(
             made = model(*args, **kwargs) if real else torch.func.functional_call(model, stand_ins, args, kwargs)
             found.outputs = recorder.values(made)
         except Exception as cause:
-            if (
-                real
-                or not _wants_numbers(cause)
-                or not any(op.window and max(op.window.kernel) > 1 for op in found.ops)
-            ):
+            mixes = any(op.window and max(op.window.kernel) > 1 for op in found.ops)
+            if real or not mixes or not _wants_numbers(cause):
                 raise
             found.ended = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}"
             read = {value for op in found.ops for value in op.inputs}

@@ -21,6 +21,7 @@ from saccade.ops.axes import CONV, NORM, spread
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import wide
 from saccade.ops.reading import Reading, largest
+from saccade.ops.volumes import to_one_plane
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "avg": lambda x: x.mean(dim=-1),
@@ -254,7 +255,7 @@ class SpatialGate(nn.Module):
 
     def of_planes(self, planes: Tensor) -> Tensor:
         """Compute the gate from two planes, the maximum and the mean over channels: (B, 2, ...) to (B, 1, ...)."""
-        logits: Tensor = self.conv(planes)
+        logits = to_one_plane(self.conv, planes)
         if self.norm is not None:
             logits = self.norm(logits)
         return logits.sigmoid()
