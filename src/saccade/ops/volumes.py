@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from saccade.ops.modes import as_formula
 from saccade.ops.precision import autocast_is_on
 
-
 _AT_ONCE = 8  # slices: libraries copy planes to blocks of 16 channels
 
 
