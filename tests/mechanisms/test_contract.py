@@ -213,3 +213,20 @@ def test_its_class_says_what_a_user_asks(form: Form) -> None:
     told = type(form.fresh()).__doc__ or ""
     for heading in (".. math::", "Args:", "Shape:", "Raises:", "Start:", "Cost:", "Example:", "Differences:"):
         assert f"\n    {heading}" in told
+
+
+@pytest.mark.parametrize("form", default_forms(), ids=str)
+def test_gives_the_gradients_of_each_sample_at_once(form: Form) -> None:
+    """torch.func.vmap of grad, as differential privacy and influence functions use it."""
+    module, x = form.awake().eval(), form.map(batch=2)
+    weights = {name: p.detach() for name, p in module.named_parameters()}
+    buffers = dict(module.named_buffers())
+
+    def loss(weights: dict[str, torch.Tensor], sample: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = torch.func.functional_call(module, (weights, buffers), (sample[None],))
+        return made.square().sum()
+
+    each = [torch.func.grad(loss)(weights, sample) for sample in x]
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, torch.stack([one[name] for one in each]))

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ import torch
 
 from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
-from saccade.comparison.collect import collect, read_run
+from saccade.comparison.backends.local import Pool
+from saccade.comparison.collect import Verdicts, collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
+from saccade.comparison.judging import Judging, keep_plan
 from saccade.comparison.options import CompareOptions
-from saccade.comparison.pool import Pool
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
 from saccade.comparison.settings import Settings, begun, clear, refuse
@@ -167,6 +168,7 @@ def _prepare(
     outputs_for_page(folder)  # before the hours that end with it
     experiment.save(data)
     clear_temporary(folder)
+    keep_plan(folder, Judging(experiment, experiment.task(data)).plan)
     write_json(folder / PLACES, places)
     write_json(folder / SETTINGS, settings.to_json())
     return experiment, data
@@ -176,38 +178,52 @@ def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: 
     from saccade.report.build import build_report
 
     folder = experiment.folder
-    starts, runs = _starts(experiment), _runs(experiment)
-    left = len(starts) * experiment.start_steps + len(runs) * experiment.steps
+    judging = Judging(experiment, experiment.task(data))
+    left = _steps(experiment, judging.standing().at_most)
     with Pool(folder, devices, registered()) as pool, ComparisonProgress(shown=shown, steps=left) as showing:
-        pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
-        pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
+        while not (now := judging.standing()).over:
+            if now.news:
+                showing.say(now.news)
+            showing.expect(_steps(experiment, now.at_most))
+            starts, runs = _starts(experiment, now.needed), _runs(experiment, now.needed)
+            pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
+            pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
+        if now.news:
+            showing.say(now.news)
         showing.say("measuring costs")
         # One job at a time: concurrent work distorts the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
-    found = collect(experiment, data, command=command, jobs=len(devices))
+    verdicts = Verdicts(now.needed, judging.differences(), judging.plan)
+    found = collect(experiment, data, verdicts, command=command, jobs=len(devices))
     write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)
 
 
-def _starts(experiment: Experiment) -> list[int]:
-    """Seeds of the shared starts that are still to be trained."""
+def _steps(experiment: Experiment, seeds: Sequence[int]) -> int:
+    """Training steps that are still to be done for so many seeds of each arm."""
+    starts, runs = _starts(experiment, seeds), _runs(experiment, seeds)
+    return len(starts) * experiment.start_steps + len(runs) * experiment.steps
+
+
+def _starts(experiment: Experiment, counts: Sequence[int]) -> list[int]:
+    """Seeds of the shared starts that are still to be trained for the first seeds of each arm."""
     if not experiment.start_steps:
         return []
     seeds = {
         experiment.start_seed(experiment.seed(arm, i))
-        for arm in experiment.arms
-        for i in range(experiment.settings.seeds)
+        for arm, count in zip(experiment.arms, counts, strict=True)
+        for i in range(count)
     }
     read = partial(read_record, kind=StartResult)
     return [seed for seed in sorted(seeds) if not _done(experiment.start_folder(seed), read)]
 
 
-def _runs(experiment: Experiment) -> list[tuple[int, int]]:
+def _runs(experiment: Experiment, counts: Sequence[int]) -> list[tuple[int, int]]:
     """Runs still to be done as (arm, index), seed by seed, so that an early stop leaves complete seeds."""
-    every = [(number, index) for index in range(experiment.settings.seeds) for number in range(len(experiment.arms))]
+    every = [(number, index) for index in range(max(counts)) for number, count in enumerate(counts) if index < count]
     return [(n, i) for n, i in every if not _done(experiment.run_folder(experiment.arms[n], i), read_run)]
 
 

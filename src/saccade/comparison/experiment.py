@@ -138,7 +138,7 @@ class Experiment:
         return task.network(
             RunSpec(
                 data=str(settings.data), network=head or settings.backbone, backbone=head and settings.backbone,
-                pretrained=settings.pretrained, size=settings.size,
+                pretrained=settings.pretrained, match=settings.match, size=settings.size,
             )
         )  # fmt: skip
 

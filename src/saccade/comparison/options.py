@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from saccade.data.reading import Reading
+from saccade.networks.order import Match
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, SEED, Whole
 from saccade.runs.options import EPOCHS
@@ -86,6 +87,13 @@ class ArmsOptions(Options):
             metavar="[PATH]",
         ),
     ] = False
+    match: Annotated[
+        Match,
+        Option(
+            "Which tensor of a file of weights is which: `names`, or `order` for a file with other names whose tensors "
+            "have the order and shapes of the network's."
+        ),
+    ] = "names"
     at: Annotated[
         str | None,
         Option(
@@ -102,6 +110,13 @@ class ArmsOptions(Options):
             default=f"{DEFAULT_SEEDS}, {QUICK_SEEDS} with quick",
         ),
     ] = None
+    sequential: Annotated[
+        bool,
+        Option(
+            "Add the seeds in stages, and stop each arm when it is decided or a decision has become unlikely; `seeds` "
+            "is then the largest number. All stages together make a wrong claim in at most 5% of comparisons.",
+        ),
+    ] = False
     quick: Annotated[bool, Option(f"Run fewer seeds: {QUICK_SEEDS}.", recorded=False)] = False
     steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", STEPS, default=_STEPS)] = None
     epochs: Annotated[

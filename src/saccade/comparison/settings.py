@@ -33,6 +33,7 @@ from saccade.runs.names import (
     LOGS,
     PICTURES,
     PLACES,
+    PLAN,
     REPORT,
     RESULT,
     RESULTS,
@@ -42,6 +43,12 @@ from saccade.runs.names import (
     START,
 )
 from saccade.runs.records import SettingsRecord, read_record
+
+MORE_SEEDS = (
+    "the number of seeds is fixed before the first run: who looks at the result of 5 and then adds 3 makes a wrong "
+    "claim half as often again; choose another folder with --out, or let --sequential decide with --seeds "
+    "as the largest number"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +148,8 @@ def refuse(folder: Path, settings: Settings) -> None:
     place.refuse_foreign()
     if place.claimed and begun(folder):
         read_record(folder / SETTINGS, SettingsRecord)
-        place.refuse_other(place.read(), settings.to_json())
+        before, now = place.read(), settings.to_json()
+        place.refuse_other(before, now, *[MORE_SEEDS][: before.get("seeds") != now["seeds"]])
 
 
 def begun(folder: Path) -> bool:
@@ -158,4 +166,4 @@ def clear(folder: Path) -> None:
     Raises:
         InputError: Something could not be deleted.
     """
-    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))
+    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, PLAN, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Entry, Spec, check_options, parse, split_top
+from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse, split_top
 from saccade.catalog.imports import is_installed
 from saccade.catalog.registry import option_names
 from saccade.errors import InputError, SaccadeWarning, near
@@ -23,8 +24,9 @@ from saccade.insertion.remarks import attention_present, remarks
 from saccade.insertion.report import Plan, Step
 from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
+from saccade.insertion.trace import Trace
 from saccade.insertion.tracing import trace
-from saccade.insertion.wrappers import unwrapped
+from saccade.insertion.wrappers import unwrapped, with_forward
 from saccade.insertion.writing import needs_its_output
 
 STARTS = ("identity", "paper")
@@ -50,7 +52,7 @@ def plan(
 
     Args:
         model: Any network with convolutions, on images, volumes, clips or sequences, on any device; in wrappers for
-            parallel training, the network inside.
+            parallel training, and in a module without a forward of its own, the network inside.
         mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Your own: its class, or
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
@@ -91,7 +93,7 @@ def plan(
         >>> print(saccade.plan(torchvision.models.resnet18(), "se").params)
         89088
     """
-    model = unwrapped(model)
+    model = with_forward(unwrapped(model))
     if start not in STARTS:
         raise InputError(f"unknown start={start!r}", near(str(start), STARTS))
     specs = _chain(mechanism)
@@ -100,9 +102,22 @@ def plan(
             f"options= is for one mechanism; received {len(specs)}", "give each its own: 'se[reduction=8]+cbam'"
         )
     recorded, example = trace(model, example_input, Attachment)
-    places = Places(recorded, within)
-    _check_convolutional(model, places.graph)
-    chosen = select(places, at, specs[0].entry.place, every)
+    chooses = partial(_chosen, model, within=within, at=at, natural=specs[0].entry.place, every=every)
+    training = False
+    try:
+        places, chosen = chooses(recorded)
+    except InputError:
+        found = None if at is None and within is None else _in_training(model, example, recorded)
+        if found is None:
+            raise
+        try:
+            places, chosen = chooses(found)
+        except InputError:
+            found = None
+        if found is None:
+            raise
+        recorded, training = found, True
+        places.notes.append("these places run in training only: they change what is learned, not what is predicted")
     for place in chosen:
         check_free(model.get_submodule(place.name), place.name, place.side)
     known: dict[tuple[Any, ...], Step] = {}
@@ -120,8 +135,27 @@ def plan(
         type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
         recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph),
         (*places.notes, *remarks(places, chosen)),
-        example,
+        example, training,
     )  # fmt: skip
+
+
+def _chosen(
+    model: nn.Module, recorded: Trace, *, within: str | None, at: At | None, natural: NaturalPlace, every: int | None
+) -> tuple[Places, tuple[Place, ...]]:
+    places = Places(recorded, within)
+    _check_convolutional(model, places.graph)
+    return places, select(places, at, natural, every)
+
+
+def _in_training(model: nn.Module, example: tuple[Any, ...], recorded: Trace) -> Trace | None:
+    """Return the trace of a pass of training; None if every convolution runs in evaluation too, or if it fails."""
+    called = {call.path for call in recorded.calls}
+    if all(path in called for path, module in model.named_modules() if isinstance(module, nn.modules.conv._ConvNd)):
+        return None
+    try:
+        return trace(model, example, Attachment, training=True)[0]
+    except InputError:
+        return None
 
 
 def _check_convolutional(model: nn.Module, graph: Graph) -> None:

@@ -49,6 +49,7 @@ class Plan:
         present: Attention that the network has already, one sentence for each kind.
         remarks: Remarks before training: branches that start at zero, modules that can be folded.
         example: The traced inputs, without values.
+        training: True if the traced pass is one of training, since the places run in no other.
     """
 
     network: str
@@ -61,6 +62,7 @@ class Plan:
     present: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     example: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    training: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:

@@ -31,11 +31,19 @@ SIZES: Mapping[int, tuple[tuple[int, ...], ...]] = {
 """Sides of the inputs that are tried, by the number of axes of a network's convolutions."""
 
 
-def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) -> tuple[Trace, tuple[Any, ...]]:
+def trace(
+    model: nn.Module, example_input: Any, transparent: type[nn.Module], *, training: bool = False
+) -> tuple[Trace, tuple[Any, ...]]:
     """Trace with `example_input`, or at sizes a network is likely to take; return the inputs that ran as well.
 
     A forward pass that asks for the numbers of a tensor is run with the network's own weights; if that fails too, it
     is traced up to there.
+
+    Args:
+        model: The network.
+        example_input: See :func:`saccade.plan`.
+        transparent: See :class:`Recorder`.
+        training: If True, the pass is one of training, in which auxiliary heads run.
 
     Raises:
         InputError: The forward pass failed at every size tried.
@@ -48,12 +56,25 @@ def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) ->
                 "example_input must be a tensor, a list or dict of tensors, or a tuple of the network's arguments; "
                 f"received {example_input!r}"
             )
-        return _first_that_runs(model, [given], transparent)
-    return _first_that_runs(model, list(_likely_inputs(model)), transparent)
+        return _first_that_runs(model, [_two_samples(given) if training else given], transparent, training)
+    return _first_that_runs(model, list(_likely_inputs(model)), transparent, training)
+
+
+def _two_samples(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Double batches of one, of which norms have no variance in training."""
+    made: tuple[Any, ...] = mapped(
+        inputs, lambda part: torch.cat([part, part]) if part.dim() > 1 and len(part) == 1 else part
+    )
+    return made
 
 
 def record_trace(
-    model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module], *, real: bool = False
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    transparent: type[nn.Module],
+    *,
+    real: bool = False,
+    training: bool = False,
 ) -> Trace:
     """Run `model` once, on meta stand-ins of its weights and of `inputs`, or for real.
 
@@ -62,6 +83,7 @@ def record_trace(
         inputs: Positional arguments; a dict at the end is taken as keyword arguments if their names are the network's.
         transparent: See :class:`Recorder`.
         real: If True, the network computes, with its own weights; inputs without values get random ones.
+        training: If True, the pass is one of training.
 
     Raises:
         Exception: Any exception of the forward pass.
@@ -71,7 +93,7 @@ def record_trace(
     args, kwargs = _called_with(model, _with_values(model, inputs) if real else on_meta(inputs))
     own = [] if real else [*model.named_parameters(), *model.named_buffers()]
     stand_ins = {name: torch.empty_like(tensor, device="meta") for name, tensor in own}
-    with torch.no_grad(), _untouched(model, real), recorder:
+    with torch.no_grad(), _untouched(model, real, training), recorder:
         found.inputs = tuple(recorder.number(tensor) for tensor in tensors_in((args, kwargs)))
         found.input_shape = found.shapes[found.inputs[0]]
         try:
@@ -90,17 +112,17 @@ def record_trace(
 
 
 def _first_that_runs(
-    model: nn.Module, tries: list[tuple[Any, ...]], transparent: type[nn.Module]
+    model: nn.Module, tries: list[tuple[Any, ...]], transparent: type[nn.Module], training: bool
 ) -> tuple[Trace, tuple[Any, ...]]:
     failures: list[tuple[str, Exception]] = []
     for inputs in tries:
         try:
-            found = record_trace(model, inputs, transparent)
+            found = record_trace(model, inputs, transparent, training=training)
             if found.ended:
-                found = _for_real(model, inputs, transparent) or found
+                found = _for_real(model, inputs, transparent, training) or found
             return found, on_meta(inputs)
         except Exception as cause:
-            found_for_real = _for_real(model, inputs, transparent) if _wants_numbers(cause) else None
+            found_for_real = _for_real(model, inputs, transparent, training) if _wants_numbers(cause) else None
             if found_for_real is not None:
                 return found_for_real, on_meta(inputs)
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors_in(inputs))
@@ -114,12 +136,12 @@ def _first_that_runs(
     ) from first
 
 
-def _for_real(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module]) -> Trace | None:
+def _for_real(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module], training: bool) -> Trace | None:
     """Return the trace of a forward pass that computes; None if the network has no weights, or it fails."""
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         return None
     try:
-        return record_trace(model, inputs, transparent, real=True)
+        return record_trace(model, inputs, transparent, real=True, training=training)
     except Exception:  # a network may raise anything, and the first trace says what is needed
         return None
 
@@ -196,8 +218,8 @@ def _first_keyword(model: nn.Module) -> str | None:
 
 
 @contextmanager
-def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
-    """Switch to evaluation mode; afterwards restore every attribute of every module, caches included.
+def _untouched(model: nn.Module, real: bool, training: bool) -> Iterator[None]:
+    """Switch to evaluation or training mode; afterwards restore every attribute of every module, caches included.
 
     If the network computes, its buffers and the random states are restored too.
     """
@@ -206,7 +228,7 @@ def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
     held = [(value, value.copy()) for _, before in attributes for value in before.values() if _is_plain(value)]
     try:
         for own, _ in attributes:
-            own["training"] = False
+            own["training"] = training
             own["_compiled_call_impl"] = None  # a compiled forward would be run as it is, unseen
         with torch.random.fork_rng(enabled=real):
             yield

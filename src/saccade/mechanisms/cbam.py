@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, dims_option, positive, width_options
+from saccade.mechanisms.rules import choose, dims_option, positive, several, width_options
 from saccade.mechanisms.widths import hidden_width
 from saccade.ops.axes import CONV, NORM, spread
 from saccade.ops.gates import scale_by
@@ -149,7 +149,7 @@ class CBAM(Mechanism):
         rounding = 1 if variant == "timm" else None
         width = hidden_width(self.label, channels, reduction, inner_channels, multiple_of=rounding)
         self.variant, self.parts = variant, parts if spatial else "channel"
-        self.pools = _checked_pools(self.label, pools)
+        self.pools = several(self.label, "pools", pools, tuple(POOLS), "pool")
         bias = variant == "official" if bias is None else bias
         momentum = {"official": 0.01, "popular": None, "timm": 0.1}[variant]
         self.channel = None if self.parts == "spatial" else ChannelGate(channels, width, self.pools, bias)
@@ -259,12 +259,3 @@ class SpatialGate(nn.Module):
         if self.norm is not None:
             logits = self.norm(logits)
         return logits.sigmoid()
-
-
-def _checked_pools(label: str, pools: Sequence[str] | str) -> tuple[str, ...]:
-    pools = (pools,) if isinstance(pools, str) else tuple(pools)
-    for pool in pools:
-        choose(label, "pool", pool, tuple(POOLS))
-    if not pools or len(set(pools)) < len(pools):
-        raise InputError(f"{label}: `pools` must name at least one pool, and none twice; received {pools=}")
-    return pools

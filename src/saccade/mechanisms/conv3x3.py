@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from saccade.errors import InputError
 from saccade.mechanisms.base import Mechanism
 from saccade.mechanisms.rules import positive
 from saccade.ops.axes import CONV, NORM
@@ -36,7 +39,8 @@ class Conv3x3(Mechanism):
     Start: the identity, exactly.
 
     Cost: 9 C^2 N multiply-adds and 9 C^2 + 2 C parameters for N = H W; with a width w 18 C w N and
-    18 C w + 2 w + 2 C. Keeps the full resolution.
+    18 C w + 2 w + 2 C; with n dilations (2 C w + 9 n w^2) N and 2 C w + 9 n w^2 + 2 (n + 1) w + 2 C. Keeps the full
+    resolution.
 
     Example:
         >>> import torch, saccade
@@ -48,21 +52,37 @@ class Conv3x3(Mechanism):
 
     label = "Conv3x3"
 
-    def __init__(self, channels: int, *, width: int | None = None, dilation: int = 1, dims: int = 2) -> None:
+    def __init__(
+        self, channels: int, *, width: int | None = None, dilation: int | Sequence[int] = 1, dims: int = 2
+    ) -> None:
         super().__init__(channels, dims=dims)
-        positive(self.label, dilation=dilation)
-        self.width, self.dilation = width, dilation
-        if width is None:
-            self.body = nn.Sequential(_conv(channels, channels, dilation, dims))
-        else:
+        each = (dilation,) if isinstance(dilation, int) else tuple(dilation)
+        several = not isinstance(dilation, int)
+        for one in each:
+            positive(self.label, dilation=one)
+        if width is not None:
             positive(self.label, width=width)
-            self.body = nn.Sequential(
-                _conv(channels, width, dilation, dims),
-                NORM[dims](width),
-                nn.ReLU(inplace=True),
-                _conv(width, channels, dilation, dims),
+        if several and (width is None or not each):
+            raise InputError(
+                f"{self.label}: several dilations need a width and at least one; received {width=}, {dilation=}",
+                "give both, for example conv3x3[width=16,dilation=(1,3,9)]",
             )
-        self.norm = NORM[dims](channels)
+        self.width, self.dilation = width, each if several else each[0]
+        conv, norm = CONV[dims], NORM[dims]
+        layers: list[nn.Module]
+        if several and width is not None:
+            layers = [conv(channels, width, kernel_size=1, bias=False)]
+            for one in each:
+                layers += [norm(width), nn.ReLU(inplace=True), _conv(width, width, one, dims)]
+            layers += [norm(width), nn.ReLU(inplace=True)]
+            layers += [conv(width, channels, kernel_size=1, bias=False)]
+        elif width is not None:
+            layers = [_conv(channels, width, each[0], dims), norm(width), nn.ReLU(inplace=True)]
+            layers += [_conv(width, channels, each[0], dims)]
+        else:
+            layers = [_conv(channels, channels, each[0], dims)]
+        self.body = nn.Sequential(*layers)
+        self.norm = norm(channels)
         nn.init.zeros_(self.norm.weight)
 
     @property

@@ -12,10 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import positive
-from saccade.mechanisms.widths import adaptive_kernel
+from saccade.mechanisms.widths import neighbours
 from saccade.ops.axes import spread
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
@@ -69,15 +67,7 @@ class EfficientChannelAttention(Mechanism):
         self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False, dims: int = 2
     ) -> None:
         super().__init__(channels, dims=dims)
-        k = adaptive_kernel(channels) if k is None else k
-        positive(self.label, k=k)
-        if k % 2 == 0:
-            raise InputError(f"{self.label}: `k` must be odd, so that a gate has a middle; received {k=}")
-        if circular and k // 2 > channels:
-            raise InputError(
-                f"{self.label}: `k` is too large for a ring of channels; received {k=}, {channels=}",
-                f"take k={2 * channels + 1} or less, or circular=False",
-            )
+        k = neighbours(self.label, channels, k, circular)
         self.k, self.shared, self.circular = k, shared, circular
         filters = 1 if shared else channels
         self.conv = nn.Conv1d(filters, filters, kernel_size=k, groups=filters, bias=False)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.errors import InputError, SaccadeWarning
+from saccade.errors import SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
-from saccade.mechanisms.rules import choose, dims_option
+from saccade.mechanisms.rules import choose, dims_option, several
 from saccade.mechanisms.widths import context_width
 from saccade.ops.axes import CONV, spread
 from saccade.ops.context import context_weights
@@ -123,7 +123,8 @@ class GlobalContext(Mechanism):
         choose(self.label, "pooling", pooling, ("att", "avg"))
         if fusion is None:
             fusion = ("mul",) if variant == "timm" else ("add",)
-        self.variant, self.pooling, self.fusion = variant, pooling, _checked_fusion(self.label, fusion)
+        self.variant, self.pooling = variant, pooling
+        self.fusion = tuple(sorted(several(self.label, "fusion", fusion, ("add", "mul"))))
         width = context_width(self.label, channels, ratio, inner_channels, variant)
         eps = 1e-6 if variant == "timm" else 1e-5
         self.mask = CONV[dims](channels, 1, kernel_size=1) if pooling == "att" else None
@@ -229,12 +230,3 @@ class Transform(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         result: Tensor = self.expand(F.relu(self.norm(self.reduce(context))))
         return result
-
-
-def _checked_fusion(label: str, fusion: Sequence[str] | str) -> tuple[str, ...]:
-    given = (fusion,) if isinstance(fusion, str) else tuple(fusion)
-    for name in given:
-        choose(label, "fusion", name, ("add", "mul"))
-    if not given or len(set(given)) < len(given):
-        raise InputError(f"{label}: `fusion` must name 'add', 'mul' or both, none twice; received fusion={given}")
-    return tuple(sorted(given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from saccade.errors import InputError, near
@@ -18,6 +19,27 @@ def positive(label: str, **options: Any) -> None:
     for option, value in options.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{label}: `{option}` must be a whole number of at least 1; received {option}={value!r}")
+
+
+def several(
+    label: str, option: str, given: Sequence[str] | str, known: tuple[str, ...], one: str = ""
+) -> tuple[str, ...]:
+    """Return an option that names one or several of `known`; refuse none, one named twice, and an unknown one.
+
+    Args:
+        label: Prefix of error messages.
+        option: Name of the option.
+        given: One name or several.
+        known: Names that are valid.
+        one: What a single name is called in messages; by default the name of the option.
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        choose(label, one or option, name, known)
+    if not names or len(set(names)) < len(names):
+        least = f"at least one {one}" if one else ", ".join(map(repr, known[:-1])) + f", {known[-1]!r} or several"
+        raise InputError(f"{label}: `{option}` must name {least}, and none twice; received {option}={names}")
+    return names
 
 
 def reduced(channels: int, reduction: int) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from saccade.catalog import CATALOG
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, Results, read_results
+from saccade.comparison.sequential import Plan
 from saccade.outputs import Outputs
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
@@ -206,11 +207,24 @@ def how_measured(results: Results, compared: int) -> list[str]:
             texts.both("how_test", arms=compared),
             texts.both("how_intervals"),
         ]
+        if results.plan:
+            paragraphs.insert(3, _stages(results, results.plan))
     if f"how_metric_{results.metric}" in texts.TEXTS:
         paragraphs.append(texts.both(f"how_metric_{results.metric}", classes=classes))
     training = {"steps": numbers.count(results.steps), "train": numbers.count(results.data.train)}
     paragraphs.append(texts.both("how_training", **training, batch=results.batch, size=results.size))
     return [*paragraphs, texts.SPACE.join(costs)]
+
+
+def _stages(results: Results, plan: Plan) -> str:
+    """The paragraph on the stages of a sequential comparison (HTML)."""
+    return texts.both(
+        "how_stages",
+        stages=", ".join(map(str, plan.stages)),
+        chance=numbers.percent(plan.chance),
+        runs=results.runs,
+        every=plan.seeds * len(results.arms),
+    )
 
 
 def _environment(results: Results) -> dict[str, str]:

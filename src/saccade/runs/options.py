@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
 from saccade.files import at_home
+from saccade.networks.order import Match
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, Number, Whole
 from saccade.training.recipe import BATCH, RATE, STEPS, RecipeOptions
@@ -70,6 +71,13 @@ class NetworkOptions(Options):
             metavar="[PATH]",
         ),
     ] = False
+    match: Annotated[
+        Match,
+        Option(
+            "Which tensor of a file of weights is which: `names`, or `order` for a file with other names whose tensors "
+            "have the order and shapes of the network's."
+        ),
+    ] = "names"
     size: Annotated[
         int | None, Option("Side of the training images or crops, in pixels.", Whole(8, LARGEST_SIDE), default=_SIZE)
     ] = None

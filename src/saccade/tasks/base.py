@@ -481,8 +481,9 @@ class Task(ABC):
         from saccade.networks.make import classification_network
 
         return classification_network(
-            spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained
-        )
+            spec.network, len(self.classes), mechanism=spec.mechanism, at=spec.at, pretrained=spec.pretrained,
+            match=spec.match,
+        )  # fmt: skip
 
     def fitted(
         self, net: nn.Module, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None

@@ -260,7 +260,7 @@ class Segmentation(RatioTask):
     def network(self, spec: RunSpec) -> nn.Module:
         return segmentation_network(
             spec.network, len(self.classes), backbone=spec.backbone, mechanism=spec.mechanism, at=spec.at,
-            pretrained=spec.pretrained,
+            pretrained=spec.pretrained, match=spec.match,
         )  # fmt: skip
 
     def fitted(

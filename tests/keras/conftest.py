@@ -1,0 +1,16 @@
+"""Keras reads its backend once, when it is imported: here PyTorch's, unless the process was started with another."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Keras makes an array of a PyTorch tensor in a way that numpy has deprecated."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"))
