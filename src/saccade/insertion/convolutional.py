@@ -13,7 +13,9 @@ def check_convolutional(graph: Graph) -> None:
     """Refuse a network that works on tokens: its only convolution makes them of the image."""
     trace = graph.trace
     network = type(trace.calls[0].module).__name__
-    kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
+    kinds = [
+        op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 2 + graph.dims
+    ]
     first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
     maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
     windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
@@ -21,10 +23,12 @@ def check_convolutional(graph: Graph) -> None:
         return
     if not windows and any(not kind.spatial for kind in kinds):
         return
-    cuts = f"one that cuts the image into {kinds[0].kernel[0]} x {kinds[0].kernel[1]} patches" if kinds else "none"
+    patch = " x ".join(map(str, kinds[0].kernel)) if kinds else ""
+    cuts = f"one that cuts the image into {patch} patches" if kinds else "none"
+    maps = {1: "(B, C, L)", 2: "(B, C, H, W)", 3: "(B, C, D, H, W)"}[graph.dims]
     tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
     works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
     raise InputError(
-        f"{network}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: {cuts}{works}",
+        f"{network}: expected a convolutional network, with feature maps {maps}; its convolutions: {cuts}{works}",
         "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
     )

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse_chain
 from saccade.catalog.imports import is_installed
+from saccade.catalog.registry import option_names
 from saccade.catalog.spec import Chain
 from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
@@ -48,8 +49,8 @@ def plan(
     One forward pass is traced on the meta device: no weights are read, nothing is computed or copied.
 
     Args:
-        model: Any network with convolutions, on any device; in wrappers for parallel training, and in a module without
-            a forward of its own, the network inside.
+        model: Any network with convolutions, on images, volumes, clips or sequences, on any device; in wrappers for
+            parallel training, and in a module without a forward of its own, the network inside.
         mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Your own: its class, or
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
@@ -77,7 +78,8 @@ def plan(
         example_input: A tensor, a list or dict of tensors, or a tuple of the network's arguments; a dict, alone or at
             the end of the tuple, is given as keyword arguments if the names are those of the forward. Only shapes and
             dtypes are used, unless the forward reads numbers: it then runs once. None means an image of the size timm
-            states, else of 224 x 288, 224 x 224 or 256 x 256.
+            states, else of 224 x 288, 224 x 224 or 256 x 256; a volume, a clip or a sequence of several sizes for a
+            network whose convolutions have three axes or one.
 
     Raises:
         InputError: The mechanism, option or place does not exist, the network has no feature maps or cannot be changed,
@@ -157,8 +159,9 @@ def _in_training(model: nn.Module, example: tuple[Any, ...], recorded: Trace) ->
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:
     entry = spec.entry
     given = options(place) if callable(options) else options or {}
-    chosen = Spec(entry.name, _options(entry, spec.options, given, start), entry)
-    key = (place.channels, place.height, place.width, str(chosen), id(entry))
+    own = _options(entry, spec.options, given, start)
+    chosen = Spec(entry.name, own if place.dims == 2 else _of_axes(entry, own, place), entry)
+    key = (place.channels, place.sides, str(chosen), id(entry))
     if key not in known:
         known[key] = _costs(place, chosen, start)
     step = known[key]
@@ -173,10 +176,21 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
     return {**entry.identity_options, **chosen} if start == "identity" else chosen
 
 
+def _of_axes(entry: Entry, options: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Return the options for a map of other than two axes: a mechanism that takes any is made for those of the map."""
+    kind = "a sequence" if place.dims == 1 else "a volume or a clip"
+    if entry.flat:
+        raise InputError(
+            f"{place}: {entry.name} takes maps of two axes only ({entry.flat}); this one is {kind}",
+            "choose another mechanism, such as pam or cbam",
+        )
+    return options if "dims" in options or "dims" not in option_names(entry) else {**options, "dims": place.dims}
+
+
 def _costs(place: Place, chosen: Spec, start: str) -> Step:
     """Determine start, parameters and MACs of a step, by running the mechanism on the meta device."""
     counter = FlopCounterMode(display=False)
-    x = torch.empty(1, place.channels, place.height, place.width, device="meta")
+    x = torch.empty(1, place.channels, *place.sides, device="meta")
     version = x._version
     try:
         with torch.device("meta"):
@@ -193,7 +207,7 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         made = f"a map of shape {tuple(y.shape[1:])}" if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
         raise InputError(
-            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, place.height, place.width)}; "
+            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, *place.sides)}; "
             "the network expects a map of that shape",
             "choose options that keep the shape",
         )

@@ -46,10 +46,10 @@ class LayerPlaces(Places):
 
     def place(self, kind: str, location: Location, holder: Call, depth: int = 0) -> Place:
         """Build the place at a location."""
-        self._side = self._of_layout[self.graph.layout[location.value] or "NHWC"]
+        self._side = self._of_layout.get(self.graph.layout[location.value] or "NHWC", 1)
         return super().place(kind, location, holder, depth)
 
-    def _stride(self, height: int) -> int:
+    def _stride(self, sides: list[int]) -> int:
         first = next((op.inputs[0] for op in self.trace.ops if op.convolution), self.trace.inputs[0])
         image = max(self.trace.shapes[value][self._side] for value in (first, self.trace.inputs[0]))
-        return int(2 ** round(math.log2(max(1.0, image / height))))
+        return int(2 ** round(math.log2(max(1.0, image / sides[-2]))))
