@@ -66,8 +66,10 @@ def test_codecs_are_measured_next_to_a_loop(capsys, monkeypatch, opencv):
     )
     monkeypatch.setattr(bench, "opencv", lambda: fake if opencv else None)
     monkeypatch.setattr(bench, "BATCH", 2)
-    rows = json.loads(run(capsys, "--task", "pose", "--rounds", "1", "--json").out)["rows"]
+    found = json.loads(run(capsys, "--task", "pose", "--rounds", "1", "--json").out)
+    rows = found["rows"]
     assert len(rows) == 12
+    assert found["reading_ms"] > 0
     for row in rows:
         assert row["saccade_ms"] > 0
         assert (row["ratio"] is None) == (row["what"] == "warp" and not opencv)

@@ -7,6 +7,7 @@ import pytest
 import saccade
 from saccade.cli import main
 from saccade.cli.app import app
+from tests.suites import everyday
 
 NUMBERS = ("-1", "inf", "nan", "99999999999999999999", "1e999", "many", "1,5", "")
 TEXTS = ("", "   ")
@@ -56,7 +57,8 @@ def asked(command, option, value):
     return [*words, flag, value]
 
 
-@pytest.mark.parametrize("command", REQUIRED)
+# What train takes, compare takes as well, but for a handful.
+@pytest.mark.parametrize("command", everyday({*REQUIRED} - {"train"}, REQUIRED))
 def test_every_option_refuses_nonsense(command, run, tmp_path):
     for option, kind in options(command).items():
         numeric = "int" in kind or "float" in kind

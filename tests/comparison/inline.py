@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from saccade.comparison.pool import Pool
+from saccade.comparison.backends.local import Pool
 from saccade.comparison.worker import Worker
 
 

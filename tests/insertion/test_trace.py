@@ -8,6 +8,8 @@ from torch import nn
 
 import saccade
 from saccade.errors import InputError, SaccadeWarning
+from saccade.insertion.attach import Attachment
+from saccade.insertion.tracing import record_trace
 from tests.insertion import networks
 
 
@@ -213,3 +215,14 @@ class Ready(nn.Module):
 
 def test_a_network_ready_for_quantisation_is_a_float_network():
     assert [place.name for place in saccade.plan(Ready(), "se").places] == ["b.2.1"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_batch_normalization_has_the_shapes_it_has_when_it_computes(training, affine):
+    """On the meta device a rule of ours says them."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=affine), nn.BatchNorm2d(4)).train(training)
+    inputs = (torch.zeros(2, 3, 8, 8),)
+    ruled, computed = (record_trace(model, inputs, Attachment, real=real) for real in (False, True))
+    assert ruled.shapes == computed.shapes
+    assert [op.name for op in ruled.ops] == [op.name for op in computed.ops]

@@ -191,6 +191,18 @@ def test_weights_of_a_backbone_come_from_a_file(tmp_path):
     assert len(network.classes) == 1000
 
 
+def test_a_backbone_reads_images_as_its_weights_expect(tmp_path):
+    import timm
+
+    name = "tf_efficientnet_lite0"  # 0.5 and 0.5, unlike most
+    torch.save(timm.create_model(name).state_dict(), tmp_path / "weights.pth")
+    network = make_network("eca", name, at="stage:-1", pretrained=str(tmp_path / "weights.pth"))
+    seen, kept = [], network.net.forward
+    network.net.forward = lambda x: seen.append(x) or kept(x)
+    look([picture(tmp_path)], network, tmp_path / "out", size=32)
+    torch.testing.assert_close((seen[0] + 1) * 127.5, ((seen[0] + 1) * 127.5).round(), rtol=0, atol=1e-4)
+
+
 def test_a_network_of_torchvision_is_untrained():
     network = make_network("gc", "torchvision/resnet18", at="layer3")
     assert (network.trained, network.name, network.size) == ("none", "torchvision/resnet18 + gc", 224)

@@ -103,7 +103,7 @@ def test_takes_off_what_data_parallel_training_puts_round_them(tmp_path: Path) -
     assert set(report.loaded) == set(state)
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", everyday(["module."], ["", "module."]))
 def test_a_detector_gives_its_backbone(prefix: str) -> None:
     net = on_meta("gc_resnet50", 0)
     backbone = {f"{prefix}backbone.{key}": tensor for key, tensor in weights(net, "xvjiarui").items()}
@@ -128,6 +128,7 @@ MISFITS = [
         r"unexpected: layer1\.0\.se\.",
         r"made with .*bias=True",
         id="biases",
+        marks=pytest.mark.full,
     ),
     pytest.param(
         ("se_resnet20", 10, {"reduction": 8}),
@@ -135,6 +136,7 @@ MISFITS = [
         r"misshapen: layer1\.0\.se\.",
         r"made with .*reduction=4",
         id="reduction",
+        marks=pytest.mark.full,
     ),
     pytest.param(
         ("se_resnet20", 100, {}),
@@ -149,6 +151,7 @@ MISFITS = [
         r"unexpected: layer1\.3\.",
         r"its mechanisms fit; the backbone or its number",
         id="depth",
+        marks=pytest.mark.full,
     ),
     pytest.param(
         ("eca_resnet18", 10, {"kernels": "3333"}),

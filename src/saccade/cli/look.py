@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from saccade.cli.answer import Answer, Given
 from saccade.cli.options import PRETRAINED, default, within
 from saccade.errors import InputError, near
+from saccade.networks.order import Match
 from saccade.ranges import LARGEST_SIDE, Whole
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def look(
     mechanism: str | None = None,
     backbone: str | None = None,
     pretrained: Annotated[PRETRAINED, default("random weights")] = None,
+    match: Match = "names",
     at: Annotated[str | None, default("its natural places")] = None,
     query: Annotated[list[str] | None, Parameter(metavar="Y,X|JOINT")] = None,
     place: Annotated[str | None, default("the last that weighs positions")] = None,
@@ -54,6 +56,8 @@ def look(
             one of your own, `my_package.nets:make`.
         pretrained: Give the backbone trained weights: without PATH those of timm, which are downloaded; with PATH those
             of a file.
+        match: Which tensor of a file of weights is which: `names`, or `order` for a file with other names whose tensors
+            have the order and shapes of the network's.
         at: Places of the mechanism, see `saccade plan`.
         query: A point of the image whose weights are computed exactly, in pixels from 0, y first; or the name of a key
             point, where the network finds it. May be given several times.
@@ -64,7 +68,7 @@ def look(
     """
     if not images:
         raise InputError("look: no image was given", "saccade look IMAGE --model RUN")
-    network = _network(model, mechanism, backbone, pretrained, at, trust or ())
+    network = _network(model, mechanism, backbone, pretrained, match, at, trust or ())
     queries = [_query(text, network) for text in query or ()]
     from saccade.look.look import look as look_at
 
@@ -91,13 +95,14 @@ def _network(
     mechanism: str | None,
     backbone: str | None,
     pretrained: str | None,
+    match: Match,
     at: str | None,
     trust: Sequence[str],
 ) -> Inspected:
     others = (mechanism, backbone, pretrained, at)
-    if model is not None and any(option is not None for option in others):
+    if model is not None and (any(option is not None for option in others) or match != "names"):
         raise InputError(
-            "look: --model names a whole network", "leave --mechanism, --backbone, --pretrained and --at out"
+            "look: --model names a whole network", "leave --mechanism, --backbone, --pretrained, --match and --at out"
         )
     if model is None and (mechanism is None or backbone is None):
         raise InputError("look: no network was given", "give --model RUN, or both --mechanism NAME and --backbone NAME")
@@ -107,7 +112,8 @@ def _network(
         return open_model(model, trust)
     assert mechanism is not None
     assert backbone is not None
-    return make_network(mechanism, backbone, at=at, pretrained=pretrained == _TIMM or pretrained or False)
+    weights = pretrained == _TIMM or pretrained or False
+    return make_network(mechanism, backbone, at=at, pretrained=weights, match=match)
 
 
 def _query(text: str, network: Inspected) -> tuple[int, int] | str:

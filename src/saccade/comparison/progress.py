@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from saccade.comparison.pool import Event
+from saccade.comparison.backends.base import Event
 from saccade.training.progress import Counting, duration
 
 
@@ -30,6 +30,12 @@ class ComparisonProgress(Counting):
         if self.bars is not None and self.steps:
             self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
+
+    def expect(self, steps: int) -> None:
+        """Take another number of steps as those that are left, at most."""
+        self.steps = self.finished + steps
+        if self.bars is not None:
+            self.bars.update(self.tasks["all"], total=self.steps)
 
     def on_event(self, event: Event) -> None:
         """Take note of an event of a worker."""

@@ -49,6 +49,7 @@ class Plan:
         present: Attention that the network has already, one sentence for each kind.
         remarks: Remarks before training: branches that start at zero, modules that can be folded.
         example: The traced inputs, without values.
+        training: True if the traced pass is one of training, since the places run in no other.
     """
 
     network: str
@@ -61,6 +62,7 @@ class Plan:
     present: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     example: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    training: bool = False
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -134,7 +136,7 @@ def _row(step: Step) -> tuple[str, ...]:
     place = step.place
     start = ("g = 0" if step.wrapped else "its own") + (", added" if step.added else "")
     return (
-        place.name, place.side, place.kind, place.block, f"{place.channels} x {place.height} x {place.width}",
+        place.name, place.side, place.kind, place.block, " x ".join(map(str, (place.channels, *place.sides))),
         place.layout, str(place.stride), str(step.mechanism), start, f"{step.params:,}", f"{step.macs:,}",
     )  # fmt: skip
 

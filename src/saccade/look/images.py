@@ -16,7 +16,7 @@ from saccade.data.depth import find_range
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import images_in
 from saccade.errors import InputError, require
-from saccade.training.inputs import to_input
+from saccade.training.inputs import MEAN, STD, standardised
 
 SHOWN = 640
 """Largest length of the longer side of the picture in the page, in pixels."""
@@ -34,6 +34,7 @@ class Picture:
         shown: Image for the page, (h, w, 3) uint8.
         read: Image that the network reads, (h, w, 3) uint8.
         frames: Number of frames in the file, of which the first is taken.
+        statistics: Mean and standard deviation of each channel that the network expects to be taken out.
     """
 
     name: str
@@ -41,11 +42,13 @@ class Picture:
     shown: NDArray[np.uint8]
     read: NDArray[np.uint8]
     frames: int = 1
+    statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
 
     @property
     def input(self) -> Tensor:
         """Input of the network, (1, 3, h, w), normalised."""
-        return to_input(torch.from_numpy(self.read.copy()).permute(2, 0, 1)[None], torch.device("cpu"))
+        pixels = torch.from_numpy(self.read.copy()).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
+        return standardised(pixels, *self.statistics)
 
     def cell(self, query: tuple[int, int], size: Sequence[int]) -> tuple[int, int]:
         """Return the position (y, x) on a feature map of `size` that covers a pixel of the file."""
@@ -53,7 +56,9 @@ class Picture:
         return int(y), int(x)
 
 
-def read_picture(path: Path, size: int | None) -> Picture:
+def read_picture(
+    path: Path, size: int | None, statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
+) -> Picture:
     """Read an image, and reduce its longer side to at most `size` pixels (None: 512).
 
     Images of more than 8 bits, CMYK, transparent and EXIF-rotated images are converted; the first frame of an animation
@@ -76,8 +81,9 @@ def read_picture(path: Path, size: int | None) -> Picture:
     except UnreadableError as problem:
         raise InputError(f"{path}: {problem}", problem.hint or "give a PNG, JPEG, WebP, TIFF or BMP") from problem
     return Picture(
-        path.name, (image.height, image.width), _reduced(image, SHOWN), _reduced(image, size or LARGEST), _frames(path)
-    )
+        path.name, (image.height, image.width), _reduced(image, SHOWN), _reduced(image, size or LARGEST), _frames(path),
+        statistics,
+    )  # fmt: skip
 
 
 def check_queries(queries: Sequence[tuple[int, int]], picture: Picture) -> None:

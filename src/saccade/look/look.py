@@ -66,7 +66,7 @@ def look(
     """
     names, outputs = _names(images), Outputs(out)
     outputs.check(out / f"{name}.html" for name in names)
-    pictures = [read_picture(path, size or network.size) for path in images]
+    pictures = [read_picture(path, size or network.size, network.statistics) for path in images]
     asked = [located(queries, network, picture) for picture in pictures]
     for picture, points in zip(pictures, asked, strict=True):
         check_queries(points, picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from saccade.errors import InputError, require
 from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.make import DEMO, classification_network, demo_network
+from saccade.networks.order import Match
 from saccade.runs.open import open_run
+from saccade.training.inputs import MEAN, STD
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Inspected:
         classes: Names of the classes; empty if unknown.
         size: Longer side of the images it was trained on, in pixels; None if unknown.
         joints: Names of the key points whose heat maps it returns; empty for any other network.
+        statistics: Mean and standard deviation of each channel that its images are standardised by.
     """
 
     net: nn.Module
@@ -36,6 +40,7 @@ class Inspected:
     classes: tuple[str, ...] = ()
     size: int | None = None
     joints: tuple[str, ...] = ()
+    statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
 
 
 def open_model(path: Path, trust: Trust = ()) -> Inspected:
@@ -58,7 +63,13 @@ def open_model(path: Path, trust: Trust = ()) -> Inspected:
 
 
 def make_network(
-    mechanism: str, backbone: str, *, at: str | None = None, pretrained: str | bool = False, seed: int = 0
+    mechanism: str,
+    backbone: str,
+    *,
+    at: str | None = None,
+    pretrained: str | bool = False,
+    match: Match = "names",
+    seed: int = 0,
 ) -> Inspected:
     """Insert a mechanism with random weights into a backbone.
 
@@ -67,6 +78,7 @@ def make_network(
         backbone: A name of timm, ``torchvision/NAME``, ``notes``, or an import path.
         at: Places; None means its natural places.
         pretrained: True: timm's weights; a path: a file with the backbone's weights.
+        match: ``"order"`` if tensors of a file with other names are those of the backbone in order and shape.
         seed: Seed of the random weights.
 
     Raises:
@@ -74,9 +86,12 @@ def make_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net, classes, size = _backbone(backbone, pretrained)
+        net, classes, size = _backbone(backbone, pretrained, match)
         insert(net, mechanism, at=at)  # the output of the network stays the same
-    return Inspected(net.eval(), f"{backbone} + {mechanism}", "backbone" if pretrained else "none", classes, size)
+    config: Any = getattr(net, "pretrained_cfg", None) or {}
+    trained = "backbone" if pretrained else "none"
+    own = (config.get("mean", MEAN), config.get("std", STD)) if pretrained else (MEAN, STD)
+    return Inspected(net.eval(), f"{backbone} + {mechanism}", trained, classes, size, statistics=own)
 
 
 def check_has_mechanisms(net: nn.Module, who: str) -> None:
@@ -98,7 +113,7 @@ def check_has_mechanisms(net: nn.Module, who: str) -> None:
     raise InputError(f"{who}: this {type(net).__name__} has no attention mechanism to look into", hint)
 
 
-def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, ...], int | None]:
+def _backbone(name: str, pretrained: str | bool, match: Match) -> tuple[nn.Module, tuple[str, ...], int | None]:
     if name == DEMO:
         from saccade.data.notes import CLASSES
         from saccade.data.scenes import SIZE
@@ -117,7 +132,7 @@ def _backbone(name: str, pretrained: str | bool) -> tuple[nn.Module, tuple[str, 
             )
         made = build({"library": "torchvision", "name": name.removeprefix("torchvision/"), "options": {}})
         return made, (), 224
-    net = classification_network(name, 1000, pretrained=pretrained)
+    net = classification_network(name, 1000, pretrained=pretrained, match=match)
     config: Any = getattr(net, "pretrained_cfg", {})
     return net, _imagenet() if pretrained else (), int((config.get("input_size") or (3, 224, 224))[-1])
 

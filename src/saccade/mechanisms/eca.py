@@ -12,10 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import positive
-from saccade.mechanisms.widths import adaptive_kernel
+from saccade.mechanisms.widths import neighbours
+from saccade.ops.axes import spread
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -34,8 +33,9 @@ class EfficientChannelAttention(Mechanism):
             :func:`saccade.mechanisms.widths.adaptive_kernel`.
         shared: If True, one filter for all channels; if False, one for each, the paper's unshared ablation.
         circular: If True, the channels close to a ring instead of zeros at both ends, as in timm's ``ceca``.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an even `k` or one below 1, a ring that `k` winds round more than once, or a
@@ -63,24 +63,18 @@ class EfficientChannelAttention(Mechanism):
     label = "ECA"
     layouts = (Layout("BangguWu/ECANet, timm", {"conv.weight": "conv.weight"}),)
 
-    def __init__(self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False) -> None:
-        super().__init__(channels)
-        k = adaptive_kernel(channels) if k is None else k
-        positive(self.label, k=k)
-        if k % 2 == 0:
-            raise InputError(f"{self.label}: `k` must be odd, so that a gate has a middle; received {k=}")
-        if circular and k // 2 > channels:
-            raise InputError(
-                f"{self.label}: `k` is too large for a ring of channels; received {k=}, {channels=}",
-                f"take k={2 * channels + 1} or less, or circular=False",
-            )
+    def __init__(
+        self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False, dims: int = 2
+    ) -> None:
+        super().__init__(channels, dims=dims)
+        k = neighbours(self.label, channels, k, circular)
         self.k, self.shared, self.circular = k, shared, circular
         filters = 1 if shared else channels
         self.conv = nn.Conv1d(filters, filters, kernel_size=k, groups=filters, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
-        gate = self._gate(reading)[:, :, None, None]
+        gate = spread(self._gate(reading), self.dims)
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
@@ -88,7 +82,7 @@ class EfficientChannelAttention(Mechanism):
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}"
+        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

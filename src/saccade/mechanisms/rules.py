@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from saccade.errors import InputError, near
@@ -20,9 +21,36 @@ def positive(label: str, **options: Any) -> None:
             raise InputError(f"{label}: `{option}` must be a whole number of at least 1; received {option}={value!r}")
 
 
+def several(
+    label: str, option: str, given: Sequence[str] | str, known: tuple[str, ...], one: str = ""
+) -> tuple[str, ...]:
+    """Return an option that names one or several of `known`; refuse none, one named twice, and an unknown one.
+
+    Args:
+        label: Prefix of error messages.
+        option: Name of the option.
+        given: One name or several.
+        known: Names that are valid.
+        one: What a single name is called in messages; by default the name of the option.
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        choose(label, one or option, name, known)
+    if not names or len(set(names)) < len(names):
+        least = f"at least one {one}" if one else ", ".join(map(repr, known[:-1])) + f", {known[-1]!r} or several"
+        raise InputError(f"{label}: `{option}` must name {least}, and none twice; received {option}={names}")
+    return names
+
+
 def reduced(channels: int, reduction: int) -> int:
     """Return C // reduction, but at least 1: a layer of no channels would make the gate a constant."""
     return max(1, channels // reduction)
+
+
+def dims_option(kernel: Any) -> dict[str, int]:
+    """Return the option of a module that would hold a kernel (out, in, ...) of other than two axes."""
+    axes = len(kernel.shape) - 2
+    return {"dims": axes} if axes in (1, 3) else {}
 
 
 def width_options(channels: int, inner_channels: int) -> dict[str, int]:

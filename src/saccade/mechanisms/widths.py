@@ -51,6 +51,31 @@ def adaptive_kernel(channels: int) -> int:
     return t if t % 2 else t + 1
 
 
+def neighbours(label: str, channels: int | None, k: int | None, circular: bool) -> int:
+    """Return the number of neighbours that a gate of ECA reads: `k`, else the paper's rule.
+
+    Args:
+        label: Prefix of error messages.
+        channels: C; None if it is not known yet.
+        k: The number itself.
+        circular: True if the channels close to a ring.
+
+    Raises:
+        InputError: An even `k`, one below 1, or a ring that `k` winds round more than once.
+    """
+    if k is None:
+        k = 1 if channels is None else adaptive_kernel(channels)
+    positive(label, k=k)
+    if k % 2 == 0:
+        raise InputError(f"{label}: `k` must be odd, so that a gate has a middle; received {k=}")
+    if circular and channels is not None and k // 2 > channels:
+        raise InputError(
+            f"{label}: `k` is too large for a ring of channels; received {k=}, {channels=}",
+            f"take k={2 * channels + 1} or less, or circular=False",
+        )
+    return k
+
+
 def context_width(label: str, channels: int, ratio: float | None, inner_channels: int | None, variant: str) -> int:
     """Return the hidden channels of GC: `inner_channels`, else a fraction of C, by default 1/16 or timm's 1/8.
 
@@ -206,3 +231,27 @@ def control_width(channels: int, params: int) -> int | None:
     if params <= 9 * channels**2 + 2 * channels:
         return None
     return math.ceil((params - 2 * channels) / (18 * channels + 2))
+
+
+def field_dilations(reach: int) -> tuple[int, ...]:
+    """Return the dilations 1, 3, 9 ... of 3x3 convolutions that together see `reach` positions to each side, no gaps.
+
+    Example:
+        >>> field_dilations(11), field_dilations(13), field_dilations(14)
+        ((1, 3, 9), (1, 3, 9), (1, 3, 9, 27))
+    """
+    found = [1]
+    while sum(found) < reach:
+        found.append(3 * found[-1])
+    return tuple(found)
+
+
+def field_width(channels: int, params: int, dilations: int) -> int:
+    """Return the largest width with which the control of that many dilations has at most `params` parameters, or 1.
+
+    Example:
+        >>> field_width(64, 8_480, 3), field_width(64, 100, 3)
+        (15, 1)
+    """
+    a, b, c = 9 * dilations, 2 * channels + 2 * (dilations + 1), 2 * channels - params
+    return max(1, int((math.isqrt(b * b - 4 * a * c) - b) // (2 * a))) if c < 0 else 1

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from saccade.catalog import is_import_path
 from saccade.errors import InputError, require
 from saccade.networks.features import feature_network, without_values
+from saccade.networks.order import Match, check_match, in_order
 
 
-def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = False) -> nn.Module:
+def build_classifier(
+    name: str, num_classes: int, *, pretrained: bool | str = False, match: Match = "names"
+) -> nn.Module:
     """Make a classification network of timm; random weights are drawn by torch's global generator.
 
     Args:
@@ -22,6 +25,7 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
             see :mod:`saccade.networks.own`.
         num_classes: Number of classes.
         pretrained: True: timm's weights (downloaded once); a path: a local file of that network.
+        match: What decides where a tensor of the file goes: its name, or its place in the order (``"order"``).
 
     Raises:
         InputError: The weights cannot be fetched, or the file does not fit.
@@ -34,16 +38,19 @@ def build_classifier(name: str, num_classes: int, *, pretrained: bool | str = Fa
     with _fetching(name, pretrained):
         net: nn.Module = timm.create_model(name, num_classes=num_classes, pretrained=pretrained is True)
     if isinstance(pretrained, str):
-        load_backbone_file(net, Path(pretrained), name)
+        load_backbone_file(net, Path(pretrained), name, match)
     return net
 
 
-def build_features(backbone: str, *, pretrained: bool | str = False, **options: Any) -> nn.Module:
+def build_features(
+    backbone: str, *, pretrained: bool | str = False, match: Match = "names", **options: Any
+) -> nn.Module:
     """Make a feature network of timm, or of the user's own, for segmentation.
 
     Args:
         backbone: A timm name, or an import path.
         pretrained: See :func:`build_classifier`.
+        match: See :func:`build_classifier`.
         options: Options of :func:`saccade.networks.features.feature_network`.
 
     Raises:
@@ -56,7 +63,7 @@ def build_features(backbone: str, *, pretrained: bool | str = False, **options: 
     with _fetching(backbone, pretrained):
         made = feature_network(backbone, pretrained=pretrained is True, **options)
     if isinstance(pretrained, str):
-        load_backbone_file(made, Path(pretrained), backbone)
+        load_backbone_file(made, Path(pretrained), backbone, match)
     return made
 
 
@@ -76,21 +83,27 @@ def _fetching(backbone: str, pretrained: bool | str) -> Iterator[None]:
         ) from cause
 
 
-def load_backbone_file(network: nn.Module, path: Path, name: str) -> None:
+def load_backbone_file(network: nn.Module, path: Path, name: str, match: Match = "names") -> None:
     """Load weights of `name` from a file; a classifier of another width is skipped, everything else must fit.
 
     Args:
         network: timm's classification network or its feature network; their key names differ.
         path: File with timm's key names of the classification network; additional tensors are ignored.
         name: timm's name of the backbone.
+        match: ``"names"``, or ``"order"`` for a file with other names, in the order of the classification network.
 
     Raises:
         InputError: The file is missing, does not hold plain weights, or has tensors that do not fit.
     """
-    from saccade.official.reading import read_tensors
+    from saccade.official.reading import read_in_order, read_tensors
 
+    check_match(match)
     plain = without_values(require("timm", extra="train"), name)
-    given = read_tensors(path, lambda tensors: _check_file(tensors, plain, path, name))
+    if match == "order":
+        heads = [key for key in plain.state_dict() if _is_head(key, plain)]
+        given = read_in_order(path, plain.state_dict(), outputs=heads)
+    else:
+        given = read_tensors(path, lambda tensors: _check_file(tensors, plain, path, name))
     by_name = {_plain_name(key): tensor for key, tensor in given.items()}
     own = network.state_dict()
     fits = {
@@ -130,8 +143,18 @@ def _check_file(given: Mapping[str, Tensor], plain: nn.Module, path: Path, name:
             raise InputError(
                 f"{path} does not hold the weights of {name}: {len(wrong)} of {len(total)} tensors {what}, "
                 f"the first are {', '.join(wrong[:3])}",
-                "give a file with timm's key names for this backbone",
+                "its tensors fit in order and shape: --match order takes them so"
+                if _fits_in_order(given, plain)
+                else "give a file with timm's key names for this backbone",
             )
+
+
+def _fits_in_order(given: Mapping[str, Tensor], plain: nn.Module) -> bool:
+    try:
+        in_order(given, plain.state_dict(), "", outputs=[key for key in plain.state_dict() if _is_head(key, plain)])
+    except InputError:
+        return False
+    return True
 
 
 def _plain_name(key: str) -> str:
@@ -141,7 +164,12 @@ def _plain_name(key: str) -> str:
 
 def _optional(key: str, plain: nn.Module) -> bool:
     """Return whether a file may lack `key`: a counter, or part of the classifier."""
+    return key.endswith("num_batches_tracked") or _is_head(key, plain)
+
+
+def _is_head(key: str, plain: nn.Module) -> bool:
+    """Return whether a tensor belongs to the classifier."""
     config: Any = plain.pretrained_cfg
     heads = config.get("classifier") or "fc"
     prefixes = (heads,) if isinstance(heads, str) else tuple(heads)
-    return key.endswith("num_batches_tracked") or key.startswith(tuple(f"{prefix}." for prefix in prefixes))
+    return key.startswith(tuple(f"{prefix}." for prefix in prefixes))

@@ -17,6 +17,7 @@ from saccade.errors import InputError, near, require
 from saccade.insertion import insert
 from saccade.networks.backbone_files import build_classifier
 from saccade.networks.classifier import NETWORKS, classifier, find_classifier, list_classifiers
+from saccade.networks.order import Match, check_match
 from saccade.networks.pose_estimator import PoseEstimator, list_pose_estimators, pose_estimator
 from saccade.networks.segmentation import Segmenter
 from saccade.networks.segmenter import list_segmenters, segmenter
@@ -36,6 +37,7 @@ def make_network(
     mechanism: str | None = None,
     at: str | None = None,
     pretrained: bool | str = False,
+    match: Match = "names",
 ) -> nn.Module:
     """Make any network by name; random weights are drawn by torch's global generator.
 
@@ -47,13 +49,14 @@ def make_network(
         mechanism: Mechanism to insert, as the identity, into a network without attention.
         at: Places of the mechanism, see :func:`places_in`; by default its natural places.
         pretrained: True: timm's weights; a path: a file of weights.
+        match: ``"order"`` if tensors of a file with other names are those of the network in order and shape.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
     """
     if is_segmenter(network):
         return segmentation_network(
-            network, num_classes, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained
+            network, num_classes, backbone=backbone, mechanism=mechanism, at=at, pretrained=pretrained, match=match
         )
     if backbone is not None:
         raise InputError(
@@ -61,7 +64,9 @@ def make_network(
             f"give it as the network: --network {backbone}",
         )
     if network not in DEMO_NETWORKS:
-        return classification_network(network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained)
+        return classification_network(
+            network, num_classes, mechanism=mechanism, at=at, pretrained=pretrained, match=match
+        )
     if pretrained:
         raise InputError(f"--pretrained: {network}, a demo's network, has no trained weights", "leave it out")
     net = DEMO_NETWORKS[network](num_classes)
@@ -106,6 +111,7 @@ def classification_network(
     mechanism: str | None = None,
     at: str | None = None,
     pretrained: bool | str = False,
+    match: Match = "names",
 ) -> nn.Module:
     """Make a network for images of some classes; random weights are drawn by torch's global generator.
 
@@ -118,6 +124,7 @@ def classification_network(
         at: Places of the mechanism; by default its natural places.
         pretrained: True: timm's weights; a path: a file of weights, or what a training run or :func:`saccade.save`
             wrote. An output layer for another number of classes is skipped, everything else must fit.
+        match: ``"order"`` if tensors of a file with other names are those of the network in order and shape.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
@@ -131,19 +138,21 @@ def classification_network(
                 "name a timm network instead",
             )
         net = classifier(plain, num_classes, **options)
+        _check_match(match, pretrained, isinstance(pretrained, str) and _is_ours(Path(pretrained)))
         if pretrained is True:
             raise InputError(
                 f"--pretrained: timm offers no weights of {plain}", "give its authors' file: --pretrained PATH"
             )
         if pretrained:
-            _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options))
+            _start_from(net, Path(pretrained), lambda width: classifier(plain, width, **options), match)
         return net
     if is_import_path(plain):
         plain = name
     else:
         _check_timm(plain, options)
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
-    net = build_classifier(plain, num_classes, pretrained=False if ours else pretrained)
+    _check_match(match, pretrained, ours)
+    net = build_classifier(plain, num_classes, pretrained=False if ours else pretrained, match=match)
     _insert(net, mechanism, at)
     if ours:
         _copy(net, _state_of(Path(str(pretrained))), Path(str(pretrained)), partial=True)
@@ -172,6 +181,7 @@ def segmentation_network(
     mechanism: str | None = None,
     at: str | None = None,
     pretrained: bool | str = False,
+    match: Match = "names",
 ) -> Segmenter:
     """Make a network that classifies pixels; random weights are drawn by torch's global generator.
 
@@ -184,6 +194,7 @@ def segmentation_network(
         at: Places of the mechanism in ``fcn``; by default its natural places.
         pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
             network as written by a training run or :func:`saccade.save`, whose output layers may have other classes.
+        match: ``"order"`` if tensors of a file with other names are those of the network in order and shape.
 
     Raises:
         InputError: The name is unknown, weights do not fit, or options contradict each other.
@@ -204,8 +215,9 @@ def segmentation_network(
             )
         options["mechanism"] = mechanism
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
+    _check_match(match, pretrained, ours)
     if not ours:
-        options["pretrained"] = pretrained
+        options |= {"pretrained": pretrained} | ({"match": match} if match != "names" else {})
     net = segmenter(plain, num_classes, backbone=backbone, **options)
     if inserts:
         _insert(net, mechanism, at)
@@ -223,6 +235,7 @@ def pose_network(
     mechanism: str | None = None,
     at: str | None = None,
     pretrained: bool | str = False,
+    match: Match = "names",
     maps_per_joint: int = 1,
 ) -> PoseEstimator:
     """Make a network for key points; random weights are drawn by torch's global generator.
@@ -235,6 +248,7 @@ def pose_network(
         at: Places of a mechanism, at which it is inserted as the identity instead.
         pretrained: True: timm's weights of the backbone; a path: a file of the backbone's weights, or of the whole
             network as written by a training run or :func:`saccade.save`, whose output layer may have other joints.
+        match: ``"order"`` if tensors of a file with other names are those of the network in order and shape.
         maps_per_joint: Maps that the codec has for each joint; 3 gives the network an offset head.
 
     Raises:
@@ -245,9 +259,11 @@ def pose_network(
         options.setdefault("head", "offset")
     ours = isinstance(pretrained, str) and _is_ours(Path(pretrained))
     inside = mechanism if at is None else None
+    _check_match(match, pretrained, ours)
     net = pose_estimator(
-        plain, num_keypoints, backbone=backbone, mechanism=inside, pretrained=False if ours else pretrained, **options
-    )
+        plain, num_keypoints, backbone=backbone, mechanism=inside, pretrained=False if ours else pretrained,
+        match=match, **options,
+    )  # fmt: skip
     if at is not None:
         _insert(net, mechanism, at)
     if ours:
@@ -268,6 +284,22 @@ def is_classifier(name: str) -> bool:
     return True
 
 
+def _check_match(match: Match, pretrained: bool | str, ours: bool) -> None:
+    """Refuse an order where names decide.
+
+    Raises:
+        InputError: No file of another program is given.
+    """
+    check_match(match)
+    if match != "names" and (ours or not isinstance(pretrained, str)):
+        raise InputError(
+            f"--match {match} is for a file of weights under other names",
+            "leave it out: saccade's own files carry the network's names"
+            if ours
+            else "give the file: --pretrained PATH",
+        )
+
+
 def _is_ours(path: Path) -> bool:
     from saccade.saving.store import is_saved
 
@@ -283,14 +315,19 @@ def _state_of(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def _start_from(net: nn.Module, path: Path, of_width: Any) -> None:
+def _start_from(net: nn.Module, path: Path, of_width: Any, match: Match) -> None:
     """Load weights of a named classifier, under our names or its authors', whatever the number of their classes."""
     if _is_ours(path):
         _copy(net, _state_of(path), path)
         return
     from saccade.official import load_official
-    from saccade.official.reading import read_tensors
+    from saccade.official.reading import read_in_order, read_tensors
 
+    if match == "order":
+        state = net.state_dict()
+        outputs = [name for name, _ in list(net.named_parameters())[-2:]]
+        _copy(net, read_in_order(path, state, outputs=outputs), path)
+        return
     own = len(list(net.parameters())[-1])
     found: dict[int, Mapping[str, Tensor]] = {}
 

@@ -23,6 +23,7 @@ from saccade.mechanisms.rules import choose, positive
 from saccade.networks.backbone_files import build_features
 from saccade.networks.heads.keypoints import KeypointHead, OffsetHead
 from saccade.networks.options import open_options
+from saccade.networks.order import Match
 
 _STD = 0.001  # of convolutions that no trained weights are loaded into
 _BASIC_BLOCK = r"stage\d\.\d+\.branches\.\d+\.\d+"
@@ -74,6 +75,7 @@ def pose_estimator(
     backbone: str | None = None,
     mechanism: str | None = None,
     pretrained: bool | str = False,
+    match: Match = "names",
     **options: Any,
 ) -> PoseEstimator:
     """Make a network for key points by name.
@@ -100,6 +102,7 @@ def pose_estimator(
             before the last convolution of every basic block of an HRNet, and of every block of another backbone. It
             starts as in its paper; PSA's weights start as the network's convolutions do.
         pretrained: True for timm's weights, or a file of the backbone's. UDP's last fusion and the head stay random.
+        match: ``"order"`` if tensors of a file with other names are those of the backbone in order and shape.
         options: Those of the network.
 
     Shape: (B, 3, H, W) -> (B, K, H / 4, W / 4), three times the channels with offsets. H and W are multiples of 32.
@@ -132,7 +135,7 @@ def pose_estimator(
             f"{name}: expected an HRNet as its backbone; received backbone={chosen!r}",
             "hrnet_w32 and hrnet_w48 are the papers'; simple_baseline takes any backbone",
         )
-    features = build_features(chosen, pretrained=pretrained, **network.on_backbone)
+    features = build_features(chosen, pretrained=pretrained, match=match, **network.on_backbone)
     net = network.build(features, num_keypoints, trained=bool(pretrained), **options)
     if mechanism is not None:
         _insert(net.backbone, mechanism, network.high_resolution)

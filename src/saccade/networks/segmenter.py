@@ -26,7 +26,7 @@ from saccade.networks.ocrnet import MultiScaleOCRNet, OCRNet
 from saccade.networks.options import open_options
 from saccade.networks.segmentation import Segmenter
 
-_ON_BACKBONE = ("output_stride", "multi_grid", "pretrained")
+_ON_BACKBONE = ("output_stride", "multi_grid", "pretrained", "match")
 _SHARED = ("norm_layer", "ohem", "ohem_pixels")
 
 
@@ -67,7 +67,8 @@ def segmenter(
         ohem: Train only on pixels whose class has at most this probability; None means all pixels.
         ohem_pixels: Minimum number of pixels per image that `ohem` trains on.
         options: ``output_stride`` (8, 16, 32), ``multi_grid`` (dilations of the blocks of the last stage),
-            ``pretrained`` (True for timm's weights, or a file of the backbone's); and those of the network.
+            ``pretrained`` (True for timm's weights, or a file of the backbone's), ``match`` ("order" for a file with
+            other names); and those of the network.
 
     Shape: (B, 3, H, W) -> (B, K, H, W) in evaluation; in training a tuple of such.
 
@@ -97,6 +98,7 @@ def segmenter(
     net = network.build(features, num_classes, norm_layer=norm_layer, **own)
     net.hard = hard
     given = {"num_classes": num_classes, "backbone": backbone or network.backbone, **options, "pretrained": False}
+    given.pop("match", None)
     given |= {"ohem": ohem, "ohem_pixels": ohem_pixels}
     if norm_layer is nn.BatchNorm2d:  # any other constructor is not a plain value that a file could hold
         net.saccade_network = {"name": name, "options": given}  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from saccade.errors import InputError, SaccadeWarning
 from saccade.finite import check_finite
+from saccade.networks.order import in_order, say_how_far
 
 Fits = Callable[[dict[str, Tensor]], object]
 """Raises an `InputError` if tensors do not fit what they are read for."""
@@ -76,6 +77,38 @@ def read_tensors(source: Mapping[str, Any] | str | PathLike[str], fits: Fits | N
         raise InputError(f"{who}: {empty} is a tensor without values (meta)", "save the network after it has weights")
     check_finite(part.tensors, f"{who}:{part.name}" if part.name else who)
     return part.tensors
+
+
+def read_in_order(
+    source: Mapping[str, Any] | str | PathLike[str], own: Mapping[str, Tensor], *, outputs: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Read tensors under a network's own names, paired by order and shapes; a warning says how far the names agree.
+
+    Args:
+        source: See :func:`read_tensors`.
+        own: Tensors of the network, in its order.
+        outputs: Own names of the output layer, see :func:`saccade.networks.order.in_order`.
+
+    Raises:
+        InputError: The source does not fit, is in a format that keeps no order, or see :func:`read_tensors`.
+    """
+    who = str(source) if isinstance(source, (str, PathLike)) else "state dict"
+    if isinstance(source, (str, PathLike)) and _is_safetensors(_split(source)[0]):
+        raise InputError(
+            f"{who}: safetensors keeps names and no order",
+            "give the file of torch.save that it was made from, or rename its tensors and leave match='order' out",
+        )
+    given = read_tensors(source, lambda tensors: in_order(tensors, own, who, outputs=outputs))
+    pairs = in_order(given, own, who, outputs=outputs)
+    say_how_far(pairs, who)
+    return {mine: given[theirs] for mine, theirs in pairs.items()}
+
+
+def _is_safetensors(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return opened.read(9)[8:] == b"{"
 
 
 @dataclass(frozen=True)

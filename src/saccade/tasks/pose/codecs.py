@@ -133,6 +133,8 @@ class Codec(ABC):
     """Channels of the network's output for each joint."""
     _whole_pixels: int = 0
     """1 where the side of a box counts its first and its last pixel."""
+    _direction: ClassVar[int] = -1
+    """Sign of a rotation."""
 
     def __init__(
         self, input_size: tuple[int, int], *, map_size: tuple[int, int] | None = None, sigma: float = 2.0
@@ -223,14 +225,18 @@ class Codec(ABC):
         Raises:
             InputError: A region without a size, as an annotated box of one pixel is in some conventions.
         """
-        center, scale = center.double(), scale.double()
+        center, sides, size = center.double(), self._checked(scale.double()), size or self.input_size
+        angle = torch.deg2rad(torch.as_tensor(rotation, dtype=torch.float64, device=center.device))
+        turn = _turn(self._direction * angle.expand(center.shape[:-1]))
+        return about(turn * self._zoom(sides, size)[..., None], center, _row(self._middle(size), center))
+
+    def _checked(self, scale: Tensor) -> Tensor:
+        """Return the sides of regions in pixels."""
         if not bool((scale > 0).all()):
             raise InputError(
                 f"{self.name}: expected regions of a size above 0", "leave out boxes of no more than one pixel"
             )
-        angle = torch.deg2rad(torch.as_tensor(rotation, dtype=torch.float64, device=center.device))
-        angle = angle.expand(center.shape[:-1])
-        return self._matrix(center, scale * UNIT, angle, size or self.input_size)
+        return scale * UNIT
 
     def warp(self, images: Tensor, matrix: Tensor) -> Tensor:
         """Return the inputs (N, C, H, W) that matrices cut out of images; see :func:`saccade.tasks.pose.warping.warp`.
@@ -262,7 +268,9 @@ class Codec(ABC):
 
     def to_image(self, points: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Return points (N, K, 2) of the map in pixels of the image, for regions that are not rotated."""
-        return transformed(inverse(self.matrix(center, scale, size=self.map_size)), points)
+        sides = self._checked(scale.double())
+        zoom, middle = self._zoom(sides, self.map_size), self._middle(self.map_size)
+        return (points.double() - _row(middle, points)) / zoom[..., None, :] + center.double()[..., None, :]
 
     # Targets
 
@@ -343,8 +351,12 @@ class Codec(ABC):
     # What a convention decides
 
     @abstractmethod
-    def _matrix(self, center: Tensor, side: Tensor, angle: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the affine maps of regions whose sides are in pixels."""
+    def _zoom(self, sides: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the factors (N, 2) from regions, whose sides are in pixels, to a goal of a size."""
+
+    @abstractmethod
+    def _middle(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Return the point of a goal in which the centre of a region comes to lie."""
 
     @abstractmethod
     def _reaches(self, points: Tensor) -> Tensor:
@@ -377,32 +389,44 @@ class Codec(ABC):
         low, high = centers - reach, centers + reach + 1
         if whole:
             low, high = low.trunc(), high.trunc()
-        return ((low < _sides(self.map_size, centers)) & (high >= 0)).all(-1)
+        return ((low < _row(self.map_size, centers)) & (high >= 0)).all(-1)
 
     def _gaussians(self, means: Tensor, drawn: Tensor, centers: Tensor) -> Tensor:
         """Draw a Gaussian around each mean, within the square around each centre."""
         reach = int(_REACH * self.sigma)
-        columns, rows = _square(centers, reach)
-        across, down = (
-            torch.exp(-((pixels - mean[..., None]) ** 2) / (2 * self.sigma**2)).float()
-            for pixels, mean in zip((columns, rows), means.unbind(-1), strict=True)
-        )
-        return self._pasted((down[..., :, None] * across[..., None, :])[..., None, :, :], columns, rows, drawn)
+        lines = []
+        for pixels, mean, center in zip(
+            self._windows(centers, reach), means.unbind(-1), centers.unbind(-1), strict=True
+        ):
+            values = torch.exp((pixels - mean[..., None]).square_() / (-2 * self.sigma**2))
+            inside = ((pixels - center[..., None]).abs_() <= reach) & drawn[..., None]
+            lines.append((pixels, torch.where(inside, values, 0.0).float()))
+        (columns, across), (rows, down) = lines
+        return self._pasted((down[..., :, None] * across[..., None, :])[..., None, :, :], columns, rows)
 
-    def _pasted(self, patches: Tensor, columns: Tensor, rows: Tensor, drawn: Tensor) -> Tensor:
-        """Return maps (N, C, H, W) that are 0 but for patches (N, K, C / K, n, n), of which parts may lie outside."""
+    def _windows(self, centers: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+        """Return columns and rows (N, K, n) of windows inside the map.
+
+        They hold what the squares around whole pixels and the map have in common.
+        """
+        found = []
+        for middle, side in zip(centers.unbind(-1), self.map_size, strict=True):
+            count = min(side, 2 * reach + 1)
+            first = (middle - reach).clamp(0, side - count)
+            found.append(first[..., None] + torch.arange(count, dtype=torch.float64, device=centers.device))
+        return found[0], found[1]
+
+    def _pasted(self, patches: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        """Return maps (N, C, H, W) that are 0 but for patches (N, K, C / K, n, m) in windows inside them."""
         (width, height), (batch, joints, count) = self.map_size, patches.shape[:3]
-        size = batch * joints * count * height * width
-        across, down = (columns >= 0) & (columns < width), (rows >= 0) & (rows < height) & drawn[..., None]
+        size = height * width
         first = torch.arange(batch * joints * count, device=patches.device).view(batch, joints, count, 1)
-        lines = torch.where(down, rows, 0).long() * width
-        starts = torch.where(down[:, :, None], lines[:, :, None] + first * (height * width), size)
-        offsets = torch.where(across, columns, size).long()[:, :, None]
-        index = (starts[..., :, None] + offsets[..., None, :]).clamp_(max=size)
-        # One more number takes what lies outside. NumPy's zeros are memory that nobody has to write first.
-        maps = torch.from_numpy(np.zeros(size + 1, np.float32)).to(patches.device)
+        starts = (rows.long() * width)[:, :, None] + first * size
+        index = starts[..., :, None] + columns.long()[:, :, None, None]
+        # NumPy's zeros are memory that nobody has to write first.
+        maps = torch.from_numpy(np.zeros(batch * joints * count * size, np.float32)).to(patches.device)
         maps.scatter_(0, index.flatten(), patches.flatten())
-        return maps[:size].view(batch, joints * count, height, width)
+        return maps.view(batch, joints * count, height, width)
 
     def __repr__(self) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
@@ -440,11 +464,13 @@ class Biased(Codec):
         self.refine, self.shift = refine, shift
 
     def to_map(self, points: Tensor) -> Tensor:
-        return points * _sides(self.map_size, points) / _sides(self.input_size, points)
+        return points * _row(self.map_size, points) / _row(self.input_size, points)
 
-    def _matrix(self, center: Tensor, side: Tensor, angle: Tensor, size: tuple[int, int]) -> Tensor:
-        zoom = size[0] / side[..., 0]
-        return about(_turn(-angle) * zoom[..., None, None], center, _sides(size, center) / 2)
+    def _zoom(self, sides: Tensor, size: tuple[int, int]) -> Tensor:
+        return (size[0] / sides[..., :1]).expand_as(sides)
+
+    def _middle(self, size: tuple[int, int]) -> tuple[float, float]:
+        return size[0] / 2, size[1] / 2
 
     def _reaches(self, points: Tensor) -> Tensor:
         return self._corners_reach((points + 0.5).trunc())
@@ -457,10 +483,13 @@ class Biased(Codec):
         points, scores = peaks(maps)
         if self.refine == "none":
             return points, scores
-        patch = _patch(maps, points, 1)
-        slope = torch.stack([patch[..., 1, 2] - patch[..., 1, 0], patch[..., 2, 1] - patch[..., 0, 1]], dim=-1)
-        inside = ((points > 1) & (points < _sides(self.map_size, points) - 1)).all(-1) & (scores > 0)
-        return points + torch.where(inside[..., None], 0.25 * slope.sign(), 0.0), scores
+        width, height = self.map_size
+        inside = ((points > 1) & (points < _row((width - 1, height - 1), points))).all(-1) & (scores > 0)
+        x, y = points.long().unbind(-1)
+        peak = torch.where(inside, y * width + x, width + 1)[..., None]
+        steps = torch.tensor([1, width, -1, -width], device=maps.device)
+        after, before = maps.flatten(2).gather(2, (peak + steps).clamp_(max=width * height - 1)).chunk(2, dim=-1)
+        return points + torch.where(inside[..., None], 0.25 * (after - before).sign(), 0.0), scores
 
     def _mirrored(self, maps: Tensor, pairs: Pairs) -> Tensor:
         found = super()._mirrored(maps, pairs)
@@ -502,20 +531,22 @@ class Dark(Codec):
             self._whole_pixels = 0
 
     def to_map(self, points: Tensor) -> Tensor:
-        of_map, of_input = _sides(self.map_size, points), _sides(self.input_size, points)
+        of_map, of_input = _row(self.map_size, points), _row(self.input_size, points)
         if self.variant == "mmpose":
             return points * of_map / of_input
         # Both matrices share their centre, and the zoom of both axes is that of the width.
         zoom = (self.map_size[0] - 1) / (self.input_size[0] - 1)
         return (points - (of_input - 1) / 2) * zoom + (of_map - 1) / 2
 
-    def _matrix(self, center: Tensor, side: Tensor, angle: Tensor, size: tuple[int, int]) -> Tensor:
-        less = 1 if self.variant == "released" else 0
-        width = side[..., 0] - less
+    def _zoom(self, sides: Tensor, size: tuple[int, int]) -> Tensor:
+        less = self._whole_pixels
+        width = sides[..., :1] - less
         if not bool((width > 0).all()):
             raise InputError(f"{self.name}: expected regions wider than {less} pixels", "leave out boxes that small")
-        zoom = (size[0] - less) / width
-        return about(_turn(-angle) * zoom[..., None, None], center, (_sides(size, center) - less) / 2)
+        return ((size[0] - less) / width).expand_as(sides)
+
+    def _middle(self, size: tuple[int, int]) -> tuple[float, float]:
+        return (size[0] - self._whole_pixels) / 2, (size[1] - self._whole_pixels) / 2
 
     def _reaches(self, points: Tensor) -> Tensor:
         return self._corners_reach(points, whole=self.variant == "released")
@@ -532,7 +563,7 @@ class Dark(Codec):
         points, scores = peaks(maps)
         x, y = points.long().unbind(-1)
         patch = blurred_at(maps, x, y, 2, self.blur, "zero")
-        inside = ((points > 1) & (points < _sides(self.map_size, points) - 2)).all(-1) & (scores > 0)
+        inside = ((points > 1) & (points < _row(self.map_size, points) - 2)).all(-1) & (scores > 0)
         # The map is stretched to its old maximum, at least by a factor of 1, and cut off from below. The logarithm's
         # derivatives know of the factor only where something is cut off.
         cut = inside & (patch.flatten(2).amin(-1) < _LEAST)
@@ -556,12 +587,16 @@ class Dark(Codec):
 class _Unbiased(Codec):
     """UDP's convention: sizes are distances between pixel centres, on either axis."""
 
-    def to_map(self, points: Tensor) -> Tensor:
-        return points * (_sides(self.map_size, points) - 1) / (_sides(self.input_size, points) - 1)
+    _direction = 1
 
-    def _matrix(self, center: Tensor, side: Tensor, angle: Tensor, size: tuple[int, int]) -> Tensor:
-        zoom = (_sides(size, center) - 1) / side
-        return about(_turn(angle) * zoom[..., None], center, (_sides(size, center) - 1) / 2)
+    def to_map(self, points: Tensor) -> Tensor:
+        return points * (_row(self.map_size, points) - 1) / (_row(self.input_size, points) - 1)
+
+    def _zoom(self, sides: Tensor, size: tuple[int, int]) -> Tensor:
+        return _row((size[0] - 1, size[1] - 1), sides) / sides
+
+    def _middle(self, size: tuple[int, int]) -> tuple[float, float]:
+        return (size[0] - 1) / 2, (size[1] - 1) / 2
 
 
 class Udp(_Unbiased):
@@ -662,14 +697,17 @@ class UdpOffset(_Unbiased):
         return torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
 
     def _drawn(self, points: Tensor, drawn: Tensor) -> Tensor:
-        columns, rows = _square(points.round(), math.ceil(self.radius))
+        columns, rows = self._windows(points.round(), math.ceil(self.radius))
         x, y = (
             (mean[..., None] - pixels) / self.radius
             for mean, pixels in zip(points.unbind(-1), (columns, rows), strict=True)
         )
-        inside = (x[..., None, :] ** 2 + y[..., :, None] ** 2 <= 1).float()
-        patches = [inside, inside * x.float()[..., None, :], inside * y.float()[..., :, None]]
-        return self._pasted(torch.stack(patches, dim=2), columns, rows, drawn)
+        across, down = (x * x)[..., None, :], torch.where(drawn[..., None], y * y, math.inf)[..., :, None]
+        patches = torch.empty(*points.shape[:2], 3, *down.shape[-2:-1], *across.shape[-1:], device=points.device)
+        disc = patches[:, :, 0].copy_(across + down <= 1)
+        torch.mul(disc, x.float()[..., None, :], out=patches[:, :, 1])
+        torch.mul(disc, y.float()[..., :, None], out=patches[:, :, 2])
+        return self._pasted(patches, columns, rows)
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         discs, *offsets = by_joint(maps).unbind(2)
@@ -717,23 +755,6 @@ def _pixels(index: Tensor, scores: Tensor, width: int) -> Tensor:
     return torch.stack([index % width, index // width], dim=-1).double()
 
 
-def _square(centers: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Return the columns and the rows (N, K, 2 reach + 1) of squares around centres that are whole numbers."""
-    around = torch.arange(-reach, reach + 1, dtype=torch.float64, device=centers.device)
-    columns, rows = (centers[..., None] + around).unbind(-2)
-    return columns, rows
-
-
-def _patch(maps: Tensor, points: Tensor, reach: int) -> Tensor:
-    """Return the square of each map around a pixel; pixels outside the map repeat its edge."""
-    height, width = maps.shape[-2:]
-    around = torch.arange(-reach, reach + 1, device=maps.device)
-    x, y = points.long().unbind(-1)
-    columns, rows = (x[..., None] + around).clamp(0, width - 1), (y[..., None] + around).clamp(0, height - 1)
-    index = rows[..., :, None] * width + columns[..., None, :]
-    return maps.flatten(2).gather(2, index.flatten(2)).view(index.shape)
-
-
 def _newton(gradient: Tensor, xx: Tensor, xy: Tensor, yy: Tensor, wanted: Tensor) -> Tensor:
     """Return the step to the extremum of a quadratic, and 0 where it is not wanted or there is none."""
     determinant = xx * yy - xy * xy
@@ -749,8 +770,8 @@ def _turn(angle: Tensor) -> Tensor:
     return torch.stack([torch.stack([cosine, -sine], dim=-1), torch.stack([sine, cosine], dim=-1)], dim=-2)
 
 
-def _sides(size: tuple[int, int], like: Tensor) -> Tensor:
-    return torch.tensor(size, dtype=torch.float64, device=like.device)
+def _row(pair: tuple[float, float], like: Tensor) -> Tensor:
+    return torch.tensor(pair, dtype=torch.float64, device=like.device)
 
 
 def _size(name: str, option: str, given: Any) -> tuple[int, int]:

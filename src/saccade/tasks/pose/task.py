@@ -261,7 +261,7 @@ class Pose(Task):
     def network(self, spec: RunSpec) -> nn.Module:
         net = pose_network(
             spec.network, len(self.classes), backbone=spec.backbone, mechanism=spec.mechanism, at=spec.at,
-            pretrained=spec.pretrained, maps_per_joint=self.codec.maps_per_joint,
+            pretrained=spec.pretrained, match=spec.match, maps_per_joint=self.codec.maps_per_joint,
         )  # fmt: skip
         self._check_fits(net)
         return net

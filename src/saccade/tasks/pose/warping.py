@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saccade.errors import InputError
+from saccade.tasks.pose.resampling import in_range, resample
 
 
 def transformed(matrix: Tensor, points: Tensor) -> Tensor:
@@ -34,7 +35,8 @@ def about(linear: Tensor, center: Tensor, goal: Tensor) -> Tensor:
 def warp(images: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
     """Return images resampled bilinearly by affine maps, black outside.
 
-    Whole numbers are rounded, and stay in the range of their type.
+    Whole numbers are rounded, and stay in the range of their type. On the CPU, images of up to three channels of uint8
+    are resampled in whole numbers, at places and with weights in steps of 1/256. This is at most 2.5 grey levels away.
 
     Args:
         images: One image (C, H, W), or a batch (N, C, H, W), of any type.
@@ -58,6 +60,9 @@ def warp(images: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
         return _as(_sampled(_real(images), *_lines(back, size, images.shape[2:])), images.dtype)
     result = torch.empty(len(images), images.shape[1], *reversed(size), dtype=images.dtype)
     parts = _needed(back, size, images.shape[2:])
+    if images.dtype == torch.uint8 and 1 <= images.shape[1] <= 3 and in_range(back, size):
+        resample(images, back, parts, result)
+        return result
     sides = parts[:, 2:] - parts[:, :2]
     moved = torch.cat([back[..., :2], back[..., 2:] - parts[:, [1, 0], None]], dim=-1)
     across, down = _lines(moved, size, sides)
@@ -109,8 +114,5 @@ def _as(found: Tensor, kind: torch.dtype) -> Tensor:
         return found.to(kind)
     if kind == torch.bool:
         return found >= 0.5
-    if kind == torch.uint8:  # a mean of values of 0 to 255; NumPy converts several times as fast as torch
-        found = found.add_(0.5)
-        return torch.from_numpy(found.numpy().astype("uint8")) if found.device.type == "cpu" else found.to(kind)
     limits = torch.iinfo(kind)
     return found.double().round_().clamp_(limits.min, limits.max).to(kind)

@@ -1,4 +1,4 @@
-"""A pool of worker processes, as the parent sees it: start them, send jobs, pass events on, stop them."""
+"""On this machine: a pool of worker processes, as the parent sees it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from saccade.catalog.imports import hand_on, named_code
-from saccade.errors import InputError
+from saccade.comparison.backends.base import Backend, Event, failure
 from saccade.runs.names import LOGS
 
-Event = dict[str, Any]
 _NOT_FROM_HERE = ("-P",)  # a file queue.py in the working directory must not replace that of Python
 _PATIENCE = 60.0  # seconds that a worker has to save its run
 
 
-class Pool:
+class Pool(Backend):
     """Worker processes that do many jobs each, because importing torch costs more than a small job.
 
     Args:
@@ -40,6 +38,10 @@ class Pool:
         self.workers: list[subprocess.Popen[str]] = []
         self.ready: set[int] = set()
         self.events: queue.Queue[tuple[int, Event]] = queue.Queue()
+
+    @property
+    def jobs(self) -> int:
+        return len(self.devices)
 
     def __enter__(self) -> Pool:
         (self.folder / LOGS).mkdir(exist_ok=True)
@@ -71,12 +73,6 @@ class Pool:
                 worker.wait()
 
     def run(self, jobs: Iterable[Event], on_event: Callable[[Event], None]) -> None:
-        """Do all `jobs`, each on the next free worker; returns when the last is done.
-
-        Raises:
-            InputError: A job failed because of something the user gave.
-            RuntimeError: A job failed for another reason, or a worker died.
-        """
         waiting = list(jobs)[::-1]
         free, busy = list(range(len(self.workers)))[::-1], 0
         while waiting or busy:
@@ -89,11 +85,7 @@ class Pool:
                 free.append(number)
                 busy -= 1
             elif event["event"] == "error":
-                failure = InputError if event["expected"] else RuntimeError
-                text = f"{_described(event['job'])}: {event['message']}"
-                raise (
-                    failure(text, event["hint"]) if event["expected"] else failure(f"{text} (see {self._log(number)})")
-                )
+                raise failure(event, self._log(number))
             elif event["event"] in ("ended", "stopped"):
                 raise RuntimeError(f"a worker process ended unexpectedly; the end of {self._log(number)} says why")
 
@@ -125,7 +117,3 @@ class Pool:
                 self.ready.add(number)
                 self.events.put((number, json.loads(line)))
         self.events.put((number, {"event": "ended"}))
-
-
-def _described(job: Event) -> str:
-    return " ".join(str(value) if key == "job" else f"{key} {value}" for key, value in job.items())

@@ -1,0 +1,1 @@
+"""The mechanisms as Keras layers, one file for each paper, under the names of :mod:`saccade.mechanisms`."""

@@ -1,0 +1,74 @@
+"""The Keras layers: one form of each, on the backend of this process; all cases and backends are in `test_golden`."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import saccade
+from saccade.catalog import CATALOG
+from saccade.errors import InputError
+from saccade.keras import LAYERS, from_torch, layer, to_torch
+
+pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
+
+FORMS = {key: {} for key in LAYERS} | {"sk": {"groups": 4}, "gsop": {"variant": "sum", "dim": 8, "grid": 3}}
+
+
+def torch_module(key, **options):
+    """A module whose weights are all random, so that none is without effect."""
+    module = saccade.create(key, 16, **options)
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.1, 0.9)
+    return module.eval()
+
+
+@pytest.mark.parametrize("key", sorted(LAYERS))
+def test_equals_the_module_and_gives_its_weights_back(key):
+    module = torch_module(key, **FORMS[key])
+    x = torch.randn(2, 16, 6, 8)
+    made = from_torch(module, data_format="channels_last")
+    expected = module(x).detach().numpy()
+
+    y = keras.ops.convert_to_numpy(made(x.movedim(1, -1).numpy()))
+
+    np.testing.assert_allclose(np.moveaxis(y, -1, 1), expected, rtol=1e-4, atol=1e-5)
+    for name, tensor in to_torch(made).state_dict().items():
+        torch.testing.assert_close(tensor, module.state_dict()[name])
+
+
+@pytest.mark.parametrize("key", sorted(LAYERS))
+def test_takes_the_options_of_the_catalog(key):
+    made = layer(key, data_format="channels_last")
+    config = made.get_config()
+    for option, default in CATALOG[key].options.items():
+        assert config[option] == default, option
+
+
+@pytest.mark.parametrize("key", sorted(LAYERS))
+def test_is_saved_and_loaded_in_either_layout(key, tmp_path):
+    for data_format, shape in (("channels_last", (None, None, 16)), ("channels_first", (16, None, None))):
+        image = keras.Input(shape)
+        attention = from_torch(torch_module(key, **FORMS[key]), data_format=data_format)
+        model = keras.Model(image, attention(image))
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        x = np.random.default_rng(0).normal(size=(2, *((6, 8, 16) if shape[-1] else (16, 6, 8)))).astype("float32")
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each(x)) for each in (model, loaded)))
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ("cbamm", {}, "unknown mechanism 'cbamm'\nhint: did you mean cbam"),
+        ("cbam", {"reducton": 4}, "cbam: unknown option 'reducton'\nhint: did you mean reduction"),
+        ("se", {"variant": "tim"}, "SE: unknown variant='tim'"),
+        ("eca", {"k": 4}, "ECA: `k` must be odd"),
+        ("se", {"data_format": "channels_middle"}, "SE: unknown data_format='channels_middle'"),
+    ],
+)
+def test_refuses_an_unknown_name_option_or_value(given, options, message):
+    with pytest.raises(InputError, match=message):
+        layer(given, **options)
