@@ -34,7 +34,7 @@ def test_files_keep_free_sizes(mechanism, suffix, tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     model = network("se")
-    with pytest.raises(InputError, match=r"\.onnx or \.tflite, or a folder.*\n.*saccade.keras.save"):
+    with pytest.raises(InputError, match=r"\.onnx or \.tflite, or a folder.*\n.*saccade\.keras\.save"):
         export(model, tmp_path / "net.keras")
     with pytest.raises(InputError, match="does not exist"):
         export(model, tmp_path / "nowhere" / f"net{FORMATS[0]}")

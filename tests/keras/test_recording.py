@@ -56,7 +56,7 @@ def test_built_in_mechanisms_parts_and_own_layers():
 def test_what_cannot_be_recorded_is_refused():
     with pytest.raises(InputError, match=r"net contains no mechanism\n.*insert one first"), record(network()):
         pass
-    with pytest.raises(InputError, match="received torch.*\n.*saccade.record"), record(torch.nn.Conv2d(1, 1, 1)):
+    with pytest.raises(InputError, match=r"received torch.*\n.*saccade.record"), record(torch.nn.Conv2d(1, 1, 1)):
         pass
     model = insert(network(), "se", at="head")
     with record(model) as maps, pytest.raises(KeyError, match="run the network"):

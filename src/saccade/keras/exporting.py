@@ -55,7 +55,7 @@ def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Pat
     path, graph = Path(path), graph_of(model, "export")
     if path.suffix not in _WRITERS:
         raise InputError(
-            f"export: expected a name that ends in .onnx or .tflite, or a folder without an ending; received {path.name}",
+            f"export: expected a name ending in .onnx or .tflite, or a folder without an ending; received {path.name}",
             "for a file that Keras loads again there is saccade.keras.save",
         )
     kind, title, writers = _WRITERS[path.suffix]
