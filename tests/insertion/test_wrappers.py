@@ -111,3 +111,63 @@ def test_pure_transformers_are_refused(name):
         model = timm.create_model(name)
     with pytest.raises(InputError, match=r"expected a convolutional network.*\nhint: choose a convolutional backbone"):
         saccade.plan(model, "se")
+
+
+class Holder(nn.Module):
+    """Holds networks, and has no forward of its own, as modules for training may."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+
+class Auxiliary(nn.Module):
+    """Has a head that runs in training only, with a norm over samples at one position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+        self.aux = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+        self.unused = nn.Conv2d(4, 4, 1)
+        self.pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = self.body(x)
+        return (x, self.aux(x), self.pooled(x)) if self.training else (x,)
+
+
+def test_a_module_without_a_forward_gets_it_in_the_network_it_holds():
+    held = Holder(net=NotesNet(11), loss=nn.CrossEntropyLoss())
+    assert saccade.insert(Holder(inner=held), "se", at="stage:-1") is not None
+    held = saccade.insert(Holder(inner=held), "eca", at="stage:-1")
+    assert len(saccade.verify(held).present) == 2
+    assert len(held.inner.net.saccade_report.steps) == 2
+    saccade.remove(held)
+    assert not [key for key in held.state_dict() if "saccade" in key]
+    for parts, message in (
+        ({"generator": NotesNet(2), "critic": NotesNet(2)}, r"no forward of its own, and it holds generator, critic"),
+        ({"loss": nn.CrossEntropyLoss()}, "it holds no network with convolutions"),
+    ):
+        with pytest.raises(saccade.InputError, match=message):
+            saccade.plan(Holder(**parts), "se")
+
+
+def test_a_head_that_runs_in_training_only_is_a_place(tmp_path):
+    net, x = Auxiliary().train(), torch.randn(1, 3, 16, 20)
+    twin = copy.deepcopy(net)
+    saccade.insert(net, "se", at="aux.0", example_input=x)
+    assert "run in training only" in str(net.saccade_report)
+    assert net.training
+    assert saccade.verify(net.eval()).present == ("aux.0",)
+    saccade.insert(net, "eca", at="body.0", example_input=x)
+    path = saccade.save(net.train(), tmp_path / "net.safetensors")
+    again = saccade.load(path, model=twin)
+    assert saccade.verify(again).present == ("body.0", "aux.0")
+    batch = torch.randn(2, 3, 16, 20)
+    assert all(map(torch.equal, again.train()(batch), net(batch)))
+    del net.aux[0].saccade
+    net.aux[0]._forward_hooks.clear()
+    assert saccade.verify(net) == ("aux.0",)
+    with pytest.raises(saccade.InputError, match="it is called 0 times"):
+        saccade.plan(Auxiliary(), "se", at="unused", example_input=x)

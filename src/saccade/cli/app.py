@@ -25,7 +25,7 @@ from saccade.cli.evaluate import evaluate
 from saccade.cli.export import export
 from saccade.cli.list import list_
 from saccade.cli.look import look
-from saccade.cli.options import translated
+from saccade.cli.options import as_typed, translated
 from saccade.cli.plan import plan
 from saccade.cli.predict import predict
 from saccade.cli.report import report
@@ -107,11 +107,13 @@ def _guarded(tokens: list[str], settings: CommandSettings) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        return _said(error)
+        return _said(error, tokens)
 
 
-def _said(error: Exception) -> int:
+def _said(error: Exception, tokens: Sequence[str] = ()) -> int:
     message, hint, status = explain(error)
+    known = _options_of(tokens[0] if tokens else "")
+    message, hint = as_typed(message, known), hint and as_typed(hint, known)
     print(f"error: {message}" + (f"\n\nhint: {hint}" if hint else ""), file=sys.stderr)
     return status
 
@@ -155,7 +157,7 @@ def ours(tokens: list[str]) -> list[str]:
     if name not in _COMMANDS:
         return tokens
     parameters = list(inspect.signature(_COMMANDS[name]).parameters.values())
-    known = {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    known = _options_of(name)
     tokens = [name, *translated(tokens[1:], name, known)]
     if "pretrained" not in known:
         return tokens
@@ -163,6 +165,14 @@ def ours(tokens: list[str]) -> list[str]:
     several = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
     positions = sum(one.kind is inspect.Parameter.POSITIONAL_ONLY for one in parameters)
     return complete_pretrained(tokens, flags, None if several else positions)
+
+
+def _options_of(name: str) -> set[str]:
+    """Return the names of a command's options, with underscores; none for a word that is not a command."""
+    if name not in _COMMANDS:
+        return set()
+    parameters = inspect.signature(_COMMANDS[name]).parameters.values()
+    return {one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _is_switch(annotation: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -12,6 +14,11 @@ from saccade.errors import InputError
 from saccade.options import Declared, Options, declared
 from saccade.ranges import Range, Whole
 from saccade.synonyms import hint_for, meant, plain_word
+
+_QUOTES = "'\""
+_IN_PYTHON = (
+    "give example_input=, a tensor that the network takes, a tuple of its arguments, or a dict of those by name"
+)
 
 PRETRAINED = Annotated[str | None, Parameter(metavar="[PATH]")]
 """The type of ``--pretrained``, whose value may be left out."""
@@ -109,6 +116,28 @@ def translated(tokens: Sequence[str], command: str, known: Iterable[str]) -> lis
             raise InputError(f"saccade {command}: options begin with dashes; received {token!r}", f"write {option}")
         found.append(flag + equals + value)
     return found
+
+
+def as_typed(text: str, known: Iterable[str]) -> str:
+    """Return a message about arguments of :func:`saccade.insert` with the options of a command in their place.
+
+    Args:
+        text: A message that names arguments as Python has them, such as ``at='stage:-1'``.
+        known: Names of the command's options, with underscores; other arguments stay as they are.
+    """
+    here = {*known} & {"at", "within", "every", "start", "example_input"}
+
+    def option(found: re.Match[str]) -> str:
+        before, opened, since = found.string[: found.start()].rpartition("(")
+        in_a_call = bool(opened) and ")" not in since and before[-1:].isidentifier()
+        if found[1] not in here or in_a_call:
+            return found[0]
+        flag = f"--{found[1].replace('_', '-')}"
+        return f"{flag} {shlex.quote(found[2].strip(_QUOTES))}" if found[2] else flag
+
+    if "example_input" in here:
+        text = text.replace(_IN_PYTHON, "give --example-input, the shape of an image that it takes, such as 1x3x64x64")
+    return re.sub(r"""(?<![\w.])(\w+)=('[^']*'|"[^"]*"|[\w:.*-]*)""", option, text)
 
 
 def _stands_alone(tokens: Sequence[str], number: int) -> bool:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from saccade.comparison.arms import Arm
 from saccade.comparison.experiment import Experiment, evidence_of
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
-from saccade.comparison.statistics import Difference, bootstrap_se, differences, mean_interval
+from saccade.comparison.sequential import Plan
+from saccade.comparison.statistics import Difference, mean_interval
 from saccade.data import Arrays
 from saccade.environment import environment
-from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.runs.names import COSTS, NODES, PLACES, RESULT
 from saccade.runs.records import AGAIN, read_object, read_record
-from saccade.tasks.base import Task
 from saccade.tasks.evidence import Group, images_in
 from saccade.version import __version__
 
@@ -44,27 +44,56 @@ class RunResult:
     predictions: str = ""
 
 
-def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) -> Results:
+@dataclass(frozen=True)
+class Verdicts:
+    """What was found about each arm.
+
+    Args:
+        seeds: Number of seeds of each arm, the control first.
+        differences: Difference of each arm but the control.
+        plan: The stages; None for a comparison that does all its runs.
+    """
+
+    seeds: Sequence[int]
+    differences: Sequence[Difference]
+    plan: Plan | None = None
+
+
+def collect(
+    experiment: Experiment,
+    data: Arrays,
+    verdicts: Verdicts,
+    *,
+    command: str,
+    jobs: int,
+    measured_on: str | None = None,
+) -> Results:
     """Return the results of an experiment, read from the folders of its runs.
 
     Args:
         experiment: The experiment, all of whose runs are done.
         data: Its data.
+        verdicts: What was found about each arm.
         command: Command line that repeats it.
         jobs: Number of runs that were done at a time.
+        measured_on: Node of a cluster that the costs were measured on; None: this machine.
     """
     arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
-    folders = [[experiment.run_folder(arm, index) for index in range(settings.seeds)] for arm in arms]
+    folders = [
+        [experiment.run_folder(arm, index) for index in range(count)]
+        for arm, count in zip(arms, verdicts.seeds, strict=True)
+    ]
     runs = [[read_run(folder / RESULT) for folder in row] for row in folders]
-    scores = np.array([[run.score for run in row] for row in runs])
+    scores = [np.array([run.score for run in row]) for row in runs]
     costs, places = read_object(experiment.folder / COSTS), read_object(experiment.folder / PLACES)
-    found = zip(arms, runs, scores, _differences(task, folders, runs), strict=True)
+    found = zip(arms, runs, scores, (None, *verdicts.differences), strict=True)
     return Results(
         saccade=__version__,
         finished=True,
         task=data.task,
         metric=task.metric,
-        seeds=tuple(range(settings.seeds)),
+        seeds=tuple(range(max(verdicts.seeds))),
+        plan=verdicts.plan,
         steps=experiment.steps,
         batch=experiment.batch,
         size=settings.size,
@@ -83,7 +112,7 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
         ),
-        environment=environment(settings.device, jobs=jobs, threads=costs["threads"]),
+        environment=_environment(experiment, measured_on) | {"jobs": jobs, "threads": costs["threads"]},
         command=command,
         settings=settings.to_json(),
         macs_input=tuple(costs["macs_input"]),
@@ -108,6 +137,15 @@ def collect(experiment: Experiment, data: Arrays, *, command: str, jobs: int) ->
     )
 
 
+def _environment(experiment: Experiment, measured_on: str | None) -> dict[str, Any]:
+    """The environment of the machine that measured the costs, and those of all nodes of a cluster."""
+    path = experiment.folder / NODES
+    nodes = {"nodes": read_object(path)} if path.exists() else {}
+    if measured_on is None:
+        return environment(experiment.settings.device) | nodes
+    return {**nodes["nodes"][measured_on], "measured_on": measured_on, **nodes}
+
+
 def grouped(runs: Sequence[RunResult]) -> tuple[dict[str, Grouping], Details]:
     """Return how the scores of an arm are divided, and the mean over its runs of each part of each group."""
     first = runs[0].groups
@@ -124,18 +162,6 @@ def _means(parts: Sequence[Mapping[str, float | None]]) -> dict[str, float | Non
 def _others(runs: Sequence[Mapping[str, float]], metric: str) -> dict[str, float]:
     """The mean over runs of every score but the one that decides."""
     return {name: float(np.mean([run[name] for run in runs])) for name in runs[0] if name != metric}
-
-
-def _differences(
-    task: Task, folders: Sequence[Sequence[Path]], runs: Sequence[Sequence[RunResult]]
-) -> list[Difference | None]:
-    control, *others = folders
-    evidence = [evidence_of(folder) for folder in control]
-    scores = [[run.score for run in row] for row in runs]
-    predicted = [[run.predictions for run in row] for row in runs]
-    identical = [all(predicted[0]) and arm == predicted[0] for arm in predicted[1:]]
-    test = [bootstrap_se(evidence, [evidence_of(one) for one in arm], resampled=task.resampled) for arm in others]
-    return [None, *differences(scores, test, identical=identical, images=images_in(evidence[0]))]
 
 
 def read_run(path: Path) -> RunResult:

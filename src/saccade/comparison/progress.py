@@ -31,6 +31,12 @@ class ComparisonProgress(Counting):
             self.tasks["all"] = self.bars.add_task("all steps", total=self.steps)
         return self
 
+    def expect(self, steps: int) -> None:
+        """Take another number of steps as those that are left, at most."""
+        self.steps = self.finished + steps
+        if self.bars is not None:
+            self.bars.update(self.tasks["all"], total=self.steps)
+
     def on_event(self, event: Event) -> None:
         """Take note of an event of a worker."""
         number = event["worker"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from saccade import schema
+from saccade.comparison.sequential import Plan
 from saccade.comparison.statistics import Difference
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
@@ -88,7 +89,7 @@ class ArmResult:
         options: Options of the mechanism.
         at: Place that was asked for; None for the natural place of the mechanism.
         place: Names of the modules that the mechanism is attached to.
-        scores: Score of each seed, in the order of `Results.seeds`.
+        scores: Score of each seed, in the order of `Results.seeds`; in a comparison in stages the first of them.
         mean: Mean of the scores.
         interval: 95% interval of the mean over the seeds; None with one seed.
         difference: Difference from the control with its verdict; None for the control itself.
@@ -181,6 +182,7 @@ class Results:
         peak_batch: Images per training step when memory was measured.
         test_images: Number of images that scores come from.
         groups: Partition of `ArmResult.details`, by the name of the group.
+        plan: Stages in which seeds were added, fixed before the first run; None if every arm has all seeds.
         arms: The arms, the control first.
     """
 
@@ -204,7 +206,13 @@ class Results:
     peak_batch: int
     test_images: int
     groups: Mapping[str, Grouping] = field(default_factory=dict)
+    plan: Plan | None = None
     arms: tuple[ArmResult, ...]
+
+    @property
+    def runs(self) -> int:
+        """Number of runs of all arms."""
+        return sum(len(arm.scores) for arm in self.arms)
 
     @property
     def reference(self) -> ArmResult:
@@ -248,7 +256,8 @@ class Results:
         if len(self.macs_input) != 4:
             return f"macs_input: expected the shape (N, C, H, W); received {list(self.macs_input)}"
         for arm in self.arms:
-            if len(arm.scores) != len(self.seeds):
+            fits = 0 < len(arm.scores) <= len(self.seeds) if self.plan else len(arm.scores) == len(self.seeds)
+            if not fits:
                 return f"arms: {arm.name} has {len(arm.scores)} scores, and there are {len(self.seeds)} seeds"
         return ""
 

@@ -17,6 +17,7 @@ from saccade.comparison.options import (
     CompareOptions,
 )
 from saccade.data.reading import Reading
+from saccade.data.shard_names import plain_data
 from saccade.errors import InputError
 from saccade.files import at_home
 from saccade.ops import chosen
@@ -31,8 +32,10 @@ from saccade.runs.names import (
     LAST,
     LOCK,
     LOGS,
+    NODES,
     PICTURES,
     PLACES,
+    PLAN,
     REPORT,
     RESULT,
     RESULTS,
@@ -42,6 +45,12 @@ from saccade.runs.names import (
     START,
 )
 from saccade.runs.records import SettingsRecord, read_record
+
+MORE_SEEDS = (
+    "the number of seeds is fixed before the first run: who looks at the result of 5 and then adds 3 makes a wrong "
+    "claim half as often again; choose another folder with --out, or let --sequential decide with --seeds "
+    "as the largest number"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +111,7 @@ class Settings(CompareOptions):
                 "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
             )
         decided = {
-            "data": None if options.data is None else str(at_home(options.data).resolve()),
+            "data": None if options.data is None else plain_data(options.data),
             "mechanisms": mechanisms,
             "backbone": options.backbone or (own.name if demo else DEFAULT_BACKBONE),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
@@ -141,7 +150,8 @@ def refuse(folder: Path, settings: Settings) -> None:
     place.refuse_foreign()
     if place.claimed and begun(folder):
         read_record(folder / SETTINGS, SettingsRecord)
-        place.refuse_other(place.read(), settings.to_json())
+        before, now = place.read(), settings.to_json()
+        place.refuse_other(before, now, *[MORE_SEEDS][: before.get("seeds") != now["seeds"]])
 
 
 def begun(folder: Path) -> bool:
@@ -158,4 +168,5 @@ def clear(folder: Path) -> None:
     Raises:
         InputError: Something could not be deleted.
     """
-    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))
+    files = (RESULTS, REPORT, EXPERIMENT, PLACES, PLAN, COSTS, DATA, SPLIT, NODES)
+    owned(folder).clear(files, (RUNS, START, PICTURES, LOGS))

@@ -24,6 +24,7 @@ from saccade.tasks.ratios import weighted
 
 Verdict = Literal["better", "worse", "can't tell"]
 TIE = "same score on every seed"
+UNLIKELY = "stopped early"
 
 
 def bootstrap_se(
@@ -101,7 +102,8 @@ class Difference:
         p: Two-sided, of this arm alone, before the correction for several arms; None where no test is made.
         verdict: Holm's procedure can claim a difference where the interval, which is wider, still touches 0.
         reason: Obstacle to any claim, whatever the scores: ``"identical runs"``, ``"same score on every seed"``,
-            ``"fewer than 3 seeds"``, or ``"no spread to judge by"``.
+            ``"fewer than 3 seeds"``, or ``"no spread to judge by"``. In a comparison in stages also
+            ``"stopped early"``: by the last stage a claim had become unlikely.
     """
 
     mean: float
@@ -170,6 +172,18 @@ def images_to_show(difference: float, arms: int = 1, level: float = 0.05) -> int
     return math.ceil(math.ceil(math.log2(2 * arms / level)) / difference)
 
 
+def tied_share(images: int, arms: int, level: float = 0.05) -> float:
+    """Return the largest share of images on which arms could differ and still agree on all of `images`.
+
+    Args:
+        images: Number of test images, on none of which they differ.
+        arms: Number k of arms that are compared with the control.
+        level: As for :func:`differences`.
+    """
+    share: float = 1 - (level / 2 / arms) ** (1 / images)
+    return share
+
+
 def _judge_different(table: Floats, test_se: Floats, level: float, images: int | None) -> list[Difference]:
     seeds = table.shape[1]
     means = (table[1:] - table[0]).mean(axis=1)
@@ -180,7 +194,7 @@ def _judge_different(table: Floats, test_se: Floats, level: float, images: int |
     judged = judge(table, test_se, level)
     tied = (table[1:] == table[0]).all(axis=1)
     if images is not None:  # where no image tells them apart
-        judged.half_width[tied & (judged.half_width == 0)] = 1 - (level / 2 / len(means)) ** (1 / images)
+        judged.half_width[tied & (judged.half_width == 0)] = tied_share(images, len(means), level)
     found = []
     for mean, half, p, claim, tie in zip(judged.mean, judged.half_width, judged.p, judged.claim, tied, strict=True):
         interval = (float(mean - half), float(mean + half)) if half else None

@@ -11,7 +11,7 @@ from saccade.insertion.planning import Given, Options, plan
 from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.select import At
 from saccade.insertion.verifying import check_called
-from saccade.insertion.wrappers import check_renewable, compile_anew, renew, unwrapped
+from saccade.insertion.wrappers import check_renewable, compile_anew, renew, unwrapped, with_forward
 from saccade.mechanisms.base import Mechanism
 
 
@@ -69,14 +69,16 @@ def insert(
         8
     """
     check_renewable(model)
-    network = unwrapped(model)
+    wrapped = unwrapped(model)
+    network = with_forward(wrapped)
     planned = plan(
         network, mechanism, at=at, within=within, every=every, start=start, options=options, example_input=example_input
     )
     attach_steps(network, planned, example_input)
-    if network is not model:
+    if wrapped is not model:
         renew(model)
-        model.saccade_report = network.saccade_report
+        if network is wrapped:
+            model.saccade_report = network.saccade_report
     return model
 
 
@@ -90,7 +92,8 @@ def attach_steps(network: nn.Module, planned: Plan, example_input: Any = None) -
             attachment = make(network, step)
             attach(host, attachment)
             done.append((host, attachment))
-        check_called(network, planned.steps, planned.example if example_input is None else example_input)
+        example = planned.example if example_input is None else example_input
+        check_called(network, planned.steps, example, training=planned.training)
     except BaseException:
         for host, attachment in reversed(done):
             detach(host, attachment)

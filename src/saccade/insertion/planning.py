@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Entry, Spec, check_options, parse, split_top
+from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse_chain
 from saccade.catalog.imports import is_installed
+from saccade.catalog.registry import option_names
+from saccade.catalog.spec import Chain
 from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
-from saccade.insertion.graph import Graph
+from saccade.insertion.convolutional import check_convolutional
 from saccade.insertion.places import Place, Places
 from saccade.insertion.probing import adds_nothing
 from saccade.insertion.remarks import attention_present, remarks
 from saccade.insertion.report import Plan, Step
-from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
+from saccade.insertion.trace import Trace
 from saccade.insertion.tracing import trace
-from saccade.insertion.wrappers import unwrapped
+from saccade.insertion.wrappers import unwrapped, with_forward
 from saccade.insertion.writing import needs_its_output
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
-One = str | Mapping[str, Any] | Spec | Callable[..., nn.Module]
-Given = One | Sequence[One]
+Given = Chain
 
 
 def plan(
@@ -48,7 +49,8 @@ def plan(
     One forward pass is traced on the meta device: no weights are read, nothing is computed or copied.
 
     Args:
-        model: Any network with convolutions, on any device; in wrappers for parallel training, the network inside.
+        model: Any network with convolutions, on images, volumes, clips or sequences, on any device; in wrappers for
+            parallel training, and in a module without a forward of its own, the network inside.
         mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Your own: its class, or
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
@@ -76,7 +78,8 @@ def plan(
         example_input: A tensor, a list or dict of tensors, or a tuple of the network's arguments; a dict, alone or at
             the end of the tuple, is given as keyword arguments if the names are those of the forward. Only shapes and
             dtypes are used, unless the forward reads numbers: it then runs once. None means an image of the size timm
-            states, else of 224 x 288, 224 x 224 or 256 x 256.
+            states, else of 224 x 288, 224 x 224 or 256 x 256; a volume, a clip or a sequence of several sizes for a
+            network whose convolutions have three axes or one.
 
     Raises:
         InputError: The mechanism, option or place does not exist, the network has no feature maps or cannot be changed,
@@ -88,18 +91,31 @@ def plan(
         >>> print(saccade.plan(torchvision.models.resnet18(), "se").params)
         89088
     """
-    model = unwrapped(model)
+    model = with_forward(unwrapped(model))
     if start not in STARTS:
         raise InputError(f"unknown start={start!r}", near(str(start), STARTS))
-    specs = _chain(mechanism)
+    specs = parse_chain(mechanism)
     if options is not None and len(specs) > 1:
         raise InputError(
             f"options= is for one mechanism; received {len(specs)}", "give each its own: 'se[reduction=8]+cbam'"
         )
     recorded, example = trace(model, example_input, Attachment)
-    places = Places(recorded, within)
-    _check_convolutional(model, places.graph)
-    chosen = select(places, at, specs[0].entry.place, every)
+    chooses = partial(_chosen, model, within=within, at=at, natural=specs[0].entry.place, every=every)
+    training = False
+    try:
+        places, chosen = chooses(recorded)
+    except InputError:
+        found = None if at is None and within is None else _in_training(model, example, recorded)
+        if found is None:
+            raise
+        try:
+            places, chosen = chooses(found)
+        except InputError:
+            found = None
+        if found is None:
+            raise
+        recorded, training = found, True
+        places.notes.append("these places run in training only: they change what is learned, not what is predicted")
     for place in chosen:
         check_free(model.get_submodule(place.name), place.name, place.side)
     known: dict[tuple[Any, ...], Step] = {}
@@ -117,52 +133,35 @@ def plan(
         type(model).__name__, "+".join(map(str, specs)), at if at is None or isinstance(at, str) else repr(at), start,
         recorded.input_shape, tuple(steps), tuple(unused), attention_present(places.graph),
         (*places.notes, *remarks(places, chosen)),
-        example,
+        example, training,
     )  # fmt: skip
 
 
-def _check_convolutional(model: nn.Module, graph: Graph) -> None:
-    """Refuse a network that works on tokens: its only convolution makes them of the image."""
-    trace = graph.trace
-    kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
-    first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
-    maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
-    windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
-    if len(windows) > 1 or (windows and (maps_behind or first == len(trace.ops))):
-        return
-    if not windows and any(not kind.spatial for kind in kinds):
-        return
-    cuts = f"one that cuts the image into {kinds[0].kernel[0]} x {kinds[0].kernel[1]} patches" if kinds else "none"
-    tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
-    works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
-    raise InputError(
-        f"{type(model).__name__}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: "
-        f"{cuts}{works}",
-        "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
-    )
+def _chosen(
+    model: nn.Module, recorded: Trace, *, within: str | None, at: At | None, natural: NaturalPlace, every: int | None
+) -> tuple[Places, tuple[Place, ...]]:
+    places = Places(recorded, within)
+    check_convolutional(places.graph)
+    return places, select(places, at, natural, every)
 
 
-def _chain(given: Given) -> tuple[Spec, ...]:
-    """Return the one mechanism, or the several that follow each other."""
-    if isinstance(given, str):
-        parts: list[One] = [*split_top(given, "+")]
-    elif isinstance(given, (Mapping, Spec)) or callable(given):
-        parts = [given]
-    elif isinstance(given, Sequence) and given:
-        parts = list(given)
-    else:
-        raise TypeError(
-            "a mechanism is a string, a dict, a class or function that makes one, or a list of these; "
-            f"received {given!r}"
-        )
-    return tuple(parse(part) for part in parts)
+def _in_training(model: nn.Module, example: tuple[Any, ...], recorded: Trace) -> Trace | None:
+    """Return the trace of a pass of training; None if every convolution runs in evaluation too, or if it fails."""
+    called = {call.path for call in recorded.calls}
+    if all(path in called for path, module in model.named_modules() if isinstance(module, nn.modules.conv._ConvNd)):
+        return None
+    try:
+        return trace(model, example, Attachment, training=True)[0]
+    except InputError:
+        return None
 
 
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:
     entry = spec.entry
     given = options(place) if callable(options) else options or {}
-    chosen = Spec(entry.name, _options(entry, spec.options, given, start), entry)
-    key = (place.channels, place.height, place.width, str(chosen), id(entry))
+    own = _options(entry, spec.options, given, start)
+    chosen = Spec(entry.name, own if place.dims == 2 else _of_axes(entry, own, place), entry)
+    key = (place.channels, place.sides, str(chosen), id(entry))
     if key not in known:
         known[key] = _costs(place, chosen, start)
     step = known[key]
@@ -177,10 +176,21 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
     return {**entry.identity_options, **chosen} if start == "identity" else chosen
 
 
+def _of_axes(entry: Entry, options: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Return the options for a map of other than two axes: a mechanism that takes any is made for those of the map."""
+    kind = "a sequence" if place.dims == 1 else "a volume or a clip"
+    if entry.flat:
+        raise InputError(
+            f"{place}: {entry.name} takes maps of two axes only ({entry.flat}); this one is {kind}",
+            "choose another mechanism, such as pam or cbam",
+        )
+    return options if "dims" in options or "dims" not in option_names(entry) else {**options, "dims": place.dims}
+
+
 def _costs(place: Place, chosen: Spec, start: str) -> Step:
     """Determine start, parameters and MACs of a step, by running the mechanism on the meta device."""
     counter = FlopCounterMode(display=False)
-    x = torch.empty(1, place.channels, place.height, place.width, device="meta")
+    x = torch.empty(1, place.channels, *place.sides, device="meta")
     version = x._version
     try:
         with torch.device("meta"):
@@ -197,7 +207,7 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         made = f"a map of shape {tuple(y.shape[1:])}" if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
         raise InputError(
-            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, place.height, place.width)}; "
+            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, *place.sides)}; "
             "the network expects a map of that shape",
             "choose options that keep the shape",
         )

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saccade.insertion.maps import POOLS
 from saccade.insertion.trace import Call, Op, Trace, Window
 
-POOLS = frozenset(("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"))
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_OVER_CHILDREN = frozenset(("children", "named_children", "modules", "named_modules", "_modules"))
 NORMS = frozenset((torch.ops.aten.native_batch_norm.default,))
 
 
@@ -76,7 +78,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self._real:
+        if not self._real and not _is_constant(func, args, kwargs):
             args, kwargs = on_meta(args), on_meta(kwargs)
         inputs = () if self._hidden else self.values((args, kwargs))
         result = _shapes_of_norm(*args) if func in NORMS and not self._real else func(*args, **kwargs)
@@ -131,7 +133,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parent = self._stack[-1] if self._stack else None
         call = Call(
             len(self.trace.calls), self._paths[id(module)], module, parent, self.values(args),
-            first[0] if first else None, len(self.trace.ops),
+            first[0] if first else None, len(self.trace.ops), iterates=iterates(module),
         )  # fmt: skip
         self.trace.calls.append(call)
         self._stack.append(call.index)
@@ -149,6 +151,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = self.trace.calls[self._stack.pop()]
         call.outputs, call.end = self.values(output), len(self.trace.ops)
         call.single = isinstance(output, Tensor)
+
+
+def _is_constant(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether an operation derives a tensor from constants of the network alone, and writes to none of them.
+
+    Such a tensor keeps its values, since a forward may read them: the strides of a detector, sizes of windows.
+    """
+    if func._schema.is_mutable:
+        return False
+    given = list(tensors_in((args, kwargs)))
+    return bool(given) and not any(tensor.is_meta for tensor in given)
+
+
+def iterates(module: nn.Module) -> bool:
+    """Return whether a forward pass runs over all children, so that an additional one would be run too."""
+    code = getattr(type(module).forward, "__code__", None)
+    return isinstance(module, _CONTAINERS) or bool(_OVER_CHILDREN.intersection(getattr(code, "co_names", ())))
 
 
 def tensors_in(tree: Any) -> Iterator[Tensor]:
@@ -192,11 +211,24 @@ def _window(name: str, args: tuple[Any, ...]) -> Window | None:
     if name == "convolution" and not args[6]:
         return Window(tuple(args[1].shape[2:]), tuple(args[3]), tuple(args[5]))
     if name in POOLS:
-        kernel = tuple(args[1])
-        stride = tuple(args[2]) if len(args) > 2 and args[2] else kernel
+        axes = args[0].dim() - 2
+        kernel = _each(args[1], axes)
+        stride = _each(args[2], axes) if len(args) > 2 and args[2] else kernel
         return Window(kernel, stride, (1,) * len(kernel))
     return None
 
 
+def _each(given: Any, axes: int) -> tuple[int, ...]:
+    """Return one number for each axis: torch takes a single one for all."""
+    sides = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    return sides * axes if len(sides) == 1 else sides
+
+
 def _dims(name: str, args: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(int(axis) % args[0].dim() for axis in args[1]) if name == "permute" else ()
+    axes = args[0].dim() if args and isinstance(args[0], Tensor) else 0
+    if name == "transpose" and axes == 3:  # of maps with more axes, what it does is read off the shapes
+        order = list(range(axes))
+        first, second = (int(axis) % axes for axis in args[1:3])
+        order[first], order[second] = second, first
+        return tuple(order)
+    return tuple(int(axis) % axes for axis in args[1]) if name == "permute" else ()

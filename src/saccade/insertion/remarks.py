@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from saccade.insertion.graph import MATRIX, Graph, is_product
 from saccade.insertion.places import Place, Places
 from saccade.insertion.report import listed
 from saccade.insertion.residuals import Residual, is_table
 from saccade.insertion.trace import Op
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _NEARLY_ZERO = 1e-3
 _FOLDING = ("fuse", "reparameterize", "switch_to_deploy")
@@ -36,11 +38,11 @@ def _attention(graph: Graph, op: Op) -> str | None:
         return None
     for gate, of in (op.inputs, op.inputs[::-1]):
         bounded = graph.gate_of(gate)
-        if bounded is None or len(graph.trace.shapes[of]) < 4 or not graph.reaches(of, gate):
+        if bounded is None or len(graph.trace.shapes[of]) < 2 + graph.dims or not graph.reaches(of, gate):
             continue
         if any(inner.convolution or inner.name in MATRIX for inner in graph.between(of, gate)):
             axes = graph.trace.shapes[bounded.inputs[0]]
-            return "a gate on channels" if len(axes) < 4 or 1 in axes[2:] else "a gate on positions"
+            return "a gate on channels" if len(axes) < 2 + graph.dims or 1 in axes[2:] else "a gate on positions"
     return None
 
 

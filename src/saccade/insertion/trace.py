@@ -6,25 +6,32 @@ Only values that derive from the input are numbered. An operation in place gives
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-
-from torch import nn
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 CUTS = frozenset(("im2col", "unfold"))
 
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and dilation of a convolution or a pooling."""
+    """Kernel, stride and dilation of a convolution or a pooling.
+
+    Args:
+        kernel: Its sides.
+        stride: Step along each axis.
+        dilation: Distance of what it reads along each axis.
+        alone: True if all convolutions of the network have one axis; in others such a one runs over channels or tokens.
+    """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+    alone: bool = False
 
     @property
     def spatial(self) -> bool:
         """True if it mixes positions of a map."""
-        return len(self.kernel) > 1 and max(self.kernel) > 1
+        return max(self.kernel) > 1 and (len(self.kernel) > 1 or self.alone)
 
     @property
     def overlapping(self) -> bool:
@@ -62,7 +69,7 @@ class Call:
     Args:
         index: Number of the call; 0 is the network itself.
         path: Name of the module.
-        module: The module.
+        module: The module, or a layer of another library.
         parent: Number of the enclosing call.
         inputs: Values among its arguments.
         first: The value given as first positional argument, or None.
@@ -70,11 +77,12 @@ class Call:
         outputs: Values it returned.
         single: True if it returned one tensor and nothing else.
         end: One more than the number of the last operation inside it.
+        iterates: True if the module runs over all its children, so that an additional one would run too.
     """
 
     index: int
     path: str
-    module: nn.Module
+    module: Any
     parent: int | None
     inputs: tuple[int, ...]
     first: int | None
@@ -82,6 +90,7 @@ class Call:
     outputs: tuple[int, ...] = ()
     single: bool = False
     end: int = -1
+    iterates: bool = False
 
 
 @dataclass
@@ -97,6 +106,9 @@ class Trace:
         outputs: Values it returned.
         input_shape: Shape of the first input, as run.
         attachments: Shapes that each attachment was called with, by path.
+        layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None, if the layers state it; else it is
+            found from the operations.
+        flat: True if the calls are single layers: blocks are then seen in the graph alone.
         ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """
 
@@ -108,10 +120,18 @@ class Trace:
     outputs: tuple[int, ...] = ()
     input_shape: tuple[int, ...] = ()
     attachments: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    layouts: list[str | None] | None = None
+    flat: bool = False
     ended: str = ""
 
     def __post_init__(self) -> None:
         self._times: Counter[str] = Counter()
+
+    def read_as_sequences(self) -> None:
+        """Let convolutions of one axis mix positions."""
+        alone = [replace(op, window=replace(op.window, alone=True)) if op.window else op for op in self.ops]
+        self.producer = [None if op is None else alone[op.index] for op in self.producer]
+        self.ops = alone
 
     def times_called(self, path: str) -> int:
         """Return how often a module ran."""

@@ -9,6 +9,7 @@ and nothing is compiled, so control flow and unusual modules are not an obstacle
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,17 +18,32 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
+from saccade.insertion.maps import map_dims
 from saccade.insertion.recorder import Recorder, mapped, on_meta, tensors_in
 from saccade.insertion.trace import Trace
+from saccade.ops.axes import CONV
 
-SIZES = ((224, 288), (224, 224), (256, 256))
+SIZES: Mapping[int, tuple[tuple[int, ...], ...]] = {
+    1: ((5760,), (16384,), (4096,), (1024,), (1000,), (256,)),
+    2: ((224, 288), (224, 224), (256, 256)),
+    3: ((32, 64, 96), (64, 64, 64), (16, 112, 112), (96, 96, 96), (128, 128, 128)),
+}
+"""Sides of the inputs that are tried, by the number of axes of a network's convolutions."""
 
 
-def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) -> tuple[Trace, tuple[Any, ...]]:
+def trace(
+    model: nn.Module, example_input: Any, transparent: type[nn.Module], *, training: bool = False
+) -> tuple[Trace, tuple[Any, ...]]:
     """Trace with `example_input`, or at sizes a network is likely to take; return the inputs that ran as well.
 
     A forward pass that asks for the numbers of a tensor is run with the network's own weights; if that fails too, it
     is traced up to there.
+
+    Args:
+        model: The network.
+        example_input: See :func:`saccade.plan`.
+        transparent: See :class:`Recorder`.
+        training: If True, the pass is one of training, in which auxiliary heads run.
 
     Raises:
         InputError: The forward pass failed at every size tried.
@@ -40,12 +56,25 @@ def trace(model: nn.Module, example_input: Any, transparent: type[nn.Module]) ->
                 "example_input must be a tensor, a list or dict of tensors, or a tuple of the network's arguments; "
                 f"received {example_input!r}"
             )
-        return _first_that_runs(model, [given], transparent)
-    return _first_that_runs(model, list(_likely_inputs(model)), transparent)
+        return _first_that_runs(model, [_two_samples(given) if training else given], transparent, training)
+    return _first_that_runs(model, list(_likely_inputs(model)), transparent, training)
+
+
+def _two_samples(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Double batches of one, of which norms have no variance in training."""
+    made: tuple[Any, ...] = mapped(
+        inputs, lambda part: torch.cat([part, part]) if part.dim() > 1 and len(part) == 1 else part
+    )
+    return made
 
 
 def record_trace(
-    model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module], *, real: bool = False
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    transparent: type[nn.Module],
+    *,
+    real: bool = False,
+    training: bool = False,
 ) -> Trace:
     """Run `model` once, on meta stand-ins of its weights and of `inputs`, or for real.
 
@@ -54,6 +83,7 @@ def record_trace(
         inputs: Positional arguments; a dict at the end is taken as keyword arguments if their names are the network's.
         transparent: See :class:`Recorder`.
         real: If True, the network computes, with its own weights; inputs without values get random ones.
+        training: If True, the pass is one of training.
 
     Raises:
         Exception: Any exception of the forward pass.
@@ -63,33 +93,36 @@ def record_trace(
     args, kwargs = _called_with(model, _with_values(model, inputs) if real else on_meta(inputs))
     own = [] if real else [*model.named_parameters(), *model.named_buffers()]
     stand_ins = {name: torch.empty_like(tensor, device="meta") for name, tensor in own}
-    with torch.no_grad(), _untouched(model, real), recorder:
+    with torch.no_grad(), _untouched(model, real, training), recorder:
         found.inputs = tuple(recorder.number(tensor) for tensor in tensors_in((args, kwargs)))
         found.input_shape = found.shapes[found.inputs[0]]
         try:
             made = model(*args, **kwargs) if real else torch.func.functional_call(model, stand_ins, args, kwargs)
             found.outputs = recorder.values(made)
         except Exception as cause:
-            if real or not _wants_numbers(cause) or not any(op.spatial for op in found.ops):
+            mixes = any(op.window and max(op.window.kernel) > 1 for op in found.ops)
+            if real or not mixes or not _wants_numbers(cause):
                 raise
             found.ended = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}"
             read = {value for op in found.ops for value in op.inputs}
             found.outputs = tuple(value for value in range(len(found.shapes)) if value not in read)
+    if map_dims(found) == 1:
+        found.read_as_sequences()
     return found
 
 
 def _first_that_runs(
-    model: nn.Module, tries: list[tuple[Any, ...]], transparent: type[nn.Module]
+    model: nn.Module, tries: list[tuple[Any, ...]], transparent: type[nn.Module], training: bool
 ) -> tuple[Trace, tuple[Any, ...]]:
     failures: list[tuple[str, Exception]] = []
     for inputs in tries:
         try:
-            found = record_trace(model, inputs, transparent)
+            found = record_trace(model, inputs, transparent, training=training)
             if found.ended:
-                found = _for_real(model, inputs, transparent) or found
+                found = _for_real(model, inputs, transparent, training) or found
             return found, on_meta(inputs)
         except Exception as cause:
-            found_for_real = _for_real(model, inputs, transparent) if _wants_numbers(cause) else None
+            found_for_real = _for_real(model, inputs, transparent, training) if _wants_numbers(cause) else None
             if found_for_real is not None:
                 return found_for_real, on_meta(inputs)
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors_in(inputs))
@@ -103,12 +136,12 @@ def _first_that_runs(
     ) from first
 
 
-def _for_real(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module]) -> Trace | None:
+def _for_real(model: nn.Module, inputs: tuple[Any, ...], transparent: type[nn.Module], training: bool) -> Trace | None:
     """Return the trace of a forward pass that computes; None if the network has no weights, or it fails."""
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         return None
     try:
-        return record_trace(model, inputs, transparent, real=True)
+        return record_trace(model, inputs, transparent, real=True, training=training)
     except Exception:  # a network may raise anything, and the first trace says what is needed
         return None
 
@@ -153,17 +186,24 @@ def _wants_numbers(cause: Exception) -> bool:
 def _likely_inputs(model: nn.Module) -> Iterator[tuple[Any, ...]]:
     """Yield inputs of the size timm states, else of several; not square first, to tell NCHW from NHWC."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
+    dims = _axes(model)
+    first = next((m.in_channels for m in model.modules() if isinstance(m, CONV[dims])), 3)
     stated = getattr(model, "default_cfg", None)
-    sizes: tuple[tuple[int, int], ...] = SIZES
+    sizes = SIZES[dims]
     if isinstance(stated, Mapping) and len(stated.get("input_size") or ()) == 3:
         _, height, width = stated["input_size"]
-        sizes = ((height, width), *SIZES)
+        sizes = ((height, width), *SIZES[2])
     by_name = _first_keyword(model)
     for channels in dict.fromkeys((first, 3, 1)):
-        for height, width in dict.fromkeys(sizes):
-            image = torch.empty(1, channels, height, width, dtype=dtype, device="meta")
+        for sides in dict.fromkeys(sizes):
+            image = torch.empty(1, channels, *sides, dtype=dtype, device="meta")
             yield (image if by_name is None else {by_name: image},)
+
+
+def _axes(model: nn.Module) -> int:
+    """Return the number of axes that most of a network's convolutions have; 1 only if no other has more."""
+    kinds = Counter(dims for m in model.modules() for dims, conv in CONV.items() if isinstance(m, conv))
+    return 3 if kinds[3] > kinds[2] else 2 if kinds[2] or not kinds[1] else 1
 
 
 def _first_keyword(model: nn.Module) -> str | None:
@@ -178,8 +218,8 @@ def _first_keyword(model: nn.Module) -> str | None:
 
 
 @contextmanager
-def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
-    """Switch to evaluation mode; afterwards restore every attribute of every module, caches included.
+def _untouched(model: nn.Module, real: bool, training: bool) -> Iterator[None]:
+    """Switch to evaluation or training mode; afterwards restore every attribute of every module, caches included.
 
     If the network computes, its buffers and the random states are restored too.
     """
@@ -188,7 +228,7 @@ def _untouched(model: nn.Module, real: bool) -> Iterator[None]:
     held = [(value, value.copy()) for _, before in attributes for value in before.values() if _is_plain(value)]
     try:
         for own, _ in attributes:
-            own["training"] = False
+            own["training"] = training
             own["_compiled_call_impl"] = None  # a compiled forward would be run as it is, unseen
         with torch.random.fork_rng(enabled=real):
             yield

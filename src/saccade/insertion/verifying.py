@@ -67,7 +67,10 @@ def verify(model: nn.Module, *, expect: Expected | None = None, example_input: A
     for prefix, network, report in list(reports(model)):
         found = _repair(network, report)
         try:
-            check_called(network, report.steps, example_input or _example(network, report), _moved(network, report))
+            example, moved = example_input or _example(network, report), _moved(network, report)
+            for training in sorted({plan.training for plan in report.plans}):
+                steps = [step for plan in report.plans if plan.training == training for step in plan.steps]
+                check_called(network, steps, example, moved, training=training)
         except InputError:
             for host, attachment in found.values():
                 if attachment is not None:
@@ -96,7 +99,12 @@ def _changeable(model: nn.Module) -> bool:
 
 
 def check_called(
-    network: nn.Module, steps: Sequence[Step], example: Any, moved: Mapping[tuple[str, str], str] | None = None
+    network: nn.Module,
+    steps: Sequence[Step],
+    example: Any,
+    moved: Mapping[tuple[str, str], str] | None = None,
+    *,
+    training: bool = False,
 ) -> None:
     """Trace again, since an identity start hides a mechanism that is never run, or run twice.
 
@@ -105,11 +113,12 @@ def check_called(
         steps: Mechanisms with their places.
         example: See :func:`saccade.plan`.
         moved: Present names of modules that a library wrapped after the insertion.
+        training: If True, a pass of training is traced.
 
     Raises:
         InputError: A mechanism is not run exactly once, or with another number of channels.
     """
-    shapes = trace(network, example, Attachment)[0].attachments
+    shapes = trace(network, example, Attachment, training=training)[0].attachments
     for step in steps:
         place = step.place
         host = (moved or {}).get((place.name, place.side), place.name)
@@ -117,7 +126,7 @@ def check_called(
         # Those that follow each other at a place are each other's child `next`.
         for path in (head, *(path for path in shapes if path.startswith(f"{head}.next"))):
             seen = shapes.get(path, [])
-            channels = [shape[1 if place.layout == "NCHW" else -1] for shape in seen]
+            channels = [shape[place.layout.index("C")] for shape in seen]
             if channels != [place.channels]:
                 raise InputError(
                     f"{place}: the mechanism was called {len(seen)} times in one forward, with {channels} channels; "

@@ -42,6 +42,37 @@ def unwrapped(model: nn.Module, *, compiled: bool = False) -> nn.Module:
     return model
 
 
+def with_forward(model: nn.Module) -> nn.Module:
+    """Return the network inside a module that only holds it, such as a module of Lightning without a forward.
+
+    Raises:
+        InputError: It holds several networks with convolutions, or none.
+    """
+    path = ""
+    while not _runs(model):
+        held = {name: part for name, part in model.named_children() if _convolves(part)}
+        if len(held) != 1:
+            which = f"it holds {', '.join(held)}" if held else "it holds no network with convolutions"
+            raise InputError(
+                f"{path or 'the network'} ({type(model).__name__}): has no forward of its own, and {which}",
+                "give the network that is to be changed, a part of this module",
+            )
+        name, model = next(iter(held.items()))
+        path = f"{path}.{name}".lstrip(".")
+    return model
+
+
+def _runs(model: nn.Module) -> bool:
+    forward = getattr(type(model), "forward", None)
+    # Lightning's own only says that there is none.
+    nothing = forward is nn.Module.forward or getattr(forward, "__qualname__", "") == "LightningModule.forward"
+    return not nothing or "forward" in vars(model)
+
+
+def _convolves(model: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.conv._ConvNd) for part in model.modules())
+
+
 def is_quantised(module: nn.Module) -> bool:
     """Return whether a module computes with integers, or holds tensors of them."""
     name = type(module).__name__

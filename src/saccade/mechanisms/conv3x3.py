@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from saccade.errors import InputError
 from saccade.mechanisms.base import Mechanism
 from saccade.mechanisms.rules import positive
+from saccade.ops.axes import CONV, NORM
 
 
 class Conv3x3(Mechanism):
@@ -14,8 +18,9 @@ class Conv3x3(Mechanism):
     .. math:: y = x + \mathrm{BN}_0(W x), \qquad \text{or with a width:} \quad
               y = x + \mathrm{BN}_0(W_2\,\mathrm{relu}(\mathrm{BN}(W_1 x)))
 
-    W are 3x3 convolutions without biases, BN_0 a batch normalisation whose weight starts at 0. If such a block gains as
-    much as a mechanism of no more parameters, the gain says nothing about attention.
+    W are 3x3 convolutions (3x3x3 of volumes, 3 of sequences) without biases, BN_0 a batch normalisation whose weight
+    starts at 0. If such a block gains as much as a mechanism of no more parameters, the gain says nothing about
+    attention.
 
     Args:
         channels: C, of the input and of the output.
@@ -24,8 +29,9 @@ class Conv3x3(Mechanism):
         width: Channels between two convolutions; None: one convolution from C to C.
             :func:`saccade.mechanisms.widths.control_width` finds the one that has at least as many parameters as the
             mechanism it is compared with.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels`, `width` or `dilation` below 1, or a map of another shape.
@@ -33,7 +39,8 @@ class Conv3x3(Mechanism):
     Start: the identity, exactly.
 
     Cost: 9 C^2 N multiply-adds and 9 C^2 + 2 C parameters for N = H W; with a width w 18 C w N and
-    18 C w + 2 w + 2 C. Keeps the full resolution.
+    18 C w + 2 w + 2 C; with n dilations (2 C w + 9 n w^2) N and 2 C w + 9 n w^2 + 2 (n + 1) w + 2 C. Keeps the full
+    resolution.
 
     Example:
         >>> import torch, saccade
@@ -45,21 +52,37 @@ class Conv3x3(Mechanism):
 
     label = "Conv3x3"
 
-    def __init__(self, channels: int, *, width: int | None = None, dilation: int = 1) -> None:
-        super().__init__(channels)
-        positive(self.label, dilation=dilation)
-        self.width, self.dilation = width, dilation
-        if width is None:
-            self.body = nn.Sequential(_conv(channels, channels, dilation))
-        else:
+    def __init__(
+        self, channels: int, *, width: int | None = None, dilation: int | Sequence[int] = 1, dims: int = 2
+    ) -> None:
+        super().__init__(channels, dims=dims)
+        each = (dilation,) if isinstance(dilation, int) else tuple(dilation)
+        several = not isinstance(dilation, int)
+        for one in each:
+            positive(self.label, dilation=one)
+        if width is not None:
             positive(self.label, width=width)
-            self.body = nn.Sequential(
-                _conv(channels, width, dilation),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-                _conv(width, channels, dilation),
+        if several and (width is None or not each):
+            raise InputError(
+                f"{self.label}: several dilations need a width and at least one; received {width=}, {dilation=}",
+                "give both, for example conv3x3[width=16,dilation=(1,3,9)]",
             )
-        self.norm = nn.BatchNorm2d(channels)
+        self.width, self.dilation = width, each if several else each[0]
+        conv, norm = CONV[dims], NORM[dims]
+        layers: list[nn.Module]
+        if several and width is not None:
+            layers = [conv(channels, width, kernel_size=1, bias=False)]
+            for one in each:
+                layers += [norm(width), nn.ReLU(inplace=True), _conv(width, width, one, dims)]
+            layers += [norm(width), nn.ReLU(inplace=True)]
+            layers += [conv(width, channels, kernel_size=1, bias=False)]
+        elif width is not None:
+            layers = [_conv(channels, width, each[0], dims), norm(width), nn.ReLU(inplace=True)]
+            layers += [_conv(width, channels, each[0], dims)]
+        else:
+            layers = [_conv(channels, channels, each[0], dims)]
+        self.body = nn.Sequential(*layers)
+        self.norm = norm(channels)
         nn.init.zeros_(self.norm.weight)
 
     @property
@@ -72,8 +95,8 @@ class Conv3x3(Mechanism):
         return x + branch
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, width={self.width}, dilation={self.dilation}"
+        return f"channels={self.channels}, width={self.width}, dilation={self.dilation}, dims={self.dims}"
 
 
-def _conv(channels: int, out_channels: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False)
+def _conv(channels: int, out_channels: int, dilation: int, dims: int) -> nn.Module:
+    return CONV[dims](channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False)

@@ -231,3 +231,27 @@ def control_width(channels: int, params: int) -> int | None:
     if params <= 9 * channels**2 + 2 * channels:
         return None
     return math.ceil((params - 2 * channels) / (18 * channels + 2))
+
+
+def field_dilations(reach: int) -> tuple[int, ...]:
+    """Return the dilations 1, 3, 9 ... of 3x3 convolutions that together see `reach` positions to each side, no gaps.
+
+    Example:
+        >>> field_dilations(11), field_dilations(13), field_dilations(14)
+        ((1, 3, 9), (1, 3, 9), (1, 3, 9, 27))
+    """
+    found = [1]
+    while sum(found) < reach:
+        found.append(3 * found[-1])
+    return tuple(found)
+
+
+def field_width(channels: int, params: int, dilations: int) -> int:
+    """Return the largest width with which the control of that many dilations has at most `params` parameters, or 1.
+
+    Example:
+        >>> field_width(64, 8_480, 3), field_width(64, 100, 3)
+        (15, 1)
+    """
+    a, b, c = 9 * dilations, 2 * channels + 2 * (dilations + 1), 2 * channels - params
+    return max(1, int((math.isqrt(b * b - 4 * a * c) - b) // (2 * a))) if c < 0 else 1

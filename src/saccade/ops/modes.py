@@ -44,8 +44,18 @@ def exported() -> bool:
 
 
 def by_definition() -> bool:
-    """Return whether to run the definition: it was requested, or a program is exported."""
-    return _definitions > 0 or exported()
+    """Return whether to run the definition: requested, in an exported program, or under `torch.func.vmap`.
+
+    A vectorised map, as for gradients of each sample, has rules for torch's operations and none for passes of our own.
+    """
+    return _definitions > 0 or exported() or (not torch.compiler.is_compiling() and _vectorised())
+
+
+def _vectorised() -> bool:
+    if torch._C._functorch.peek_interpreter_stack() is None:
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or ()
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in levels)
 
 
 def as_formula() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from importlib import resources
@@ -13,6 +13,7 @@ from typing import Any
 
 from saccade.catalog import CATALOG
 from saccade.comparison.results import ArmResult, DataSummary, Grouping, Results, read_results
+from saccade.comparison.sequential import Plan
 from saccade.outputs import Outputs
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
@@ -206,6 +207,8 @@ def how_measured(results: Results, compared: int) -> list[str]:
             texts.both("how_test", arms=compared),
             texts.both("how_intervals"),
         ]
+        if results.plan:
+            paragraphs.insert(3, _stages(results, results.plan))
     if f"how_metric_{results.metric}" in texts.TEXTS:
         paragraphs.append(texts.both(f"how_metric_{results.metric}", classes=classes))
     training = {"steps": numbers.count(results.steps), "train": numbers.count(results.data.train)}
@@ -213,6 +216,19 @@ def how_measured(results: Results, compared: int) -> list[str]:
     return [*paragraphs, texts.SPACE.join(costs)]
 
 
+def _stages(results: Results, plan: Plan) -> str:
+    """The paragraph on the stages of a sequential comparison (HTML)."""
+    return texts.both(
+        "how_stages",
+        stages=", ".join(map(str, plan.stages)),
+        chance=numbers.percent(plan.chance),
+        runs=results.runs,
+        every=plan.seeds * len(results.arms),
+    )
+
+
 def _environment(results: Results) -> dict[str, str]:
     """Values by name, in the order in which they were recorded, without unknown ones."""
-    return {name: str(value) for name, value in results.environment.items() if value is not None}
+    found = results.environment
+    shown = {name: ", ".join(value) if isinstance(value, Mapping) else str(value) for name, value in found.items()}
+    return {name: text for name, text in shown.items() if found[name] is not None}

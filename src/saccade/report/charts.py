@@ -64,8 +64,8 @@ def percent(value: float) -> str:
 
 
 def seed_differences(arm: ArmResult, reference: ArmResult) -> list[float]:
-    """Return the score of the arm minus that of the reference, seed by seed."""
-    return [own - other for own, other in zip(arm.scores, reference.scores, strict=True)]
+    """Return the score of the arm minus that of the reference, seed by seed, for the seeds that the arm has."""
+    return [own - other for own, other in zip(arm.scores, reference.scores, strict=False)]
 
 
 def difference_chart(arms: Sequence[ArmResult], reference: ArmResult) -> str:
@@ -160,7 +160,9 @@ def seed_chart(arms: Sequence[ArmResult], seeds: Sequence[int], *, centred: bool
 
 
 def _one_seed(scores: Sequence[Sequence[float]], number: int, seed: int, x: Scale, *, joined: bool) -> str:
-    points = [(percent(x(row[number])), k * ROW + ROW / 2, row[number]) for k, row in enumerate(scores)]
+    points = [
+        (percent(x(row[number])), k * ROW + ROW / 2, row[number]) for k, row in enumerate(scores) if number < len(row)
+    ]
     dots = "".join(
         f'<circle cx="{left}" cy="{top}" r="4"><title>{seed}: {numbers.score(value)}</title></circle>'
         for left, top, value in points

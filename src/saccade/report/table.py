@@ -29,19 +29,22 @@ def markdown(results: Results, folder: Path | None = None) -> str:
 def _drawn(results: Results, draw: Draw) -> str:
     columns = ("verdict", "params", "MMACs", "ms", "peak MiB", "train s")
     head = ("arm", results.metric, f"difference from {results.reference.name}", *columns)
-    lines = draw([head, *map(_row, results.arms)], 4)
+    lines = draw([head, *(_row(arm, results) for arm in results.arms)], 4)
     others = _others(results)
     lines += ["", *draw(others, 1)] if others else []
     groups = _groups(results)
     lines += ["", *draw(groups, 1)] if groups else []
     seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+    if results.plan:
+        every = results.plan.seeds * len(results.arms)
+        seeds = f"seeds in stages of {', '.join(map(str, results.plan.stages))}: {results.runs} of {every} runs"
     foot = f"{seeds}, {results.steps} steps, {results.test_images} validation images; "
     tied = tie_texts(results)
     notes = [foot + "intervals of differences are simultaneous, 95%", *(tied[:1] if tied else ())]
     return "\n".join([*lines, "", *notes])
 
 
-def _row(arm: ArmResult) -> tuple[str, ...]:
+def _row(arm: ArmResult, results: Results) -> tuple[str, ...]:
     score, difference, verdict = f"{arm.mean:.3f}", "", ""
     if arm.interval:
         score += f" ± {(arm.interval[1] - arm.interval[0]) / 2:.3f}"
@@ -49,7 +52,9 @@ def _row(arm: ArmResult) -> tuple[str, ...]:
         difference = f"{found.mean:+.3f}"
         if found.interval:
             difference += f"  [{found.interval[0]:+.3f}, {found.interval[1]:+.3f}]"
-        verdict = found.verdict + (f" ({found.reason})" if found.reason else "")
+        noted = [found.reason] if found.reason else []
+        noted += [f"{len(arm.scores)} seeds"] if results.plan else []
+        verdict = found.verdict + (f" ({', '.join(noted)})" if noted else "")
     costs = (f"{arm.params:,}", f"{arm.macs / 1e6:,.1f}", f"{arm.latency_ms:.2f}", f"{arm.peak_mib:,.0f}")
     return (arm.name, score, difference, verdict, *costs, f"{arm.train_seconds:.1f}")
 

@@ -43,6 +43,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
         "1 个种子，{images} 张验证图像。",
     ),
+    "lead_stages": (
+        "Gain in {metric} over the same network without attention ({reference}: {score}), after {steps} steps: "
+        "mean of at most {seeds} paired seeds, added in stages, on {images} validation images.",
+        "与没有注意力的同一网络（{reference}：{score}）相比，训练 {steps} 步后的 {metric} 增益："
+        "分阶段增加、至多 {seeds} 个配对种子、{images} 张验证图像上的平均值。",
+    ),
     "terms": (
         "An arm is the network with one mechanism, or without any. Paired: for each seed all arms start alike and see the same images in "
         "the same order, so that they are compared seed by seed. A simultaneous interval holds for all arms at once.",
@@ -64,6 +70,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "reference": ("reference", "参照"),
     "identical runs": ("identical runs", "结果完全相同"),
     "same score on every seed": ("same score on every seed", "每个种子的得分都相同"),
+    "stopped early": ("stopped early", "提前停止"),
     "tied": (
         "A tie: on {images} validation images one image is {step} of the accuracy, and a difference of {wanted} could show "
         "from {needed} images on.",
@@ -219,6 +226,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "latency_short": ("Latency", "延迟"),
     "peak_short": ("Peak memory", "峰值内存"),
     "train_short": ("Training", "训练"),
+    "seeds_of": ("{count} seeds", "{count} 个种子"),
     "table_note": ("Small figures under the costs: relative to {reference}. p: before the correction for {arms} arms.",
                    "代价下方的小字：相对 {reference} 的增减。p 为对 {arms} 个方案校正之前的值。"),
     "scrolls": ("The table scrolls sideways.", "表格可左右滑动。"),
@@ -266,6 +274,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "<b>The verdict.</b> Student's t for each arm, corrected by Holm's method so that all {arms} verdicts together are wrong in at most 5% of "
         "comparisons without a true difference. Fewer than 3 seeds give no verdict.",
         "<b>结论。</b>对每个方案做 Student t 检验，并用 Holm 方法校正，使得在没有真实差别的比较中，全部 {arms} 个结论里出现错误的机会不超过 5%。少于 3 个种子不下结论。",
+    ),
+    "how_stages": (
+        "<b>Stages.</b> Seeds were added in stages ({stages}), as planned before the first run: an arm stops as soon as it is decided, "
+        "or when its chance of a verdict at the last stage has fallen below {chance} if the difference is as it looks. "
+        "{runs} of {every} runs were done. The levels of the stages are calibrated by simulation, so that all verdicts of all stages "
+        "together are wrong in at most 5% of comparisons without a true difference.",
+        "<b>分阶段。</b>种子按第一次运行之前定好的计划分阶段增加（{stages}）：某个方案一旦有了结论就停止；或者，若差值确如目前所见，"
+        "它在最后阶段得出结论的机会已低于 {chance}，也停止。共完成 {every} 次运行中的 {runs} 次。各阶段的检验水平由模拟校准，"
+        "使得在没有真实差别的比较中，所有阶段的全部结论里出现错误的机会不超过 5%。",
     ),
     "how_intervals": (
         "<b>The intervals</b> of the differences are simultaneous: all of them together hold with 95%. Holm's method is a little sharper, "

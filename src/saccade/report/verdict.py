@@ -103,7 +103,7 @@ def lead(results: Results) -> str:
     """Return what was compared with what (HTML)."""
     seeds = len(results.seeds)
     return both(
-        "lead_one" if seeds == 1 else "lead",
+        "lead_one" if seeds == 1 else "lead_stages" if results.plan else "lead",
         metric=results.metric,
         reference=results.reference.name,
         score=numbers.score(results.reference.mean),

@@ -72,6 +72,7 @@ class WrittenPlan:
     present: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     example: tuple[Any, ...] = ()
+    training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
