@@ -14,7 +14,7 @@ import numpy as np
 
 from saccade.errors import InputError, require
 from saccade.keras.insertion.walking import graph_of
-from saccade.keras.modes import definitions
+from saccade.keras.modes import exporting
 
 _WRITERS = {
     "": ("tf_saved_model", "SavedModel", ("tensorflow", "jax")),
@@ -73,7 +73,7 @@ def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Pat
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     given = {"verbose": False, **options}
     try:
-        with definitions():
+        with exporting():
             batches = [[_random(x, sides) for x in graph.inputs] for sides in _SIDES]
             expected = [_arrays(model(_packed(graph, batch), training=False)) for batch in batches]
             model.export(partial, format=kind, **given)
