@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))
 
 
+_WATCHING: list[Callable[[Path], None]] = []
 _HELD: set[Path] = set()  # by this process, to which the system would grant a second lock
 
 
@@ -40,12 +42,24 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "r+b") as written:  # writable: Windows syncs nothing else
             os.fsync(written.fileno())
         os.replace(temporary, path)
+        for told in _WATCHING:
+            told(path)
     except OSError as cause:
         raise InputError(
             f"could not write {path}: {cause.strerror or cause}", "free some space, or choose another folder with --out"
         ) from cause
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def watching(told: Callable[[Path], None]) -> Iterator[None]:
+    """A context in which a function is told of every file that :func:`replacing` has put in place in this process."""
+    _WATCHING.append(told)
+    try:
+        yield
+    finally:
+        _WATCHING.remove(told)
 
 
 def check_folder(folder: Path) -> None:
@@ -141,6 +155,28 @@ def clear_temporary(folder: Path) -> None:
         found = _TEMPORARY.fullmatch(path.name)
         if found and path.is_file() and not path.is_symlink() and not _is_running(int(found[2])):
             path.unlink(missing_ok=True)
+
+
+_WORKING = re.compile(r"\..+\.(\d+)\.\w+\.saccade-working")
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Yield a new hidden folder next to `path`, which is deleted at the end.
+
+    Those that killed processes left there are deleted first.
+    """
+    for left in path.parent.glob(".*.saccade-working"):
+        found = _WORKING.fullmatch(left.name)
+        if found and left.is_dir() and not left.is_symlink() and not _may_run(int(found[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    prefix, suffix = f".{path.stem[:80]}.{os.getpid()}.", ".saccade-working"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix, suffix=suffix) as folder:
+        yield Path(folder)
+
+
+def _may_run(pid: int) -> bool:
+    return pid == os.getpid() or os.name == "nt" or _is_running(pid)
 
 
 def is_temporary(name: str) -> bool:
