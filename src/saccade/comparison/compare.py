@@ -203,7 +203,7 @@ def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: 
 
 
 def _steps(experiment: Experiment, seeds: Sequence[int]) -> int:
-    """Training steps that are still to be done for so many seeds of each arm."""
+    """Training steps that are still to be done for these numbers of seeds of the arms."""
     starts, runs = _starts(experiment, seeds), _runs(experiment, seeds)
     return len(starts) * experiment.start_steps + len(runs) * experiment.steps
 

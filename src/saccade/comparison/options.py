@@ -187,6 +187,13 @@ class ArmsOptions(Options):
             "Add the arm `conv3x3`: a convolution with at least as many parameters as the largest mechanism.",
         ),
     ] = False
+    control_field: Annotated[
+        bool,
+        Option(
+            "Add the arm `dilated3x3`: dilated convolutions that together see the whole map, with at most as many "
+            "parameters as the largest mechanism.",
+        ),
+    ] = False
     fresh_start: Annotated[
         bool,
         Option(
