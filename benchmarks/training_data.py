@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import saccade
-from saccade.data.layouts import labelled_images
+from saccade.tasks.classification.layout import labelled_images
 from saccade.tasks.classification.samples import ImageSamples, training_transform
 from saccade.training.recipe import Recipe
 from saccade.training.sources import LoaderSource, Share, cores

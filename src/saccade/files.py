@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))
 
 
+_WATCHING: list[Callable[[Path], None]] = []
 _HELD: set[Path] = set()  # by this process, to which the system would grant a second lock
 
 
@@ -40,12 +41,24 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "r+b") as written:  # writable: Windows syncs nothing else
             os.fsync(written.fileno())
         os.replace(temporary, path)
+        for told in _WATCHING:
+            told(path)
     except OSError as cause:
         raise InputError(
             f"could not write {path}: {cause.strerror or cause}", "free some space, or choose another folder with --out"
         ) from cause
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def watching(told: Callable[[Path], None]) -> Iterator[None]:
+    """A context in which a function is told of every file that :func:`replacing` has put in place in this process."""
+    _WATCHING.append(told)
+    try:
+        yield
+    finally:
+        _WATCHING.remove(told)
 
 
 def check_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saccade.bench.authors import FORMULATIONS, AsAuthors
-from tests.mechanisms.contract import Form, all_forms
+from tests.mechanisms.contract import Form, all_forms, marked
 
 # Forms that nobody's baseline stands for: other variants of a gate, parts alone, other fusions.
 _OTHER = ("parts", "pools", "circular", "shared", "window", "combine", "final_norm", "pairing", "reconstruct")
@@ -23,7 +23,7 @@ def has_one(form: Form) -> bool:
     return True
 
 
-@pytest.mark.parametrize("form", [form for form in all_forms() if has_one(form)], ids=str)
+@pytest.mark.parametrize("form", marked(form for form in all_forms() if has_one(form)), ids=str)
 def test_is_the_module(form: Form) -> None:
     module = form.awake()
     if form.entry.name == "sagan":

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+import keras  # noqa: F401  # before torch: TensorFlow and what timm imports do not load in the other order
+
 HERE = Path(__file__).parent
 
 

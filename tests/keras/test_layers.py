@@ -12,7 +12,7 @@ from saccade.keras import LAYERS, from_torch, layer, to_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
 
-FORMS = {key: {} for key in LAYERS}
+FORMS = {key: {} for key in LAYERS} | {"sk": {"groups": 4}, "gsop": {"variant": "sum", "dim": 8, "grid": 3}}
 
 
 def torch_module(key, **options):

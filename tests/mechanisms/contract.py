@@ -5,10 +5,11 @@ A new row of the catalog is picked up by itself, in its default form; give it fu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -67,7 +68,7 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "fla": ({"lean": True},),
     "dual": ({"residual": "once"},),
     "sagan": ({"variant": "popular"}, {"update_u": False}),
-    "a2": ({"residual": False}, {"value_channels": 6, "key_channels": 3}, {"dims": 1}, {"dims": 3}),
+    "a2": ({"residual": False}, {"value_channels": 6, "key_channels": 3}),
     "non_local": (
         {"pairwise": "gaussian"},
         {"pairwise": "dot_product"},
@@ -77,11 +78,12 @@ FORMS: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"variant": "gcnet"},
         {"variant": "timm"},
         {"norm": False, "sub_sample": False},
-        {"dims": 1},
-        {"dims": 3},
     ),
     "conv3x3": ({"width": 8},),
 }
+
+# Those of other axes that the everyday suite checks; all have the same layers, so one of a kind will do.
+OF_OTHER_AXES = ("cbam[dims=3]", "pam[dims=1]", "non_local[dims=3]")
 
 # Parameters that provably do nothing, as in the authors' code: a softmax does not see what all its entries share.
 # By the end of the name; the sheets say why for each.
@@ -102,6 +104,7 @@ NEEDS_A_BATCH: frozenset[str] = frozenset(
     {"bam", "bam[combine=sum]", "bam[combine=sum,final_norm=True]", "bam[window=released]", "bam[parts=channel]"}
     | {"sk", "sk[branches=3]", "sk[second=5x5,groups=8]", "sk[second=grouped,groups=8]"}
     | {"sk[variant=timm]", "sk[variant=timm,split=False]"}
+    | {f"{name}[dims={dims}]" for name in ("bam", "sk") for dims in (1, 3)}
 )
 
 
@@ -174,7 +177,21 @@ def default_forms() -> list[Form]:
 
 def all_forms() -> list[Form]:
     """Every row of the catalog in every form listed here."""
-    return [Form(entry, options) for entry in CATALOG.values() for options in ({}, *FORMS.get(entry.name, ()))]
+    return [
+        Form(entry, options)
+        for entry in CATALOG.values()
+        for options in ({}, *FORMS.get(entry.name, ()), *([] if entry.flat else [{"dims": 1}, {"dims": 3}]))
+    ]
+
+
+def is_everyday(form: Form) -> bool:
+    """Whether the everyday suite checks a form."""
+    return form.dims == 2 or str(form) in OF_OTHER_AXES
+
+
+def marked(forms: Iterable[Form]) -> list[Any]:
+    """The forms as cases of a test, those that the everyday suite leaves out marked ``full``."""
+    return [form if is_everyday(form) else pytest.param(form, marks=pytest.mark.full) for form in forms]
 
 
 def forms_with(view: str) -> list[Form]:

@@ -16,10 +16,20 @@ from _pytest.mark import ParameterSet
 from saccade import InputError
 from saccade.catalog import CATALOG, create
 from saccade.testing import Check, checks_of
-from tests.mechanisms.contract import CHANNELS, NEEDS_A_BATCH, Form, Largest, all_forms, default_forms, forms_with
+from tests.mechanisms.contract import (
+    CHANNELS,
+    NEEDS_A_BATCH,
+    Form,
+    Largest,
+    all_forms,
+    default_forms,
+    forms_with,
+    is_everyday,
+    marked,
+)
 from tests.suites import everyday
 
-every_form = pytest.mark.parametrize("form", all_forms(), ids=str)
+every_form = pytest.mark.parametrize("form", marked(all_forms()), ids=str)
 every_row = pytest.mark.parametrize("form", default_forms(), ids=str)
 
 
@@ -33,6 +43,7 @@ def cases() -> Iterator[ParameterSet]:
     for form in all_forms():
         for check in checks_of(form.subject):
             whole = [] if check.name in OF_EVERY_FORM or not form.options else [pytest.mark.full]
+            whole = whole if is_everyday(form) else [pytest.mark.full]
             if check.name in ("compiles", "exports") and form.entry.name not in OF_A_KIND:
                 whole = [pytest.mark.full]
             if check.name == "compiles":
@@ -105,14 +116,14 @@ def test_compiles_with_the_code_generator(name: str) -> None:
     torch.testing.assert_close(compiled(x), module(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", [form for form in all_forms() if form.pools], ids=str)
+@pytest.mark.parametrize("form", marked(form for form in all_forms() if form.pools), ids=str)
 def test_says_that_one_position_is_too_few_to_pool(form: Form) -> None:
     module, x = form.awake(), form.map(size=(1,) * form.dims)
     with pytest.raises(InputError, match=rf"^{module.label}: .*needs at least .* {' x '.join('1' * form.dims)}"):
         module(x)
 
 
-@pytest.mark.parametrize("form", [form for form in all_forms() if not form.pools], ids=str)
+@pytest.mark.parametrize("form", marked(form for form in all_forms() if not form.pools), ids=str)
 def test_every_other_takes_one_position(form: Form) -> None:
     assert form.awake()(form.map(size=(1,) * form.dims)).isfinite().all()
 
@@ -133,7 +144,7 @@ def test_names_what_is_wrong_with_its_options(form: Form) -> None:
             create(name, channels)
 
 
-@pytest.mark.parametrize("form", forms_with("gates"), ids=str)
+@pytest.mark.parametrize("form", marked(forms_with("gates")), ids=str)
 def test_its_gates_lie_between_0_and_1(form: Form) -> None:
     module = form.awake()
     gates = module.gates(form.map())
@@ -146,7 +157,7 @@ def test_its_gates_lie_between_0_and_1(form: Form) -> None:
         assert gate.max() <= 1
 
 
-@pytest.mark.parametrize("form", forms_with("attention"), ids=str)
+@pytest.mark.parametrize("form", marked(forms_with("attention")), ids=str)
 def test_its_attention_has_a_row_for_each_query(form: Form) -> None:
     attention = form.awake().attention(form.map())
     batch, *strips, rows, keys = attention.shape
@@ -160,7 +171,7 @@ def test_its_attention_has_a_row_for_each_query(form: Form) -> None:
         assert attention.min() >= 0
 
 
-@pytest.mark.parametrize("form", forms_with("weights"), ids=str)
+@pytest.mark.parametrize("form", marked(forms_with("weights")), ids=str)
 def test_its_weights_are_rows_of_its_attention(form: Form) -> None:
     module, x = form.awake(), form.map()
     first, last = (0,) * form.dims, tuple(length - 1 for length in form.size)
@@ -172,7 +183,7 @@ def test_its_weights_are_rows_of_its_attention(form: Form) -> None:
     torch.testing.assert_close(weights.flatten(2), expected)
 
 
-@pytest.mark.parametrize("form", forms_with("weights"), ids=str)
+@pytest.mark.parametrize("form", marked(forms_with("weights")), ids=str)
 def test_its_weights_refuse_positions_off_the_map(form: Form) -> None:
     module, x = form.awake(), form.map()
     last = [length - 1 for length in form.size]

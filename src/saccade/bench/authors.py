@@ -14,6 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saccade.ops.axes import CONVOLVE, positions, spread
+
+_MEAN: Mapping[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
+_WHOLE: Mapping[int, tuple[Callable[..., Tensor], ...]] = {
+    1: (F.avg_pool1d, F.max_pool1d),
+    2: (F.avg_pool2d, F.max_pool2d),
+    3: (F.avg_pool3d, F.max_pool3d),
+}
+
 
 class AsAuthors(nn.Module):
     """One of our modules run in its authors' formulation, with the module's parameters."""
@@ -29,7 +42,8 @@ class AsAuthors(nn.Module):
 def _conv(layer: Any, x: Tensor) -> Tensor:
     """Apply a 1x1 convolution to the map, also if our module keeps a linear layer."""
     bias = getattr(layer, "bias", None)
-    return F.conv2d(x, layer.weight[:, :, None, None] if layer.weight.dim() == 2 else layer.weight, bias)
+    weight = spread(layer.weight, x.dim() - 2) if layer.weight.dim() == 2 else layer.weight
+    return CONVOLVE[x.dim() - 2](x, weight, bias)
 
 
 def pam(m: Any, x: Tensor) -> Tensor:
@@ -70,8 +84,8 @@ def sagan(m: Any, x: Tensor) -> Tensor:
     if m.variant == "popular":
         return pam(m, x)
     theta = m.query(x, False).flatten(2).permute(0, 2, 1)
-    phi = F.max_pool2d(m.key(x, False), 2).flatten(2)
-    g = F.max_pool2d(m.value(x, False), 2).flatten(2)
+    phi = m.pool(m.key(x, False)).flatten(2)
+    g = m.pool(m.value(x, False)).flatten(2)
     attention = torch.softmax(torch.bmm(theta, phi), dim=-1)
     out = torch.bmm(g, attention.permute(0, 2, 1)).view(x.shape[0], -1, *x.shape[2:])
     y: Tensor = x + m.gamma * m.project(out, False)
@@ -123,11 +137,11 @@ def _psa_channel(m: Any, x: Tensor) -> Tensor:
     value = _conv(m.value, x).flatten(2)
     weights = torch.softmax(m.query(x).flatten(2), dim=2)
     context = torch.matmul(value, weights.permute(0, 2, 1))[:, :, 0]
-    return x * torch.sigmoid(m.up(context))[:, :, None, None]
+    return x * spread(torch.sigmoid(m.up(context)), x.dim() - 2)
 
 
 def _psa_spatial(m: Any, x: Tensor) -> Tensor:
-    query = F.adaptive_avg_pool2d(_conv(m.query, x), 1).flatten(2).permute(0, 2, 1)
+    query = _MEAN[x.dim() - 2](_conv(m.query, x), 1).flatten(2).permute(0, 2, 1)
     value = m.value(x).flatten(2)
     if m.variant == "parallel":
         context = torch.softmax(torch.matmul(query, value), dim=2)
@@ -143,15 +157,15 @@ def _context(m: Any, x: Tensor) -> Tensor:
 
 def gc(m: Any, x: Tensor) -> Tensor:
     """xvjiarui/GCNet."""
-    context = x.mean(dim=(2, 3)) if m.mask is None else _context(m, x)
+    context = x.mean(dim=positions(x)) if m.mask is None else _context(m, x)
     if m.mul is not None:
-        x = x * torch.sigmoid(m.mul(context))[:, :, None, None]
-    return x if m.add is None else x + m.add(context)[:, :, None, None]
+        x = x * spread(torch.sigmoid(m.mul(context)), x.dim() - 2)
+    return x if m.add is None else x + spread(m.add(context), x.dim() - 2)
 
 
 def simplified_nl(m: Any, x: Tensor) -> Tensor:
     """xvjiarui/GCNet with one convolution."""
-    out: Tensor = x + m.project(_context(m, x))[:, :, None, None]
+    out: Tensor = x + spread(m.project(_context(m, x)), x.dim() - 2)
     return out
 
 
@@ -172,36 +186,37 @@ def gsop(m: Any, x: Tensor) -> Tensor:
     centring = torch.eye(positions, dtype=h.dtype, device=h.device) / positions - 1.0 / positions**2
     covariance = h.bmm(centring.repeat(h.shape[0], 1, 1)).bmm(h.transpose(1, 2))
     gate: Tensor = torch.sigmoid(c.expand(c.rows(c.row_norm(covariance[..., None]))))
-    return x * gate
+    return x * spread(gate.flatten(1), x.dim() - 2)
 
 
 def se(m: Any, x: Tensor) -> Tensor:
     """The gate expanded to the map."""
-    gate = torch.sigmoid(m.expand(F.relu(m.reduce(F.adaptive_avg_pool2d(x, 1)))))
+    gate = torch.sigmoid(m.expand(F.relu(m.reduce(_MEAN[x.dim() - 2](x, 1)))))
     return x * gate.expand_as(x)
 
 
 def eca(m: Any, x: Tensor) -> Tensor:
     """BangguWu/ECANet."""
-    pooled = F.adaptive_avg_pool2d(x, 1)[:, :, 0].transpose(-1, -2)
+    pooled = _MEAN[x.dim() - 2](x, 1).flatten(2).transpose(-1, -2)
     logits = F.conv1d(pooled, m.conv.weight, padding=m.k // 2)
-    return x * torch.sigmoid(logits.transpose(-1, -2)[..., None]).expand_as(x)
+    return x * spread(torch.sigmoid(logits[:, 0]), x.dim() - 2).expand_as(x)
 
 
 def cbam(m: Any, x: Tensor) -> Tensor:
     """Jongchan: both pools through the MLP one by one, the gate expanded, the scaled map kept."""
     logits: Tensor | float = 0.0
-    for pooled in (F.avg_pool2d(x, x.shape[2:]), F.max_pool2d(x, x.shape[2:])):
+    for pool in _WHOLE[x.dim() - 2]:
+        pooled = pool(x, x.shape[2:])
         logits = logits + m.channel.expand(F.relu(m.channel.reduce(pooled.flatten(1))))
     assert isinstance(logits, Tensor)
-    x = x * torch.sigmoid(logits)[:, :, None, None].expand_as(x)
+    x = x * spread(torch.sigmoid(logits), x.dim() - 2).expand_as(x)
     planes = torch.cat((torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)), dim=1)
     return x * torch.sigmoid(m.spatial.norm(m.spatial.conv(planes)))
 
 
 def bam(m: Any, x: Tensor) -> Tensor:
     """Jongchan: both branches expanded to the map."""
-    channel = m.channel(F.adaptive_avg_pool2d(x, 1).flatten(1))[:, :, None, None].expand_as(x)
+    channel = spread(m.channel(_MEAN[x.dim() - 2](x, 1).flatten(1)), x.dim() - 2).expand_as(x)
     return (1 + torch.sigmoid(channel * m.spatial(x).expand_as(x))) * x
 
 

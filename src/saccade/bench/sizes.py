@@ -28,7 +28,7 @@ _GAUSSIAN = {"sub_sample": False}
 _CONCATENATION = {"pairwise": "concatenation", "sub_sample": False}
 _A2 = {"value_channels": 128, "key_channels": 128}
 _END = ("conv", "norm")
-_SEG, _CLS = (1, 512, 96, 96), (8, 256, 56, 56)
+_SEG, _CLS, _VOLUME = (1, 512, 96, 96), (8, 256, 56, 56), (1, 64, 32, 64, 64)
 
 PAPER = (
     Case("pam", "pam", _SEG),
@@ -55,6 +55,7 @@ PAPER = (
     Case("bam", "bam", _CLS),
     Case("se", "se", _CLS),
     Case("eca", "eca", _CLS),
+    *(Case(f"{name} volume", name, _VOLUME, {"dims": 3}) for name in ("cbam", "se", "eca", "gc")),
 )
 
 
@@ -64,7 +65,7 @@ def cases(names: Sequence[str], size: str, shape: Sequence[int] | None) -> list[
     Args:
         names: Names of cases or of mechanisms; empty means all.
         size: ``"paper"``, or ``"small"``: a quarter of the channels, half of each side.
-        shape: (B, C, H, W) that replaces the cases' own; cases of clips are skipped.
+        shape: (B, C, H, W) that replaces the cases' own; cases of clips and volumes are skipped.
 
     Raises:
         InputError: A name is neither a case nor a mechanism with one.

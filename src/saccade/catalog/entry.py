@@ -80,6 +80,7 @@ class Entry:
         aliases: Other names.
         identity_options: Options that make a new module return its input; :func:`saccade.insert` takes them.
         options: Names and defaults of its options; None means those of the signature, which needs its file imported.
+        flat: Reason why it takes maps of two axes only; empty if there is none.
         schematic: Drawing in the language of :mod:`saccade.inspection.schematic_table`, if that table has none.
         source: The class or function itself, if it was given.
     """
@@ -98,6 +99,7 @@ class Entry:
     aliases: tuple[str, ...] = ()
     identity_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] | None = None
+    flat: str = ""
     schematic: str = ""
     source: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
 

@@ -223,6 +223,8 @@ def check_options(entry: Entry, options: Mapping[str, Any]) -> None:
     if entry.options is None and any(p.kind is p.VAR_KEYWORD for p in _parameters(entry)):
         return
     for option in options:
+        if option == "dims" and entry.flat:
+            raise InputError(f"{entry.name} takes maps of two axes only: {entry.flat}", "leave dims= out")
         if option not in known:
             raise InputError(
                 f"{entry.name}: unknown option {option!r}",

@@ -19,32 +19,32 @@ _ENTRIES = (
         "Hu et al., CVPR 2018, arXiv:1709.01507", "Cadene/pretrained-models.pytorch, moskomule/senet.pytorch",
         aliases=("squeeze_excitation",),
         cost=Cost("none", "relu, sigmoid", "2*C*h + h + C", "2*C*h", where="h = max(1, C//16)"),
-        options={"reduction": 16, "bias": True, "variant": "official", "inner_channels": None},
+        options={"reduction": 16, "bias": True, "variant": "official", "inner_channels": None, "dims": 2},
     ),
     Entry(
         "se_var1", "saccade.mechanisms.se_var:SEVar1", "gate", "channel", _RESIDUAL, "SE-Var1: the means alone",
         "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
         cost=Cost("none", "sigmoid", "0", "0"),
-        options={},
+        options={"dims": 2},
     ),
     Entry(
         "se_var2", "saccade.mechanisms.se_var:SEVar2", "gate", "channel", _RESIDUAL, "SE-Var2: a weight per channel",
         "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
         cost=Cost("none", "sigmoid", "C", "0"),
-        options={},
+        options={"dims": 2},
     ),
     Entry(
         "se_var3", "saccade.mechanisms.se_var:SEVar3", "gate", "channel", _RESIDUAL, "SE-Var3: one full matrix",
         "Wang et al., CVPR 2020, arXiv:1910.03151", "the paper's equation",
         cost=Cost("none", "sigmoid", "C**2", "C**2"),
-        options={},
+        options={"dims": 2},
     ),
     Entry(
         "eca", "saccade.mechanisms.eca:EfficientChannelAttention", "gate", "channel", _RESIDUAL,
         "Efficient channel attention", "Wang et al., CVPR 2020, arXiv:1910.03151", "BangguWu/ECANet",
         aliases=("efficient_channel_attention",),
         cost=Cost("none", "sigmoid", "k", "C*k", where="k = 2*(int((log2(C) + 1)/2)//2) + 1"),
-        options={"k": None, "shared": True, "circular": False},
+        options={"k": None, "shared": True, "circular": False, "dims": 2},
     ),
     Entry(
         "cbam", "saccade.mechanisms.cbam:CBAM", "gate", "both", _RESIDUAL, "Convolutional block attention module",
@@ -53,7 +53,7 @@ _ENTRIES = (
         cost=Cost("channel none, spatial H x W", "relu, sigmoid", "2*C*h + h + C + 100", "4*C*h + 98*N",
              where="h = max(1, C//16)"),
         options={"variant": "official", "reduction": 16, "pools": ("avg", "max"), "kernel_size": 7, "parts": "both",
-                 "spatial": True, "bias": None, "inner_channels": None},
+                 "spatial": True, "bias": None, "inner_channels": None, "dims": 2},
     ),
     Entry(
         "bam", "saccade.mechanisms.bam:BAM", "gate", "both", NaturalPlace("stage:1--2"), "Bottleneck attention module",
@@ -61,7 +61,7 @@ _ENTRIES = (
         cost=Cost("channel none, spatial H x W", "relu, sigmoid", "3*C*h + C + 18*h**2 + 13*h + 1",
              "2*C*h + (C*h + 18*h**2 + h)*N", where="h = max(1, C//16)"),
         options={"combine": "product", "window": "whole", "reduction": 16, "dilation": 4, "parts": "both",
-                 "num_layers": 1, "num_convs": 2, "final_norm": False, "inner_channels": None},
+                 "num_layers": 1, "num_convs": 2, "final_norm": False, "inner_channels": None, "dims": 2},
     ),
     Entry(
         "sk", "saccade.mechanisms.sk:SelectiveKernel", "gate", "channel", NaturalPlace("inner"), "Selective kernels",
@@ -70,7 +70,7 @@ _ENTRIES = (
              where="d = max(C//16, 32)"),
         added=True,  # in its authors' networks it takes the place of a convolution; next to a trained one it is added
         options={"groups": None, "branches": 2, "stride": 1, "second": None, "variant": "official", "split": None,
-                 "out_channels": None, "inner_channels": None},
+                 "out_channels": None, "inner_channels": None, "dims": 2},
     ),
     Entry(  # every=100: the last block of each stage
         "gsop", "saccade.mechanisms.gsop:GSoP", "gate", "channel", NaturalPlace("residual", every=100),
@@ -79,13 +79,13 @@ _ENTRIES = (
         cost=Cost("none", "relu, sigmoid", "5*C*d + 4*d**2 + 9*d + C", "C*d*N + d**2*N + 4*d**2 + 4*C*d", "d**2",
              where="d = 128"),
         options={"variant": "channel", "dim": 128, "grid": 8, "stride": 1, "covariance": "released",
-                 "fusion_kernel": None, "fusion_groups": None},
+                 "fusion_kernel": None, "fusion_groups": None, "dims": 2},
     ),
     Entry(
         "psa", "saccade.mechanisms.psa:PolarizedSelfAttention", "gate", "both", NaturalPlace("inner"),
         "Polarized self-attention", "Liu et al., arXiv:2107.00782", "DeLightCMU/PSA", aliases=("polarized",),
         cost=Cost("channel none, spatial H x W", "softmax, sigmoid", "2*C**2 + C", "3*C*N + 2*C**2", "2*N"),
-        options={"variant": "parallel", "parts": "both"},
+        options={"variant": "parallel", "parts": "both", "dims": 2},
     ),
     Entry(
         "gc", "saccade.mechanisms.gc:GlobalContext", "gather", "spatial", _RESIDUAL, "Global context block",
@@ -93,7 +93,8 @@ _ENTRIES = (
         cost=Cost("none", "softmax, relu", "2*C*p + 3*p + 2*C + 1", "2*C*N + 2*C*p", "N",
              where="p = max(1, C//16)"),
         identity=True,
-        options={"ratio": None, "pooling": "att", "fusion": None, "variant": "official", "inner_channels": None},
+        options={"ratio": None, "pooling": "att", "fusion": None, "variant": "official", "inner_channels": None,
+                 "dims": 2},
     ),
     Entry(
         "a2", "saccade.mechanisms.a2:DoubleAttention", "gather", "spatial",
@@ -111,7 +112,7 @@ _ENTRIES = (
         aliases=("simplified_non_local",),
         cost=Cost("none", "softmax", "C**2 + 2*C + 1", "2*C*N + C**2", "N"),
         identity=True,
-        options={},
+        options={"dims": 2},
     ),
     Entry(
         "non_local", "saccade.mechanisms.non_local:NonLocal", "position", "spatial",
@@ -130,7 +131,7 @@ _ENTRIES = (
         cost=Cost("H x W", "softmax, maximum", "2*C*(d + e) + 1", "(2*N*C + N*M + 4*C)*(d + e)", "N*M",
              where="d = max(1, C//8); e = max(1, C//2); M = (H//2)*(W//2)"),
         identity=True,
-        options={"variant": "official", "update_u": True},
+        options={"variant": "official", "update_u": True, "dims": 2},
     ),
     Entry(
         "pam", "saccade.mechanisms.pam:PositionAttention", "position", "spatial", _LAST_STAGE,
@@ -139,7 +140,7 @@ _ENTRIES = (
         cost=Cost("H x W", "softmax", "(C + 1)*(2*d + C) + 1", "N*C*(2*d + C) + N**2*(d + C)", "N**2",
              where="d = max(1, C//8)"),
         identity=True,
-        options={"reduction": 8},
+        options={"reduction": 8, "dims": 2},
     ),
     Entry(
         "cam", "saccade.mechanisms.cam:ChannelAttention", "channel", "channel", _LAST_STAGE,
@@ -147,7 +148,7 @@ _ENTRIES = (
         aliases=("channel_attention",),
         cost=Cost("H x W", "softmax", "1", "2*C**2*N", "C**2"),
         identity=True,
-        options={"sign": "released"},
+        options={"sign": "released", "dims": 2},
     ),
     Entry(
         "dual", "saccade.mechanisms.dual:DualAttention", "both", "both", _LAST_STAGE, "Dual attention (PAM + CAM)",
@@ -156,7 +157,7 @@ _ENTRIES = (
         cost=Cost("H x W", "softmax", "(C + 1)*(2*d + C) + 2", "N*C*(2*d + C) + N**2*(d + C) + 2*C**2*N",
              "N**2 + C**2",
              where="d = max(1, C//8)"),
-        options={"residual": "twice"},
+        options={"residual": "twice", "dims": 2},
     ),
     Entry(
         "cs", "saccade.mechanisms.cs:ChannelThenPosition", "both", "both", _LAST_STAGE,
@@ -166,20 +167,21 @@ _ENTRIES = (
              "N**2 + C**2",
              where="d = max(1, C//8)"),
         identity=True,
-        options={},
+        options={"dims": 2},
     ),
     Entry(
         "fla", "saccade.mechanisms.fla:FullyAttentional", "both", "both", _LAST_STAGE, "Fully attentional block",
         "Song et al., AAAI 2022, arXiv:2112.04108", "Ilareina/FullyAttentional", aliases=("fully_attentional",),
         cost=Cost("H x W", "softmax, relu", "11*C**2 + 4*C + 1", "13*C**2*N + C**2*(H + W)", "C**2*(H + W)"),
         options={"pairing": "sample", "norm_layer": None, "lean": False},
+        flat="its strips are the columns and the rows of a map of two axes",
     ),
     Entry(
         "conv3x3", "saccade.mechanisms.conv3x3:Conv3x3", "control", "spatial", _LAST_STAGE,
         "Zero-started 3x3 convolution", "a control of ours: parameters without attention", "", aliases=("conv",),
         cost=Cost("H x W", "none", "9*C**2 + 2*C", "9*C**2*N"),
         identity=True,
-        options={"width": None, "dilation": 1},
+        options={"width": None, "dilation": 1, "dims": 2},
     ),
 )  # fmt: skip
 

@@ -45,10 +45,11 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
+    from saccade.data.shards import name_of
     from saccade.data.sheet import draw_sheet
 
     folder, sheet = at_home(data), given.pop("sheet", None)
-    sheet = sheet or Path("saccade-check") / f"{folder.resolve().name}.png"
+    sheet = sheet or Path("saccade-check") / f"{name_of(folder)}.png"
     Outputs(sheet.parent).check([sheet])
     reading = Reading(**{name: value for name, value in given.items() if value is not None})
     with ComparisonProgress(shown=not settings.quiet, steps=0) as showing:

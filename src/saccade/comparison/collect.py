@@ -17,7 +17,7 @@ from saccade.comparison.sequential import Plan
 from saccade.comparison.statistics import Difference, mean_interval
 from saccade.data import Arrays
 from saccade.environment import environment
-from saccade.runs.names import COSTS, PLACES, RESULT
+from saccade.runs.names import COSTS, NODES, PLACES, RESULT
 from saccade.runs.records import AGAIN, read_object, read_record
 from saccade.tasks.evidence import Group, images_in
 from saccade.version import __version__
@@ -59,7 +59,15 @@ class Verdicts:
     plan: Plan | None = None
 
 
-def collect(experiment: Experiment, data: Arrays, verdicts: Verdicts, *, command: str, jobs: int) -> Results:
+def collect(
+    experiment: Experiment,
+    data: Arrays,
+    verdicts: Verdicts,
+    *,
+    command: str,
+    jobs: int,
+    measured_on: str | None = None,
+) -> Results:
     """Return the results of an experiment, read from the folders of its runs.
 
     Args:
@@ -68,6 +76,7 @@ def collect(experiment: Experiment, data: Arrays, verdicts: Verdicts, *, command
         verdicts: What was found about each arm.
         command: Command line that repeats it.
         jobs: Number of runs that were done at a time.
+        measured_on: Node of a cluster that the costs were measured on; None: this machine.
     """
     arms, settings, task = experiment.arms, experiment.settings, experiment.task(data)
     folders = [
@@ -103,7 +112,7 @@ def collect(experiment: Experiment, data: Arrays, verdicts: Verdicts, *, command
         network=NetworkSummary(
             name=settings.backbone, params=costs["arms"][arms[0].name]["params"], pretrained=settings.pretrained
         ),
-        environment=environment(settings.device, jobs=jobs, threads=costs["threads"]),
+        environment=_environment(experiment, measured_on) | {"jobs": jobs, "threads": costs["threads"]},
         command=command,
         settings=settings.to_json(),
         macs_input=tuple(costs["macs_input"]),
@@ -126,6 +135,15 @@ def collect(experiment: Experiment, data: Arrays, verdicts: Verdicts, *, command
             for arm, row, values, difference in found
         ),
     )
+
+
+def _environment(experiment: Experiment, measured_on: str | None) -> dict[str, Any]:
+    """The environment of the machine that measured the costs, and those of all nodes of a cluster."""
+    path = experiment.folder / NODES
+    nodes = {"nodes": read_object(path)} if path.exists() else {}
+    if measured_on is None:
+        return environment(experiment.settings.device) | nodes
+    return {**nodes["nodes"][measured_on], "measured_on": measured_on, **nodes}
 
 
 def grouped(runs: Sequence[RunResult]) -> tuple[dict[str, Grouping], Details]:

@@ -6,7 +6,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,14 @@ import torch
 
 from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
+from saccade.comparison.backends.base import Backend
 from saccade.comparison.backends.local import Pool
 from saccade.comparison.collect import Verdicts, collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.judging import Judging, keep_plan
+from saccade.comparison.mirror import NOT_HERE, Mirror, folder_of, is_address
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.results import Results, read_results, write_results
@@ -29,6 +32,7 @@ from saccade.comparison.settings import Settings, begun, clear, refuse
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
+from saccade.data.shards import is_shards, name_of, text_of
 from saccade.devices import find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, clear_temporary, locked, write_json
@@ -82,14 +86,15 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
         KeyboardInterrupt: Stopped by Ctrl-C; everything is saved and the same call resumes it.
     """
     refuse_unguarded()
-    device = str(find_device(options.device, ("cpu", "cuda")))
+    device = _device(options)
     default = find_demo(options.demo if options.data is None else None).arms
     arms = resolve_arms(options.mechanisms, options.preset, options.at, default)
     name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
-    overwrite, dry_run, progress, jobs = options.overwrite, options.dry_run, options.progress, options.jobs
+    overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     out = options.out if options.out is not None else Path("saccade-compare") / _name(settings)
-    folder = Path(out)
+    mirror = _mirror(out, options)
+    folder = mirror.folder if mirror is not None else Path(out)
     check_folder(folder)
     if not (overwrite or dry_run):
         refuse(folder, settings)
@@ -99,10 +104,81 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
     _check_data(settings)
-    devices = _devices(settings.device, jobs, len(arms) * settings.seeds)
-    if dry_run:
-        return forecast(settings, arms, len(devices), shown=progress)
     new = not folder.exists()
+    with _backend(settings, folder, len(arms) * settings.seeds, mirror) as backend:
+        if dry_run:
+            return forecast(settings, arms, backend.jobs, shown=progress)
+        done = _compare(settings, arms, folder, backend, new, options)
+    if mirror is not None:
+        mirror.push(without=NOT_HERE)
+        mirror.clear(CACHE)
+    return done
+
+
+def _mirror(out: str | os.PathLike[str], options: CompareOptions) -> Mirror | None:
+    """The results at an address, with a folder on this machine, into which those that are there are copied; or None.
+
+    Raises:
+        InputError: There are files of something else, or the runs are not done on a cluster.
+    """
+    address = text_of(out)
+    if not is_address(address):
+        return None
+    if options.cluster is None:
+        raise InputError(
+            f"--out {address}: an address is for runs on a cluster", "give a folder, or add --cluster auto"
+        )
+    mirror = Mirror(address, folder_of(address))
+    mirror.refuse_foreign()
+    if options.overwrite and not options.dry_run:
+        mirror.clear()
+    elif not options.dry_run:
+        mirror.pull(without=NOT_HERE)
+    return mirror
+
+
+@contextmanager
+def _backend(settings: Settings, folder: Path, runs: int, mirror: Mirror | None) -> Iterator[Backend]:
+    """Where the runs are done: this machine, or a cluster, to which the connection lasts as long as the context."""
+    if settings.cluster is None:
+        yield Pool(folder, _devices(settings.device, settings.jobs, runs), registered())
+        return
+    from saccade.comparison.backends.ray import RayCluster, connected
+
+    with connected(settings.cluster):
+        yield RayCluster(
+            folder, registered(), cpus=settings.cpus_per_run or 1, gpus=settings.gpus_per_run or 0,
+            at_most=settings.jobs, mirror=mirror,
+        )  # fmt: skip
+
+
+def _device(options: CompareOptions) -> str:
+    """The device of the runs.
+
+    Raises:
+        InputError: There is no such device, or it contradicts what is said of the cluster.
+    """
+    if options.cluster is None:
+        for name in ("gpus_per_run", "cpus_per_run"):
+            if getattr(options, name) is not None:
+                raise InputError(f"{name} is for runs on a cluster", "add --cluster auto, or leave it out")
+        return str(find_device(options.device, ("cpu", "cuda")))
+    device = "cuda" if options.gpus_per_run else "cpu"
+    if options.device not in ("auto", device):
+        raise InputError(
+            f"--device {options.device}: on a cluster gpus_per_run says where runs are done",
+            "leave --device out, and give --gpus-per-run 1 for a GPU each",
+        )
+    if options.dry_run and device == "cuda":
+        find_device(device)
+    return device
+
+
+def _compare(
+    settings: Settings, arms: tuple[Arm, ...], folder: Path, backend: Backend, new: bool, options: CompareOptions
+) -> Comparison:
+    """Do what a comparison has left to do."""
+    overwrite, progress = options.overwrite, options.progress
     with locked(folder, "comparison"), interrupt_on_signals(shown=True):
         try:
             experiment, found = _prepare(settings, arms, folder, overwrite=overwrite, shown=progress)
@@ -111,7 +187,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         try:
-            return _carry_out(experiment, found, devices, progress, options.command or settings.command_line(folder))
+            return _carry_out(experiment, found, backend, progress, options.command or settings.command_line(folder))
         except KeyboardInterrupt:
             print(f"\nstopped; {folder} keeps what is done: run the same command to resume", file=sys.stderr)
             raise
@@ -120,7 +196,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
 def _name(settings: Settings) -> str:
     """Return the name of the folder of results unless another is given."""
     if settings.data is not None:
-        return Path(settings.data).name
+        return name_of(settings.data)
     return "demo" if settings.demo is None else settings.demo
 
 
@@ -137,7 +213,7 @@ def _refuse_changed(folder: Path, settings: Settings, *, shown: bool) -> None:
     if settings.data is None:
         return
     path = Path(settings.data)
-    if not path.is_dir():
+    if not path.is_dir() and not is_shards(path):
         raise InputError(
             f"no such folder: {settings.data}", f"saccade report {folder} shows the comparison that was made of it"
         )
@@ -174,13 +250,13 @@ def _prepare(
     return experiment, data
 
 
-def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: bool, command: str) -> Comparison:
+def _carry_out(experiment: Experiment, data: Arrays, backend: Backend, shown: bool, command: str) -> Comparison:
     from saccade.report.build import build_report
 
     folder = experiment.folder
     judging = Judging(experiment, experiment.task(data))
     left = _steps(experiment, judging.standing().at_most)
-    with Pool(folder, devices, registered()) as pool, ComparisonProgress(shown=shown, steps=left) as showing:
+    with backend as pool, ComparisonProgress(shown=shown, steps=left) as showing:
         while not (now := judging.standing()).over:
             if now.news:
                 showing.say(now.news)
@@ -195,7 +271,7 @@ def _carry_out(experiment: Experiment, data: Arrays, devices: list[str], shown: 
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
     verdicts = Verdicts(now.needed, judging.differences(), judging.plan)
-    found = collect(experiment, data, verdicts, command=command, jobs=len(devices))
+    found = collect(experiment, data, verdicts, command=command, jobs=backend.jobs, measured_on=backend.measured_on)
     write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
@@ -240,7 +316,7 @@ def _done(folder: Path, read: Callable[[Path], object]) -> bool:
 
 
 def _check_data(settings: Settings) -> None:
-    if settings.data is not None and not Path(settings.data).is_dir():
+    if settings.data is not None and not Path(settings.data).is_dir() and not is_shards(settings.data):
         raise InputError(f"no such folder: {settings.data}", "give the folder that holds the images")
 
 

@@ -36,7 +36,6 @@ from saccade.training.trial import check_network
 
 CONTROL = "conv3x3"
 FIELD = "dilated3x3"
-_CHECKPOINT_SECONDS = 20.0
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
 
 
@@ -53,6 +52,7 @@ class Experiment:
         learning_rate: Largest learning rate of the schedule.
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
         class_weights: Weight of each class in the loss; None weighs all alike.
+        checkpoint_seconds: Seconds between two checkpoints of a run.
     """
 
     folder: Path
@@ -63,6 +63,7 @@ class Experiment:
     learning_rate: float
     start_steps: int
     class_weights: tuple[float, ...] | None = None
+    checkpoint_seconds: float = 20.0
 
     @property
     def demo(self) -> bool:
@@ -92,7 +93,8 @@ class Experiment:
         """Return the recipe that every arm is trained with."""
         return Recipe(
             steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
-            device=self.settings.device, evaluate_every=max(1, self.steps // 6), checkpoint_seconds=_CHECKPOINT_SECONDS,
+            device=self.settings.device, evaluate_every=max(1, self.steps // 6),
+            checkpoint_seconds=self.checkpoint_seconds,
         )  # fmt: skip
 
     def task(self, data: Arrays) -> Task:
@@ -118,7 +120,7 @@ class Experiment:
             seed=seed,
             keep=1,
             device=self.settings.device,
-            checkpoint_seconds=_CHECKPOINT_SECONDS,
+            checkpoint_seconds=self.checkpoint_seconds,
         )
 
     def start_seed(self, seed: int) -> int:
@@ -184,6 +186,7 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "class_weights": self.class_weights,
+            "checkpoint_seconds": self.checkpoint_seconds,
             "settings": self.settings.to_json(),
             "identity": data.identity and data.identity.digest,
         }
@@ -276,7 +279,15 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
     task.augmentation(settings.augment)
     weights = weights_of(settings.class_weights, task, lambda: composition_of(task, data))
     experiment = Experiment(
-        folder, settings, arms, steps, batch, rate, demo.start_steps * steps if demo else 0, weights
+        folder,
+        settings,
+        arms,
+        steps,
+        batch,
+        rate,
+        demo.start_steps * steps if demo else 0,
+        weights,
+        settings.checkpoint_seconds,
     )
     return replace(experiment, arms=_with_controls(experiment, data))
 

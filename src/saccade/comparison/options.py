@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from saccade.data.reading import Reading
 from saccade.networks.order import Match
 from saccade.options import Option, Options
-from saccade.ranges import LARGEST_SIDE, SEED, Whole
+from saccade.ranges import LARGEST_SIDE, SEED, Number, Whole
 from saccade.runs.options import EPOCHS
 from saccade.training.balance import BalanceOptions
 from saccade.training.recipe import BATCH, RATE, STEPS
@@ -166,7 +166,8 @@ class ArmsOptions(Options):
     out: Annotated[
         str | os.PathLike[str] | None,
         Option(
-            "Folder for the results. The same command again resumes what is unfinished in it.",
+            "Folder for the results; with cluster also an address such as `s3://bucket/name`. The same command again "
+            "resumes what is unfinished in it.",
             default="saccade-compare/NAME, where NAME is that of your folder or demo",
             recorded=False,
             typed=Path | None,
@@ -181,6 +182,37 @@ class ArmsOptions(Options):
             recorded=False,
         ),
     ] = None
+    cluster: Annotated[
+        str | None,
+        Option(
+            "Do the runs on the nodes of a Ray cluster: `auto` finds the one that this machine belongs to; or the "
+            "address of its head, such as `10.0.0.1:6379`. All nodes must see DATA, and a folder for the results, "
+            "under the same names.",
+            default="this machine alone",
+            recorded=False,
+        ),
+    ] = None
+    gpus_per_run: Annotated[
+        float | None,
+        Option(
+            "With cluster, number of GPUs of each run; below 1 several runs share one.",
+            Number(0, 64),
+            default="0: runs are done on CPUs",
+            recorded=False,
+        ),
+    ] = None
+    cpus_per_run: Annotated[
+        int | None,
+        Option(
+            "With cluster, number of cores of each run, which are its threads too.",
+            Whole(1, 1024),
+            default="1",
+            recorded=False,
+        ),
+    ] = None
+    checkpoint_seconds: Annotated[
+        float, Option("Seconds between two checkpoints of a run.", Number(0, 1e9), recorded=False)
+    ] = 20.0
     control_params: Annotated[
         bool,
         Option(

@@ -17,6 +17,7 @@ from saccade.comparison.options import (
     CompareOptions,
 )
 from saccade.data.reading import Reading
+from saccade.data.shards import plain_data
 from saccade.errors import InputError
 from saccade.files import at_home
 from saccade.ops import chosen
@@ -31,6 +32,7 @@ from saccade.runs.names import (
     LAST,
     LOCK,
     LOGS,
+    NODES,
     PICTURES,
     PLACES,
     PLAN,
@@ -109,7 +111,7 @@ class Settings(CompareOptions):
                 "fresh_start and scenes belong to the demo; on your data each seed has its own initial weights"
             )
         decided = {
-            "data": None if options.data is None else str(at_home(options.data).resolve()),
+            "data": None if options.data is None else plain_data(options.data),
             "mechanisms": mechanisms,
             "backbone": options.backbone or (own.name if demo else DEFAULT_BACKBONE),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
@@ -166,4 +168,5 @@ def clear(folder: Path) -> None:
     Raises:
         InputError: Something could not be deleted.
     """
-    owned(folder).clear((RESULTS, REPORT, EXPERIMENT, PLACES, PLAN, COSTS, DATA, SPLIT), (RUNS, START, PICTURES, LOGS))
+    files = (RESULTS, REPORT, EXPERIMENT, PLACES, PLAN, COSTS, DATA, SPLIT, NODES)
+    owned(folder).clear(files, (RUNS, START, PICTURES, LOGS))

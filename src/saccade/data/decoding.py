@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from saccade.data.members import Member
 from saccade.errors import InputError, MissingExtraError, require
 
 SUFFIXES = (
@@ -99,7 +100,7 @@ def opened(path: Path) -> Iterator[Any]:
         head = _head(path)
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
             _with_heif()
-        with pil.open(path) as image:
+        with pil.open(path.open("rb") if isinstance(path, Member) else path) as image:
             yield image
     except pil.UnidentifiedImageError as cause:
         raise _unidentified(path, head) from cause

@@ -24,7 +24,7 @@ class Reading(Options):
         Option(
             "The layout of the folder by name, where it could be several: `classes`, `train-val/classes`, `table`, "
             "`multi-label`, `images-masks`, `side-by-side`, `cityscapes`, `voc`, `context`, `ade20k`, "
-            "`coco-keypoints`, `yolo-pose` or `cifar`.",
+            "`coco-keypoints`, `yolo-pose`, `shards`, `mask-shards` or `cifar`.",
             default="recognised",
         ),
     ] = None

@@ -38,7 +38,7 @@ class Attachment(nn.Module):
         side: ``"after"`` or ``"before"`` the module it is attached to.
         wrapped: If True, there is a `g`, one learned number that starts at 0: the map then passes unchanged, bit by
             bit, as long as A(x) is finite.
-        layout: ``"NCHW"``, or ``"NHWC"`` if the network keeps channels in the last axis.
+        layout: ``"NCHW"``, or ``"NHWC"`` if the network keeps channels in the last axis; as in :class:`Place`.
         added: If True, A(x) is added to the map; otherwise it replaces the map.
         copied: If True, A(x) is copied in training, since its backward pass needs it and the network may write to it.
 
@@ -68,8 +68,8 @@ class Attachment(nn.Module):
         self.register_module("next", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        across = self.layout == "NHWC"
-        y = self._apply_to(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) if across else self._apply_to(x)
+        across = self.layout[-1] == "C"
+        y = self._apply_to(x.movedim(-1, 1)).movedim(1, -1) if across else self._apply_to(x)
         return y if self.next is None else self.next(y)
 
     def _apply_to(self, x: Tensor) -> Tensor:

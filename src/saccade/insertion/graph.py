@@ -5,10 +5,11 @@ Every decision depends on operations and shapes only; no rule knows the name or 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from functools import cached_property
 
-from saccade.insertion.maps import BATCH_NORM, UPSAMPLING, layouts
+from saccade.insertion.maps import BATCH_NORM, PADS, UPSAMPLING, layouts, map_dims, sides_of
 from saccade.insertion.trace import Op, Trace
 
 LAYOUT = frozenset(
@@ -18,9 +19,12 @@ LAYOUT = frozenset(
         "chunk", "unbind", "as_strided", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "roll", "lift_fresh",
     )
 )  # fmt: skip
-PAD = frozenset(("constant_pad_nd", "reflection_pad2d", "replication_pad2d", "pad"))
+PAD = PADS | {"constant_pad_nd", "pad"}
 NORM = BATCH_NORM | {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "rms_norm"}
-GLOBAL_POOL = frozenset(("mean", "sum", "amax", "_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"))
+GLOBAL_POOL = frozenset(
+    ("mean", "sum", "amax", *(f"{kind}_pool{dims}d" for kind in ("_adaptive_avg", "adaptive_avg", "adaptive_max")
+                              for dims in (1, 2, 3)))
+)  # fmt: skip
 PRODUCTS = frozenset(("mul", "div", "matmul", "mm", "bmm", "baddbmm", "einsum"))
 SCALING = frozenset(("mul", "div", "add", "sub", "neg"))
 MATRIX = frozenset(("addmm", "mm"))
@@ -38,7 +42,8 @@ class Graph:
         self.trace = trace
         self.ancestors: list[int] = []
         self.readers: dict[int, list[Op]] = defaultdict(list)
-        self.layout = layouts(trace)
+        self.dims = map_dims(trace)
+        self.layout = layouts(trace, self.dims)
         for value, op in enumerate(trace.producer):
             upstream = 1 << value
             for source in op.inputs if op else ():
@@ -48,15 +53,14 @@ class Graph:
             for source in op.inputs:
                 self.readers[source].append(op)
 
-    def size(self, value: int) -> tuple[int, int, int]:
-        """Return channels, height and width of a map in either order of axes."""
-        _, *axes = self.trace.shapes[value]
-        return (axes[2], axes[0], axes[1]) if self.layout[value] == "NHWC" else (axes[0], axes[1], axes[2])
+    def size(self, value: int) -> tuple[int, ...]:
+        """Return channels and sides of a map in either order of axes."""
+        shape, layout = self.trace.shapes[value], self.layout[value] or "NC"
+        return (shape[layout.index("C")], *sides_of(shape, layout))
 
     def area(self, value: int) -> int:
         """Return the number of positions of a map."""
-        _, height, width = self.size(value)
-        return height * width
+        return math.prod(self.size(value)[1:])
 
     def is_map(self, value: int) -> bool:
         """Return whether a value is a feature map with more than one position."""

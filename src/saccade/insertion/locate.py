@@ -81,9 +81,12 @@ def makes(call: Call, value: int) -> bool:
 
 def shrinks(graph: Graph, call: Call) -> float:
     """Return the ratio of a map's side before a module to that after it; 1 without a map."""
-    before = [graph.size(v)[1] for v in call.inputs if graph.is_map(v)]
-    after = [graph.size(v)[1] for v in call.outputs if graph.is_map(v)]
-    return max(before) / min(after) if before and after else 1.0
+    before = [graph.size(v)[1:] for v in call.inputs if graph.is_map(v)]
+    after = [graph.size(v)[1:] for v in call.outputs if graph.is_map(v)]
+    if not before or not after:
+        return 1.0
+    ratios = (max(b) / min(a) for b, a in zip(zip(*before, strict=True), zip(*after, strict=True), strict=True))
+    return max(ratios)
 
 
 def enclosing(graph: Graph, call: int | None) -> Iterator[Call]:

@@ -67,8 +67,9 @@ def _ended(places: Places) -> str:
 def _no_map(places: Places, call: Call, side: str) -> tuple[str, str]:
     shapes = [places.trace.shapes[value] for value in (call.inputs if side == "before" else call.outputs)]
     what = "input" if side == "before" else "output"
+    axes = {1: "B, C, L", 2: "B, C, H, W", 3: "B, C, D, H, W"}[places.graph.dims]
     return (
-        f"{call.path} ({type(call.module).__name__}): its {what} is not a feature map (B, C, H, W) of more than one "
+        f"{call.path} ({type(call.module).__name__}): its {what} is not a feature map ({axes}) of more than one "
         f"position; its tensors have the shapes {', '.join(map(str, shapes)) or 'none'}",
         "name a module that returns a map",
     )

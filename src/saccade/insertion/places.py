@@ -9,6 +9,7 @@ from functools import cached_property
 
 from saccade.insertion.graph import Graph
 from saccade.insertion.locate import Location, enclosing, locate, shrinks, usable
+from saccade.insertion.maps import FIRST
 from saccade.insertion.names import matching
 from saccade.insertion.residuals import Residual, find_residuals
 from saccade.insertion.scope import backbone
@@ -27,14 +28,16 @@ class Place:
         side: ``"after"`` or ``"before"`` that module.
         kind: ``"residual"``, ``"inner"``, ``"stage"``, ``"block"``, or ``"named"`` if chosen by name.
         channels: Channels C of the feature map there.
-        height: Height H of the map at the traced input.
-        width: Width W of the map at the traced input.
+        height: Height H of the map at the traced input; 1 for a sequence.
+        width: Width W of the map at the traced input, or length of the sequence.
         stride: Side of the input over side of the map, as a power of two.
-        layout: ``"NCHW"`` or ``"NHWC"``: the order of the map's axes in the network.
+        layout: Order of the map's axes in the network: ``"NCHW"`` or ``"NHWC"``; in a network on volumes or clips
+            ``"NCDHW"`` or ``"NDHWC"``, in one on sequences ``"NCL"`` or ``"NLC"``.
         block: Class of the module that contains the place.
         stage: Number of its stage, from 0 (usually the stem).
         depth: Number among the network's places of this kind, from 0.
         note: Unusual property of the place, or empty.
+        frames: Sides of the map before its height: the depth of a volume, the frames of a clip.
     """
 
     name: str
@@ -49,6 +52,17 @@ class Place:
     stage: int
     depth: int
     note: str = ""
+    frames: tuple[int, ...] = ()
+
+    @property
+    def dims(self) -> int:
+        """The number of the map's axes: 1 of a sequence, 2 of an image, 3 of a volume or a clip."""
+        return len(self.layout) - 2
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The sides of the map at the traced input."""
+        return (self.width,) if self.dims == 1 else (*self.frames, self.height, self.width)
 
     def __str__(self) -> str:
         return self.name if self.side == "after" else f"before:{self.name}"
@@ -173,21 +187,23 @@ class Places:
 
     def place(self, kind: str, location: Location, holder: Call, depth: int = 0) -> Place:
         """Build the place at a location."""
-        channels, height, width = self.graph.size(location.value)
+        channels, *sides = self.graph.size(location.value)
+        *frames, height, width = [1] * (2 - len(sides)) + sides
         note = f"{location.steps} elementwise operations earlier" if location.steps else ""
         block = type(holder.module).__name__
         if kind in ("stage", "block"):
             block = next(type(c.module).__name__ for c in self.trace.calls if c.path == location.path)
         return Place(
-            location.path, location.side, kind, channels, height, width, self._stride(height),
-            self.graph.layout[location.value] or "NCHW", block,
-            bisect_left(self.stage_ends, location.value), depth, note,
+            location.path, location.side, kind, channels, height, width, self._stride(sides),
+            self.graph.layout[location.value] or FIRST[self.graph.dims], block,
+            bisect_left(self.stage_ends, location.value), depth, note, tuple(frames),
         )  # fmt: skip
 
-    def _stride(self, height: int) -> int:
+    def _stride(self, sides: list[int]) -> int:
         first = next((op.inputs[0] for op in self.trace.ops if op.convolution), self.trace.inputs[0])
-        image = max(self.trace.input_shape[-2], self.trace.shapes[first][-2])  # detectors enlarge the image first
-        return int(2 ** round(math.log2(max(1.0, image / height))))
+        axis = -1 if len(sides) == 1 else -2
+        image = max(self.trace.input_shape[axis], self.trace.shapes[first][axis])  # detectors enlarge the image first
+        return int(2 ** round(math.log2(max(1.0, image / sides[axis]))))
 
     def holder(self, residual: Residual) -> Call:
         """Return the innermost module that contains both the addition and its branch."""

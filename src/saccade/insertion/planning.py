@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse, split_top
 from saccade.catalog.imports import is_installed
+from saccade.catalog.registry import option_names
 from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
 from saccade.insertion.graph import Graph
@@ -50,8 +51,8 @@ def plan(
     One forward pass is traced on the meta device: no weights are read, nothing is computed or copied.
 
     Args:
-        model: Any network with convolutions, on any device; in wrappers for parallel training, and in a module without
-            a forward of its own, the network inside.
+        model: Any network with convolutions, on images, volumes, clips or sequences, on any device; in wrappers for
+            parallel training, and in a module without a forward of its own, the network inside.
         mechanism: ``"cbam"``, ``"cbam[reduction=8]"`` or ``{"name": "cbam", "reduction": 8}``. Your own: its class, or
             a function that makes it from the number of channels, or an import path,
             ``"my_package.blocks:MyBlock[reduction=8]"``, which is imported. Several that follow each other at each
@@ -79,7 +80,8 @@ def plan(
         example_input: A tensor, a list or dict of tensors, or a tuple of the network's arguments; a dict, alone or at
             the end of the tuple, is given as keyword arguments if the names are those of the forward. Only shapes and
             dtypes are used, unless the forward reads numbers: it then runs once. None means an image of the size timm
-            states, else of 224 x 288, 224 x 224 or 256 x 256.
+            states, else of 224 x 288, 224 x 224 or 256 x 256; a volume, a clip or a sequence of several sizes for a
+            network whose convolutions have three axes or one.
 
     Raises:
         InputError: The mechanism, option or place does not exist, the network has no feature maps or cannot be changed,
@@ -159,7 +161,9 @@ def _in_training(model: nn.Module, example: tuple[Any, ...], recorded: Trace) ->
 def _check_convolutional(model: nn.Module, graph: Graph) -> None:
     """Refuse a network that works on tokens: its only convolution makes them of the image."""
     trace = graph.trace
-    kinds = [op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 4]
+    kinds = [
+        op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 2 + graph.dims
+    ]
     first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
     maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
     windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
@@ -167,11 +171,13 @@ def _check_convolutional(model: nn.Module, graph: Graph) -> None:
         return
     if not windows and any(not kind.spatial for kind in kinds):
         return
-    cuts = f"one that cuts the image into {kinds[0].kernel[0]} x {kinds[0].kernel[1]} patches" if kinds else "none"
+    patch = " x ".join(map(str, kinds[0].kernel)) if kinds else ""
+    cuts = f"one that cuts the image into {patch} patches" if kinds else "none"
+    maps = {1: "(B, C, L)", 2: "(B, C, H, W)", 3: "(B, C, D, H, W)"}[graph.dims]
     tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
     works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
     raise InputError(
-        f"{type(model).__name__}: expected a convolutional network, with feature maps (B, C, H, W); its convolutions: "
+        f"{type(model).__name__}: expected a convolutional network, with feature maps {maps}; its convolutions: "
         f"{cuts}{works}",
         "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
     )
@@ -196,8 +202,9 @@ def _chain(given: Given) -> tuple[Spec, ...]:
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:
     entry = spec.entry
     given = options(place) if callable(options) else options or {}
-    chosen = Spec(entry.name, _options(entry, spec.options, given, start), entry)
-    key = (place.channels, place.height, place.width, str(chosen), id(entry))
+    own = _options(entry, spec.options, given, start)
+    chosen = Spec(entry.name, own if place.dims == 2 else _of_axes(entry, own, place), entry)
+    key = (place.channels, place.sides, str(chosen), id(entry))
     if key not in known:
         known[key] = _costs(place, chosen, start)
     step = known[key]
@@ -212,10 +219,21 @@ def _options(entry: Entry, own: Mapping[str, Any], given: Mapping[str, Any], sta
     return {**entry.identity_options, **chosen} if start == "identity" else chosen
 
 
+def _of_axes(entry: Entry, options: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Return the options for a map of other than two axes: a mechanism that takes any is made for those of the map."""
+    kind = "a sequence" if place.dims == 1 else "a volume or a clip"
+    if entry.flat:
+        raise InputError(
+            f"{place}: {entry.name} takes maps of two axes only ({entry.flat}); this one is {kind}",
+            "choose another mechanism, such as pam or cbam",
+        )
+    return options if "dims" in options or "dims" not in option_names(entry) else {**options, "dims": place.dims}
+
+
 def _costs(place: Place, chosen: Spec, start: str) -> Step:
     """Determine start, parameters and MACs of a step, by running the mechanism on the meta device."""
     counter = FlopCounterMode(display=False)
-    x = torch.empty(1, place.channels, place.height, place.width, device="meta")
+    x = torch.empty(1, place.channels, *place.sides, device="meta")
     version = x._version
     try:
         with torch.device("meta"):
@@ -232,7 +250,7 @@ def _costs(place: Place, chosen: Spec, start: str) -> Step:
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         made = f"a map of shape {tuple(y.shape[1:])}" if isinstance(y, torch.Tensor) else f"a {type(y).__name__}"
         raise InputError(
-            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, place.height, place.width)}; "
+            f"{place}: {chosen} makes {made} of a map of shape {(place.channels, *place.sides)}; "
             "the network expects a map of that shape",
             "choose options that keep the shape",
         )

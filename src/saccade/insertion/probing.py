@@ -19,7 +19,7 @@ def adds_nothing(place: Place, chosen: Spec) -> bool:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        x = torch.randn(2, place.channels, min(place.height, _SIDE), min(place.width, _SIDE))
+        x = torch.randn(2, place.channels, *(min(side, _SIDE) for side in place.sides))
         try:
             mechanism = chosen.entry.make(place.channels, **chosen.options).eval()
             if not any(True for _ in mechanism.parameters()):  # nothing to hold back

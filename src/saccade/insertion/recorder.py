@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saccade.insertion.maps import POOLS
 from saccade.insertion.trace import Call, Op, Trace, Window
 
-POOLS = frozenset(("avg_pool2d", "max_pool2d_with_indices", "max_pool2d"))
 NORMS = frozenset((torch.ops.aten.native_batch_norm.default,))
 
 
@@ -192,11 +192,24 @@ def _window(name: str, args: tuple[Any, ...]) -> Window | None:
     if name == "convolution" and not args[6]:
         return Window(tuple(args[1].shape[2:]), tuple(args[3]), tuple(args[5]))
     if name in POOLS:
-        kernel = tuple(args[1])
-        stride = tuple(args[2]) if len(args) > 2 and args[2] else kernel
+        axes = args[0].dim() - 2
+        kernel = _each(args[1], axes)
+        stride = _each(args[2], axes) if len(args) > 2 and args[2] else kernel
         return Window(kernel, stride, (1,) * len(kernel))
     return None
 
 
+def _each(given: Any, axes: int) -> tuple[int, ...]:
+    """Return one number for each axis: torch takes a single one for all."""
+    sides = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    return sides * axes if len(sides) == 1 else sides
+
+
 def _dims(name: str, args: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(int(axis) % args[0].dim() for axis in args[1]) if name == "permute" else ()
+    axes = args[0].dim() if args and isinstance(args[0], Tensor) else 0
+    if name == "transpose" and axes == 3:  # of maps with more axes, what it does is read off the shapes
+        order = list(range(axes))
+        first, second = (int(axis) % axes for axis in args[1:3])
+        order[first], order[second] = second, first
+        return tuple(order)
+    return tuple(int(axis) % axes for axis in args[1]) if name == "permute" else ()

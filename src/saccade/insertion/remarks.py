@@ -36,11 +36,11 @@ def _attention(graph: Graph, op: Op) -> str | None:
         return None
     for gate, of in (op.inputs, op.inputs[::-1]):
         bounded = graph.gate_of(gate)
-        if bounded is None or len(graph.trace.shapes[of]) < 4 or not graph.reaches(of, gate):
+        if bounded is None or len(graph.trace.shapes[of]) < 2 + graph.dims or not graph.reaches(of, gate):
             continue
         if any(inner.convolution or inner.name in MATRIX for inner in graph.between(of, gate)):
             axes = graph.trace.shapes[bounded.inputs[0]]
-            return "a gate on channels" if len(axes) < 4 or 1 in axes[2:] else "a gate on positions"
+            return "a gate on channels" if len(axes) < 2 + graph.dims or 1 in axes[2:] else "a gate on positions"
     return None
 
 

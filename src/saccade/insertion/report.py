@@ -136,7 +136,7 @@ def _row(step: Step) -> tuple[str, ...]:
     place = step.place
     start = ("g = 0" if step.wrapped else "its own") + (", added" if step.added else "")
     return (
-        place.name, place.side, place.kind, place.block, f"{place.channels} x {place.height} x {place.width}",
+        place.name, place.side, place.kind, place.block, " x ".join(map(str, (place.channels, *place.sides))),
         place.layout, str(place.stride), str(step.mechanism), start, f"{step.params:,}", f"{step.macs:,}",
     )  # fmt: skip
 

@@ -6,14 +6,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from saccade.insertion.graph import GLOBAL_POOL, LAYOUT, MATRIX, NORM, PAD, SCALING, Graph, is_product
-from saccade.insertion.maps import BATCH_NORM, UPSAMPLING
+from saccade.insertion.maps import BATCH_NORM, POOLS, UPSAMPLING
 from saccade.insertion.trace import Op
 
 # With one operand from the input these are linear in it; any other operation counts as an activation, as do norms
 # that divide by their input's own statistics.
 LINEAR = (
-    LAYOUT | PAD | BATCH_NORM | GLOBAL_POOL | UPSAMPLING | SCALING | MATRIX
-    | {"convolution", "bmm", "cat", "stack", "avg_pool2d", "max_pool2d_with_indices", "dropout", "native_dropout",
+    LAYOUT | PAD | POOLS | BATCH_NORM | GLOBAL_POOL | UPSAMPLING | SCALING | MATRIX
+    | {"convolution", "bmm", "cat", "stack", "dropout", "native_dropout",
        "copy", "written", "fill"}
 )  # fmt: skip
 _BLOCKS_OF_A_STAGE = 3

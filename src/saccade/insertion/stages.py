@@ -63,10 +63,10 @@ def _finished(graph: Graph, value: int, scope: int) -> int:
     return last if names[:1] == ["convolution"] and activated else value
 
 
-def _same_stage(early: tuple[int, int, int], late: tuple[int, int, int], dilated: set[tuple[int, ...]]) -> bool:
+def _same_stage(early: tuple[int, ...], late: tuple[int, ...], dilated: set[tuple[int, ...]]) -> bool:
     if early[1:] == late[1:] and early[1:] in dilated:
         return early[0] >= late[0]
-    return early[1] <= _NEARLY * late[1]
+    return all(before <= _NEARLY * after for before, after in zip(early[1:], late[1:], strict=True))
 
 
 def _ends_mixing(graph: Graph, value: int, scope: int) -> bool:

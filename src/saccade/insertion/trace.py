@@ -6,7 +6,7 @@ Only values that derive from the input are numbered. An operation in place gives
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -15,16 +15,24 @@ CUTS = frozenset(("im2col", "unfold"))
 
 @dataclass(frozen=True)
 class Window:
-    """Kernel, stride and dilation of a convolution or a pooling."""
+    """Kernel, stride and dilation of a convolution or a pooling.
+
+    Args:
+        kernel: Its sides.
+        stride: Step along each axis.
+        dilation: Distance of what it reads along each axis.
+        alone: True if all convolutions of the network have one axis; in others such a one runs over channels or tokens.
+    """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+    alone: bool = False
 
     @property
     def spatial(self) -> bool:
         """True if it mixes positions of a map."""
-        return len(self.kernel) > 1 and max(self.kernel) > 1
+        return max(self.kernel) > 1 and (len(self.kernel) > 1 or self.alone)
 
     @property
     def overlapping(self) -> bool:
@@ -112,6 +120,12 @@ class Trace:
 
     def __post_init__(self) -> None:
         self._times: Counter[str] = Counter()
+
+    def read_as_sequences(self) -> None:
+        """Let convolutions of one axis mix positions."""
+        alone = [replace(op, window=replace(op.window, alone=True)) if op.window else op for op in self.ops]
+        self.producer = [None if op is None else alone[op.index] for op in self.producer]
+        self.ops = alone
 
     def times_called(self, path: str) -> int:
         """Return how often a module ran."""

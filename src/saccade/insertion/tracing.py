@@ -9,6 +9,7 @@ and nothing is compiled, so control flow and unusual modules are not an obstacle
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from saccade.errors import InputError
+from saccade.insertion.maps import map_dims
 from saccade.insertion.recorder import Recorder, mapped, on_meta, tensors_in
 from saccade.insertion.trace import Trace
+from saccade.ops.axes import CONV
 
-SIZES = ((224, 288), (224, 224), (256, 256))
+SIZES: Mapping[int, tuple[tuple[int, ...], ...]] = {
+    1: ((5760,), (16384,), (4096,), (1024,), (1000,), (256,)),
+    2: ((224, 288), (224, 224), (256, 256)),
+    3: ((32, 64, 96), (64, 64, 64), (16, 112, 112), (96, 96, 96), (128, 128, 128)),
+}
+"""Sides of the inputs that are tried, by the number of axes of a network's convolutions."""
 
 
 def trace(
@@ -92,11 +100,14 @@ def record_trace(
             made = model(*args, **kwargs) if real else torch.func.functional_call(model, stand_ins, args, kwargs)
             found.outputs = recorder.values(made)
         except Exception as cause:
-            if real or not _wants_numbers(cause) or not any(op.spatial for op in found.ops):
+            mixes = any(op.window and max(op.window.kernel) > 1 for op in found.ops)
+            if real or not mixes or not _wants_numbers(cause):
                 raise
             found.ended = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0]}"
             read = {value for op in found.ops for value in op.inputs}
             found.outputs = tuple(value for value in range(len(found.shapes)) if value not in read)
+    if map_dims(found) == 1:
+        found.read_as_sequences()
     return found
 
 
@@ -175,17 +186,24 @@ def _wants_numbers(cause: Exception) -> bool:
 def _likely_inputs(model: nn.Module) -> Iterator[tuple[Any, ...]]:
     """Yield inputs of the size timm states, else of several; not square first, to tell NCHW from NHWC."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-    first = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
+    dims = _axes(model)
+    first = next((m.in_channels for m in model.modules() if isinstance(m, CONV[dims])), 3)
     stated = getattr(model, "default_cfg", None)
-    sizes: tuple[tuple[int, int], ...] = SIZES
+    sizes = SIZES[dims]
     if isinstance(stated, Mapping) and len(stated.get("input_size") or ()) == 3:
         _, height, width = stated["input_size"]
-        sizes = ((height, width), *SIZES)
+        sizes = ((height, width), *SIZES[2])
     by_name = _first_keyword(model)
     for channels in dict.fromkeys((first, 3, 1)):
-        for height, width in dict.fromkeys(sizes):
-            image = torch.empty(1, channels, height, width, dtype=dtype, device="meta")
+        for sides in dict.fromkeys(sizes):
+            image = torch.empty(1, channels, *sides, dtype=dtype, device="meta")
             yield (image if by_name is None else {by_name: image},)
+
+
+def _axes(model: nn.Module) -> int:
+    """Return the number of axes that most of a network's convolutions have; 1 only if no other has more."""
+    kinds = Counter(dims for m in model.modules() for dims, conv in CONV.items() if isinstance(m, conv))
+    return 3 if kinds[3] > kinds[2] else 2 if kinds[2] or not kinds[1] else 1
 
 
 def _first_keyword(model: nn.Module) -> str | None:

@@ -126,7 +126,7 @@ def check_called(
         # Those that follow each other at a place are each other's child `next`.
         for path in (head, *(path for path in shapes if path.startswith(f"{head}.next"))):
             seen = shapes.get(path, [])
-            channels = [shape[1 if place.layout == "NCHW" else -1] for shape in seen]
+            channels = [shape[place.layout.index("C")] for shape in seen]
             if channels != [place.channels]:
                 raise InputError(
                     f"{place}: the mechanism was called {len(seen)} times in one forward, with {channels} channels; "

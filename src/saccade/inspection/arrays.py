@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def channel_gates(maps: Mapping[str, Record], *, image: int = 0) -> dict[str, Te
 
 
 def rollout(
-    records: Sequence[Record], queries: Sequence[tuple[int, int]], *, image: int = 0, residual: float = 0.5
+    records: Sequence[Record], queries: Sequence[tuple[int, ...]], *, image: int = 0, residual: float = 0.5
 ) -> Tensor:
     r"""Follow attention back through several blocks: what positions of the last draw from the first feature map.
 
@@ -34,12 +35,12 @@ def rollout(
 
     Args:
         records: Records of blocks whose weights sum to 1, in the order in which they ran.
-        queries: Q positions (y, x) of the last map.
+        queries: Q positions of the last map, (y, x) or one number per axis.
         image: Index in the batch.
         residual: rho, 0 to 1.
 
     Returns:
-        (Q, H, W) on the first map; each sums to 1.
+        (Q, H, W) on the first map, or with its other axes; each sums to 1.
 
     Raises:
         InputError: There is no record, `residual` is outside 0 to 1, or weights do not sum to 1.
@@ -48,18 +49,18 @@ def rollout(
         raise InputError(
             f"rollout: expected records and 0 <= residual <= 1; received {len(records)} records, {residual=}"
         )
-    height, width = records[-1].input.shape[-2:]
-    reached = torch.zeros(len(queries), height, width, device=records[-1].input.device)
-    for number, (y, x) in enumerate(queries):
-        reached[number, y, x] = 1
+    last = records[-1].input
+    reached = torch.zeros(len(queries), *last.shape[2:], device=last.device)
+    for number, query in enumerate(queries):
+        reached[(number, *query)] = 1
     for seen in reversed(records):
-        reached = _resized(reached, tuple(seen.input.shape[-2:]))
+        reached = _resized(reached, tuple(seen.input.shape[2:]))
         reached = residual * reached + (1 - residual) * _back(seen, reached, image)
     return reached
 
 
 def effective_receptive_field(
-    model: nn.Module, images: Tensor, *, at: tuple[int, int] | None = None, place: str | None = None
+    model: nn.Module, images: Tensor, *, at: tuple[int, ...] | None = None, place: str | None = None
 ) -> Tensor:
     r"""Influence of each pixel on a position of a feature map, :math:`\sum_c |\partial \sum_k y_{kij} / \partial x_c|`.
 
@@ -69,12 +70,12 @@ def effective_receptive_field(
 
     Args:
         model: Any network.
-        images: (B, 3, H, W).
-        at: Position (y, x) of the map; None means its centre.
+        images: (B, 3, H, W), or volumes, clips or sequences.
+        at: Position of the map, (y, x) or one number per axis; None means its centre.
         place: Module whose output is the map; None means the network's own output.
 
     Returns:
-        (H, W).
+        (H, W), or the other sides of the images.
 
     Raises:
         InputError: `place` is unknown, the output is not a map, or the position is outside of it.
@@ -91,16 +92,16 @@ def effective_receptive_field(
             finally:
                 handle.remove()
         found = caught[-1] if caught else None
-        if not isinstance(found, Tensor) or found.dim() != 4:
+        if not isinstance(found, Tensor) or found.dim() != x.dim():
             raise InputError(
                 "effective_receptive_field: the output is not a feature map (B, C, H, W)",
                 "name a module whose output is one: place='layer4'",
             )
-        height, width = found.shape[-2:]
-        y, x_ = at or (height // 2, width // 2)
-        if not (0 <= y < height and 0 <= x_ < width):
-            raise InputError(f"effective_receptive_field: at={at} is outside the map of {height} x {width}")
-        (gradient,) = torch.autograd.grad(found[:, :, y, x_].sum(), x)
+        sides = found.shape[2:]
+        position = at or tuple(side // 2 for side in sides)
+        if len(position) != len(sides) or not all(0 <= k < side for k, side in zip(position, sides, strict=True)):
+            raise InputError(f"effective_receptive_field: at={at} is outside the map of {' x '.join(map(str, sides))}")
+        (gradient,) = torch.autograd.grad(found[(..., *position)].sum(), x)
     field = gradient.abs().sum(dim=1).mean(dim=0)
     return field / field.sum().clamp_min(torch.finfo(field.dtype).tiny)
 
@@ -114,27 +115,28 @@ def _module(model: nn.Module, place: str) -> nn.Module:
 
 def _back(seen: Record, reached: Tensor, image: int) -> Tensor:
     """Average the rows of the positions a distribution covers, weighted by it: (Q, H, W) on the block's own map."""
-    height, width = reached.shape[-2:]
+    size = tuple(reached.shape[1:])
     flat, total = reached.flatten(1), None
-    positions = [(y, x) for y in range(height) for x in range(width)]
+    positions = list(product(*map(range, size)))
     for start in range(0, len(positions), _AT_ONCE):
         rows = seen.weights(positions[start : start + _AT_ONCE])[image].float()
-        if start == 0 and ((rows < 0).any() or not torch.allclose(rows.sum((1, 2)), rows.new_ones(()), atol=1e-3)):
+        sums = rows.flatten(1).sum(dim=1)
+        if start == 0 and ((rows < 0).any() or not torch.allclose(sums, rows.new_ones(()), atol=1e-3)):
             raise InputError(
                 f"rollout: the weights of {seen.name} do not sum to 1", "follow blocks that take averages, not products"
             )
-        part = torch.einsum("qn,nhw->qhw", flat[:, start : start + _AT_ONCE], rows)
+        part = torch.einsum("qn,n...->q...", flat[:, start : start + _AT_ONCE], rows)
         total = part if total is None else total + part
     assert total is not None
-    return _resized(total, (height, width))
+    return _resized(total, size)
 
 
 def _resized(shares: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resample distributions (Q, H, W) to a map of another size; their sum is kept."""
-    height, width = size
-    if tuple(shares.shape[-2:]) == (height, width):
+    if tuple(shares.shape[1:]) == size:
         return shares
-    before = shares.sum(dim=(1, 2), keepdim=True)
-    smaller = binned(shares, (min(height, shares.shape[1]), min(width, shares.shape[2])))
-    larger = F.interpolate(smaller[:, None], size=(height, width), mode="nearest-exact")[:, 0]
-    return larger * (before / larger.sum(dim=(1, 2), keepdim=True))
+    axes = tuple(range(1, shares.dim()))
+    before = shares.sum(dim=axes, keepdim=True)
+    smaller = binned(shares, tuple(min(pair) for pair in zip(size, shares.shape[1:], strict=True)))
+    larger = F.interpolate(smaller[:, None], size=size, mode="nearest-exact")[:, 0]
+    return larger * (before / larger.sum(dim=axes, keepdim=True))

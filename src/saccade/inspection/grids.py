@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from saccade.errors import InputError
 from saccade.inspection.records import Record
 
 SIDE = 32
@@ -72,7 +73,15 @@ def attention_grid(record: Record, *, image: int = 0, side: int = SIDE) -> Grid:
         record: Record of a mechanism that weights positions.
         image: Index in the batch.
         side: Largest number of rows and of columns of queries.
+
+    Raises:
+        InputError: The map has other than two axes.
     """
+    if record.input.dim() != 4:
+        raise InputError(
+            f"attention_grid: expected a map with two axes; received one of shape {tuple(record.input.shape)}",
+            "record.weights(queries=...) and attention_picture show maps of any axes",
+        )
     height, width = (int(length) for length in record.input.shape[-2:])
     if record.has("context_map"):
         exact = record.context_map[image][None]
@@ -85,9 +94,9 @@ def attention_grid(record: Record, *, image: int = 0, side: int = SIDE) -> Grid:
     return replace(grid, moved=_moved(record, image, grid))
 
 
-def binned(rows: Tensor, size: tuple[int, int]) -> Tensor:
+def binned(rows: Tensor, size: tuple[int, ...]) -> Tensor:
     """Sum maps (Q, H, W) over a grid of `size`, (Q, h, w); no cell of the map is counted twice or left out."""
-    for axis, count in ((1, size[0]), (2, size[1])):
+    for axis, count in enumerate(size, 1):
         length = rows.shape[axis]
         if count < length:
             into = torch.arange(length, device=rows.device) * count // length

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from saccade.errors import InputError, require
 from saccade.inspection.colours import BALANCE, HEAT, gate_limits, levels, ramp
+from saccade.inspection.dependence import spread
 
 Array = NDArray[Any]
 
 PEAK = 3.0
 """Weight, in multiples of a uniform weight, from which on pictures are brightest; a uniform map stays dim."""
 SOURCES = 3
+SLICES = 8
+GAP = 4
+"""Pixels between slices."""
 
 
 def as_array(values: Tensor | Array) -> Array:
@@ -68,17 +72,20 @@ def overlay(
     return laid
 
 
-def strongest(weights: Tensor | Array, count: int = SOURCES) -> list[tuple[int, int, float]]:
-    """Return the `count` strongest sources of a map (h, w) as (y, x, weight), the strongest first."""
+def strongest(weights: Tensor | Array, count: int = SOURCES) -> list[tuple[Any, ...]]:
+    """Return the `count` strongest sources of a map (h, w) as (y, x, weight), the strongest first.
+
+    Those of a volume (d, h, w) are (z, y, x, weight).
+    """
     values = as_array(weights)
     order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count]
-    return [(int(k // values.shape[1]), int(k % values.shape[1]), float(values.flat[k])) for k in order]
+    return [(*map(int, np.unravel_index(k, values.shape)), float(values.flat[k])) for k in order]
 
 
 def attention_picture(
     image: Array,
     weights: Tensor | Array,
-    query: tuple[float, float] | None = None,
+    query: tuple[float, ...] | None = None,
     *,
     side: int = 384,
     sources: int = SOURCES,
@@ -86,23 +93,81 @@ def attention_picture(
 ) -> Any:
     """Draw the map over the photograph, its strongest sources framed and the query point ringed, as a Pillow image.
 
+    A map of a volume or a clip is drawn as a row of slices, at most 8, evenly spaced, all with the same limits. A map
+    of a sequence is drawn as one row of cells over a picture of it.
+
     Args:
-        image: (H, W, 3) uint8.
-        weights: (h, w).
-        query: Query point as fractions (down, across) of the picture.
-        side: Longer side of the picture in pixels.
+        image: (H, W, 3) uint8; of a volume or a clip (D, H, W, 3) or (D, H, W), of any D.
+        weights: (h, w), (d, h, w) or (l,).
+        query: Query point as fractions (down, across) of the picture, of a volume (deep, down, across), of a sequence
+            (along,).
+        side: Longer side of the picture, or of a slice, in pixels.
         sources: Number of sources to frame.
         limits: See :func:`overlay`.
     """
-    Image, ImageDraw = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
     values = as_array(weights)
+    if values.ndim == 1:
+        return attention_picture(
+            image, values[None], query and (0.5, *query), side=side, sources=sources, limits=limits
+        )
+    framed = strongest(values, sources)
+    if values.ndim == 2:
+        return _drawn(image, values, query, side, framed, limits)
+    frames = _frames(image, values)
+    limits = drawn_range(values) if limits is None else limits
+    depth = len(values)
+    shown = spread(depth, SLICES)
+    asked = None if query is None else min(shown, key=lambda z: abs(z - min(depth - 1, int(query[0] * depth))))
+    row = [
+        _drawn(
+            frames[int((z + 0.5) * len(frames) / depth)],
+            values[z],
+            query[1:] if query is not None and z == asked else None,
+            side,
+            [source[1:] for source in framed if source[0] == z],
+            limits,
+        )
+        for z in shown
+    ]
+    return _side_by_side(row)
+
+
+def _frames(volume: Array, values: Array) -> Array:
+    """Return a volume or a clip as pictures (D, H, W, 3)."""
+    if values.ndim != 3 or volume.ndim not in (3, 4) or (volume.ndim == 4 and volume.shape[-1] != 3):
+        raise InputError(
+            "attention_picture: expected a map (h, w) over an image (H, W, 3), or a map (d, h, w) over a volume "
+            f"(D, H, W) or a clip (D, H, W, 3); received {values.shape} and {volume.shape}"
+        )
+    return volume if volume.ndim == 4 else np.repeat(volume[..., None], 3, axis=-1)
+
+
+def _side_by_side(pictures: list[Any]) -> Any:
+    """Return pictures of one size in a row, a few pixels apart."""
+    Image = require("PIL.Image", extra="train")
+    width, height = pictures[0].size
+    row = Image.new("RGB", (len(pictures) * (width + GAP) - GAP, height), (255, 255, 255))
+    for number, picture in enumerate(pictures):
+        row.paste(picture, (number * (width + GAP), 0))
+    return row
+
+
+def _drawn(
+    image: Array,
+    values: Array,
+    query: tuple[float, ...] | None,
+    side: int,
+    framed: list[tuple[Any, ...]],
+    limits: tuple[float, float] | None,
+) -> Any:
+    Image, ImageDraw = require("PIL.Image", extra="train"), require("PIL.ImageDraw", extra="train")
     factor = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     large = np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.BICUBIC))
     picture = Image.fromarray(overlay(large, values, limits=limits))
     draw = ImageDraw.Draw(picture)
     cell = (size[0] / values.shape[1], size[1] / values.shape[0])
-    for y, x, _ in strongest(values, sources):
+    for y, x, _ in framed:
         box = (x * cell[0], y * cell[1], (x + 1) * cell[0] - 1, (y + 1) * cell[1] - 1)
         draw.rectangle([box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1], outline=(0, 0, 0))
         draw.rectangle(box, outline=(255, 255, 255), width=2)
@@ -116,6 +181,7 @@ def attention_picture(
 def gate_picture(image: Array, gate: Tensor | Array, *, side: int = 384) -> Any:
     """Draw a spatial gate (h, w) over the photograph, largest value brightest, least clear, as a Pillow image.
 
+    A gate of a volume (d, h, w) is drawn as a row of slices over the volume, see :func:`attention_picture`.
     Values that differ by less than 0.1 do not use all brightnesses.
     """
     values = as_array(gate)

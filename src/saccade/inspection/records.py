@@ -76,7 +76,7 @@ class Record:
 
     @property
     def input(self) -> Tensor:
-        """The feature map it read last, (B, C, H, W): detached, not copied.
+        """The feature map it read last, (B, C, H, W) or with one or three sides: detached, not copied.
 
         Raises:
             InputError: It was not called, or the network wrote into the map afterwards.
@@ -125,10 +125,11 @@ class Record:
         """Return the attention weights of chosen positions, computed for these only, in O(Q N).
 
         Args:
-            queries: Q positions (y, x) of the recorded feature map (not pixels of the image), from 0.
+            queries: Q positions (y, x) of the recorded feature map (not pixels of the image), from 0; of a volume or a
+                clip (z, y, x), of a sequence (t,).
 
         Returns:
-            (B, Q, H', W'); H' and W' are smaller than H and W if the mechanism pools.
+            (B, Q, H', W'), or with one or three sides; H' and W' are smaller than H and W if the mechanism pools.
 
         Raises:
             InputError: A position is outside the map, or the mechanism does not weigh positions.

@@ -14,9 +14,26 @@ from saccade.errors import require
 require("keras", extra="keras")
 
 from saccade.keras.layers import LAYERS, layer  # noqa: E402  # after the check that there is a Keras
+from saccade.keras.mechanisms.a2 import DoubleAttention  # noqa: E402
+from saccade.keras.mechanisms.bam import BAM  # noqa: E402
+from saccade.keras.mechanisms.cam import ChannelAttention  # noqa: E402
 from saccade.keras.mechanisms.cbam import CBAM  # noqa: E402
+from saccade.keras.mechanisms.conv3x3 import Conv3x3  # noqa: E402
+from saccade.keras.mechanisms.cs import ChannelThenPosition  # noqa: E402
+from saccade.keras.mechanisms.dual import DualAttention  # noqa: E402
 from saccade.keras.mechanisms.eca import EfficientChannelAttention  # noqa: E402
+from saccade.keras.mechanisms.fla import FullyAttentional  # noqa: E402
+from saccade.keras.mechanisms.gc import GlobalContext  # noqa: E402
+from saccade.keras.mechanisms.gsop import GSoP  # noqa: E402
+from saccade.keras.mechanisms.non_local import NonLocal  # noqa: E402
+from saccade.keras.mechanisms.pam import PositionAttention  # noqa: E402
+from saccade.keras.mechanisms.psa import PolarizedSelfAttention  # noqa: E402
+from saccade.keras.mechanisms.sagan import SelfAttention  # noqa: E402
 from saccade.keras.mechanisms.se import SqueezeExcitation  # noqa: E402
+from saccade.keras.mechanisms.se_var import SEVar1, SEVar2, SEVar3  # noqa: E402
+from saccade.keras.mechanisms.simplified_nl import SimplifiedNonLocal  # noqa: E402
+from saccade.keras.mechanisms.sk import SelectiveKernel  # noqa: E402
+from saccade.keras.modes import definitions  # noqa: E402
 
 if TYPE_CHECKING:
     from saccade.keras.weights import from_torch, load_official, to_torch
@@ -28,10 +45,29 @@ _HOMES = {
 }
 
 __all__ = [
+    "BAM",
     "CBAM",
     "LAYERS",
+    "ChannelAttention",
+    "ChannelThenPosition",
+    "Conv3x3",
+    "DoubleAttention",
+    "DualAttention",
     "EfficientChannelAttention",
+    "FullyAttentional",
+    "GSoP",
+    "GlobalContext",
+    "NonLocal",
+    "PolarizedSelfAttention",
+    "PositionAttention",
+    "SEVar1",
+    "SEVar2",
+    "SEVar3",
+    "SelectiveKernel",
+    "SelfAttention",
+    "SimplifiedNonLocal",
     "SqueezeExcitation",
+    "definitions",
     "from_torch",
     "layer",
     "load_official",

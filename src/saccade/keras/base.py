@@ -34,15 +34,19 @@ class Mechanism(keras.layers.Layer):
     key: ClassVar[str]
     label: ClassVar[str]
 
-    def __init__(self, options: Mapping[str, Any], data_format: str | None, layer: Mapping[str, Any]) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], data_format: str | None, layer: Mapping[str, Any], dims: int = 2
+    ) -> None:
         try:
             super().__init__(**layer)
         except ValueError as cause:
             raise InputError(
                 f"{self.label}: {cause}", f"options: {', '.join(self.option_names()) or 'none of its own'}"
             ) from cause
-        self.dims = options.get("dims", 2)
-        choose(self.label, "dims", self.dims, (1, 2, 3))
+        has_dims = "dims" in self.option_names()
+        choose(self.label, "dims", dims, (1, 2, 3) if has_dims else (2,))
+        self.dims = dims
+        options = {**options, "dims": dims} if has_dims else options
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         choose(self.label, "data_format", self.data_format, ("channels_last", "channels_first"))
         self.options = MappingProxyType({name: _frozen(value) for name, value in options.items()})
@@ -108,6 +112,13 @@ class Mechanism(keras.layers.Layer):
 
     def check(self, shape: tuple[int | None, ...], training: bool) -> None:
         """Refuse a shape, (B, H, W, C), that the mechanism cannot take; unknown sizes are None."""
+
+    def part(self, made: type[Mechanism], name: str) -> Mechanism:
+        """Return a built mechanism that is a part of this one, for maps with channels last."""
+        dims = {"dims": self.dims} if "dims" in made.option_names() else {}
+        layer = made(**dims, data_format="channels_last", name=name, dtype=self.dtype_policy)
+        layer.build((None, *(None,) * self.dims, self.channels))
+        return layer
 
     def view(self, x: Any) -> Any:
         """Return a map for a view: a tensor of this layer's precision, checked, with channels last."""

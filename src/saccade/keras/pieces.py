@@ -19,6 +19,30 @@ def wide(x: Any) -> Any:
     return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in HALVES else x
 
 
+def mean_over(x: Any, axes: tuple[int, ...], *, keepdims: bool = False) -> Any:
+    """Return the mean over axes, of float32 or better, where Keras computes that of float64 in float32."""
+    count = math.prod(size for axis in axes if (size := x.shape[axis]) is not None)
+    for axis in axes:
+        if x.shape[axis] is None:
+            count = ops.cast(ops.shape(x)[axis], x.dtype) * count
+    return ops.sum(x, axis=axes, keepdims=keepdims) / count
+
+
+def multiply(first: Any, second: Any) -> Any:
+    """Return the product over the last axis of (..., K) with (K, M), or of (..., N, K) with (..., K, M).
+
+    That of Keras computes in float32 for float64 on the PyTorch backend, but its sum of products does not.
+    """
+    if keras.backend.standardize_dtype(first.dtype) != "float64":
+        return ops.matmul(first, second)
+    return ops.einsum("...k,km->...m" if len(second.shape) == 2 else "...nk,...km->...nm", first, second)
+
+
+def softmax(x: Any, axis: int) -> Any:
+    """Return the softmax over an axis; over an axis of 1, of which Keras warns, ones."""
+    return ops.ones_like(x) if x.shape[axis] == 1 else ops.softmax(x, axis=axis)
+
+
 def wide_policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
     """Return the policy of sublayers that compute in float32 at least, whatever that of `layer`."""
     policy: keras.DTypePolicy = layer.dtype_policy
@@ -46,7 +70,7 @@ def dense(
     start: Any = None,
     bias_start: Any = None,
     policy: keras.DTypePolicy | None = None,
-) -> keras.layers.Dense:
+) -> Dense:
     """Return a built layer over the last axis: a linear layer, and a 1x1 convolution of maps with channels last.
 
     Args:
@@ -59,15 +83,14 @@ def dense(
         bias_start: Initializer of the bias; None means PyTorch's, or 0 if `start` is given.
         policy: Precision, if it differs from that of `owner`.
     """
-    layer = keras.layers.Dense(
-        out_channels,
-        use_bias=bias,
-        kernel_initializer=as_torch(channels) if start is None else start,
-        bias_initializer=_start_of_bias(start, bias_start, channels),
+    layer = Dense(
+        (channels, out_channels),
+        as_torch(channels) if start is None else start,
+        _start_of_bias(start, bias_start, channels) if bias else None,
         name=name,
         dtype=owner.dtype_policy if policy is None else policy,
     )
-    layer.build((None, channels))
+    layer.build()
     return layer
 
 
@@ -84,7 +107,7 @@ def conv(
     bias: bool = True,
     start: Any = None,
     bias_start: Any = None,
-) -> keras.layers.Layer:
+) -> Conv:
     """Return a built convolution of maps with channels last, padded as in PyTorch: by half of its reach on both sides.
 
     Args:
@@ -100,32 +123,19 @@ def conv(
         start: Initializer of the kernel; None means PyTorch's.
         bias_start: Initializer of the bias; None means PyTorch's, or 0 if `start` is given.
     """
-    fan_in = channels // groups * math.prod(size)
-    layer = _CONVS[len(size)](
-        out_channels,
-        size,
-        strides=stride,
-        # "same" of a larger stride pads before and after by other amounts than PyTorch; see `padded`.
-        padding="same" if stride == 1 else "valid",
-        data_format="channels_last",
-        dilation_rate=dilation,
-        groups=groups,
-        use_bias=bias,
-        kernel_initializer=as_torch(fan_in) if start is None else start,
-        bias_initializer=_start_of_bias(start, bias_start, fan_in),
+    inputs = channels // groups
+    fan_in = inputs * math.prod(size)
+    layer = Conv(
+        (*size, inputs, out_channels),
+        as_torch(fan_in) if start is None else start,
+        _start_of_bias(start, bias_start, fan_in) if bias else None,
+        stride=stride,
+        dilation=dilation,
         name=name,
         dtype=owner.dtype_policy,
     )
-    layer.build((None,) * (len(size) + 1) + (channels,))
+    layer.build()
     return layer
-
-
-def padded(x: Any, layer: keras.layers.Layer) -> Any:
-    """Return the map with the zeros that the convolution needs around it: none if it pads by itself."""
-    if layer.padding == "same":
-        return x
-    reach = [rate * (side // 2) for side, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-    return ops.pad(x, [(0, 0), *((side, side) for side in reach), (0, 0)])
 
 
 def norm(
@@ -154,10 +164,9 @@ def norm(
 
 def layer_norm(
     owner: keras.layers.Layer, name: str, channels: int, *, eps: float = 1e-5, policy: keras.DTypePolicy | None = None
-) -> keras.layers.LayerNormalization:
+) -> LayerNorm:
     """Return a built layer normalisation over the last axis, with PyTorch's epsilon."""
-    dtype = owner.dtype_policy if policy is None else policy
-    layer = keras.layers.LayerNormalization(epsilon=eps, name=name, dtype=dtype)
+    layer = LayerNorm(epsilon=eps, name=name, dtype=owner.dtype_policy if policy is None else policy)
     layer.build((None, channels))
     return layer
 
@@ -167,10 +176,73 @@ class Kernel(keras.layers.Layer):
 
     def __init__(self, shape: tuple[int, ...], start: Any, **layer: Any) -> None:
         super().__init__(**layer)
-        self.shape, self.start = shape, start
+        self.kernel_shape, self.start = shape, start
 
     def build(self, input_shape: Any = None) -> None:
-        self.kernel = self.add_weight(shape=self.shape, initializer=self.start, name="kernel")
+        self.kernel = self.add_weight(shape=self.kernel_shape, initializer=self.start, name="kernel")
+
+
+class Biased(Kernel):
+    """A kernel, and a bias of its last axis if `bias_start` is not None."""
+
+    def __init__(self, shape: tuple[int, ...], start: Any, bias_start: Any, **layer: Any) -> None:
+        super().__init__(shape, start, **layer)
+        self.bias_start = bias_start
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        self.bias = None
+        if self.bias_start is not None:
+            self.bias = self.add_weight(shape=self.kernel_shape[-1:], initializer=self.bias_start, name="bias")
+
+    def biased(self, y: Any) -> Any:
+        """Return the sum with the bias."""
+        return y if self.bias is None else y + ops.cast(self.bias, y.dtype)
+
+
+class Dense(Biased):
+    """A linear layer over the last axis: Keras's own, but for float64, in which that one computes in float32."""
+
+    def call(self, x: Any) -> Any:
+        """Multiply."""
+        return self.biased(multiply(x, ops.cast(self.kernel, x.dtype)))
+
+
+class Conv(Biased):
+    """A convolution of maps with channels last, padded by half of its reach on both sides, as in PyTorch.
+
+    Keras's own layers pad for a stride above 1 by other amounts before and after, and refuse such a stride together
+    with a dilation.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], start: Any, bias_start: Any, *, stride: int, dilation: int, **layer: Any
+    ) -> None:
+        super().__init__(shape, start, bias_start, **layer)
+        self.stride, self.dilation = stride, dilation
+
+    def call(self, x: Any) -> Any:
+        """Convolve."""
+        sides = self.kernel_shape[:-2]
+        # Laid out as PyTorch's kernels are: in float64 its backward pass refuses a view of another order.
+        forth, back = (len(sides) + 1, len(sides), *range(len(sides))), (*range(2, len(sides) + 2), 1, 0)
+        kernel = ops.transpose(ops.cast(self.kernel, x.dtype), forth)
+        kernel = ops.transpose(ops.reshape(ops.reshape(kernel, (-1,)), kernel.shape), back)
+        strided = self.stride > 1 and self.dilation == 1
+        if strided:
+            x = ops.pad(x, [(0, 0), *((side // 2, side // 2) for side in sides), (0, 0)])
+        y = ops.conv(
+            x,
+            kernel,
+            strides=self.stride if strided else 1,
+            padding="valid" if strided else "same",
+            dilation_rate=self.dilation,
+            data_format="channels_last",
+        )
+        if self.stride > 1 and not strided:
+            step = slice(None, None, self.stride)
+            y = y[(slice(None), *(step for _ in sides))]
+        return self.biased(y)
 
 
 @keras.saving.register_keras_serializable(package="saccade")
@@ -191,9 +263,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         gamma, beta = (ops.cast(weight, x.dtype) for weight in (self.gamma, self.beta))
         if training and self.trainable:
             axes = tuple(range(len(x.shape) - 1))
-            mean = ops.mean(x, axis=axes)
+            mean = mean_over(x, axes)
             centred = x - mean
-            variance = ops.mean(ops.square(centred), axis=axes)
+            variance = mean_over(ops.square(centred), axes)
             count = ops.cast(ops.prod(ops.cast(ops.stack(ops.shape(x)[:-1]), "int32")), x.dtype)
             unbiased = variance * (count / ops.maximum(count - 1, 1))
             for kept, new in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
@@ -205,7 +277,16 @@ class BatchNorm(keras.layers.BatchNormalization):
         return ops.cast(y, self.compute_dtype)
 
 
-_CONVS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
+class LayerNorm(keras.layers.LayerNormalization):
+    """Layer normalisation over the last axis: Keras's own, but for float64, in which that one computes in float32."""
+
+    def call(self, inputs: Any) -> Any:
+        """Normalise."""
+        x = wide(inputs)
+        centred = x - mean_over(x, (-1,), keepdims=True)
+        variance = mean_over(ops.square(centred), (-1,), keepdims=True)
+        gamma, beta = (ops.cast(weight, x.dtype) for weight in (self.gamma, self.beta))
+        return ops.cast(centred * ops.rsqrt(variance + self.epsilon) * gamma + beta, self.compute_dtype)
 
 
 def _start_of_bias(start: Any, bias_start: Any, fan_in: int) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from keras import ops
 
-from saccade.keras.pieces import wide
+from saccade.errors import InputError
+from saccade.keras.pieces import mean_over, wide
 
 
 def flat(x: Any) -> Any:
@@ -31,7 +32,7 @@ def spread(x: Any, like: Any) -> Any:
 
 def mean(x: Any) -> Any:
     """Return the mean over the positions, (B, C), in float32 at least."""
-    return ops.mean(wide(x), axis=tuple(range(1, len(x.shape) - 1)))
+    return mean_over(wide(x), tuple(range(1, len(x.shape) - 1)))
 
 
 def largest(x: Any, axis: int, *, keepdims: bool = False) -> Any:
@@ -53,6 +54,46 @@ def pooled(x: Any, axes: Sequence[int]) -> Any:
     return found
 
 
+def pooled_axes(label: str, shape: Sequence[int | None], instead: str | None = None) -> tuple[int, ...]:
+    """Return the axes of a map (B, H, W, C) that are pooled: all positions but frames.
+
+    Raises:
+        InputError: A map with fewer than 2 positions on one of them, where `instead` says what to do.
+    """
+    axes = tuple(range(max(1, len(shape) - 3), len(shape) - 1))
+    if any(size is not None and size < 2 for size in (shape[axis] for axis in axes)):
+        raise InputError(
+            f"{label}: needs at least {' x '.join('2' for _ in axes)} positions to pool; received a map of "
+            f"{' x '.join(map(str, shape[1:-1]))}",
+            instead,
+        )
+    return axes
+
+
 def _evens_and_odds(x: Any, axis: int, size: Any) -> tuple[Any, Any]:
     before = (slice(None),) * axis
     return x[(*before, slice(0, size, 2))], x[(*before, slice(1, size, 2))]
+
+
+def first(x: Any) -> Any:
+    """Return the map with channels first, as views have them."""
+    return ops.moveaxis(x, -1, 1)
+
+
+def adaptive_mean(x: Any, size: Sequence[Any]) -> Any:
+    r"""Return the means over bins, which overlap where sizes do not divide: (B, H, W, C) to (B, h, w, C).
+
+    Bin i of h covers the rows :math:`\lfloor i H / h \rfloor` to :math:`\lceil (i + 1) H / h \rceil - 1`.
+    """
+    down, across = (_bins(ops.shape(x)[axis], size[axis - 1], x.dtype) for axis in (1, 2))
+    return ops.einsum("hy,byxc,wx->bhwc", down, x, across)
+
+
+def _bins(length: Any, bins: Any, dtype: Any) -> Any:
+    """Return the weights of `length` positions in each bin, (bins, length)."""
+    number = ops.expand_dims(ops.arange(bins, dtype="int32"), 1)
+    start = number * length // bins
+    end = ((number + 1) * length + bins - 1) // bins
+    position = ops.arange(length, dtype="int32")
+    inside = ops.logical_and(position >= start, position < end)
+    return ops.cast(inside, dtype) / ops.cast(end - start, dtype)

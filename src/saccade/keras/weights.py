@@ -181,8 +181,8 @@ def options_of(key: str, module: nn.Module) -> dict[str, Any]:
     width = next((tensor.shape[0] for name, tensor in state.items() if _WIDTH.fullmatch(name)), None)
     if "inner_channels" in names and width is not None:
         fitting = {name: value for name, value in fitting.items() if name not in ("reduction", "ratio")}
-        fitting["inner_channels"] = width
-    return {**found, **fitting, **layer.options_of(module)}
+        found["inner_channels"] = width
+    return {**fitting, **found, **layer.options_of(module)}
 
 
 def _walk(layer: keras.layers.Layer, prefix: str) -> Iterator[tuple[str, keras.Variable]]:
@@ -192,7 +192,7 @@ def _walk(layer: keras.layers.Layer, prefix: str) -> Iterator[tuple[str, keras.V
         if attribute.startswith("_") and attribute != "_kernel":
             continue
         if isinstance(value, keras.layers.Layer):
-            yield from _walk(value, f"{prefix}{attribute}.")
+            yield from _walk(value, f"{prefix}{attribute.rstrip('_')}.")
         elif isinstance(value, (list, tuple)):
             for index, part in enumerate(value):
                 if isinstance(part, keras.layers.Layer):

@@ -10,17 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
 from saccade.mechanisms.rules import choose, positive, reduced
+from saccade.ops.axes import CONV, CONVOLVE, memory_format
 from saccade.ops.double import distributing, double_attention, gathering, pair_weights
 from saccade.ops.modes import by_definition
-
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class DoubleAttention(Mechanism):
@@ -38,7 +35,7 @@ class DoubleAttention(Mechanism):
         key_channels: n; None: max(1, C // 2).
         reconstruct: If True, a last convolution brings m channels back to C; otherwise the output has m channels.
         residual: If True, x is added.
-        dims: 1 for sequences, 2 for maps, 3 for clips.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
     Shape: (B, C, H, W) -> (B, C, H, W), or (B, m, H, W) without `reconstruct`; (B, C, T) and (B, C, T, H, W) for
     `dims` 1 and 3.
@@ -86,7 +83,6 @@ class DoubleAttention(Mechanism):
         residual: bool = True,
         dims: int = 2,
     ) -> None:
-        choose(self.label, "dims", dims, (1, 2, 3))
         super().__init__(channels, dims=dims)
         choose(self.label, "reconstruct", reconstruct, (True, False))
         choose(self.label, "residual", residual, (True, False))
@@ -100,7 +96,7 @@ class DoubleAttention(Mechanism):
                 f"give residual=False, or value_channels={channels}",
             )
         self.reconstruct, self.residual = reconstruct, residual
-        conv = _CONV[dims]
+        conv = CONV[dims]
         self.value = conv(channels, self.value_channels, kernel_size=1)
         self.gather = conv(channels, self.key_channels, kernel_size=1)
         self.distribute = conv(channels, self.key_channels, kernel_size=1)
@@ -121,8 +117,7 @@ class DoubleAttention(Mechanism):
         branch: Tensor = self.project(torch.unflatten(mixture, 2, x.shape[2:]))
         if self.residual:
             return x + branch.to(x.dtype)
-        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        return branch.to(x.dtype, memory_format=torch.channels_last if last else torch.contiguous_format)
+        return branch.to(x.dtype, memory_format=memory_format(x))
 
     def attention(self, x: Tensor) -> Tensor:
         """Return the weights between all positions, (B, N, N); rows sum to 1. The forward pass never computes them."""
@@ -173,7 +168,7 @@ class DoubleAttention(Mechanism):
         layers = (self.value, self.gather, self.distribute)
         weights = torch.cat([layer.weight for layer in layers])
         biases = torch.cat([layer.bias for layer in layers])  # type: ignore[misc]
-        made = _CONVOLVE[x.dim() - 2](x, weights, biases).flatten(2)
+        made = CONVOLVE[x.dim() - 2](x, weights, biases).flatten(2)
         value, gather, distribute = torch.split(made, [len(layer.weight) for layer in layers], dim=1)
         gather, distribute = gathering(gather), distributing(distribute)
         weight, bias = (parameter.to(value.dtype) for parameter in self.project.parameters())

@@ -5,6 +5,7 @@ J. Park, S. Woo, J.-Y. Lee, I. S. Kweon, "BAM: Bottleneck Attention Module", BMV
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -15,8 +16,9 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, positive, width_options
+from saccade.mechanisms.rules import choose, dims_option, positive, width_options
 from saccade.mechanisms.widths import hidden_width
+from saccade.ops.axes import CONV, CONVS, NORM, spread
 from saccade.ops.gates import scale_by
 from saccade.ops.reading import Reading
 
@@ -46,8 +48,10 @@ class BAM(Mechanism):
         num_convs: Dilated convolutions of the spatial branch.
         final_norm: If True, each branch ends in a batch norm, as printed. The released code has none.
         inner_channels: The hidden width itself, in place of `reduction`.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W); ``window="released"`` only for H <= W < 2 H.
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3. ``window="released"`` takes
+    maps of two axes with H <= W < 2 H.
 
     Raises:
         InputError: A size below 1, an unknown `combine`, `window` or part, a map of another shape or one that the
@@ -106,16 +110,24 @@ class BAM(Mechanism):
         num_convs: int = 2,
         final_norm: bool = False,
         inner_channels: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         choose(self.label, "combine", combine, ("product", "sum"))
         choose(self.label, "window", window, ("whole", "released"))
         choose(self.label, "parts", parts, ("both", "channel", "spatial"))
+        if window == "released" and dims != 2:
+            raise InputError(
+                f"{self.label}: the released window is a square of a map with two axes; received {dims=}",
+                "window='whole' takes maps of any axes",
+            )
         positive(self.label, reduction=reduction, dilation=dilation, num_layers=num_layers, num_convs=num_convs)
         width = hidden_width(self.label, channels, reduction, inner_channels)
         self.combine, self.window, self.parts, self.dilation = combine, window, parts, dilation
         self.channel = ChannelBranch(channels, width, num_layers, final_norm) if parts != "spatial" else None
-        self.spatial = SpatialBranch(channels, width, num_convs, dilation, final_norm) if parts != "channel" else None
+        self.spatial = (
+            SpatialBranch(channels, width, num_convs, dilation, final_norm, dims) if parts != "channel" else None
+        )
         self._start_as_authors()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +156,10 @@ class BAM(Mechanism):
         return gates if spatial is None else gates | {"spatial": spatial.sigmoid()}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, combine={self.combine}, window={self.window}, parts={self.parts}"
+        return (
+            f"channels={self.channels}, combine={self.combine}, window={self.window}, parts={self.parts}, "
+            f"dims={self.dims}"
+        )
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -153,6 +168,7 @@ class BAM(Mechanism):
             if first in tensors:
                 inner_channels, channels = tensors[first].shape[:2]
                 options |= {"channels": channels, **width_options(channels, inner_channels)}
+        options |= dims_option(tensors["spatial.reduce.weight"]) if "spatial.reduce.weight" in tensors else {}
         for option, prefix in (("num_layers", "channel.layers."), ("num_convs", "spatial.convs.")):
             count = sum(name.startswith(prefix) and name.endswith(".weight") for name in tensors)
             options |= {option: count} if count else {}
@@ -161,7 +177,7 @@ class BAM(Mechanism):
 
     def _logits(self, reading: Reading) -> tuple[Tensor | None, Tensor | None]:
         self._check(reading.x)
-        channel = None if self.channel is None else self.channel(self._mean(reading))[:, :, None, None]
+        channel = None if self.channel is None else spread(self.channel(self._mean(reading)), self.dims)
         return channel, None if self.spatial is None else self.spatial.of(reading)
 
     def _mean(self, reading: Reading) -> Tensor:
@@ -171,8 +187,8 @@ class BAM(Mechanism):
 
     def _check(self, x: Tensor) -> None:
         self.check(x)
-        batch, _, height, width = x.shape
-        if self.channel is not None and self.window == "released" and not height <= width < 2 * height:
+        batch, released = x.shape[0], self.window == "released"
+        if self.channel is not None and released and not x.shape[2] <= x.shape[3] < 2 * x.shape[2]:
             raise InputError(
                 f"{self.label}: the released window needs H <= W < 2 H; received shape {tuple(x.shape)}",
                 "window='whole' takes any map, and is the same on square ones",
@@ -183,7 +199,7 @@ class BAM(Mechanism):
                 f"{tuple(x.shape)}",
                 "take a larger batch, eval(), or parts='spatial', which has no such norm",
             )
-        if self.training and batch * height * width == 1:
+        if self.training and batch * math.prod(x.shape[2:]) == 1:
             raise InputError(
                 f"{self.label}: in training its norms need more than one position; received shape {tuple(x.shape)}",
                 "take a larger batch or map, or eval()",
@@ -191,9 +207,9 @@ class BAM(Mechanism):
 
     def _start_as_authors(self) -> None:
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, CONVS):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            if isinstance(layer, (*CONVS, nn.Linear)):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
@@ -216,19 +232,22 @@ class ChannelBranch(nn.Module):
 
 
 class SpatialBranch(nn.Module):
-    """Compute one logit per position from a wide neighbourhood: (B, C, H, W) to (B, 1, H, W)."""
+    """Compute one logit per position from a wide neighbourhood: (B, C, ...) to (B, 1, ...)."""
 
-    def __init__(self, channels: int, inner_channels: int, num_convs: int, dilation: int, final_norm: bool) -> None:
+    def __init__(
+        self, channels: int, inner_channels: int, num_convs: int, dilation: int, final_norm: bool, dims: int = 2
+    ) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, inner_channels, kernel_size=1)
-        self.reduce_norm = nn.BatchNorm2d(inner_channels)
+        conv, norm = CONV[dims], NORM[dims]
+        self.reduce = conv(channels, inner_channels, kernel_size=1)
+        self.reduce_norm = norm(inner_channels)
         self.convs = nn.ModuleList(
-            nn.Conv2d(inner_channels, inner_channels, kernel_size=3, padding=dilation, dilation=dilation)
+            conv(inner_channels, inner_channels, kernel_size=3, padding=dilation, dilation=dilation)
             for _ in range(num_convs)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(inner_channels) for _ in range(num_convs))
-        self.project = nn.Conv2d(inner_channels, 1, kernel_size=1)
-        self.final_norm = nn.BatchNorm2d(1) if final_norm else None
+        self.norms = nn.ModuleList(norm(inner_channels) for _ in range(num_convs))
+        self.project = conv(inner_channels, 1, kernel_size=1)
+        self.final_norm = norm(1) if final_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.of(Reading(x))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from saccade.errors import InputError
+from saccade.mechanisms.rules import choose
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Mechanism(Published):
 
     def __init__(self, channels: int, *, dims: int = 2) -> None:
         super().__init__()
+        choose(self.label, "dims", dims, (1, 2, 3))
         if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
             raise InputError(f"{self.label}: `channels` must be a whole number of at least 1; received {channels=}")
         self.channels = channels

@@ -32,8 +32,9 @@ class ChannelAttention(Mechanism):
         sign: ``"released"``: s = -1, as in the authors' code, which subtracts the products from the largest of
             their row; each channel attends to those *least* like it. All published numbers come from this.
             ``"printed"``: s = +1, as in the paper's equation.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an unknown `sign`, or a map of another shape.
@@ -59,8 +60,8 @@ class ChannelAttention(Mechanism):
     label = "CAM"
     layouts = (Layout("junfu1115/DANet", {"gamma": "gamma"}),)
 
-    def __init__(self, channels: int, *, sign: str = "released") -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, sign: str = "released", dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         choose(self.label, "sign", sign, ("released", "printed"))
         self.sign = sign
         self.gamma = nn.Parameter(torch.zeros(1))
@@ -100,4 +101,4 @@ class ChannelAttention(Mechanism):
         return softmax_weights(flat[:, rows], flat, scale=-1.0 if self.sign == "released" else 1.0)
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, sign={self.sign}"
+        return f"channels={self.channels}, sign={self.sign}, dims={self.dims}"

@@ -5,6 +5,7 @@ S. Woo, J. Park, J.-Y. Lee, I. S. Kweon, "CBAM: Convolutional Block Attention Mo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, positive, several, width_options
+from saccade.mechanisms.rules import choose, dims_option, positive, several, width_options
 from saccade.mechanisms.widths import hidden_width
+from saccade.ops.axes import CONV, NORM, spread
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import wide
 from saccade.ops.reading import Reading, largest
+from saccade.ops.volumes import to_one_plane
 
 POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "avg": lambda x: x.mean(dim=-1),
@@ -32,7 +35,7 @@ POOLS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 def _swap_planes(key: str, tensor: Tensor) -> Tensor:
     """Reorder the [mean, max] of most copies to the [max, mean] of the authors."""
-    return tensor.flip(1) if key == "spatial.conv.weight" and tensor.dim() == 4 else tensor
+    return tensor.flip(1) if key == "spatial.conv.weight" and tensor.dim() > 2 else tensor
 
 
 class CBAM(Mechanism):
@@ -51,13 +54,14 @@ class CBAM(Mechanism):
         reduction: The MLP has max(1, C // reduction) hidden channels; timm rounds C / reduction, halves up.
         pools: Summaries of each channel that the MLP reads: any of ``"avg"``, ``"max"``, ``"lp"`` (root of the sum of
             squares), ``"lse"`` (logarithm of the sum of exponentials).
-        kernel_size: Side of the spatial convolution, odd; the authors have 7, copies also 3.
+        kernel_size: Side of the spatial convolution along every axis, odd; the authors have 7, copies also 3.
         parts: ``"both"``, or one gate alone: ``"channel"``, ``"spatial"``.
         spatial: False is the authors' ``no_spatial``, the same as ``parts="channel"``.
         bias: If True, the MLP has biases; None means as in the variant.
         inner_channels: The hidden width itself, in place of `reduction` and of any rounding.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: A size below 1, an even `kernel_size`, an unknown `variant`, part or pool, no pool, a pool named
@@ -127,8 +131,9 @@ class CBAM(Mechanism):
         spatial: bool = True,
         bias: bool | None = None,
         inner_channels: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, ("official", "popular", "timm"))
         choose(self.label, "parts", parts, ("both", "channel", "spatial"))
         positive(self.label, reduction=reduction, kernel_size=kernel_size)
@@ -148,7 +153,7 @@ class CBAM(Mechanism):
         bias = variant == "official" if bias is None else bias
         momentum = {"official": 0.01, "popular": None, "timm": 0.1}[variant]
         self.channel = None if self.parts == "spatial" else ChannelGate(channels, width, self.pools, bias)
-        self.spatial = None if self.parts == "channel" else SpatialGate(kernel_size, momentum)
+        self.spatial = None if self.parts == "channel" else SpatialGate(kernel_size, momentum, dims)
         if variant == "official":
             self._start_as_authors()
 
@@ -174,7 +179,10 @@ class CBAM(Mechanism):
         return gates
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, variant={self.variant}, parts={self.parts}, pools={self.pools}"
+        return (
+            f"channels={self.channels}, variant={self.variant}, parts={self.parts}, pools={self.pools}, "
+            f"dims={self.dims}"
+        )
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -184,7 +192,8 @@ class CBAM(Mechanism):
             options = {"channels": channels, **width_options(channels, inner_channels)}
             options["bias"] = "channel.reduce.bias" in tensors
         if "spatial.conv.weight" in tensors:
-            options["kernel_size"] = tensors["spatial.conv.weight"].shape[-1]
+            options |= {"kernel_size": tensors["spatial.conv.weight"].shape[-1]}
+            options |= dims_option(tensors["spatial.conv.weight"])
         parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
 
@@ -195,7 +204,7 @@ class CBAM(Mechanism):
     def _check(self, x: Tensor) -> None:
         self.check(x)
         normalises = self.spatial is not None and self.spatial.norm is not None
-        if self.training and normalises and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        if self.training and normalises and x.shape[0] * math.prod(x.shape[2:]) == 1:
             raise InputError(
                 f"{self.label}: in training its norm needs more than one position; received shape {tuple(x.shape)}",
                 "take a larger batch or map, eval(), or variant='popular', which has no norm",
@@ -223,30 +232,30 @@ class ChannelGate(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading) -> Tensor:
-        """Return the gate of a map that has other readers too: (B, C, 1, 1)."""
+        """Return the gate of a map that has other readers too: (B, C, 1, ...)."""
         if self.pools == ("avg", "max"):
             pooled = reading.mean_and_largest_position()
         else:
             x, positions = reading.x, reading.x.flatten(2)
             pooled = torch.stack([POOLS[pool](positions).to(x.dtype) for pool in self.pools], dim=1)  # (B, pools, C)
         logits: Tensor = self.expand(F.relu(self.reduce(pooled)))
-        return logits.sum(dim=1).sigmoid()[:, :, None, None]
+        return spread(logits.sum(dim=1).sigmoid(), reading.x.dim() - 2)
 
 
 class SpatialGate(nn.Module):
     """Second stage: one factor per position, from the maximum and the mean of its channels."""
 
-    def __init__(self, kernel_size: int, momentum: float | None) -> None:
+    def __init__(self, kernel_size: int, momentum: float | None, dims: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
-        self.norm = None if momentum is None else nn.BatchNorm2d(1, momentum=momentum)
+        self.conv = CONV[dims](2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = None if momentum is None else NORM[dims](1, momentum=momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.of_planes(torch.cat([largest(x, 1, keepdim=True), x.mean(dim=1, keepdim=True)], dim=1))
 
     def of_planes(self, planes: Tensor) -> Tensor:
-        """Compute the gate from two planes, the maximum and the mean over channels: (B, 2, H, W) to (B, 1, H, W)."""
-        logits: Tensor = self.conv(planes)
+        """Compute the gate from two planes, the maximum and the mean over channels: (B, 2, ...) to (B, 1, ...)."""
+        logits = to_one_plane(self.conv, planes)
         if self.norm is not None:
             logits = self.norm(logits)
         return logits.sigmoid()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from saccade.errors import InputError
 from saccade.mechanisms.base import Mechanism
 from saccade.mechanisms.rules import positive
+from saccade.ops.axes import CONV, NORM
 
 
 class Conv3x3(Mechanism):
@@ -17,8 +18,9 @@ class Conv3x3(Mechanism):
     .. math:: y = x + \mathrm{BN}_0(W x), \qquad \text{or with a width:} \quad
               y = x + \mathrm{BN}_0(W_2\,\mathrm{relu}(\mathrm{BN}(W_1 x)))
 
-    W are 3x3 convolutions without biases, BN_0 a batch normalisation whose weight starts at 0. If such a block gains as
-    much as a mechanism of no more parameters, the gain says nothing about attention.
+    W are 3x3 convolutions (3x3x3 of volumes, 3 of sequences) without biases, BN_0 a batch normalisation whose weight
+    starts at 0. If such a block gains as much as a mechanism of no more parameters, the gain says nothing about
+    attention.
 
     Args:
         channels: C, of the input and of the output.
@@ -27,8 +29,9 @@ class Conv3x3(Mechanism):
         width: Channels between two convolutions; None: one convolution from C to C.
             :func:`saccade.mechanisms.widths.control_width` finds the one that has at least as many parameters as the
             mechanism it is compared with.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels`, `width` or `dilation` below 1, or a map of another shape.
@@ -49,8 +52,10 @@ class Conv3x3(Mechanism):
 
     label = "Conv3x3"
 
-    def __init__(self, channels: int, *, width: int | None = None, dilation: int | Sequence[int] = 1) -> None:
-        super().__init__(channels)
+    def __init__(
+        self, channels: int, *, width: int | None = None, dilation: int | Sequence[int] = 1, dims: int = 2
+    ) -> None:
+        super().__init__(channels, dims=dims)
         each = (dilation,) if isinstance(dilation, int) else tuple(dilation)
         several = not isinstance(dilation, int)
         for one in each:
@@ -63,20 +68,21 @@ class Conv3x3(Mechanism):
                 "give both, for example conv3x3[width=16,dilation=(1,3,9)]",
             )
         self.width, self.dilation = width, each if several else each[0]
+        conv, norm = CONV[dims], NORM[dims]
         layers: list[nn.Module]
         if several and width is not None:
-            layers = [nn.Conv2d(channels, width, kernel_size=1, bias=False)]
+            layers = [conv(channels, width, kernel_size=1, bias=False)]
             for one in each:
-                layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True), _conv(width, width, one)]
-            layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-            layers += [nn.Conv2d(width, channels, kernel_size=1, bias=False)]
+                layers += [norm(width), nn.ReLU(inplace=True), _conv(width, width, one, dims)]
+            layers += [norm(width), nn.ReLU(inplace=True)]
+            layers += [conv(width, channels, kernel_size=1, bias=False)]
         elif width is not None:
-            layers = [_conv(channels, width, each[0]), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-            layers += [_conv(width, channels, each[0])]
+            layers = [_conv(channels, width, each[0], dims), norm(width), nn.ReLU(inplace=True)]
+            layers += [_conv(width, channels, each[0], dims)]
         else:
-            layers = [_conv(channels, channels, each[0])]
+            layers = [_conv(channels, channels, each[0], dims)]
         self.body = nn.Sequential(*layers)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = norm(channels)
         nn.init.zeros_(self.norm.weight)
 
     @property
@@ -89,8 +95,8 @@ class Conv3x3(Mechanism):
         return x + branch
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, width={self.width}, dilation={self.dilation}"
+        return f"channels={self.channels}, width={self.width}, dilation={self.dilation}, dims={self.dims}"
 
 
-def _conv(channels: int, out_channels: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False)
+def _conv(channels: int, out_channels: int, dilation: int, dims: int) -> nn.Module:
+    return CONV[dims](channels, out_channels, kernel_size=3, padding=dilation, dilation=dilation, bias=False)

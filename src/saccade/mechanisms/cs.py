@@ -25,8 +25,9 @@ class ChannelThenPosition(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, or a map of another shape.
@@ -51,10 +52,10 @@ class ChannelThenPosition(Mechanism):
     label = "CS"
     layouts = DualAttention.layouts
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.channel = ChannelAttention(channels)
-        self.position = PositionAttention(channels)
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
+        self.channel = ChannelAttention(channels, dims=dims)
+        self.position = PositionAttention(channels, dims=dims)
 
     @property
     def starts_as_identity(self) -> bool:
@@ -66,7 +67,7 @@ class ChannelThenPosition(Mechanism):
         return y
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}"
+        return f"channels={self.channels}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.cam import ChannelAttention
 from saccade.mechanisms.pam import DANET_KEYS, PositionAttention
-from saccade.mechanisms.rules import choose
+from saccade.mechanisms.rules import choose, dims_option
 
 
 class DualAttention(Mechanism):
@@ -27,8 +27,9 @@ class DualAttention(Mechanism):
         channels: C, of the input and of the output.
         residual: ``"twice"``: as written, the input is in the sum two times, because each branch adds it.
             ``"once"``: the same less one input, so that the block starts as the identity.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an unknown `residual`, or a map of another shape.
@@ -61,12 +62,12 @@ class DualAttention(Mechanism):
         ),
     )
 
-    def __init__(self, channels: int, *, residual: str = "twice") -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, residual: str = "twice", dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         choose(self.label, "residual", residual, ("twice", "once"))
         self.residual = residual
-        self.position = PositionAttention(channels)
-        self.channel = ChannelAttention(channels)
+        self.position = PositionAttention(channels, dims=dims)
+        self.channel = ChannelAttention(channels, dims=dims)
 
     @property
     def starts_as_identity(self) -> bool:
@@ -84,9 +85,9 @@ class DualAttention(Mechanism):
         return position + (channel - x if self.residual == "once" else channel)
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, residual={self.residual}"
+        return f"channels={self.channels}, residual={self.residual}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         value = tensors.get("position.value.weight")
-        return {} if value is None else {"channels": value.shape[1]}
+        return {} if value is None else {"channels": value.shape[1], **dims_option(value)}

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.widths import neighbours
+from saccade.ops.axes import spread
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -32,8 +33,9 @@ class EfficientChannelAttention(Mechanism):
             :func:`saccade.mechanisms.widths.adaptive_kernel`.
         shared: If True, one filter for all channels; if False, one for each, the paper's unshared ablation.
         circular: If True, the channels close to a ring instead of zeros at both ends, as in timm's ``ceca``.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an even `k` or one below 1, a ring that `k` winds round more than once, or a
@@ -61,8 +63,10 @@ class EfficientChannelAttention(Mechanism):
     label = "ECA"
     layouts = (Layout("BangguWu/ECANet, timm", {"conv.weight": "conv.weight"}),)
 
-    def __init__(self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False) -> None:
-        super().__init__(channels)
+    def __init__(
+        self, channels: int, *, k: int | None = None, shared: bool = True, circular: bool = False, dims: int = 2
+    ) -> None:
+        super().__init__(channels, dims=dims)
         k = neighbours(self.label, channels, k, circular)
         self.k, self.shared, self.circular = k, shared, circular
         filters = 1 if shared else channels
@@ -70,7 +74,7 @@ class EfficientChannelAttention(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
-        gate = self._gate(reading)[:, :, None, None]
+        gate = spread(self._gate(reading), self.dims)
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
@@ -78,7 +82,7 @@ class EfficientChannelAttention(Mechanism):
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}"
+        return f"channels={self.channels}, k={self.k}, shared={self.shared}, circular={self.circular}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

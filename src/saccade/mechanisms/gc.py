@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from saccade.errors import SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
-from saccade.mechanisms.rules import choose, several
+from saccade.mechanisms.rules import choose, dims_option, several
 from saccade.mechanisms.widths import context_width
+from saccade.ops.axes import CONV, spread
 from saccade.ops.context import context_weights
 from saccade.ops.gates import scale
 from saccade.ops.precision import wide
@@ -45,8 +46,9 @@ class GlobalContext(Mechanism):
         variant: ``"official"``, or ``"timm"``: LayerNorm eps 1e-6 in place of 1e-5, hidden width rounded half up,
             timm's defaults and start.
         inner_channels: The hidden width itself, in place of `ratio`.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` or `inner_channels` below 1, a `ratio` outside (0, 1], an unknown `pooling`, fusion or
@@ -114,8 +116,9 @@ class GlobalContext(Mechanism):
         fusion: Sequence[str] | str | None = None,
         variant: str = "official",
         inner_channels: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, ("official", "timm"))
         choose(self.label, "pooling", pooling, ("att", "avg"))
         if fusion is None:
@@ -124,7 +127,7 @@ class GlobalContext(Mechanism):
         self.fusion = tuple(sorted(several(self.label, "fusion", fusion, ("add", "mul"))))
         width = context_width(self.label, channels, ratio, inner_channels, variant)
         eps = 1e-6 if variant == "timm" else 1e-5
-        self.mask = nn.Conv2d(channels, 1, kernel_size=1) if pooling == "att" else None
+        self.mask = CONV[dims](channels, 1, kernel_size=1) if pooling == "att" else None
         self.add = Transform(channels, width, eps) if "add" in self.fusion else None
         self.mul = Transform(channels, width, eps) if "mul" in self.fusion else None
         self._start()
@@ -152,8 +155,8 @@ class GlobalContext(Mechanism):
         if self.mul is None:
             y = reading.to_add()
         else:
-            y = scale(reading.x, self.mul(context).sigmoid()[:, :, None, None].to(x.dtype))
-        return y if self.add is None else y + self.add(context)[:, :, None, None]
+            y = scale(reading.x, spread(self.mul(context).sigmoid(), self.dims).to(x.dtype))
+        return y if self.add is None else y + spread(self.add(context), self.dims)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
         """Return the channel gate, (B, C), if the block multiplies; nothing if it only adds."""
@@ -167,17 +170,20 @@ class GlobalContext(Mechanism):
             return torch.full_like(row, 1.0) / row.shape[2]
         return context_weights(Reading(x), self.mask)
 
-    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
         """Return the row of :meth:`attention` once for each of `queries`, positions (y, x): (B, Q, H, W)."""
         count = len(rows_of(self.label, queries, x.shape[2:]))
-        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
+        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, *x.shape[2:])
 
     def context_map(self, x: Tensor) -> Tensor:
         """Return the map that all positions share, (B, H, W); it sums to 1."""
         return self.attention(x).view(-1, *x.shape[2:])
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, pooling={self.pooling}, fusion={self.fusion}, variant={self.variant}"
+        return (
+            f"channels={self.channels}, pooling={self.pooling}, fusion={self.fusion}, variant={self.variant}, "
+            f"dims={self.dims}"
+        )
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -188,7 +194,8 @@ class GlobalContext(Mechanism):
         ratio = inner_channels / channels
         width = {"ratio": ratio} if int(channels * ratio) == inner_channels else {"inner_channels": inner_channels}
         pooling = "att" if "mask.weight" in tensors else "avg"
-        return {"channels": channels, **width, "pooling": pooling, "fusion": fusion}
+        dims = dims_option(tensors["mask.weight"]) if pooling == "att" else {}
+        return {"channels": channels, **width, "pooling": pooling, "fusion": fusion, **dims}
 
     def _context(self, reading: Reading) -> Tensor:
         """Return the summary of the map, (B, C), in its precision."""

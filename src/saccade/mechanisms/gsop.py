@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, positive
+from saccade.mechanisms.rules import choose, dims_option, positive
 from saccade.mechanisms.widths import fusion_sizes
 from saccade.ops.adaptive import adaptive_mean
+from saccade.ops.axes import CONV, CONVS, NORM, spread
 from saccade.ops.covariance import covariance
 from saccade.ops.precision import full_precision, wide
 from saccade.ops.rectify import rectified
@@ -49,13 +50,15 @@ class GSoP(Mechanism):
         covariance: ``"released"``: K as above; ``"true"``: divided by `dim` instead of P, as in a covariance.
         fusion_kernel: Height of the convolutions of "concat", odd; None: 2 int(log2(32 / groups)) + 5.
         fusion_groups: Number of their groups; None means C / 64.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips. Spatial gates have 2.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: A size below 1, an unknown `variant` or `covariance`, "concat" of channels without the authors'
-            rule (no multiple of 64, or above 2048) or with an even kernel or groups that do not divide them, a map of
-            another shape, or training on a single value, which the norms cannot normalise.
+            rule (no multiple of 64, or above 2048) or with an even kernel or groups that do not divide them, a spatial
+            gate of other than two axes, a map of another shape, or training on a single value, which the norms cannot
+            normalise.
 
     Start: not the identity; a new gate is about 0.5. Insertion wraps it. Convolutions start Kaiming normal (fan out).
 
@@ -111,19 +114,25 @@ class GSoP(Mechanism):
         covariance: str = "released",
         fusion_kernel: int | None = None,
         fusion_groups: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, VARIANTS)
         choose(self.label, "covariance", covariance, ("released", "true"))
+        if variant != "channel" and dims != 2:
+            raise InputError(
+                f"{self.label}: variant={variant!r} compares positions of a square grid of two axes; received {dims=}",
+                "variant='channel' takes maps of any axes",
+            )
         positive(self.label, dim=dim, grid=grid, stride=stride)
         self.variant, self.dim, self.grid, self.stride, self.covariance = variant, dim, grid, stride, covariance
-        self.channel = ChannelGate(channels, dim, stride) if variant != "spatial" else None
+        self.channel = ChannelGate(channels, dim, stride, dims) if variant != "spatial" else None
         self.spatial = SpatialGate(channels, dim, grid, covariance == "true") if variant != "channel" else None
         self.fusion = None
         if variant == "concat":
             self.fusion = Fusion(channels, *fusion_sizes(self.label, channels, fusion_kernel, fusion_groups))
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, CONVS):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,7 +161,7 @@ class GSoP(Mechanism):
     def extra_repr(self) -> str:
         return (
             f"channels={self.channels}, variant={self.variant}, dim={self.dim}, grid={self.grid}, "
-            f"stride={self.stride}, covariance={self.covariance}"
+            f"stride={self.stride}, covariance={self.covariance}, dims={self.dims}"
         )
 
     @classmethod
@@ -168,13 +177,13 @@ class GSoP(Mechanism):
         if "fusion.channel.weight" in tensors:
             _, width, kernel, _ = tensors["fusion.channel.weight"].shape
             return options | {"variant": "concat", "fusion_kernel": kernel, "fusion_groups": channels // width}
+        options |= dims_option(tensors[parts[there[0]]])
         return options | ({"variant": there[0]} if len(there) == 1 else {"variant": "sum"})
 
     def _check(self, x: Tensor) -> None:
         self.check(x)
         stride = 1 if self.channel is None else self.stride
-        batch, _, height, width = x.shape
-        if self.training and batch == 1 and max(height, width) <= stride:
+        if self.training and x.shape[0] == 1 and max(x.shape[2:]) <= stride:
             raise InputError(
                 f"{self.label}: in training its norms need more than one position (after stride {stride}); received "
                 f"shape {tuple(x.shape)}",
@@ -183,12 +192,13 @@ class GSoP(Mechanism):
 
 
 class ChannelGate(nn.Module):
-    """Compute one factor per channel from the covariance of the reduced channels: (B, C, 1, 1)."""
+    """Compute one factor per channel from the covariance of the reduced channels: (B, C, 1, ...)."""
 
-    def __init__(self, channels: int, dim: int, stride: int) -> None:
+    def __init__(self, channels: int, dim: int, stride: int, dims: int = 2) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, dim, kernel_size=1, stride=stride)
-        self.reduce_norm = nn.BatchNorm2d(dim)
+        self.dims = dims
+        self.reduce = CONV[dims](channels, dim, kernel_size=1, stride=stride)
+        self.reduce_norm = NORM[dims](dim)
         self.row_norm = nn.BatchNorm2d(dim)
         self.rows = nn.Conv2d(dim, 4 * dim, kernel_size=(dim, 1), groups=dim)
         self.expand = nn.Conv2d(4 * dim, channels, kernel_size=1)
@@ -200,7 +210,7 @@ class ChannelGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = self.row_norm(self.matrix(x).to(x.dtype)[..., None])
         logits: Tensor = self.expand(self.rows(rows))
-        return logits.sigmoid()
+        return spread(logits.sigmoid().flatten(1), self.dims)
 
 
 class SpatialGate(nn.Module):

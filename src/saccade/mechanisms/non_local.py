@@ -6,13 +6,11 @@ X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
@@ -20,28 +18,12 @@ from saccade.mechanisms.queries import rows_of
 from saccade.mechanisms.rules import choose
 from saccade.mechanisms.widths import PAIRWISE_SOURCES, PairwiseSource, pairwise_scale, pairwise_width
 from saccade.ops import pairwise as pairs
+from saccade.ops.axes import CONV, CONVS, NORM, pool, pooled_sides
 from saccade.ops.matrices import gram, multiply
 from saccade.ops.modes import by_definition
 from saccade.ops.precision import full_precision, wide
 
 PAIRWISE = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")
-_CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-
-
-class _SequencePool(nn.Module):
-    """Maximum over neighbours in a sequence; `MaxPool1d` does not export with a free length."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.max_pool2d(x.unsqueeze(2), (1, 2)).squeeze(2)
-
-
-# Frames are never pooled.
-_POOL: Mapping[int, Callable[[], nn.Module]] = {
-    1: _SequencePool,
-    2: partial(nn.MaxPool2d, 2),
-    3: partial(nn.MaxPool3d, (1, 2, 2)),
-}
 
 
 def _exactly(names: Mapping[str, str], weight: str, bias: str) -> dict[str, str]:
@@ -110,7 +92,7 @@ class NonLocal(Mechanism):
         norm: If True, a batch normalisation ends the branch; None means as in the variant.
         reduction: d = max(1, C // reduction); timm's rounds C / reduction. None: 2, for timm 8.
         inner_channels: d itself, instead of `reduction`.
-        dims: 1 for sequences, 2 for maps, 3 for clips.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
     Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
@@ -154,7 +136,6 @@ class NonLocal(Mechanism):
         inner_channels: int | None = None,
         dims: int = 2,
     ) -> None:
-        choose(self.label, "dims", dims, (1, 2, 3))
         super().__init__(channels, dims=dims)
         choose(self.label, "pairwise", pairwise, PAIRWISE)
         choose(self.label, "variant", variant, tuple(PAIRWISE_SOURCES))
@@ -174,22 +155,22 @@ class NonLocal(Mechanism):
         self.scale = pairwise_scale(channels, width, variant) if is_scaled else 1.0
         has_norm = source.norm if norm is None else norm
 
-        conv, embeds = _CONV[dims], pairwise != "gaussian"
+        conv, embeds = CONV[dims], pairwise != "gaussian"
         self.query = conv(channels, width, kernel_size=1) if embeds else nn.Identity()
         self.key = conv(channels, width, kernel_size=1) if embeds else nn.Identity()
         self.value = conv(channels, width, kernel_size=1)
-        self.pool = _POOL[dims]() if self.sub_sample else nn.Identity()
+        self.pool = pool(dims) if self.sub_sample else nn.Identity()
         if pairwise == "concatenation":
             self.score = nn.Conv2d(2 * width, 1, kernel_size=1, bias=False)  # 2-D in every source: over pairs
         biased = not (has_norm and variant in ("mmcv", "gcnet"))
         self.project = conv(width, channels, kernel_size=1, bias=biased)
-        self.norm = _NORM[dims](channels, eps=source.eps) if has_norm else nn.Identity()
+        self.norm = NORM[dims](channels, eps=source.eps) if has_norm else nn.Identity()
         self._initialise(source)
 
     def _initialise(self, source: PairwiseSource) -> None:
         for name, module in self.named_children():
             init = source.inner_init if name in ("query", "key", "value") else source.outer_init
-            if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) or init == "torch":
+            if not isinstance(module, CONVS) or init == "torch":
                 continue
             if init == "gaussian":
                 nn.init.normal_(module.weight, std=0.01)
@@ -208,7 +189,7 @@ class NonLocal(Mechanism):
     def check(self, x: Tensor) -> None:
         """Refuse another shape, and a map too small to be pooled."""
         super().check(x)
-        pooled = x.shape[-min(self.dims, 2) :]
+        pooled = x.shape[2:][-2:]
         if self.sub_sample and min(pooled) < 2:
             raise InputError(
                 f"{self.label}: sub_sample needs at least {' x '.join('2' * len(pooled))} positions; "
@@ -294,8 +275,7 @@ class NonLocal(Mechanism):
         return _matrix(self.value) @ torch.cat([products, ones], dim=1) @ _matrix(self.key).transpose(-2, -1)
 
     def _number_of_keys(self, x: Tensor) -> int:
-        last = [side // 2 if self.sub_sample else side for side in x.shape[-min(self.dims, 2) :]]
-        return math.prod([*x.shape[2 : -len(last)], *last])
+        return math.prod(pooled_sides(x.shape[2:]) if self.sub_sample else x.shape[2:])
 
     def _keys(self, x: Tensor) -> Tensor:
         return self._pooled(self.key, x)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
-from saccade.mechanisms.rules import positive, reduced
+from saccade.mechanisms.rules import dims_option, positive, reduced
+from saccade.ops.axes import CONV
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 
@@ -34,8 +35,9 @@ class PositionAttention(Mechanism):
         channels: C, of the input and of the output.
         reduction: `query` and `key` have max(1, C // reduction) channels. The authors' code takes 8; 1 gives the
             full width that the text of the paper prints.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` or `reduction` below 1, or a map of another shape.
@@ -64,14 +66,14 @@ class PositionAttention(Mechanism):
         Layout("the listing with f, g and h", {"f.": "query.", "g.": "key.", "h.": "value.", "gamma": "gamma"}),
     )
 
-    def __init__(self, channels: int, *, reduction: int = 8) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, reduction: int = 8, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         positive(self.label, reduction=reduction)
         inner_channels = reduced(channels, reduction)
-        self.reduction = reduction
-        self.query = nn.Conv2d(channels, inner_channels, kernel_size=1)
-        self.key = nn.Conv2d(channels, inner_channels, kernel_size=1)
-        self.value = nn.Conv2d(channels, channels, kernel_size=1)
+        self.reduction, conv = reduction, CONV[dims]
+        self.query = conv(channels, inner_channels, kernel_size=1)
+        self.key = conv(channels, inner_channels, kernel_size=1)
+        self.value = conv(channels, channels, kernel_size=1)
         self.gamma = nn.Parameter(torch.zeros(1))
 
     @property
@@ -93,7 +95,7 @@ class PositionAttention(Mechanism):
         self.check(x)
         return softmax_weights(self.query(x).flatten(2).transpose(-2, -1), self.key(x).flatten(2).transpose(-2, -1))
 
-    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
         """Return the rows of :meth:`attention` for `queries`, positions (y, x): (B, Q, H, W), in O(Q N)."""
         self.check(x)
         rows = rows_of(self.label, queries, x.shape[2:])
@@ -103,11 +105,12 @@ class PositionAttention(Mechanism):
         return torch.unflatten(weights, 2, x.shape[2:])
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, reduction={self.reduction}"
+        return f"channels={self.channels}, reduction={self.reduction}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if "query.weight" not in tensors:
             return {}
         inner_channels, channels = tensors["query.weight"].shape[:2]
-        return {"channels": channels, "reduction": channels // inner_channels}
+        own = {"channels": channels, "reduction": channels // inner_channels}
+        return own | dims_option(tensors["query.weight"])

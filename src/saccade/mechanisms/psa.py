@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from saccade.errors import SaccadeWarning
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, reduced
+from saccade.mechanisms.rules import choose, dims_option, reduced
+from saccade.ops.axes import CONV, Conv, spread
 from saccade.ops.gates import scale_by
 from saccade.ops.precision import apply, full_precision, wide
 from saccade.ops.reading import Reading
@@ -55,8 +56,9 @@ class PolarizedSelfAttention(Mechanism):
         channels: C, of the input and of the output.
         variant: A name in the table; the variants are different networks, and weights do not carry over.
         parts: ``"both"``, or one branch alone: ``"channel"``, ``"spatial"``.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an unknown `variant` or part, or a map of another shape.
@@ -117,13 +119,13 @@ class PolarizedSelfAttention(Mechanism):
         ),
     )
 
-    def __init__(self, channels: int, *, variant: str = "parallel", parts: str = "both") -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, variant: str = "parallel", parts: str = "both", dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, VARIANTS)
         choose(self.label, "parts", parts, ("both", "channel", "spatial"))
         self.variant, self.parts, self.in_sequence = variant, parts, variant.endswith("sequential")
-        self.channel = None if parts == "spatial" else ChannelBranch(channels, variant)
-        self.spatial = None if parts == "channel" else SpatialBranch(channels, variant)
+        self.channel = None if parts == "spatial" else ChannelBranch(channels, variant, dims)
+        self.spatial = None if parts == "channel" else SpatialBranch(channels, variant, dims)
         if self.channel is not None and self.channel.is_constant:
             warnings.warn(
                 f"PSA: variant={variant!r} with {channels} channels normalises one number, so its channel gate "
@@ -152,7 +154,7 @@ class PolarizedSelfAttention(Mechanism):
         return gates
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, variant={self.variant}, parts={self.parts}"
+        return f"channels={self.channels}, variant={self.variant}, parts={self.parts}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -160,6 +162,7 @@ class PolarizedSelfAttention(Mechanism):
         for name in ("channel.query.weight", "spatial.query.weight"):
             if name in tensors:
                 options["channels"] = tensors[name].shape[1]
+        options |= dims_option(tensors["channel.query.weight"]) if "channel.query.weight" in tensors else {}
         parts = [part for part in ("channel", "spatial") if any(name.startswith(f"{part}.") for name in tensors)]
         return options | ({"parts": parts[0]} if len(parts) == 1 else {})
 
@@ -180,11 +183,11 @@ class PolarizedSelfAttention(Mechanism):
 class ChannelBranch(nn.Module):
     """Compute one factor per channel from a softmax-weighted mean of the positions."""
 
-    def __init__(self, channels: int, variant: str) -> None:
+    def __init__(self, channels: int, variant: str, dims: int = 2) -> None:
         super().__init__()
         half = reduced(channels, 2)
         biased = variant.startswith("paper")
-        self.query = nn.Conv2d(channels, 1, kernel_size=1, bias=biased)
+        self.query = CONV[dims](channels, 1, kernel_size=1, bias=biased)
         self.value = nn.Linear(channels, half, bias=biased)
         if variant == "parallel":
             self.up = nn.Sequential(nn.Linear(half, channels, bias=False))
@@ -207,7 +210,7 @@ class ChannelBranch(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading) -> Tensor:
-        """Return the gate of a map that has other readers too: (B, C, 1, 1)."""
+        """Return the gate of a map that has other readers too: (B, C, 1, ...)."""
         logits = reading.over_channels(self.query.weight.flatten(1)[None].to(reading.x.dtype))
         if self.query.bias is not None:
             logits = logits + self.query.bias.to(logits.dtype)
@@ -215,19 +218,19 @@ class ChannelBranch(nn.Module):
         logits = apply(self.value, reading.over_positions(logits.softmax(dim=-1)))
         for layer in self.up:
             logits = apply(layer, logits)
-        return logits.sigmoid()[:, :, None, None]
+        return spread(logits.sigmoid(), reading.x.dim() - 2)
 
 
 class SpatialBranch(nn.Module):
     """Compute one factor per position from its similarity to a query made of the mean of all."""
 
-    def __init__(self, channels: int, variant: str) -> None:
+    def __init__(self, channels: int, variant: str, dims: int = 2) -> None:
         super().__init__()
         half = reduced(channels, 2)
         biased = variant.startswith("paper")
         self.variant = variant
         self.query = nn.Linear(channels, half, bias=biased)
-        self.value = nn.Conv2d(channels, half, kernel_size=1, bias=biased)
+        self.value = CONV[dims](channels, half, kernel_size=1, bias=biased)
         if not biased:
             _start_as_authors(self.query, self.value)
 
@@ -235,7 +238,7 @@ class SpatialBranch(nn.Module):
         return self.of(Reading(x))
 
     def of(self, reading: Reading, scale: Tensor | None = None) -> Tensor:
-        """Return the gate, (B, 1, H, W), of a map with other readers; if given, of the map times `scale`, (B, C, 1, 1).
+        """Return the gate, (B, 1, ...), of a map with other readers; if given, of the map times `scale` (B, C, 1, ...).
 
         The scale goes into the matrices that are applied to the map, so no scaled map is stored.
         """
@@ -256,6 +259,6 @@ class SpatialBranch(nn.Module):
         return logits.sigmoid().view(-1, 1, *size)
 
 
-def _start_as_authors(*layers: nn.Conv2d | nn.Linear) -> None:
+def _start_as_authors(*layers: Conv | nn.Linear) -> None:
     for layer in layers:
         nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")

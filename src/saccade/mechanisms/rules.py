@@ -47,6 +47,12 @@ def reduced(channels: int, reduction: int) -> int:
     return max(1, channels // reduction)
 
 
+def dims_option(kernel: Any) -> dict[str, int]:
+    """Return the option of a module that would hold a kernel (out, in, ...) of other than two axes."""
+    axes = len(kernel.shape) - 2
+    return {"dims": axes} if axes in (1, 3) else {}
+
+
 def width_options(channels: int, inner_channels: int) -> dict[str, int]:
     """Return the options that give a hidden layer of `inner_channels`: a reduction if possible, else the width."""
     reduction = channels // inner_channels

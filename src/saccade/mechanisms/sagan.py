@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.pam import PositionAttention
 from saccade.mechanisms.queries import rows_of
-from saccade.mechanisms.rules import choose, reduced
+from saccade.mechanisms.rules import choose, dims_option, reduced
+from saccade.ops.axes import CONV, CONVOLVE, CONVS, pool, spread
 from saccade.ops.modes import by_definition
 from saccade.ops.pairwise import add_attention, softmax_attention, softmax_weights
 from saccade.ops.precision import full_precision, wide
@@ -37,9 +37,10 @@ class SelfAttention(Mechanism):
     .. math:: y_i = x_i + \gamma\, W_o \sum_j \mathrm{softmax}_j(q_i \cdot k_j)\, v_j,
               \quad q = W_q x,\; k = \mathrm{pool}(W_k x),\; v = \mathrm{pool}(W_v x)
 
-    with 2 x 2 maximum pooling and each W divided by its largest singular value, as estimated by one step of power
-    iteration from a kept vector u. The authors' theta is `query`, phi `key`, g `value`, the last convolution `project`,
-    sigma_ratio `gamma`. (The paper's letters: g is `query`, f `key`, h `value`, v `project`.)
+    with 2 x 2 maximum pooling (1 x 2 x 2 of clips and volumes) and each W divided by its largest singular value, as
+    estimated by one step of power iteration from a kept vector u. The authors' theta is `query`, phi `key`, g `value`,
+    the last convolution `project`, sigma_ratio `gamma`. (The paper's letters: g is `query`, f `key`, h `value`, v
+    `project`.)
 
     Args:
         channels: C, of the input and of the output.
@@ -48,8 +49,9 @@ class SelfAttention(Mechanism):
             `value` of full width.
         update_u: If True, a forward pass in training stores the new u, as the authors' updating passes do; False for
             the others (a second pass in one step). Evaluation never changes it. Official variant only.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, an unknown `variant` or `update_u`, a map of another shape, or one with fewer
@@ -95,19 +97,20 @@ class SelfAttention(Mechanism):
         ),
     )  # fmt: skip
 
-    def __init__(self, channels: int, *, variant: str = "official", update_u: bool = True) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, variant: str = "official", update_u: bool = True, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, ("official", "popular"))
         choose(self.label, "update_u", update_u, (True, False))
         self.variant, self.update_u = variant, update_u
         narrow, half = reduced(channels, 8), reduced(channels, 2)
         official = variant == "official"
-        conv = BoundedConv if official else partial(nn.Conv2d, kernel_size=1)
+        conv = partial(BoundedConv, dims=dims) if official else partial(CONV[dims], kernel_size=1)
         value_channels = half if official else channels
         self.query = conv(channels, narrow)
         self.key = conv(channels, narrow)
         self.value = conv(channels, value_channels)
-        self.project = BoundedConv(half, channels) if official else nn.Identity()
+        self.project = BoundedConv(half, channels, dims=dims) if official else nn.Identity()
+        self.pool = pool(dims) if official else nn.Identity()
         self.gamma = nn.Parameter(torch.zeros(1))
 
     @property
@@ -117,9 +120,11 @@ class SelfAttention(Mechanism):
     def check(self, x: Tensor) -> None:
         """Refuse another shape, and a map too small to be pooled."""
         super().check(x)
-        if self.variant == "official" and min(x.shape[2:]) < 2:
+        pooled = x.shape[2:][-2:]
+        if self.variant == "official" and min(pooled) < 2:
             raise InputError(
-                f"{self.label}: needs at least 2 x 2 positions to pool; received a map of {x.shape[2]} x {x.shape[3]}",
+                f"{self.label}: needs at least {' x '.join('2' * len(pooled))} positions to pool; received a map of "
+                f"{' x '.join(map(str, x.shape[2:]))}",
                 "variant='popular' pools nothing",
             )
 
@@ -128,7 +133,7 @@ class SelfAttention(Mechanism):
         keep = self.training and self.update_u
         query = self._of(self.query, x, keep).flatten(2).transpose(-2, -1)
         if self.variant == "popular" and not by_definition():
-            assert isinstance(self.value, nn.Conv2d)
+            assert isinstance(self.value, CONVS)
             assert self.value.bias is not None
             key = self.key(x).flatten(2).transpose(-2, -1)
             return add_attention(x, query, key, self.gamma * self.value.weight, self.gamma * self.value.bias)
@@ -143,7 +148,7 @@ class SelfAttention(Mechanism):
         query, key = self._of(self.query, x), self._pooled(self.key, x)
         return softmax_weights(query.flatten(2).transpose(-2, -1), key.flatten(2).transpose(-2, -1))
 
-    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
         """Return the rows of :meth:`attention` for `queries`, positions (y, x) on the map, in O(Q M).
 
         Returns:
@@ -158,22 +163,23 @@ class SelfAttention(Mechanism):
         return torch.unflatten(weights, 2, key.shape[2:])
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, variant={self.variant}, update_u={self.update_u}"
+        return f"channels={self.channels}, variant={self.variant}, update_u={self.update_u}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if "value.weight" not in tensors:
             return {}
         channels = tensors["value.weight"].shape[1]
-        return {"channels": channels, "variant": "official" if "project.weight" in tensors else "popular"}
+        own = {"channels": channels, "variant": "official" if "project.weight" in tensors else "popular"}
+        return own | dims_option(tensors["value.weight"])
 
     def _of(self, layer: nn.Module, x: Tensor, keep: bool = False) -> Tensor:
         result: Tensor = layer(x, keep) if isinstance(layer, BoundedConv) else layer(x)
         return result
 
     def _pooled(self, layer: nn.Module, x: Tensor, keep: bool = False) -> Tensor:
-        result = self._of(layer, x, keep)
-        return F.max_pool2d(result, 2) if self.variant == "official" else result
+        pooled: Tensor = self.pool(self._of(layer, x, keep))
+        return pooled
 
 
 class BoundedConv(nn.Module):
@@ -183,9 +189,9 @@ class BoundedConv(nn.Module):
     W as (out, in) and norm(t) = t / (|t| + 1e-12). The gradient goes through all of it.
     """
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, channels: int, out_channels: int, *, dims: int = 2) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_channels, channels, 1, 1))
+        self.weight = nn.Parameter(torch.empty(out_channels, channels, *(1,) * dims))
         self.register_buffer("u", torch.empty(out_channels))
         nn.init.xavier_uniform_(self.weight)
         nn.init.trunc_normal_(self.u, a=-2.0, b=2.0)
@@ -204,7 +210,8 @@ class BoundedConv(nn.Module):
         if keep:
             with torch.no_grad():
                 self.u.copy_(u[0])
-        return F.conv2d(x, weight.to(x.dtype)[:, :, None, None])
+        dims = x.dim() - 2
+        return CONVOLVE[dims](x, spread(weight.to(x.dtype), dims))
 
 
 def _unit(vector: Tensor) -> Tensor:

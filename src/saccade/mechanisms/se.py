@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, width_options
+from saccade.mechanisms.rules import choose, dims_option, width_options
 from saccade.mechanisms.widths import hidden_width
+from saccade.ops.axes import CONV
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -32,8 +33,9 @@ class SqueezeExcitation(Mechanism):
         bias: If True, both layers have biases, as in the authors' networks; the most copied PyTorch code has none.
         variant: ``"official"``, or ``"timm"``: the hidden width is rounded to a multiple of 8, at least 8.
         inner_channels: The hidden width itself, in place of `reduction` and of any rounding.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels`, `reduction` or `inner_channels` below 1, an unknown `variant`, or a map of another
@@ -70,14 +72,15 @@ class SqueezeExcitation(Mechanism):
         bias: bool = True,
         variant: str = "official",
         inner_channels: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         choose(self.label, "variant", variant, ("official", "timm"))
         rounding = 8 if variant == "timm" else None
         width = hidden_width(self.label, channels, reduction, inner_channels, multiple_of=rounding)
         self.variant = variant
-        self.reduce = nn.Conv2d(channels, width, kernel_size=1, bias=bias)
-        self.expand = nn.Conv2d(width, channels, kernel_size=1, bias=bias)
+        self.reduce = CONV[dims](channels, width, kernel_size=1, bias=bias)
+        self.expand = CONV[dims](width, channels, kernel_size=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
@@ -89,14 +92,15 @@ class SqueezeExcitation(Mechanism):
         return {"channel": self._gate(Reading(x)).flatten(1)}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}, variant={self.variant}"
+        return f"channels={self.channels}, variant={self.variant}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         if "reduce.weight" not in tensors:
             return {}
         inner_channels, channels = tensors["reduce.weight"].shape[:2]
-        return {"channels": channels, **width_options(channels, inner_channels), "bias": "reduce.bias" in tensors}
+        own = {"channels": channels, **width_options(channels, inner_channels), "bias": "reduce.bias" in tensors}
+        return own | dims_option(tensors["reduce.weight"])
 
     def _gate(self, reading: Reading) -> Tensor:
         self.check(reading.x)

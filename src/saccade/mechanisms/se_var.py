@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saccade.mechanisms.base import Mechanism
+from saccade.ops.axes import spread
 from saccade.ops.gates import scale
 from saccade.ops.reading import Reading
 
@@ -24,7 +25,7 @@ class _MeanGate(Mechanism):
 
     def forward(self, x: Tensor) -> Tensor:
         reading = Reading(x)
-        gate = self._gate(reading)[:, :, None, None]
+        gate = spread(self._gate(reading), self.dims)
         return scale(reading.x, gate)
 
     def gates(self, x: Tensor) -> dict[str, Tensor]:
@@ -32,7 +33,7 @@ class _MeanGate(Mechanism):
         return {"channel": self._gate(Reading(x))}
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}"
+        return f"channels={self.channels}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -54,8 +55,9 @@ class SEVar1(_MeanGate):
 
     Args:
         channels: C, of the input and of the output.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, or a map of another shape.
@@ -75,8 +77,8 @@ class SEVar1(_MeanGate):
 
     label = "SE-Var1"
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
 
     def _logits(self, mean: Tensor) -> Tensor:
         return mean
@@ -89,8 +91,9 @@ class SEVar2(_MeanGate):
 
     Args:
         channels: C, of the input and of the output.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, or a map of another shape.
@@ -110,8 +113,8 @@ class SEVar2(_MeanGate):
 
     label = "SE-Var2"
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         self.weight = nn.Parameter(torch.ones(channels))
 
     def _logits(self, mean: Tensor) -> Tensor:
@@ -125,8 +128,9 @@ class SEVar3(_MeanGate):
 
     Args:
         channels: C, of the input and of the output.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, or a map of another shape.
@@ -147,8 +151,8 @@ class SEVar3(_MeanGate):
 
     label = "SE-Var3"
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
         self.weight = nn.Parameter(torch.empty(channels, channels))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from saccade.mechanisms.base import Layout, Mechanism
 from saccade.mechanisms.queries import rows_of
+from saccade.mechanisms.rules import dims_option
+from saccade.ops.axes import CONV, spread
 from saccade.ops.context import context_weights
 from saccade.ops.reading import Reading
 
@@ -26,8 +28,9 @@ class SimplifiedNonLocal(Mechanism):
 
     Args:
         channels: C, of the input and of the output.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W).
+    Shape: (B, C, H, W) -> (B, C, H, W); (B, C, T) and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: `channels` below 1, or a map of another shape.
@@ -56,9 +59,9 @@ class SimplifiedNonLocal(Mechanism):
         Layout("the listing with one conv", {"conv_mask.": "mask.", "conv.": "project."}),
     )
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.mask = nn.Conv2d(channels, 1, kernel_size=1)
+    def __init__(self, channels: int, *, dims: int = 2) -> None:
+        super().__init__(channels, dims=dims)
+        self.mask = CONV[dims](channels, 1, kernel_size=1)
         self.project = nn.Linear(channels, channels)
         nn.init.kaiming_normal_(self.mask.weight, mode="fan_in", nonlinearity="relu")
         nn.init.zeros_(self.mask.bias)  # type: ignore[arg-type]
@@ -74,25 +77,26 @@ class SimplifiedNonLocal(Mechanism):
         reading = Reading(x)
         context = reading.over_positions(context_weights(reading, self.mask))
         summary: Tensor = self.project(context).to(x.dtype)
-        return reading.to_add() + summary[:, :, None, None]
+        return reading.to_add() + spread(summary, self.dims)
 
     def attention(self, x: Tensor) -> Tensor:
         """Return the attention map, (B, 1, N): the one row that all positions share; it sums to 1."""
         self.check(x)
         return context_weights(Reading(x), self.mask)
 
-    def weights(self, x: Tensor, queries: Sequence[tuple[int, int]]) -> Tensor:
+    def weights(self, x: Tensor, queries: Sequence[tuple[int, ...]]) -> Tensor:
         """Return the row of :meth:`attention` once for each of `queries`, positions (y, x): (B, Q, H, W)."""
         count = len(rows_of(self.label, queries, x.shape[2:]))
-        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, -1, -1)
+        return self.attention(x).view(-1, 1, *x.shape[2:]).expand(-1, count, *x.shape[2:])
 
     def context_map(self, x: Tensor) -> Tensor:
         """Return the map that all positions share, (B, H, W); it sums to 1."""
         return self.attention(x).view(-1, *x.shape[2:])
 
     def extra_repr(self) -> str:
-        return f"channels={self.channels}"
+        return f"channels={self.channels}, dims={self.dims}"
 
     @classmethod
     def fitting(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {"channels": tensors["project.weight"].shape[0]} if "project.weight" in tensors else {}
+        dims = dims_option(tensors["mask.weight"]) if "mask.weight" in tensors else {}
+        return {"channels": tensors["project.weight"].shape[0], **dims} if "project.weight" in tensors else {}

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Layout, Mechanism
-from saccade.mechanisms.rules import choose, positive
+from saccade.mechanisms.rules import choose, dims_option, positive
 from saccade.mechanisms.widths import kernels
+from saccade.ops.axes import CONV, NORM, Conv, memory_format, positions, spread
 
 VARIANTS = ("official", "popular", "timm")
 _MOST_BRANCHES = 8  # largest number in the table of key names; the paper has up to 3
@@ -45,8 +46,10 @@ class SelectiveKernel(Mechanism):
         out_channels: Channels of the output; None means C.
         inner_channels: d; None: max(C // 16, 32), with grouped branches max(C // 16, 1), timm's C / 16 rounded to a
             multiple of 8.
+        dims: Number of map axes: 1 for sequences, 2 for images, 3 for volumes and clips.
 
-    Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1, or `out_channels` of them.
+    Shape: (B, C, H, W) -> (B, C, H, W), or smaller maps for a `stride` above 1, or `out_channels` of them; (B, C, T)
+    and (B, C, T, H, W) for `dims` 1 and 3.
 
     Raises:
         InputError: A size below 1, fewer than 2 branches, an unknown `second` or `variant`, `groups` (or a split) that
@@ -136,8 +139,9 @@ class SelectiveKernel(Mechanism):
         split: bool | None = None,
         out_channels: int | None = None,
         inner_channels: int | None = None,
+        dims: int = 2,
     ) -> None:
-        super().__init__(channels)
+        super().__init__(channels, dims=dims)
         out = self.out_channels = channels if out_channels is None else out_channels
         choose(self.label, "variant", variant, VARIANTS)
         positive(self.label, branches=branches, stride=stride, out_channels=out)
@@ -149,7 +153,7 @@ class SelectiveKernel(Mechanism):
         self.second, self.variant, self.split = decided.second, variant, decided.split
         width = self._width_of_a_branch()
         self.convs = nn.ModuleList(self._conv(i, width) for i in range(branches))
-        self.norms = nn.ModuleList(nn.BatchNorm2d(out) for _ in range(branches))
+        self.norms = nn.ModuleList(NORM[dims](out) for _ in range(branches))
         self.reduce = nn.Linear(out, inner_channels, bias=popular)
         self.reduce_norm = None if popular else nn.BatchNorm1d(inner_channels)
         widths = [out] * branches if popular else [out * branches]
@@ -161,8 +165,10 @@ class SelectiveKernel(Mechanism):
     def forward(self, x: Tensor) -> Tensor:
         maps = self._maps(x)
         shares = self._shares(maps)
-        mixed = sum(shares[:, i, :, None, None] * u for i, u in enumerate(maps))
-        return mixed.to(x.dtype)  # type: ignore[union-attr]
+        mixed = sum(spread(shares[:, i], self.dims) * u for i, u in enumerate(maps))
+        assert isinstance(mixed, Tensor)
+        # Convolutions of three axes forget the layout.
+        return mixed.to(x.dtype, memory_format=memory_format(x)) if self.dims == 3 else mixed.to(x.dtype)
 
     def shares(self, x: Tensor) -> Tensor:
         """Return the weights of each channel over the branches, (B, branches, C); they sum to 1."""
@@ -175,7 +181,8 @@ class SelectiveKernel(Mechanism):
     def extra_repr(self) -> str:
         return (
             f"channels={self.channels}, groups={self.groups}, branches={self.branches}, stride={self.stride}, "
-            f"second={self.second}, variant={self.variant}, split={self.split}, out_channels={self.out_channels}"
+            f"second={self.second}, variant={self.variant}, split={self.split}, out_channels={self.out_channels}, "
+            f"dims={self.dims}"
         )
 
     @classmethod
@@ -185,6 +192,7 @@ class SelectiveKernel(Mechanism):
         if {"convs.0.weight", "convs.1.weight"} <= set(tensors):
             out, width = tensors["convs.1.weight"].shape[:2]
             options |= {"channels": out, "branches": count, "groups": max(1, out // width)}
+            options |= dims_option(tensors["convs.1.weight"])
             if tensors["convs.0.weight"].shape[1] > width:
                 options["second"] = "grouped"
         if "reduce.weight" in tensors:
@@ -209,10 +217,10 @@ class SelectiveKernel(Mechanism):
             )
         return width
 
-    def _conv(self, index: int, width: int) -> nn.Conv2d:
+    def _conv(self, index: int, width: int) -> Conv:
         grouped = self.second == "grouped"
         reach = 1 if grouped else index + 1
-        return nn.Conv2d(
+        return CONV[self.dims](
             width,
             self.out_channels,
             kernel_size=2 * reach + 1 if self.second == "5x5" else 3,
@@ -229,7 +237,7 @@ class SelectiveKernel(Mechanism):
         return [F.relu(norm(conv(part))) for conv, norm, part in zip(self.convs, self.norms, read, strict=True)]
 
     def _shares(self, maps: list[Tensor]) -> Tensor:
-        z = self.reduce(torch.stack(maps).sum(dim=0).mean(dim=(2, 3)))
+        z = self.reduce(torch.stack(maps).sum(dim=0).mean(dim=positions(maps[0])))
         if self.reduce_norm is not None:
             z = F.relu(self.reduce_norm(z))
         logits = torch.cat([layer(z) for layer in self.select], dim=1)
@@ -239,13 +247,13 @@ class SelectiveKernel(Mechanism):
         self.check(x)
         if not self.training:
             return
-        batch, _, height, width = x.shape
+        batch, sides = x.shape[0], x.shape[2:]
         if self.reduce_norm is not None and batch == 1:
             raise InputError(
                 f"{self.label}: in training the norm on z needs more than one sample; received shape {tuple(x.shape)}",
                 "take a larger batch, eval(), or variant='popular', which has no such norm",
             )
-        if batch == 1 and max(height, width) <= self.stride:
+        if batch == 1 and max(sides) <= self.stride:
             raise InputError(
                 f"{self.label}: in training its norms need more than one position; received shape {tuple(x.shape)}",
                 "take a larger batch or map, or eval()",

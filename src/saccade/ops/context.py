@@ -8,15 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from saccade.ops.axes import Conv
 from saccade.ops.precision import full_precision, wide
 from saccade.ops.reading import Reading
 
 
-def context_weights(reading: Reading, mask: nn.Conv2d | nn.Linear) -> Tensor:
+def context_weights(reading: Reading, mask: Conv | nn.Linear) -> Tensor:
     r"""Return the one row of attention weights, :math:`a_j = \mathrm{softmax}_j(w \cdot x_j + b)`.
 
     Args:
-        reading: Reading of x, (B, C, H, W).
+        reading: Reading of x, (B, C, ...).
         mask: w, C numbers in any shape, and optionally b, which a softmax ignores as it is common to all entries.
 
     Returns:

@@ -1,8 +1,8 @@
 """Scaling of a feature map by gates, without keeping the scaled map.
 
-x is (B, C, H, W), a channel gate c (B, C, 1, 1), a spatial gate s (B, 1, H, W). Each function keeps only x and the
-gates for its backward pass; autograd of the same formula keeps one to three maps in addition. When compiled, the
-formula itself is run, and the compiler fuses it.
+x is (B, C, H, W), a channel gate c (B, C, 1, 1), a spatial gate s (B, 1, H, W), or all three with one or three axes of
+positions. Each function keeps only x and the gates for its backward pass; autograd of the same formula keeps one to
+three maps in addition. When compiled, the formula itself is run, and the compiler fuses it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saccade.ops.axes import positions
 from saccade.ops.modes import as_formula
 from saccade.ops.parts import new_like, parts
 from saccade.ops.precision import wide
@@ -66,7 +67,7 @@ class _Scale(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, channel = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative is requested
-            return grad * channel, (grad * x).sum(dim=(2, 3), keepdim=True)
+            return grad * channel, (grad * x).sum(dim=positions(x), keepdim=True)
         of_channel = torch.zeros_like(wide(channel))
         values, towards, sums = x.flatten(2), grad.flatten(2), of_channel.flatten(2)
         for b, c, n in parts(values):
@@ -125,4 +126,4 @@ def _again(kind: str, x: Tensor, channel: Tensor, spatial: Tensor, grad: Tensor)
         gate = joint.sigmoid()
         factor, slopes = 1 + gate, slopes * gate * (1 - gate)
     by_channel, by_spatial = (slopes, slopes) if kind.endswith("sum") else (slopes * spatial, slopes * channel)
-    return [grad * factor, by_channel.sum(dim=(2, 3), keepdim=True), by_spatial.sum(dim=1, keepdim=True)]
+    return [grad * factor, by_channel.sum(dim=positions(x), keepdim=True), by_spatial.sum(dim=1, keepdim=True)]

@@ -58,14 +58,14 @@ def add_attention(x: Tensor, query: Tensor, key: Tensor, weight: Tensor, bias: T
     the map is kept.
 
     Args:
-        x: (B, C, H, W).
-        query: (B, N, D), N = H W.
+        x: (B, C, ...), of N positions.
+        query: (B, N, D).
         key: (B, N, D).
-        weight: W, (C, C, 1, 1).
+        weight: W, (C, C, 1, ...).
         bias: b, (C,).
 
     Returns:
-        (B, C, H, W) in the precision and layout of `x`.
+        The map in the precision and layout of `x`.
     """
     averages = softmax_attention(query, key, x.to(query.dtype).flatten(2).transpose(-2, -1)).transpose(-2, -1)
     y = multiply(weight.flatten(1).expand(x.shape[0], -1, -1), averages, add=x.flatten(2))

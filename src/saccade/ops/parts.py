@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from saccade.ops.axes import memory_format
+
 CPU_BYTES = 1 << 20
 """Bytes of a part: two or three of them are in a core's cache at a time."""
 
@@ -27,9 +29,8 @@ def columns(x: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def new_like(x: Tensor) -> Tensor:
-    """Return an empty map (B, C, H, W) in the layout of `x`, or channels first: flattening it makes no copy."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
+    """Return an empty map (B, C, ...) in the layout of `x`, or channels first: flattening it makes no copy."""
+    return torch.empty_like(x, memory_format=memory_format(x))
 
 
 def parts(x: Tensor) -> Iterator[Part]:

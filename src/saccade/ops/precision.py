@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saccade.ops.axes import CONVOLVE, CONVS
+
 
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off if it is on, so that products of float32 stay float32."""
@@ -30,13 +32,13 @@ def apply(layer: nn.Module, x: Tensor) -> Tensor:
     """Return ``layer(x)`` in the precision of `x`, also if the layer's parameters are narrower.
 
     Args:
-        layer: A 1x1 `Conv2d`, a `Linear`, a `LayerNorm`, or a layer without parameters.
+        layer: A 1x1 convolution, a `Linear`, a `LayerNorm`, or a layer without parameters.
         x: Input of the layer.
     """
-    if not isinstance(layer, (nn.Conv2d, nn.Linear, nn.LayerNorm)):
+    if not isinstance(layer, (*CONVS, nn.Linear, nn.LayerNorm)):
         return layer(x)  # type: ignore[no-any-return]
     weight = layer.weight.to(x.dtype)
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
     if isinstance(layer, nn.LayerNorm):
         return F.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
-    return F.linear(x, weight, bias) if isinstance(layer, nn.Linear) else F.conv2d(x, weight, bias)
+    return F.linear(x, weight, bias) if isinstance(layer, nn.Linear) else CONVOLVE[x.dim() - 2](x, weight, bias)

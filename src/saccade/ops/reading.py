@@ -7,11 +7,13 @@ the scaling after the last reader (:mod:`saccade.ops.gates`), and nothing else r
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from saccade.ops.axes import positions, spread
 from saccade.ops.gates import by_kernels
 from saccade.ops.modes import as_formula, exported
 from saccade.ops.parts import columns, new_like
@@ -19,7 +21,7 @@ from saccade.ops.precision import full_precision, wide
 
 
 class Reading:
-    """A feature map (B, C, H, W) on its way through readers; after the last of them `x` may be scaled."""
+    """A feature map (B, C, ...) on its way through readers; after the last of them `x` may be scaled."""
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
@@ -32,9 +34,9 @@ class Reading:
         return found
 
     def mean(self) -> Tensor:
-        """Return the mean of each channel: (B, C, 1, 1)."""
+        """Return the mean of each channel: (B, C, 1, ...)."""
         if as_formula():
-            return self.x.mean(dim=(2, 3), keepdim=True)
+            return self.x.mean(dim=positions(self.x), keepdim=True)
         mean: Tensor
         mean, self.x = _Mean.apply(self.x)
         return mean
@@ -59,21 +61,21 @@ class Reading:
 
     def mean_and_largest_position(self) -> Tensor:
         """Return the mean and the maximum of each channel, (B, 2, C); of equal values the first has the gradient."""
-        positions = self.x.flatten(2)
+        flat = self.x.flatten(2)
         if as_formula():
-            return torch.stack([positions.mean(dim=2), largest(positions, 2)], dim=1)
+            return torch.stack([flat.mean(dim=2), largest(flat, 2)], dim=1)
         if by_kernels(self.x):
             from saccade.ops.kernels import operators
 
-            return operators.mean_and_largest_position(positions)
+            return operators.mean_and_largest_position(flat)
         if not torch.is_grad_enabled():  # the position is not needed: ten times as fast
-            return torch.stack([positions.mean(dim=2), positions.amax(dim=2)], dim=1)
+            return torch.stack([flat.mean(dim=2), flat.amax(dim=2)], dim=1)
         found: Tensor
         found, _, self.x = _MeanAndLargest.apply(self.x)
         return found
 
     def largest_and_mean_channel(self, gate: Tensor) -> Tensor:
-        """Return maximum and mean over channels of the map times (B, C, 1, 1), (B, 2, H, W); equal values as above."""
+        """Return maximum and mean over channels of the map times (B, C, 1, ...), (B, 2, ...); equal values as above."""
         if as_formula():
             scaled = self.x * gate
             return torch.cat([largest(scaled, 1, keepdim=True), scaled.mean(dim=1, keepdim=True)], dim=1)
@@ -145,12 +147,12 @@ class _Reader(torch.autograd.Function):
 class _Mean(_Reader):
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.mean(dim=(2, 3), keepdim=True), x.view_as(x)
+        return x.mean(dim=positions(x), keepdim=True), x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         (x,) = inputs
-        ctx.positions = x.shape[2] * x.shape[3]
+        ctx.positions = math.prod(x.shape[2:])
 
     @staticmethod
     def backward(ctx: Any, of_mean: Tensor, buffer: Tensor) -> Tensor:
@@ -194,14 +196,14 @@ class _OverChannels(_Reader):
 class _MeanAndLargest(_Reader):
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        positions = x.flatten(2)
-        largest, index = positions.max(dim=2)
-        return torch.stack([positions.mean(dim=2), largest], dim=1), index, x.view_as(x)
+        flat = x.flatten(2)
+        largest, index = flat.max(dim=2)
+        return torch.stack([flat.mean(dim=2), largest], dim=1), index, x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         (x,) = inputs
-        ctx.positions = x.shape[2] * x.shape[3]
+        ctx.positions = math.prod(x.shape[2:])
         ctx.save_for_backward(output[1])
         ctx.mark_non_differentiable(output[1])
 
@@ -209,7 +211,7 @@ class _MeanAndLargest(_Reader):
     def backward(ctx: Any, grad: Tensor, _: Tensor, buffer: Tensor) -> Tensor:
         (index,) = ctx.saved_tensors
         of_mean, of_largest = grad.unbind(dim=1)
-        own = _own(buffer).add_((of_mean / ctx.positions)[:, :, None, None])
+        own = _own(buffer).add_(spread(of_mean / ctx.positions, buffer.dim() - 2))
         own.flatten(2).scatter_add_(2, index[:, :, None], of_largest[:, :, None])
         return own
 

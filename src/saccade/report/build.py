@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from importlib import resources
@@ -229,4 +229,6 @@ def _stages(results: Results, plan: Plan) -> str:
 
 def _environment(results: Results) -> dict[str, str]:
     """Values by name, in the order in which they were recorded, without unknown ones."""
-    return {name: str(value) for name, value in results.environment.items() if value is not None}
+    found = results.environment
+    shown = {name: ", ".join(value) if isinstance(value, Mapping) else str(value) for name, value in found.items()}
+    return {name: text for name, text in shown.items() if found[name] is not None}

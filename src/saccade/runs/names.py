@@ -30,6 +30,7 @@ RUNS = "runs"
 START = "start"
 PICTURES = "pictures"
 LOGS = "logs"
+NODES = "nodes.json"
 
 # A run of a comparison, besides weights, log and result.
 CONFIG = "config.json"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
+from saccade.data.shards import plain_data
 from saccade.files import at_home
 from saccade.networks.order import Match
 from saccade.options import Option, Options
@@ -110,7 +111,7 @@ class RunSpec(Reading, NetworkOptions):
         names = (one.name for kind in (NetworkOptions, Reading) for one in fields(kind) if one.init)
         asked = {name: getattr(options, name) for name in names}
         decided = {
-            "data": type(data[0]).__name__ if isinstance(data, tuple) else str(at_home(data).resolve()),
+            "data": type(data[0]).__name__ if isinstance(data, tuple) else plain_data(data),
             "pretrained": pretrained if isinstance(pretrained, bool) else str(at_home(pretrained).resolve()),
             "size": options.size or DEFAULT.size,
             "augment": options.augment or DEFAULT.augment,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.reading import class_names
+from saccade.data.shards import name_of
 from saccade.devices import check_compiler, find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, locked
@@ -30,6 +31,7 @@ from saccade.training.distributed import Distributed, by_the_first, distributed,
 from saccade.training.evaluation import collect
 from saccade.training.loop import Interrupted, Validate, train
 from saccade.training.optimizers import check_optimizer, optimizer_for
+from saccade.training.order import shard_order
 from saccade.training.progress import Counting, TrainingProgress, duration
 from saccade.training.readers import refuse_unguarded
 from saccade.training.recipe import Recipe
@@ -97,7 +99,7 @@ def train_network(options: TrainOptions) -> Training:
     task = task_for(asked) if given is None else task_for_datasets(asked)
     published = find_recipe(options.recipe, task.name, task.recipe)
     check_optimizer(options.optimizer if "optimizer" in options.given else published.values["optimizer"])
-    folder = Path(options.out) if options.out is not None else Path("saccade-train") / Path(asked.data).name
+    folder = Path(options.out) if options.out is not None else Path("saccade-train") / name_of(asked.data)
     check_folder(folder)
     spec = replace(asked, size=options.size or published.size, augment=options.augment or published.augment)
     spec = replace(spec, **{name: value for name, value in published.reading.items() if name not in options.given})
@@ -194,7 +196,11 @@ def _carry_out(
     run.record(net, where)
     reading = {"reading": data.task.to_json(), "folder": run.spec.changed()} if data.files is not None else {}
     source = LoaderSource(
-        data.train.samples, workers=workers, name=data.train.name, device=where.device, groups=run.balance.groups
+        data.train.samples,
+        workers=workers,
+        name=data.train.name,
+        device=where.device,
+        groups=run.balance.groups or shard_order(data.train.shards),
     )
     with (
         stop_on_signals(shown=shown) as should_stop,

@@ -93,10 +93,11 @@ def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task],
     """
     from saccade.data.layouts import ambiguous, not_recognised
     from saccade.data.reading import Reading
+    from saccade.data.shards import is_shards
     from saccade.data.tree import remembered
 
     reading = reading if reading is not None else Reading()
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_shards(folder):
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{folder} {what}", "give a folder of images")
     if reading.layout is not None:

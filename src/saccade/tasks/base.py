@@ -124,6 +124,7 @@ class Side:
         names: Names of all samples, where they are files.
         alike: True if all images have one size, so that several can be scored at once.
         target: Reads the target of a sample without its image, in any thread; None: the sample is read.
+        shards: Number of samples of each shard, where the samples are in shards.
     """
 
     samples: Dataset[Any]
@@ -131,6 +132,7 @@ class Side:
     names: Sequence[str] = ()
     alike: bool = True
     target: Callable[[int], Any] | None = None
+    shards: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]

@@ -156,12 +156,13 @@ def _layout(subject: Subject) -> None:
     scattered.copy_(x)
     if not _close(module(scattered), y):
         raise Broken("expected the same numbers for a map that is not contiguous; they differ")
-    if x.dim() != 4:
+    order = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
+    if order is None:
         return
-    last = module(x.contiguous(memory_format=torch.channels_last))
+    last = module(x.contiguous(memory_format=order))
     if not _close(last, y):
         raise Broken("expected the same numbers for a map with channels last; they differ")
-    if not last.is_contiguous(memory_format=torch.channels_last):
+    if not last.is_contiguous(memory_format=order):
         raise Broken(f"expected channels last to stay channels last; it returned the strides {last.stride()}")
     if not y.is_contiguous():
         raise Broken(f"expected a contiguous map for a contiguous one; it returned the strides {y.stride()}")

@@ -56,14 +56,67 @@ class Groups:
         return drawn
 
 
+_TOGETHER = 16_384  # samples of neighbouring shards that are shuffled together
+
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """An order in which neighbouring samples come from few shards, so that disks read long stretches.
+
+    An epoch is a row of shards, each of them once, in a shuffled order. Of as many as hold 16,384 samples all samples
+    are shuffled together; smaller data are shuffled as a whole.
+
+    Args:
+        starts: Index of the first sample of each shard.
+        counts: Number of samples of each shard.
+    """
+
+    starts: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    def epoch(self, count: int, seed: int, epoch: int) -> Indices:
+        """Return the samples of one epoch, each of them once.
+
+        Args:
+            count: Number of samples, which is that of all shards.
+            seed: Seed of the order.
+            epoch: Number of the epoch, from 0.
+        """
+        random = np.random.default_rng([seed, epoch, 2])
+        order: list[Indices] = []
+        waiting: list[Indices] = []
+        for shard in random.permutation(len(self.counts)).tolist():
+            waiting.append(np.arange(self.starts[shard], self.starts[shard] + self.counts[shard]))
+            if sum(map(len, waiting)) >= _TOGETHER:
+                order.append(random.permutation(np.concatenate(waiting)))
+                waiting = []
+        if waiting:
+            order.append(random.permutation(np.concatenate(waiting)))
+        return np.concatenate(order)
+
+
+def shard_order(counts: Sequence[int]) -> Shards | None:
+    """Return the order of samples in shards; None without shards.
+
+    Args:
+        counts: Number of samples of each shard, in their order.
+    """
+    if not counts:
+        return None
+    starts = np.cumsum([0, *counts[:-1]]).tolist()
+    return Shards(tuple(starts), tuple(counts))
+
+
 @functools.lru_cache(maxsize=2)
-def _order(count: int, seed: int, epoch: int, groups: Groups | None = None) -> Indices:
+def _order(count: int, seed: int, epoch: int, groups: Groups | Shards | None = None) -> Indices:
     if groups is not None:
         return groups.epoch(count, seed, epoch)
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def batch_at(step: int, *, count: int, batch: int, seed: int, groups: Groups | None = None) -> tuple[Indices, Indices]:
+def batch_at(
+    step: int, *, count: int, batch: int, seed: int, groups: Groups | Shards | None = None
+) -> tuple[Indices, Indices]:
     """Indices of the samples of a step, and the number that tells each from its other times in the training.
 
     Epochs follow each other without a gap. Where each sample comes once an epoch, that number is the epoch; in an
@@ -74,9 +127,9 @@ def batch_at(step: int, *, count: int, batch: int, seed: int, groups: Groups | N
         count: Number of samples, which is that of an epoch.
         batch: Samples a step.
         seed: Another seed, another order.
-        groups: Groups that are drawn equally often; None: each sample comes once an epoch.
+        groups: Groups that are drawn equally often, or an order by shards; None: each sample comes once an epoch.
     """
     positions = np.arange(step * batch, (step + 1) * batch)
     epochs, places = positions // count, positions % count
     rows: Sequence[np.int64] = [_order(count, seed, int(e), groups)[p] for e, p in zip(epochs, places, strict=True)]
-    return np.array(rows), epochs if groups is None else positions
+    return np.array(rows), positions if isinstance(groups, Groups) else epochs

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from saccade.data import Arrays
 from saccade.errors import InputError
 from saccade.tasks.trees import leaves, tensors
-from saccade.training.order import Groups, batch_at
+from saccade.training.order import Groups, Shards, batch_at
 from saccade.training.readers import Readers, begin_reading, fitting, note, reading
 from saccade.training.recipe import Recipe
 
@@ -132,7 +132,8 @@ class LoaderSource:
         workers: Processes that read; 0: none but this one.
         name: Gives the name of a sample, for messages.
         device: Device of the batches; for a GPU they are put into page-locked memory.
-        groups: Groups of samples that are drawn equally often; None: each sample comes once an epoch.
+        groups: Groups of samples that are drawn equally often, or an order by shards; None: each sample comes once an
+            epoch, in any order.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class LoaderSource:
         workers: int = 0,
         name: Callable[[int], str] = "sample {}".format,
         device: torch.device | None = None,
-        groups: Groups | None = None,
+        groups: Groups | Shards | None = None,
     ) -> None:
         self.dataset = dataset
         self.groups = groups
@@ -202,7 +203,7 @@ class LoaderSource:
         return found
 
 
-def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | None = None) -> list[Key]:
+def keys_at(recipe: Recipe, step: int, count: int, groups: Groups | Shards | None = None) -> list[Key]:
     """Epoch (in an order by groups: position) and index of every sample of a step, all processes together."""
     indices, epochs = batch_at(step, count=count, batch=recipe.batch, seed=recipe.seed, groups=groups)
     return list(zip(epochs.tolist(), indices.tolist(), strict=True))

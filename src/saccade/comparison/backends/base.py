@@ -19,6 +19,9 @@ class Backend(ABC):
     At the end of the block nothing is left running. A job that was interrupted has saved what it had done.
     """
 
+    measured_on: str | None = None
+    """Name of the node that latencies and memory were measured on; None: this machine."""
+
     @property
     @abstractmethod
     def jobs(self) -> int:

@@ -13,8 +13,8 @@ from keras import ops
 
 from saccade.errors import InputError
 from saccade.keras.base import Mechanism
-from saccade.keras.pieces import conv, dense, kaiming, norm, wide
-from saccade.keras.reading import flat, largest, spread
+from saccade.keras.pieces import conv, dense, kaiming, mean_over, norm, wide
+from saccade.keras.reading import first, flat, largest, spread
 from saccade.mechanisms.rules import choose, positive, several
 from saccade.mechanisms.widths import hidden_width
 
@@ -26,7 +26,7 @@ def _root_of_squares(positions: Any) -> Any:
 
 
 POOLS: Mapping[str, Callable[[Any], Any]] = {
-    "avg": lambda positions: ops.mean(wide(positions), axis=1),
+    "avg": lambda positions: mean_over(wide(positions), (1,)),
     "max": lambda positions: largest(positions, 1),
     "lp": _root_of_squares,
     "lse": lambda positions: ops.logsumexp(wide(positions), axis=1),
@@ -54,13 +54,14 @@ class CBAM(Mechanism):
         bias: bool | None = None,
         inner_channels: int | None = None,
         data_format: str | None = None,
+        dims: int = 2,
         **layer: Any,
     ) -> None:
         options = {
             "variant": variant, "reduction": reduction, "pools": pools, "kernel_size": kernel_size, "parts": parts,
             "spatial": spatial, "bias": bias, "inner_channels": inner_channels,
         }  # fmt: skip
-        super().__init__(options, data_format, layer)
+        super().__init__(options, data_format, layer, dims)
         choose(self.label, "variant", variant, ("official", "popular", "timm"))
         choose(self.label, "parts", parts, ("both", "channel", "spatial"))
         positive(self.label, kernel_size=kernel_size)
@@ -90,7 +91,7 @@ class CBAM(Mechanism):
         if self.parts != "channel":
             momentum = {"official": 0.01, "popular": None, "timm": 0.1}[variant]
             self.spatial = SpatialGate(
-                self.options["kernel_size"], momentum, official, name="spatial", dtype=self.dtype_policy
+                (self.options["kernel_size"],) * self.dims, momentum, official, name="spatial", dtype=self.dtype_policy
             )
             self.spatial.build()
 
@@ -110,7 +111,7 @@ class CBAM(Mechanism):
             gate = self.channel(x)
             gates["channel"], x = ops.reshape(gate, (-1, self.channels)), x * gate
         if self.spatial is not None:
-            gates["spatial"] = ops.moveaxis(self.spatial(x), -1, 1)
+            gates["spatial"] = first(self.spatial(x))
         return gates
 
     def check(self, shape: tuple[int | None, ...], training: bool) -> None:
@@ -142,7 +143,7 @@ class ChannelGate(keras.layers.Layer):
         self.expand = dense(self, "expand", self.width, self.channels, bias=self.bias, bias_start=start)
 
     def call(self, x: Any) -> Any:
-        """Return the gate, (B, 1, 1, C)."""
+        """Return the gate, with an axis of 1 for each axis of positions."""
         positions = flat(x)
         summaries = [ops.cast(POOLS[pool](positions), self.compute_dtype) for pool in self.pools]
         logits = self.expand(ops.relu(self.reduce(ops.stack(summaries, axis=1))))  # (B, pools, C)
@@ -152,19 +153,19 @@ class ChannelGate(keras.layers.Layer):
 class SpatialGate(keras.layers.Layer):
     """Second stage: one factor per position, from the maximum and the mean of its channels."""
 
-    def __init__(self, kernel_size: int, momentum: float | None, official: bool, **layer: Any) -> None:
+    def __init__(self, kernel_size: tuple[int, ...], momentum: float | None, official: bool, **layer: Any) -> None:
         super().__init__(**layer)
         self.kernel_size, self.momentum, self.official = kernel_size, momentum, official
 
     def build(self, input_shape: Any = None) -> None:
         start = kaiming("fan_out") if self.official else None
-        self.conv = conv(self, "conv", 2, 1, (self.kernel_size,) * 2, bias=False, start=start)
+        self.conv = conv(self, "conv", 2, 1, self.kernel_size, bias=False, start=start)
         self.norm = None
         if self.momentum is not None:
             self.norm = norm(self, "norm", 1, momentum=self.momentum, start=0.0 if self.official else 1.0)
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Return the gate, (B, H, W, 1)."""
-        means = ops.cast(ops.mean(wide(x), axis=-1, keepdims=True), x.dtype)
+        means = ops.cast(mean_over(wide(x), (-1,), keepdims=True), x.dtype)
         logits = self.conv(ops.concatenate([largest(x, -1, keepdims=True), means], axis=-1))
         return ops.sigmoid(logits if self.norm is None else self.norm(logits, training=training))

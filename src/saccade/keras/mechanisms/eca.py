@@ -34,9 +34,10 @@ class EfficientChannelAttention(Mechanism):
         shared: bool = True,
         circular: bool = False,
         data_format: str | None = None,
+        dims: int = 2,
         **layer: Any,
     ) -> None:
-        super().__init__({"k": k, "shared": shared, "circular": circular}, data_format, layer)
+        super().__init__({"k": k, "shared": shared, "circular": circular}, data_format, layer, dims)
         neighbours(self.label, None, k, circular)
 
     def assemble(self, channels: int) -> None:

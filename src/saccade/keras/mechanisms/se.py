@@ -34,10 +34,11 @@ class SqueezeExcitation(Mechanism):
         variant: str = "official",
         inner_channels: int | None = None,
         data_format: str | None = None,
+        dims: int = 2,
         **layer: Any,
     ) -> None:
         options = {"reduction": reduction, "bias": bias, "variant": variant, "inner_channels": inner_channels}
-        super().__init__(options, data_format, layer)
+        super().__init__(options, data_format, layer, dims)
         choose(self.label, "variant", variant, ("official", "timm"))
         self._width(1)
 

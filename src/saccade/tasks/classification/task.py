@@ -19,6 +19,7 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
 from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.data.shards import is_shards, kinds_in, name_of, numbers_of
 from saccade.data.sheet import spread
 from saccade.data.tree import scan
 from saccade.errors import InputError, near
@@ -42,6 +43,7 @@ from saccade.tasks.classification.samples import (
     scoring_transform,
     training_transform,
 )
+from saccade.tasks.classification.shards import SHARDS, find_shards, scored_shards
 from saccade.tasks.classification.table import TABLE, find_labels, scored_labels, table_readings
 from saccade.tasks.evidence import Evidence, Floats
 from saccade.tasks.held import recorded_of
@@ -76,6 +78,7 @@ class Classification(RatioTask):
         "train-val/classes": "train/CLASS/*.jpg and val/CLASS/*.jpg (val, valid, validation or test)",
         "classes": "CLASS/*.jpg, split 80/20",
         TABLE: "images in any folders and labels.csv of FILE,CLASS lines",
+        SHARDS: "shards NAME-{000..127}.tar of WebDataset with NAME.jpg and NAME.cls or NAME.json",
         "cifar": "CIFAR-10 and CIFAR-100, the binary versions",
     }
     competing = frozenset({CLASSES, SIDES, TABLE})
@@ -91,6 +94,9 @@ class Classification(RatioTask):
 
     @classmethod
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
+        if is_shards(folder):
+            kinds = kinds_in(folder) if SHARDS in cls.layouts else {}
+            return {SHARDS: kinds["label"]} if "label" in kinds else {}
         if is_cifar(folder):
             return {"cifar": "CIFAR-10 or CIFAR-100"}
         table, certain = table_readings(folder, reading)
@@ -117,6 +123,8 @@ class Classification(RatioTask):
 
     @classmethod
     def _listed_files(cls, folder: Path, reading: Reading, layout: str) -> Files:
+        if layout == SHARDS:
+            return find_shards(folder, reading)
         return (find_labels if layout == TABLE else find_classes)(folder, reading, layout)
 
     @classmethod
@@ -124,6 +132,8 @@ class Classification(RatioTask):
         cls, folder: Path, classes: Sequence[str], reading: Reading, layout: str
     ) -> tuple[tuple[Item, ...], str | None]:
         """Images that a trained network is scored on, and the name of their side."""
+        if layout == SHARDS:
+            return scored_shards(folder, classes, reading)
         return (scored_labels if layout == TABLE else scored_images)(folder, classes, reading, layout)
 
     @classmethod
@@ -165,7 +175,8 @@ class Classification(RatioTask):
         """Labelled files as samples. JPEGs are decoded at no less than four times the size: crops are cut from them."""
         made = ImageSamples if cls.samples is None else functools.partial(cls.samples, count)
         samples: ImageSamples = made(items, transform, near=2 * size, white=white)
-        return Side(samples, samples.name, image_names(items, folder), target=samples.target)
+        shards = numbers_of([item.image for item in items])
+        return Side(samples, samples.name, image_names(items, folder), target=samples.target, shards=shards)
 
     @classmethod
     def load_arrays(
@@ -206,7 +217,7 @@ class Classification(RatioTask):
         )  # fmt: skip
         note = f"{files.note}: {cls.counted(len(files.classes), len(files.train), len(files.val))}"
         values, own = tuple(facts.pop("values")), {"crop": 1 / _STORED, **facts}
-        return Arrays(folder.resolve().name, cls.name, files.classes, **splits, note=note, facts=own, values=values)
+        return Arrays(name_of(folder), cls.name, files.classes, **splits, note=note, facts=own, values=values)
 
     def held_out(self, folder: Path, recorded: Held | None, reading: Reading = AS_IT_IS) -> tuple[Side, str]:
         transform = scoring_transform(self.size, crop=self.crop)

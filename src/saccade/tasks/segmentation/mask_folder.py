@@ -13,6 +13,7 @@ from saccade.data.decoding import UnreadableError
 from saccade.data.depth import find_range, spread_over
 from saccade.data.layouts import Item, relative
 from saccade.data.reading import AS_IT_IS, Reading, class_names
+from saccade.data.shards import class_list, name_of
 from saccade.data.tree import account, scan
 from saccade.errors import InputError
 from saccade.tasks.base import Files
@@ -22,6 +23,7 @@ from saccade.tasks.segmentation.classes import ClassList, read_classes
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, Pixels, Reader
 from saccade.tasks.segmentation.layout import TOGETHER, find_pairs, value_table
 from saccade.tasks.segmentation.meaning import Meaning, decide, plain_values
+from saccade.tasks.segmentation.shards import MASK_SHARDS, find_mask_shards
 from saccade.tasks.segmentation.stored import read_stored
 from saccade.tasks.segmentation.survey import survey
 from saccade.tasks.segmentation.voc import is_context, is_voc, load_context, load_voc
@@ -95,6 +97,8 @@ def find_files(path: Path, reading: Reading = AS_IT_IS) -> Files:
             return found
         what = "--classes" if listing is None else relative(listing, path)
         found = replace(found, note=f"segmentation, laid out as {layout}, with the classes of {what}")
+    elif layout == MASK_SHARDS:
+        found = find_mask_shards(path, reading)
     else:
         found = find_pairs(path, reading, layout, listing)
     # Until the masks are examined, values are taken for class numbers.
@@ -147,7 +151,10 @@ def examine_masks(
 
 def _list_of(path: Path, reading: Reading, layout: str) -> tuple[ClassList | None, Path | None]:
     """Return the list of classes that was given, or that lies in the folder, and its file."""
-    listing = path / "classes.txt" if reading.classes is None else reading.classes_file
+    if layout == MASK_SHARDS and reading.classes is None:
+        listing = class_list(path)
+    else:
+        listing = path / "classes.txt" if reading.classes is None else reading.classes_file
     if layout == TOGETHER and listing is not None and not listing.is_file() and reading.classes is None:
         table = value_table(path)
         return (None, None) if table is None else (ClassList(table[1], {}), table[0])
@@ -235,7 +242,7 @@ def labelled(path: Path, files: Files) -> Labelled:
     train, val = _pairs(files.train), _pairs(files.val)
     note = f"{files.note}: {len(files.classes)} classes, {len(train)} training and {len(val)} validation images"
     return Labelled(
-        path.resolve().name, files.classes, train, val, masks.reader, note, masks.colours, read=masks.read,
+        name_of(path), files.classes, train, val, masks.reader, note, masks.colours, read=masks.read,
         white=files.pixels.white,
     )  # fmt: skip
 

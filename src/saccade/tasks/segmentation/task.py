@@ -22,6 +22,7 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, OF_KEYPOINTS, Reading
+from saccade.data.shards import is_shards, kinds_in, name_of, numbers_of
 from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
@@ -47,6 +48,7 @@ from saccade.tasks.segmentation.objects import (
     middle_pixel,
 )
 from saccade.tasks.segmentation.protocols import Seen, protocol_for
+from saccade.tasks.segmentation.shards import MASK_SHARDS
 from saccade.tasks.segmentation.stored import turned_array
 
 if TYPE_CHECKING:
@@ -74,12 +76,13 @@ class Segmentation(RatioTask):
         "train-val/images-masks": "train/images, train/masks, val/images, val/masks",
         "images-masks": "images/*.jpg and masks/*.png of the same names, split 80/20",
         "side-by-side": "NAME.jpg and NAME_mask.png in one folder, below train/ and val/ or split 80/20",
+        MASK_SHARDS: "shards NAME-{000..127}.tar of WebDataset with NAME.jpg and NAME.seg.png",
         "cityscapes": "Cityscapes as unpacked",
         "voc": "PASCAL VOC as unpacked",
         "context": "PASCAL Context as unpacked",
         "ade20k": "ADE20K as unpacked",
     }
-    competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER})
+    competing = frozenset({PAIRS, SIDED_PAIRS, TOGETHER, MASK_SHARDS})
     reads = tuple(one.name for one in declared(Reading) if one.name not in OF_KEYPOINTS)
     recipe = "segmentation"
     image_metric = "right pixels"
@@ -110,6 +113,9 @@ class Segmentation(RatioTask):
 
     @classmethod
     def recognises(cls, folder: Path, reading: Reading = AS_IT_IS) -> Mapping[str, str]:
+        if is_shards(folder):
+            kinds = kinds_in(folder)
+            return {MASK_SHARDS: kinds["mask"]} if "mask" in kinds else {}
         published = is_published(folder)
         return pair_readings(folder, reading) if published is None else {published: cls.layouts[published]}
 
@@ -181,7 +187,7 @@ class Segmentation(RatioTask):
         classes, values = tuple(facts.pop("classes")), tuple(facts.pop("values"))
         note = f"{files.note}: {cls.counted(len(classes), len(files.train), len(files.val))}"
         own = {"longer_side": True, "palette": [list(colour) for colour in files.reader.colours], **facts}
-        return Arrays(folder.resolve().name, cls.name, classes, **splits, note=note, facts=own, values=values)
+        return Arrays(name_of(folder), cls.name, classes, **splits, note=note, facts=own, values=values)
 
     @classmethod
     def of_datasets(
@@ -433,7 +439,8 @@ def _side(data: Labelled, pairs: Sequence[Pair], folder: Path, view: View | None
     """Images with masks as samples; they are scored at their own sizes."""
     samples = LabelledSamples(data, pairs, view)
     names = [relative(pair.image, folder) for pair in pairs]
-    return Side(samples, samples.name, names, alike=False, target=samples.target)
+    shards = numbers_of([pair.image for pair in pairs])
+    return Side(samples, samples.name, names, alike=False, target=samples.target, shards=shards)
 
 
 def _mask(masks: MaskFiles, item: Item, size: tuple[int, int], asked: int) -> Any:
