@@ -87,6 +87,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "from {needed} images on.",
         "得分相同：共 {images} 张验证图像，一张就占准确率的 {step}；要看出 {wanted} 的差异，至少需要 {needed} 张图像。",
     ),
+    "unseen": (
+        "What one can't tell may still differ: from these differences on, a verdict had a chance of {power}: {found}.",
+        "“无法判断”不等于没有差别：差值从下列数值起，得出结论的机会为 {power}：{found}。",
+    ),
     "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
     "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),
     # demo

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saccade.catalog import CATALOG
+from saccade.comparison.detecting import POWER, detected
 from saccade.comparison.results import ArmResult, Results
-from saccade.comparison.statistics import TIE, Difference, images_to_show
+from saccade.comparison.statistics import TIE, UNLIKELY, Difference, images_to_show
 from saccade.report import numbers
 from saccade.report.texts import SPACE, TEXTS, both, breakable, known, pair, shown
 
@@ -114,6 +115,19 @@ def tie_texts(results: Results) -> tuple[str, str] | None:
     images, needed = results.test_images, images_to_show(SMALL, len(ties))
     step = numbers.figures(1 / images)
     return pair("tied", images=numbers.count(images), step=step, wanted=SMALL, needed=numbers.count(needed))
+
+
+def unseen_texts(results: Results) -> tuple[str, str] | None:
+    """Return what difference would have been found of each arm that one can't tell, in English and in Chinese."""
+    arms = len(judged_arms(results.arms))
+    found = []
+    for arm, difference in judged_arms(results.arms):
+        if difference.verdict == "can't tell" and difference.reason in (None, UNLIKELY) and difference.interval:
+            low, high = difference.interval
+            if high > low and len(arm.scores) > 1:
+                least = detected((high - low) / 2, arms, len(arm.scores))
+                found.append(f"{arm.name} {numbers.figures(least, 2)}")
+    return pair("unseen", found=", ".join(found), power=numbers.percent(POWER)) if found else None
 
 
 def lead(results: Results) -> str:
