@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,6 +155,28 @@ def clear_temporary(folder: Path) -> None:
         found = _TEMPORARY.fullmatch(path.name)
         if found and path.is_file() and not path.is_symlink() and not _is_running(int(found[2])):
             path.unlink(missing_ok=True)
+
+
+_WORKING = re.compile(r"\..+\.(\d+)\.\w+\.saccade-working")
+
+
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Yield a new hidden folder next to `path`, which is deleted at the end.
+
+    Those that killed processes left there are deleted first.
+    """
+    for left in path.parent.glob(".*.saccade-working"):
+        found = _WORKING.fullmatch(left.name)
+        if found and left.is_dir() and not left.is_symlink() and not _may_run(int(found[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    prefix, suffix = f".{path.stem[:80]}.{os.getpid()}.", ".saccade-working"
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=prefix, suffix=suffix) as folder:
+        yield Path(folder)
+
+
+def _may_run(pid: int) -> bool:
+    return pid == os.getpid() or os.name == "nt" or _is_running(pid)
 
 
 def is_temporary(name: str) -> bool:

@@ -1,6 +1,10 @@
 """Files for other runtimes: verified, or not left; what is given wrongly; what of the user's is never replaced."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ import torch
 import saccade
 from saccade.errors import InputError, MissingExtraError
 from saccade.exporting.export import WrongExportError, export_network
-from saccade.exporting.targets import torch_export
+from saccade.exporting.targets import Session, Target, as_arrays, target
 from saccade.exporting.verifying import agreement, relative_error
 from saccade.runs.open import open_run
 
@@ -23,19 +27,20 @@ def gate():
 
 
 def test_a_verified_file_says_what_it_is(gate, tmp_path):
-    found = export_network(gate, to="torch-export", out=tmp_path / "gate.pt2", example_input=EXAMPLE)
+    found = export_network(gate, to="torchscript", out=tmp_path / "gate.pt", example_input=EXAMPLE)
     assert found.verified
     assert [case.shape[0] for case in found.cases] == [1, 3, 1, 3, 1]
     assert max(case.error for case in found.cases) < 1e-6
-    about = torch_export.TorchExport().open(found.file).about
+    about = target("torchscript").open(found.file).about
     assert about == json.loads(json.dumps(found.about))
     assert about["mechanisms"] == ["CBAM x 1"]
     assert about["free"] == ["batch", "height", "width"]
-    assert {path.name for path in tmp_path.iterdir()} == {"gate.pt2", ".saccade-written"}
+    assert {path.name for path in tmp_path.iterdir()} == {"gate.pt", ".saccade-written"}
     assert "verified" in str(found)
 
 
-def test_an_earlier_export_is_replaced_if_asked_and_files_of_others_never(gate, tmp_path):
+def test_an_earlier_export_is_replaced_if_asked_and_files_of_others_never(gate, tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.exporting.export.target", lambda name: Plain())
     how = {
         "to": "torch-export",
         "out": tmp_path / "gate.pt2",
@@ -55,30 +60,55 @@ def test_an_earlier_export_is_replaced_if_asked_and_files_of_others_never(gate, 
     assert (tmp_path / "gate.pt2").read_text() == "mine"
 
 
-class Off(torch_export.TorchExport):
-    """A converter that is wrong."""
+class Plain(Target):
+    """A kind of file whose runtime is the network itself."""
+
+    name, runtime, suffixes, extra = "torch-export", "torch", (".pt2",), ""
+    factor = 1.0
+
+    def write(self, subject, plan, path, about):
+        path.write_bytes(b"net")
+        type(self).subject, type(self).said = subject, about
 
     def open(self, path):
-        session = super().open(path)
-        right = session.run
-        session.run = lambda x: 1.01 * right(x)
-        return session
+        return Run(self.subject.net, self.factor, self.said)
 
 
-class Refusing(torch_export.TorchExport):
+class Run(Session):
+    def __init__(self, net, factor, about):
+        self.net, self.factor, self.about = net, factor, about
+
+    @torch.no_grad()
+    def outputs(self, x):
+        return as_arrays(self.factor * self.net(torch.from_numpy(x)))
+
+
+class Off(Plain):
+    """A converter that is wrong."""
+
+    factor = 1.01
+
+
+class Refusing(Plain):
     def open(self, path):
         raise RuntimeError("no such operator")
 
 
-class Missing(torch_export.TorchExport):
+class Missing(Plain):
     def open(self, path):
         raise MissingExtraError("onnxruntime", "onnx", ModuleNotFoundError("none"))
 
 
-class Full(torch_export.TorchExport):
+class Full(Plain):
     def write(self, subject, plan, path, about):
         path.write_bytes(b"half of i")
         raise OSError(28, "No space left on device")
+
+
+class Stopped(Plain):
+    def write(self, subject, plan, path, about):
+        path.write_bytes(b"half of i")
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +117,7 @@ class Full(torch_export.TorchExport):
         (Off, WrongExportError, r"at 1 of 1 inputs|at 2 of 2 inputs"),
         (Refusing, WrongExportError, "torch refuses the file: RuntimeError: no such operator"),
         (Full, InputError, "No space left on device"),
+        (Stopped, KeyboardInterrupt, "^$"),
     ],
 )
 def test_nothing_is_left_of_a_file_that_is_wrong(gate, tmp_path, monkeypatch, kind, error, message):
@@ -94,6 +125,18 @@ def test_nothing_is_left_of_a_file_that_is_wrong(gate, tmp_path, monkeypatch, ki
     with pytest.raises(error, match=message):
         export_network(gate, to="torch-export", out=tmp_path / "gate.pt2", example_input=EXAMPLE, size=(9, 10))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_exports_left_is_deleted_and_nothing_else(gate, tmp_path, monkeypatch):
+    monkeypatch.setattr("saccade.exporting.export.target", lambda name: Plain())
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = tmp_path / f".other.{int(ended.stdout)}.abc.saccade-working"
+    running, mine = tmp_path / f".other.{os.getppid()}.abc.saccade-working", tmp_path / ".notes.saccade-working"
+    for folder in (left, running, mine):
+        folder.mkdir()
+        (folder / "part").write_bytes(b"half of i")
+    export_network(gate, to="torch-export", out=tmp_path / "gate.pt2", example_input=EXAMPLE, size=(9, 10))
+    assert {path.name for path in tmp_path.iterdir()} == {"gate.pt2", ".saccade-written", running.name, mine.name}
 
 
 def test_without_its_runtime_a_file_is_called_unverified(gate, tmp_path, monkeypatch):

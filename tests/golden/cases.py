@@ -24,6 +24,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from saccade.official import LoadReport
+
 DIRECTORY = Path(os.environ.get("SACCADE_GOLDEN") or Path(__file__).parent / "data")
 INDEXES = ("index-gates.json", "index-dense.json")
 
@@ -152,3 +154,20 @@ def collected(mapped: frozenset[str], directory: Path = DIRECTORY) -> list[Case]
     if unknown:
         raise LookupError(f"golden cases of mechanisms that nobody maps: {', '.join(unknown)}")
     return [case for case in cases if case.mechanism in mapped and not is_block(case)]
+
+
+def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def in_our_names(report: LoadReport, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' gradients and buffers under our names, through the same conversion as the parameters."""
+    convert = report.layout.convert or (lambda _, tensor: tensor)
+    return {report.loaded[key]: convert(report.loaded[key], tensor) for key, tensor in tensors.items()}
+
+
+def numbered(name: str, tensors: dict[str, Tensor]) -> list[Tensor]:
+    """``name``, or ``name.0``, ``name.1`` and so on where a case has several."""
+    return (
+        [tensors[name]] if name in tensors else [tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")]
+    )

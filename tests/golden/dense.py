@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from timm.layers.helpers import make_divisible
 from torch import Tensor, nn
 
 from saccade.mechanisms.a2 import DoubleAttention
@@ -171,6 +170,8 @@ def _timm(case: Case) -> dict[str, Any]:
     }
     options = {"variant": "timm"} | case.options(table)
     if given.get("rd_channels") is None and {"rd_ratio", "rd_divisor"} & set(given):
+        from timm.layers.helpers import make_divisible  # here, as timm and TensorFlow do not load in one process
+
         width = given["in_channels"] * given.get("rd_ratio", 1 / 8)
         options["inner_channels"] = make_divisible(width, divisor=given.get("rd_divisor", 8))
     return options

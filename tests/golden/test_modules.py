@@ -6,25 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saccade.official import LoadReport, load_official
+from saccade.official import load_official
 from tests.golden import dense, gates, heads
-from tests.golden.cases import Case, collected
+from tests.golden.cases import Case, below, collected, in_our_names, numbered
 
 # A mechanism's own warning about a degenerate width belongs to some of the recorded cases.
 pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
 
 MAPPERS = (gates, dense, heads)
 CASES = collected(frozenset.union(*(mapper.MECHANISMS for mapper in MAPPERS)))
-
-
-def below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-
-
-def in_our_names(report: LoadReport, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' gradients and buffers under our names, through the same conversion as the parameters."""
-    convert = report.layout.convert or (lambda _, tensor: tensor)
-    return {report.loaded[key]: convert(report.loaded[key], tensor) for key, tensor in tensors.items()}
 
 
 def close(what: str, ours: Tensor | None, recorded: Tensor, tolerance: dict[str, float]) -> None:
@@ -39,13 +29,6 @@ def make(case: Case) -> nn.Module:
         if mechanism is not None:
             return mechanism.to(case.dtype).train(case.training)
     raise LookupError(f"{case.name}: no mapper takes it")
-
-
-def numbered(name: str, tensors: dict[str, Tensor]) -> list[Tensor]:
-    """``name``, or ``name.0``, ``name.1`` and so on where a case has several."""
-    return (
-        [tensors[name]] if name in tensors else [tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")]
-    )
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])

@@ -9,8 +9,7 @@ from saccade.keras import from_torch
 from saccade.keras.weights import named_weights, to_keras
 from saccade.official import load_official
 from tests.golden import dense, gates
-from tests.golden.cases import Case, is_block, load
-from tests.golden.test_modules import below, in_our_names, make, numbered
+from tests.golden.cases import Case, below, in_our_names, is_block, load, numbered
 from tests.keras.gradients import array, differentiate
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")]
@@ -18,6 +17,11 @@ pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore::saccade.erro
 MAPPERS = (gates, dense)
 MAPPED = frozenset.union(*(mapper.MECHANISMS for mapper in MAPPERS))
 CASES = [case for case in load() if case.mechanism in MAPPED and not is_block(case)]
+
+
+def make(case: Case):
+    (mapper,) = (mapper for mapper in MAPPERS if case.mechanism in mapper.MECHANISMS)
+    return mapper.build(case).to(case.dtype).train(case.training)
 
 
 def last(tensor: torch.Tensor) -> np.ndarray:

@@ -15,7 +15,7 @@ from saccade.catalog.registry import (
     register,
     unregister,
 )
-from saccade.catalog.spec import Spec, name_and_options, parse, split_top
+from saccade.catalog.spec import Spec, name_and_options, parse, parse_chain, split_top
 from saccade.catalog.table import CATALOG, PRESETS
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "name_code",
     "option_names",
     "parse",
+    "parse_chain",
     "register",
     "split_top",
     "unregister",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,6 +41,9 @@ class Spec:
 
 Given = str | Mapping[str, Any] | Spec | Callable[..., Any]
 """A mechanism: a name, an import path, a dict with ``name``, or the class or function that makes it."""
+
+Chain = Given | Sequence[Given]
+"""One mechanism, or several that follow each other."""
 
 
 def parse(given: Given) -> Spec:
@@ -80,6 +83,27 @@ def parse(given: Given) -> Spec:
         entry = entry_for(name)
     check_options(entry, options)
     return Spec(entry.name, options, entry)
+
+
+def parse_chain(given: Chain) -> tuple[Spec, ...]:
+    """Parse one mechanism, or several that follow each other: a list of them, or ``"cam+pam"``.
+
+    Raises:
+        InputError: See :func:`parse`.
+        TypeError: `given` is of another type.
+    """
+    if isinstance(given, str):
+        parts: list[Given] = [*split_top(given, "+")]
+    elif isinstance(given, (Mapping, Spec)) or callable(given):
+        parts = [given]
+    elif isinstance(given, Sequence) and given:
+        parts = list(given)
+    else:
+        raise TypeError(
+            "a mechanism is a string, a dict, a class or function that makes one, or a list of these; "
+            f"received {given!r}"
+        )
+    return tuple(parse(part) for part in parts)
 
 
 def name_and_options(given: str) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from saccade.errors import require
 
-# Queries go through in blocks of at most 256 rows, all equally long, so that little is padded.
+# Queries go through in blocks of at most 256 rows, all equally long, so that little is padded. A concatenation of one
+# part keeps ONNX Runtime from moving the steps of 8 bits into the loop, where it does not find the names of inputs.
 _IN_BLOCKS = """
 <domain: "saccade", opset_import: ["" : 18]>
 SoftmaxAttention <scale> (query, key, value) => (y)
@@ -19,7 +20,9 @@ SoftmaxAttention <scale> (query, key, value) => (y)
     factor = Constant <value_float: float = @scale> ()
     factor_like = CastLike (factor, query)
     scaled = Mul (query, factor_like)
-    columns = Transpose <perm = [0, 2, 1]> (key)
+    keys = Concat <axis = 0> (key)
+    values = Concat <axis = 0> (value)
+    columns = Transpose <perm = [0, 2, 1]> (keys)
     batch = Shape <start = 0, end = 1> (query)
     rows = Shape <start = 1, end = 2> (query)
     width = Shape <start = 2, end = 3> (query)
@@ -40,8 +43,8 @@ SoftmaxAttention <scale> (query, key, value) => (y)
     found = Scan <num_scan_inputs = 1, body = one_block (block) => (average) {
         logits = MatMul (block, columns)
         weights = Softmax <axis = -1> (logits)
-        weights_like = CastLike (weights, value)
-        average = MatMul (weights_like, value)
+        weights_like = CastLike (weights, values)
+        average = MatMul (weights_like, values)
     }> (stacked)
     back = Transpose <perm = [1, 0, 2, 3]> (found)
     long = Concat <axis = 0> (batch, every, carried)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,24 @@ import torch
 
 from saccade.errors import InputError, MissingExtraError
 from saccade.exporting.options import ExportOptions
-from saccade.exporting.subject import Subject, at_their_start, names_of_mechanisms, subject_of
+from saccade.exporting.subject import (
+    Subject,
+    WithSteps,
+    at_their_start,
+    modules_of_mechanisms,
+    names_of_outputs,
+    subject_of,
+)
 from saccade.exporting.targets import NAMES, Plan, Session, Shape, Target, target
 from saccade.exporting.verifying import TOLERANCES, Agreement, compared, is_right, photographs, table
-from saccade.files import check_file
+from saccade.files import check_file, working_folder
 from saccade.options import called_with
 from saccade.outputs import Outputs
+from saccade.training.signals import interrupt_on_signals
 
 UNVERIFIED = "unverified"
 _LARGEST = 16384
+_IN_8_BITS = 8  # images that files in 8 bits are compared on
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ def export_network(asked: ExportOptions) -> Exported:
     say("opening the network")
     subject = subject_of(asked)
     shape = _shape(asked, kind, subject)
+    subject = _tried(subject, shape)
     out = _named(asked, kind, subject)
     _check_place(out, kind, asked.overwrite)
     images = _calibration(asked, subject, shape)
@@ -105,24 +115,23 @@ def export_network(asked: ExportOptions) -> Exported:
         notes.append(f"{idle} factors of attention are still 0, so what they multiply was not compared")
     about = {
         **subject.about, "to": kind.name, "runtime": kind.runtime,
-        "size": list(shape.size), "free": _free(shape), "batch": shape.batch,
+        "size": list(shape.size), "free": _free(shape), "batch": shape.batch, "outputs": list(subject.outputs),
     }  # fmt: skip
     with _workshop(out) as place:
         made = place / out.name
         say(f"writing {kind.name}")
-        _write(
-            kind,
-            subject,
-            Plan(shape, asked.half, asked.opset, images, names_of_mechanisms(subject.net), notes),
-            made,
-            about,
-        )
+        plan = Plan(shape, asked.half, asked.opset, images, modules_of_mechanisms(subject.net), subject.joints, notes)
+        _write(kind, subject, plan, made, about)
+        about = plan.told(about)
         cases: list[Agreement] = []
         if asked.verify:
             session = _session(kind, made, notes)
             if session is not None:
-                photos = photographs(Path(asked.int8) if asked.int8 is not None else subject.folder)
-                cases, left_out = compared(subject, _reference(subject), session, shape, photos, say)
+                calibrated = asked.int8 is not None
+                photos = photographs(Path(asked.int8), _IN_8_BITS) if asked.int8 else photographs(subject.folder)
+                cases, left_out = compared(
+                    subject, _reference(subject), session, shape, photos, say, calibrated=calibrated
+                )
                 notes += left_out if cases else []
                 _judge(cases, str(about["precision"]), asked.tolerance, out, left_out)
                 del session  # some systems do not move files that are open
@@ -154,9 +163,16 @@ def _check(asked: ExportOptions, kind: Target) -> None:
 
 
 def _shape(asked: ExportOptions, kind: Target, subject: Subject) -> Shape:
-    """Return the sizes of the file."""
+    """Return the sizes of the file; key points are decoded from maps of the size of training only."""
     size = subject.size if asked.size is None else _sides(asked.size)
-    free = kind.free_sizes and asked.size is None
+    decoded = subject.post and subject.joints > 0
+    if decoded and (asked.dynamic or size != subject.size):
+        height, width = subject.size
+        raise InputError(
+            f"export: key points are decoded from maps of one size, that of crops of {height} x {width}",
+            "leave --size and --dynamic out, or --with-post",
+        )
+    free = kind.free_sizes and asked.size is None and not decoded
     return Shape(size, free, None if kind.free_batch else 1)
 
 
@@ -212,27 +228,32 @@ def _check_place(out: Path, kind: Target, overwrite: bool) -> None:
 
 @contextmanager
 def _workshop(out: Path) -> Iterator[Path]:
-    """Yield a folder next to the file, which is deleted at the end."""
+    """Yield a folder next to the file, which is deleted at the end, by a signal too; a killed one's is at the next."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
-            yield Path(folder)
+        with interrupt_on_signals(), working_folder(out) as folder:
+            yield folder
     except OSError as cause:
         raise InputError(
             f"could not write {out}: {cause.strerror or cause}", "free some space, or choose another folder with --out"
         ) from cause
 
 
+def _tried(subject: Subject, shape: Shape) -> Subject:
+    """Run the network once at the size of the file: it must take it, and its outputs get their names."""
+    height, width = shape.size
+    try:
+        with torch.no_grad():
+            names = names_of_outputs(_reference(subject), subject.example(shape.batch or 1, shape.size))
+    except (InputError, RuntimeError, ValueError) as cause:
+        said = cause.message if isinstance(cause, InputError) else _line(cause)
+        raise InputError(
+            f"{subject.name} does not take images of {height} x {width}: {said}", "give another --size H,W"
+        ) from cause
+    return replace(subject, outputs=names)
+
+
 def _write(kind: Target, subject: Subject, plan: Plan, path: Path, about: dict[str, Any]) -> None:
-    height, width = plan.shape.size
-    with torch.no_grad():
-        try:
-            subject.net(subject.example(plan.shape.batch or 1, plan.shape.size)) if not _halved(subject) else None
-        except (InputError, RuntimeError, ValueError) as cause:
-            said = cause.message if isinstance(cause, InputError) else _line(cause)
-            raise InputError(
-                f"{subject.name} does not take images of {height} x {width}: {said}", "give another --size H,W"
-            ) from cause
     try:
         kind.write(subject, plan, path, about)
     except (InputError, MissingExtraError, OSError, MemoryError):
@@ -273,22 +294,10 @@ def _judge(
 
 def _reference(subject: Subject) -> Any:
     """Return the network in float32, which files of all precisions are compared with."""
-    from saccade.exporting.subject import WithSteps
-
     net = subject.net
     if not isinstance(net, WithSteps) or not net.half_precision:
         return net
-    return WithSteps(_in_float32(net.net), net.task, pre=net.pre, half=False).eval()
-
-
-def _in_float32(net: Any) -> Any:
-    import copy
-
-    return copy.deepcopy(net).float()
-
-
-def _halved(subject: Subject) -> bool:
-    return bool(getattr(subject.net, "half_precision", False))
+    return WithSteps(copy.deepcopy(net.net).float(), net.task, pre=net.pre, half=False).eval()
 
 
 def _move(made: Path, out: Path, kind: Target, overwrite: bool) -> None:
@@ -299,12 +308,12 @@ def _move(made: Path, out: Path, kind: Target, overwrite: bool) -> None:
                 source.replace(temporary)
 
 
-def _calibration(asked: ExportOptions, subject: Subject, shape: Shape) -> tuple[Any, ...]:
+def _calibration(asked: ExportOptions, subject: Subject, shape: Shape) -> Any:
     if asked.int8 is None:
-        return ()
-    from saccade.exporting.quantising import calibration_images
+        return None
+    from saccade.exporting.quantising import calibration
 
-    return calibration_images(Path(asked.int8), subject, shape)
+    return calibration(Path(asked.int8), subject, shape)
 
 
 def _free(shape: Shape) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saccade.data.reading import Reading
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
-from saccade.exporting.subject import FORMAT
+from saccade.exporting.subject import FORMAT, OUTPUT
 from saccade.exporting.targets import Session, of_file
 from saccade.runs.open import Opened
 from saccade.tasks import from_json
@@ -48,7 +48,7 @@ class ExportedNetwork(nn.Module):
         given = x.detach().cpu().contiguous()
         parts = list(given[:, None].unbind(0)) if "batch" not in free else (given,)
         try:
-            found = [torch.from_numpy(self._session.run(part.numpy())) for part in parts]
+            found = [torch.from_numpy(self._session.outputs(part.numpy())[-1]) for part in parts]
         except Exception as cause:  # runtimes raise anything
             raise InputError(
                 f"{self._file}: its runtime failed on {tuple(given.shape)}: {' '.join(str(cause).split())[:300]}",
@@ -89,10 +89,10 @@ def open_exported(path: Path) -> Opened:
     try:
         if about["format"] != FORMAT:
             raise InputError(f"{path}: a later saccade wrote it", "install that version")
-        if about["post"]:
+        if about["post"] and about.get("outputs", [])[-1:] != [OUTPUT]:
             raise InputError(
-                f"{path}: it returns predictions, from which protocols and scores cannot start",
-                "export it without --with-post",
+                f"{path}: it returns predictions alone, from which protocols and scores cannot start",
+                "export it again: files of this version have the output of the network too",
             )
         known = None if about["task"] is None else from_json(about["task"])
         reading = Reading.from_json(about["reading"] or {})

@@ -16,10 +16,14 @@ from saccade.errors import InputError
 from saccade.mechanisms.base import Mechanism
 from saccade.runs.open import Opened, open_run
 from saccade.tasks.base import Task
+from saccade.tasks.trees import leaves, named
 from saccade.training.inputs import standardised
 from saccade.version import __version__
 
 FORMAT = 1
+OUTPUT = "output"
+"""Name of what a network returns, in its files."""
+_PREDICTIONS = "predictions"
 _SIZE = (224, 224)
 
 
@@ -34,7 +38,8 @@ class Subject:
         channels: Channels of its input.
         size: Height and width of its example.
         pre: True if it standardises uint8 images itself.
-        post: True if it returns predictions.
+        post: True if it returns predictions too.
+        outputs: Names of what it returns, the output of the network itself last.
         trained: False if its weights are random.
         folder: Folder of the training data, if it is recorded and there.
         about: What its file says of it, as plain values.
@@ -47,9 +52,15 @@ class Subject:
     size: tuple[int, int]
     pre: bool = False
     post: bool = False
+    outputs: tuple[str, ...] = (OUTPUT,)
     trained: bool = True
     folder: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def joints(self) -> int:
+        """Number of joints that it returns heat maps of; 0 for other networks."""
+        return len(self.task.classes) if self.task is not None and self.task.called == "joints" else 0
 
     def example(self, batch: int, size: tuple[int, int] | None = None) -> Tensor:
         """Return a drawn input: smooth patches with noise, as uint8 with `pre`, else standardised."""
@@ -70,6 +81,8 @@ class Subject:
 class WithSteps(nn.Module):
     """A network with its standardisation before it, and its predictions after it.
 
+    With predictions it returns these and, last, the output of the network, from which protocols and scores start.
+
     Args:
         net: The network.
         task: Its task, for predictions; None returns what the network returns.
@@ -82,13 +95,18 @@ class WithSteps(nn.Module):
         self.net, self.task, self.pre, self.half_precision = net, task, pre, half
 
     def forward(self, x: Tensor) -> Any:
+        tree, found = self.predicted(x)
+        return found if self.task is None else (*leaves(tree), found)
+
+    def predicted(self, x: Tensor) -> tuple[Any, Tensor]:
+        """Return the predictions, None without a task, and the output of the network that they follow from."""
         size = (x.shape[2], x.shape[3])
         if self.pre:
             x = standardised(x)
         found = self.net(x.half() if self.half_precision else x)
         if self.half_precision:
             found = found.float()
-        return found if self.task is None else self.task.predict(found, size)
+        return None if self.task is None else self.task.predict(found, size), found
 
 
 def subject_of(asked: Any) -> Subject:
@@ -106,7 +124,7 @@ def subject_of(asked: Any) -> Subject:
         raise InputError(
             f"{name}: --with-post needs the task of the network, which its file does not say", "leave it out"
         )
-    channels, size = 3, (task.size, task.size) if task is not None else _SIZE
+    channels, size = 3, task.shape if task is not None else _SIZE
     if asked.example_input is not None:
         channels, size = asked.example_input.shape[1], tuple(asked.example_input.shape[2:])
     if asked.with_pre and channels != 3:
@@ -133,7 +151,20 @@ def subject_of(asked: Any) -> Subject:
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "licence": {"saccade": "Apache-2.0", "weights": _licence(net)},
     }
-    return Subject(wrapped, name, task, channels, size, asked.with_pre, asked.with_post, trained, folder, about)
+    return Subject(
+        wrapped, name, task, channels, size, pre=asked.with_pre, post=asked.with_post, trained=trained, folder=folder,
+        about=about,
+    )  # fmt: skip
+
+
+def names_of_outputs(net: nn.Module, x: Tensor) -> tuple[str, ...]:
+    """Return the names of what a network returns for an input: of the parts of its predictions, if any, and its own."""
+    if not isinstance(net, WithSteps):
+        net(x)
+        return (OUTPUT,)
+    tree, _ = net.predicted(x)
+    parts = {} if tree is None else named(_PREDICTIONS, tree)
+    return (*(name.removeprefix(f"{_PREDICTIONS}-") for name in parts), OUTPUT)
 
 
 def mechanisms_of(net: nn.Module) -> list[str]:
@@ -142,9 +173,19 @@ def mechanisms_of(net: nn.Module) -> list[str]:
     return [f"{name} x {names.count(name)}" for name in dict.fromkeys(names)]
 
 
-def names_of_mechanisms(net: nn.Module) -> tuple[str, ...]:
-    """Return the names of the modules that are mechanisms."""
-    return tuple(name for name, module in net.named_modules() if isinstance(module, Mechanism))
+def modules_of_mechanisms(net: nn.Module) -> dict[str, list[str]]:
+    """Return the classes of the mechanisms in a network, each with the names of its modules.
+
+    Those inside of other mechanisms are parts of these.
+    """
+    found: dict[str, list[str]] = {}
+    outer: set[str] = set()
+    for name, module in net.named_modules():
+        inside = any(name.startswith(f"{one}.") for one in outer) or "" in outer
+        if isinstance(module, Mechanism) and not inside:
+            outer.add(name)
+            found.setdefault(str(getattr(module, "label", "")) or type(module).__name__, []).append(name)
+    return found
 
 
 def at_their_start(net: nn.Module) -> int:

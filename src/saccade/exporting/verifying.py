@@ -22,7 +22,7 @@ from saccade.exporting.targets import Array, Session, Shape
 TOLERANCES = {"float32": 1e-4, "half": 0.02, "int8": 0.5}
 """Largest relative difference of each precision."""
 _AGREEMENT = {"float32": 0.999, "half": 0.98, "int8": 0.8}
-_ROUNDS, _MULTIPLE, _MOST = 3, 32, 3
+_ROUNDS, _MULTIPLE, _MOST, _LEAST = 3, 32, 3, 32
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ def compared(
     shape: Shape,
     photos: Sequence[Path],
     on_progress: Callable[[str], None] = lambda what: None,
+    *,
+    calibrated: bool = False,
 ) -> tuple[list[Agreement], list[str]]:
     """Run a file and its network at the given size and, where sizes are free, at four others.
 
@@ -81,45 +83,60 @@ def compared(
         shape: The sizes it takes.
         photos: Images for the last comparison; drawn ones are taken where there are none.
         on_progress: Called with what is done next.
+        calibrated: True if ranges of values were found on photos like these: drawn images, which may lie outside of
+            them, are not taken.
 
     Returns:
         The comparisons, and the sizes that the network does not take, in words.
     """
+    drawn = not (calibrated and photos)
+
+    def images(batch: int, size: tuple[int, int]) -> Tensor:
+        if drawn:
+            return subject.example(batch, size)
+        return subject.fed(torch.cat([photo(photos[i % len(photos)], size) for i in range(batch)]))
+
     cases, left_out = [], []
-    for batch, size in _sizes(shape):
-        found = _takes(subject, net, batch, size)
+    for batch, size in _sizes(shape, _LEAST if subject.channels == 3 else 2):
+        found = _takes(images, net, batch, size)
         if found is None:
             left_out.append(f"the network does not take {batch} x {size[0]} x {size[1]}")
             continue
         on_progress(f"comparing at {' x '.join(map(str, found.shape))}")
-        cases.append(_case("drawn", net, session, found))
+        cases.append(_case("drawn" if drawn else "real", net, session, found, joints=subject.joints))
     if photos and subject.channels == 3:
-        images = torch.cat([photo(path, shape.size) for path in photos[: shape.batch or _MOST]])
-        fixed = shape.batch or len(images)
-        cases.append(_case("real", net, session, subject.fed(images[:fixed])))
+        most = len(photos) if calibrated else _MOST
+        real = torch.cat([photo(path, shape.size) for path in photos[: shape.batch or most]])
+        cases.append(_case("real", net, session, subject.fed(real), joints=subject.joints))
     return cases, left_out
 
 
-def _sizes(shape: Shape) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield the given size, then odd ones, another aspect, a smaller and a larger one, with batches of 1 and 3."""
+def _sizes(shape: Shape, least: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield the given size, then odd ones, another aspect, a smaller and a larger one, with batches of 1 and 3.
+
+    A smaller one has sides of at least `least`, or those given: of less, networks make maps without a position.
+    """
     height, width = shape.size
     yield shape.batch or 1, shape.size
     if not shape.free:
         if shape.batch is None:
             yield 3, shape.size
         return
-    yield 3, (max(1, height - height // 7) | 1, (width + width // 9) | 1)
-    yield 1, (max(2, height // 2), width + width // 2)
-    yield 3, (max(2, height // 3), max(2, width // 3))
+    yield 3, (max(min(height, least), height - height // 7) | 1, (width + width // 9) | 1)
+    low, narrow = (min(side, least) for side in (height, width))
+    yield 1, (max(low, height // 2), width + width // 2)
+    yield 3, (max(low, height // 3), max(narrow, width // 3))
     yield 1, (height + height // 8 + 1, width)
 
 
 @torch.no_grad()
-def _takes(subject: Subject, net: nn.Module, batch: int, size: tuple[int, int]) -> Tensor | None:
+def _takes(
+    images: Callable[[int, tuple[int, int]], Tensor], net: nn.Module, batch: int, size: tuple[int, int]
+) -> Tensor | None:
     """Return an input near a size that the network takes: that size, or the next multiples of 32."""
     rounded = (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
     for sides in (size, rounded):
-        x = subject.example(batch, sides)
+        x = images(batch, sides)
         try:
             net(x)
         except (InputError, RuntimeError, ValueError):
@@ -129,26 +146,37 @@ def _takes(subject: Subject, net: nn.Module, batch: int, size: tuple[int, int]) 
 
 
 @torch.no_grad()
-def _case(images: str, net: nn.Module, session: Session, x: Tensor) -> Agreement:
+def _case(images: str, net: nn.Module, session: Session, x: Tensor, *, joints: int) -> Agreement:
     given = x.numpy()
     torch_peak, expected = measured_peak(lambda: net(x))
-    wanted = expected.numpy()
+    wanted = tuple(part.numpy() for part in (expected if isinstance(expected, tuple) else (expected,)))
     shape = tuple(x.shape)
     try:
-        peak, found = measured_peak(lambda: session.run(given))
+        peak, found = measured_peak(lambda: session.outputs(given))
     except Exception as cause:  # a runtime may raise anything
         return Agreement(images, shape, float("inf"), None, 0.0, 0.0, None, torch_peak, _words(cause))
-    if found.shape != wanted.shape:
-        problem = f"its output has the shape {found.shape}, that of the network {wanted.shape}"
+    shapes = [[part.shape for part in parts] for parts in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        made, right = (", ".join(map(str, of)) for of in shapes)
+        problem = f"its output has the shape {made}, that of the network {right}"
         return Agreement(images, shape, float("inf"), None, 0.0, 0.0, peak, torch_peak, problem)
     ours, theirs = [], []
     for _ in range(_ROUNDS):  # in turns, so a busy machine slows both alike
-        ours.append(_ms(lambda: session.run(given)))
+        ours.append(_ms(lambda: session.outputs(given)))
         theirs.append(_ms(lambda: net(x)))
+    error = max(relative_error(ours, theirs) for ours, theirs in zip(found, wanted, strict=True))
+    same = _same(found, wanted, joints)
     return Agreement(
-        images, shape, relative_error(found, wanted), agreement(found, wanted), statistics.median(ours),
-        statistics.median(theirs), peak, torch_peak,
+        images, shape, error, same, statistics.median(ours), statistics.median(theirs), peak, torch_peak,
     )  # fmt: skip
+
+
+def _same(found: Sequence[Array], wanted: Sequence[Array], joints: int) -> float | None:
+    """Return the smallest agreement of the outputs: classes as they are, and what follows from the last output."""
+    *predicted, output = zip(found, wanted, strict=True)
+    each = [agreement(ours, theirs) for ours, theirs in predicted if not np.issubdtype(theirs.dtype, np.floating)]
+    each.append(agreement_of(*output, joints))
+    return min((one for one in each if one is not None), default=None)
 
 
 def relative_error(found: Array, wanted: Array) -> float:
@@ -171,6 +199,24 @@ def agreement(found: Array, wanted: Array) -> float | None:
             return None
         found, wanted = found.argmax(axis=1), wanted.argmax(axis=1)
     return float((found == wanted).mean())
+
+
+def agreement_of(found: Array, wanted: Array, joints: int) -> float | None:
+    """Return the fraction of predictions that two outputs of a network share; with joints, of the peaks of maps."""
+    return peaks_agreement(found, wanted, joints) if joints else agreement(found, wanted)
+
+
+def peaks_agreement(found: Array, wanted: Array, joints: int) -> float | None:
+    """Return the fraction of heat maps (B, K, H, W) whose highest pixels are at most a pixel apart.
+
+    None where a joint has several maps, as discs with offsets.
+    """
+    if wanted.ndim != 4 or wanted.shape[1] != joints:
+        return None
+    width = wanted.shape[-1]
+    peaks = [divmod(maps.reshape(*maps.shape[:2], -1).argmax(axis=-1), width) for maps in (found, wanted)]
+    apart = [np.abs(ours - theirs) for ours, theirs in zip(*peaks, strict=True)]
+    return float((np.maximum(*apart) <= 1).mean())
 
 
 def measured_peak(step: Callable[[], Any]) -> tuple[float | None, Any]:
@@ -210,14 +256,15 @@ def _words(cause: Exception) -> str:
     return f"{type(cause).__name__}: {line[:200]}{'...' if len(line) > 200 else ''}"
 
 
-def photographs(folder: Path | None) -> list[Path]:
+def photographs(folder: Path | None, most: int = _MOST) -> list[Path]:
     """Return a few real images: of a folder, else those that scikit-learn has with it; none where neither is there."""
     from saccade.data.layouts import images_in
 
     if folder is not None:
         found = images_in(folder)
         if found:
-            return [found[i * (len(found) - 1) // max(1, _MOST - 1)] for i in range(min(_MOST, len(found)))]
+            count = min(most, len(found))
+            return [found[i * (len(found) - 1) // max(1, count - 1)] for i in range(count)]
     try:
         import sklearn.datasets
     except ImportError:

@@ -43,7 +43,7 @@ class Graph:
         self.ancestors: list[int] = []
         self.readers: dict[int, list[Op]] = defaultdict(list)
         self.dims = map_dims(trace)
-        self.layout = layouts(trace, self.dims)
+        self.layout = layouts(trace, self.dims) if trace.layouts is None else trace.layouts
         for value, op in enumerate(trace.producer):
             upstream = 1 << value
             for source in op.inputs if op else ():

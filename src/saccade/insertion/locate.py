@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
-
 from saccade.insertion.graph import LAYOUT, NORM, SCALING, Graph
 from saccade.insertion.maps import UPSAMPLING
 from saccade.insertion.trace import Call, Op
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_OVER_CHILDREN = frozenset(("children", "named_children", "modules", "named_modules", "_modules"))
 _STEPS = 8
 
 
@@ -35,13 +31,7 @@ class Location:
 
 def usable(graph: Graph, call: Call) -> bool:
     """Return whether a module may get a child and a hook: called once, not the network, not iterating its children."""
-    return bool(call.path) and graph.trace.times_called(call.path) == 1 and not iterates(call.module)
-
-
-def iterates(module: nn.Module) -> bool:
-    """Return whether a forward pass runs over all children, so that an additional one would be run too."""
-    code = getattr(type(module).forward, "__code__", None)
-    return isinstance(module, _CONTAINERS) or bool(_OVER_CHILDREN.intersection(getattr(code, "co_names", ())))
+    return bool(call.path) and graph.trace.times_called(call.path) == 1 and not call.iterates
 
 
 def locate(graph: Graph, value: int, scope: int, *, steps: int = 0) -> Location | None:

@@ -80,13 +80,17 @@ class Places:
         self.trace, self.graph = trace, Graph(trace)
         self.unused: dict[str, str] = {}
         self.notes: list[str] = []
-        self.within = matching(trace, within) if within else ()
+        self.within = self.matching(within) if within else ()
         self.scope = self._scope()
 
     def of(self, kind: str) -> tuple[Place, ...]:
         """Return the places of one of `KINDS` in the searched parts, in the order of the forward pass."""
         found = {"residual": self.residual, "inner": self.inner, "stage": self.stage, "block": self.block}[kind]
         return tuple(place for place in found if self.includes(place.name))
+
+    def matching(self, pattern: str, *, option: str = "within", words: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Return the modules that a glob matches, see :func:`saccade.insertion.names.matching`."""
+        return matching(self.trace, pattern, option=option, words=words)
 
     def includes(self, path: str) -> bool:
         """Return whether a module lies in the parts given by ``within=``."""

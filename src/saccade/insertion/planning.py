@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,17 +11,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse, split_top
+from saccade.catalog import Entry, NaturalPlace, Spec, check_options, parse_chain
 from saccade.catalog.imports import is_installed
 from saccade.catalog.registry import option_names
+from saccade.catalog.spec import Chain
 from saccade.errors import InputError, SaccadeWarning, near
 from saccade.insertion.attach import Attachment, check_free
-from saccade.insertion.graph import Graph
+from saccade.insertion.convolutional import check_convolutional
 from saccade.insertion.places import Place, Places
 from saccade.insertion.probing import adds_nothing
 from saccade.insertion.remarks import attention_present, remarks
 from saccade.insertion.report import Plan, Step
-from saccade.insertion.residuals import is_table
 from saccade.insertion.select import At, select
 from saccade.insertion.trace import Trace
 from saccade.insertion.tracing import trace
@@ -31,8 +30,7 @@ from saccade.insertion.writing import needs_its_output
 
 STARTS = ("identity", "paper")
 Options = Mapping[str, Any] | Callable[[Place], Mapping[str, Any]]
-One = str | Mapping[str, Any] | Spec | Callable[..., nn.Module]
-Given = One | Sequence[One]
+Given = Chain
 
 
 def plan(
@@ -96,7 +94,7 @@ def plan(
     model = with_forward(unwrapped(model))
     if start not in STARTS:
         raise InputError(f"unknown start={start!r}", near(str(start), STARTS))
-    specs = _chain(mechanism)
+    specs = parse_chain(mechanism)
     if options is not None and len(specs) > 1:
         raise InputError(
             f"options= is for one mechanism; received {len(specs)}", "give each its own: 'se[reduction=8]+cbam'"
@@ -143,7 +141,7 @@ def _chosen(
     model: nn.Module, recorded: Trace, *, within: str | None, at: At | None, natural: NaturalPlace, every: int | None
 ) -> tuple[Places, tuple[Place, ...]]:
     places = Places(recorded, within)
-    _check_convolutional(model, places.graph)
+    check_convolutional(places.graph)
     return places, select(places, at, natural, every)
 
 
@@ -156,47 +154,6 @@ def _in_training(model: nn.Module, example: tuple[Any, ...], recorded: Trace) ->
         return trace(model, example, Attachment, training=True)[0]
     except InputError:
         return None
-
-
-def _check_convolutional(model: nn.Module, graph: Graph) -> None:
-    """Refuse a network that works on tokens: its only convolution makes them of the image."""
-    trace = graph.trace
-    kinds = [
-        op.convolution for op in trace.ops if op.convolution and len(trace.shapes[op.outputs[0]]) == 2 + graph.dims
-    ]
-    first = next((op.index for op in trace.ops if is_table(op)), len(trace.ops))
-    maps_behind = any(graph.is_map(op.outputs[0]) for op in trace.ops[first:] if op.outputs)
-    windows = [op for op in trace.ops if op.window and op.window.spatial and op.window.overlapping]
-    if len(windows) > 1 or (windows and (maps_behind or first == len(trace.ops))):
-        return
-    if not windows and any(not kind.spatial for kind in kinds):
-        return
-    patch = " x ".join(map(str, kinds[0].kernel)) if kinds else ""
-    cuts = f"one that cuts the image into {patch} patches" if kinds else "none"
-    maps = {1: "(B, C, L)", 2: "(B, C, H, W)", 3: "(B, C, D, H, W)"}[graph.dims]
-    tokens = Counter(shape for shape in trace.shapes if len(shape) == 3).most_common(1)
-    works = f"; it works on tokens of shape {tokens[0][0]}" if tokens else ""
-    raise InputError(
-        f"{type(model).__name__}: expected a convolutional network, with feature maps {maps}; its convolutions: "
-        f"{cuts}{works}",
-        "choose a convolutional backbone, such as resnet18, resnet50 or regnety_008",
-    )
-
-
-def _chain(given: Given) -> tuple[Spec, ...]:
-    """Return the one mechanism, or the several that follow each other."""
-    if isinstance(given, str):
-        parts: list[One] = [*split_top(given, "+")]
-    elif isinstance(given, (Mapping, Spec)) or callable(given):
-        parts = [given]
-    elif isinstance(given, Sequence) and given:
-        parts = list(given)
-    else:
-        raise TypeError(
-            "a mechanism is a string, a dict, a class or function that makes one, or a list of these; "
-            f"received {given!r}"
-        )
-    return tuple(parse(part) for part in parts)
 
 
 def _step(place: Place, spec: Spec, options: Options | None, start: str, known: dict[tuple[Any, ...], Step]) -> Step:

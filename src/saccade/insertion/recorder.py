@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from saccade.insertion.maps import POOLS
 from saccade.insertion.trace import Call, Op, Trace, Window
 
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_OVER_CHILDREN = frozenset(("children", "named_children", "modules", "named_modules", "_modules"))
 NORMS = frozenset((torch.ops.aten.native_batch_norm.default,))
 
 
@@ -131,7 +133,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         parent = self._stack[-1] if self._stack else None
         call = Call(
             len(self.trace.calls), self._paths[id(module)], module, parent, self.values(args),
-            first[0] if first else None, len(self.trace.ops),
+            first[0] if first else None, len(self.trace.ops), iterates=iterates(module),
         )  # fmt: skip
         self.trace.calls.append(call)
         self._stack.append(call.index)
@@ -149,6 +151,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = self.trace.calls[self._stack.pop()]
         call.outputs, call.end = self.values(output), len(self.trace.ops)
         call.single = isinstance(output, Tensor)
+
+
+def iterates(module: nn.Module) -> bool:
+    """Return whether a forward pass runs over all children, so that an additional one would be run too."""
+    code = getattr(type(module).forward, "__code__", None)
+    return isinstance(module, _CONTAINERS) or bool(_OVER_CHILDREN.intersection(getattr(code, "co_names", ())))
 
 
 def tensors_in(tree: Any) -> Iterator[Tensor]:

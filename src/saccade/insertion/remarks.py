@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from saccade.insertion.graph import MATRIX, Graph, is_product
 from saccade.insertion.places import Place, Places
 from saccade.insertion.report import listed
 from saccade.insertion.residuals import Residual, is_table
 from saccade.insertion.trace import Op
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _NEARLY_ZERO = 1e-3
 _FOLDING = ("fuse", "reparameterize", "switch_to_deploy")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saccade.catalog import Spec
-from saccade.insertion.attach import Attachment
 from saccade.insertion.places import Place
+
+if TYPE_CHECKING:
+    from saccade.insertion.attach import Attachment
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Step:
         wrapped: True if it is mixed in by a learned number g that starts at 0.
         added: True if it is a branch added to the feature map, rather than a new form of the map.
         params: Learned numbers added, g included.
-        macs: Multiply-adds added for one input of the traced size.
+        macs: Multiply-adds added for one input of the traced size; None if they were not counted.
         copied: True if its output is copied in training: its backward pass needs it, and the network may write to it.
     """
 
@@ -30,7 +32,7 @@ class Step:
     wrapped: bool
     added: bool
     params: int
-    macs: int
+    macs: int | None
     copied: bool = False
 
 
@@ -77,7 +79,7 @@ class Plan:
     @property
     def macs(self) -> int:
         """Total multiply-adds added, for one input of `input_shape`."""
-        return sum(step.macs for step in self.steps)
+        return sum(step.macs or 0 for step in self.steps)
 
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.input_shape))
@@ -137,7 +139,8 @@ def _row(step: Step) -> tuple[str, ...]:
     start = ("g = 0" if step.wrapped else "its own") + (", added" if step.added else "")
     return (
         place.name, place.side, place.kind, place.block, " x ".join(map(str, (place.channels, *place.sides))),
-        place.layout, str(place.stride), str(step.mechanism), start, f"{step.params:,}", f"{step.macs:,}",
+        place.layout, str(place.stride), str(step.mechanism), start, f"{step.params:,}",
+        "" if step.macs is None else f"{step.macs:,}",
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from saccade.catalog import NaturalPlace
 from saccade.errors import InputError
 from saccade.insertion.named import named
-from saccade.insertion.names import matching
 from saccade.insertion.places import KINDS, Place, Places
 
 At = str | Sequence[str] | Callable[[Place], bool]
@@ -108,7 +107,7 @@ def _stages(places: Places, word: str, first: int, last: int) -> tuple[Place, ..
 
 def _glob(places: Places, word: str) -> tuple[Place, ...]:
     side = "before" if word.startswith("before:") else "after"
-    names = matching(places.trace, word.removeprefix("before:"), option="at", words=KINDS)
+    names = places.matching(word.removeprefix("before:"), option="at", words=KINDS)
     inside = [name for name in names if places.includes(name)]
     if not inside:
         return _nothing(f"at={word!r} names no module in {', '.join(places.within[:3])} (within=)", places)

@@ -77,6 +77,8 @@ def _ends_mixing(graph: Graph, value: int, scope: int) -> bool:
     blocks = [call for call in enclosing(graph, op.call if op else None) if call.index != scope and call.path]
     if any(makes(call, value) and shrinks(graph, call) <= 2 and mixing(graph, call) for call in blocks):
         return True
+    if graph.trace.flat:
+        return _closes_a_block(graph, value)
     seen, waiting = set[int](), [op]
     while waiting:
         op = waiting.pop()
@@ -87,6 +89,27 @@ def _ends_mixing(graph: Graph, value: int, scope: int) -> bool:
             waiting += [graph.trace.producer[source] for source in op.inputs]
         elif op.convolution and op.convolution.spatial:
             return True
+    return False
+
+
+def _closes_a_block(graph: Graph, value: int) -> bool:
+    """Return whether a map follows a convolution of neighbours, or one 1x1 convolution that ends its block.
+
+    A 1x1 convolution of joined branches does not end their block: it is one of a transition or a head.
+    """
+    seen, waiting = set[tuple[int, bool]](), [(graph.trace.producer[value], False)]
+    while waiting:
+        op, narrowed = waiting.pop()
+        if op is None or (op.index, narrowed) in seen or (narrowed and op.name in ("add", "cat")):
+            continue
+        seen.add((op.index, narrowed))
+        if op.convolution and op.convolution.spatial:
+            return True
+        if op.convolution or op.name in MATRIX:
+            if narrowed:
+                continue
+            narrowed = True
+        waiting += [(graph.trace.producer[source], narrowed) for source in op.inputs]
     return False
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-
-from torch import nn
+from typing import Any
 
 CUTS = frozenset(("im2col", "unfold"))
 
@@ -70,7 +69,7 @@ class Call:
     Args:
         index: Number of the call; 0 is the network itself.
         path: Name of the module.
-        module: The module.
+        module: The module, or a layer of another library.
         parent: Number of the enclosing call.
         inputs: Values among its arguments.
         first: The value given as first positional argument, or None.
@@ -78,11 +77,12 @@ class Call:
         outputs: Values it returned.
         single: True if it returned one tensor and nothing else.
         end: One more than the number of the last operation inside it.
+        iterates: True if the module runs over all its children, so that an additional one would run too.
     """
 
     index: int
     path: str
-    module: nn.Module
+    module: Any
     parent: int | None
     inputs: tuple[int, ...]
     first: int | None
@@ -90,6 +90,7 @@ class Call:
     outputs: tuple[int, ...] = ()
     single: bool = False
     end: int = -1
+    iterates: bool = False
 
 
 @dataclass
@@ -105,6 +106,9 @@ class Trace:
         outputs: Values it returned.
         input_shape: Shape of the first input, as run.
         attachments: Shapes that each attachment was called with, by path.
+        layouts: Order of the axes of every value, ``"NCHW"``, ``"NHWC"`` or None, if the layers state it; else it is
+            found from the operations.
+        flat: True if the calls are single layers: blocks are then seen in the graph alone.
         ended: Reason why the forward pass stopped early, or empty: it asked for numbers, which stand-ins do not have.
     """
 
@@ -116,6 +120,8 @@ class Trace:
     outputs: tuple[int, ...] = ()
     input_shape: tuple[int, ...] = ()
     attachments: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    layouts: list[str | None] | None = None
+    flat: bool = False
     ended: str = ""
 
     def __post_init__(self) -> None:

@@ -13,7 +13,8 @@ from saccade.errors import require
 
 require("keras", extra="keras")
 
-from saccade.keras.layers import LAYERS, layer  # noqa: E402  # after the check that there is a Keras
+from saccade.keras.attachment import Attachment, attachments  # noqa: E402  # after the check that there is a Keras
+from saccade.keras.layers import LAYERS, layer  # noqa: E402
 from saccade.keras.mechanisms.a2 import DoubleAttention  # noqa: E402
 from saccade.keras.mechanisms.bam import BAM  # noqa: E402
 from saccade.keras.mechanisms.cam import ChannelAttention  # noqa: E402
@@ -36,18 +37,25 @@ from saccade.keras.mechanisms.sk import SelectiveKernel  # noqa: E402
 from saccade.keras.modes import definitions  # noqa: E402
 
 if TYPE_CHECKING:
+    from saccade.keras.insertion import insert, plan, remove, save, verify
     from saccade.keras.weights import from_torch, load_official, to_torch
 
 _HOMES = {
     "from_torch": "saccade.keras.weights",
+    "insert": "saccade.keras.insertion",
     "load_official": "saccade.keras.weights",
+    "plan": "saccade.keras.insertion",
+    "remove": "saccade.keras.insertion",
+    "save": "saccade.keras.insertion",
     "to_torch": "saccade.keras.weights",
+    "verify": "saccade.keras.insertion",
 }
 
 __all__ = [
     "BAM",
     "CBAM",
     "LAYERS",
+    "Attachment",
     "ChannelAttention",
     "ChannelThenPosition",
     "Conv3x3",
@@ -67,11 +75,17 @@ __all__ = [
     "SelfAttention",
     "SimplifiedNonLocal",
     "SqueezeExcitation",
+    "attachments",
     "definitions",
     "from_torch",
+    "insert",
     "layer",
     "load_official",
+    "plan",
+    "remove",
+    "save",
     "to_torch",
+    "verify",
 ]
 
 

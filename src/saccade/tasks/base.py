@@ -275,6 +275,11 @@ class Task(ABC):
         return task
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images that networks see in training."""
+        return self.size, self.size
+
+    @property
     def white(self) -> float | None:
         """Stored value of white in images of more than 8 bits, as in training; None if training had none of them."""
         found = self.facts.get("white")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saccade.errors import InputError
 from saccade.exporting.subject import Subject
+
+if TYPE_CHECKING:
+    from saccade.exporting.quantising import Calibration
 
 Array = NDArray[Any]
 
@@ -41,17 +44,26 @@ class Plan:
         shape: The sizes.
         half: True for half precision.
         opset: Version of the ONNX operators, if one was asked for.
-        images: Images for the calibration of 8 bits, as the network reads them, (1, C, H, W) each.
-        attention: Names of the modules that are mechanisms.
+        calibration: Images for 8 bits, if they were asked for.
+        attention: Classes of the mechanisms, each with the names of its modules.
+        joints: Number of joints that the network returns heat maps of; 0 for other networks.
         notes: Receives remarks on how it was written.
+        costs: Receives what quantising each mechanism costs, as plain values.
     """
 
     shape: Shape
     half: bool = False
     opset: int | None = None
-    images: tuple[Array, ...] = ()
-    attention: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    attention: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    joints: int = 0
     notes: list[str] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
+
+    def told(self, about: Mapping[str, Any], **versions: Any) -> dict[str, Any]:
+        """Return what a file says of itself, with versions of what wrote it, and with what 8 bits cost."""
+        costs = {"int8": self.costs} if self.costs else {}
+        return {**about, "versions": {**about["versions"], **versions}, **costs}
 
 
 class Session(ABC):
@@ -61,8 +73,12 @@ class Session(ABC):
     """Description that saccade wrote into the file; empty if it did not write it."""
 
     @abstractmethod
+    def outputs(self, x: Array) -> tuple[Array, ...]:
+        """Return all outputs for one input."""
+
     def run(self, x: Array) -> Array:
-        """Return the output for one input."""
+        """Return the first output for one input."""
+        return self.outputs(x)[0]
 
 
 class Target(ABC):
@@ -134,9 +150,9 @@ def of_file(path: Path) -> Target:
     raise InputError(f"{path}: no kind of exported file ends in {path.suffix or 'nothing'}", "give .onnx or .xml")
 
 
-def as_array(found: Any) -> Array:
-    """Return what a runtime gave as an array."""
-    return np.asarray(found)
+def as_arrays(found: Any) -> tuple[Array, ...]:
+    """Return the outputs of a runtime, or its only one, as arrays."""
+    return tuple(np.asarray(part) for part in (found if isinstance(found, (list, tuple)) else [found]))
 
 
 def free_dims(shape: Shape) -> dict[int, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_array
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
 from saccade.exporting.targets.onnx import quiet
 from saccade.exporting.targets.torch_export import program
 
@@ -41,7 +41,7 @@ class _Session(Session):
         beside = path.with_name(f"{path.name}.json")
         self.about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
 
-    def run(self, x: Array) -> Array:
+    def outputs(self, x: Array) -> tuple[Array, ...]:
         import torch
 
-        return as_array(self._method.execute([torch.from_numpy(x)])[0].numpy()).copy()
+        return tuple(part.copy() for part in as_arrays(self._method.execute([torch.from_numpy(x)])))

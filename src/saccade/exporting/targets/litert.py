@@ -11,7 +11,7 @@ import numpy as np
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_array
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
 from saccade.exporting.targets.onnx import quiet
 
 
@@ -38,12 +38,12 @@ class LiteRt(Target):
 class _Session(Session):
     def __init__(self, path: Path) -> None:
         interpreter: Any = require("ai_edge_litert.interpreter", extra="litert")
-        self._interpreter = interpreter.Interpreter(model_path=str(path))
-        self._interpreter.allocate_tensors()
+        self._interpreter = interpreter.Interpreter(model_path=str(path))  # which its runners read from
+        self._run = self._interpreter.get_signature_runner()
+        self._input = next(iter(self._run.get_input_details()))
         beside = path.with_name(f"{path.name}.json")
         self.about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
 
-    def run(self, x: Array) -> Array:
-        self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], np.ascontiguousarray(x))
-        self._interpreter.invoke()
-        return as_array(self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"]))
+    def outputs(self, x: Array) -> tuple[Array, ...]:
+        found = self._run(**{self._input: np.ascontiguousarray(x)})
+        return as_arrays([found[name] for name in sorted(found)])  # output_0, output_1, ...

@@ -13,11 +13,11 @@ from typing import Any
 from saccade.errors import InputError, require
 from saccade.exporting.attention_bodies import BODIES, with_bodies
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_array, free_dims
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, free_dims
 from saccade.ops.nodes import as_nodes
 
 KEY = "saccade"
-INPUT, OUTPUT = "images", "output"
+INPUT = "images"
 _OPSET = 18
 
 
@@ -30,15 +30,13 @@ class Onnx(Target):
     def write(self, subject: Subject, plan: Plan, path: Path, about: Mapping[str, Any]) -> None:
         model = converted(subject, plan, opset=plan.opset or _OPSET, body="blocks")
         onnx: Any = require("onnx", extra="onnx")
-        versions = {**about["versions"], "onnx": onnx.__version__, "opset": plan.opset or _OPSET}
-        described = json.dumps({**about, "versions": versions})
-        onnx.helper.set_model_props(model, {KEY: described})
         model.producer_name, model.doc_string = "saccade", f"{about['name']}, exported by saccade {about['saccade']}"
-        if plan.images:
+        if plan.calibration is not None:
             from saccade.exporting.quantising import quantised
 
-            model = quantised(model, plan.images, plan.attention, plan.notes)
-            onnx.helper.set_model_props(model, {KEY: described})
+            model = quantised(model, plan)
+        described = plan.told(about, onnx=onnx.__version__, opset=plan.opset or _OPSET)
+        onnx.helper.set_model_props(model, {KEY: json.dumps(described)})
         path.write_bytes(model.SerializeToString())
 
     def open(self, path: Path) -> Session:
@@ -58,8 +56,8 @@ class _Session(Session):
         kept = self._session.get_modelmeta().custom_metadata_map
         self.about = json.loads(kept[KEY]) if KEY in kept else {}
 
-    def run(self, x: Array) -> Array:
-        return as_array(self._session.run(None, {self._input: x})[0])
+    def outputs(self, x: Array) -> tuple[Array, ...]:
+        return as_arrays(self._session.run(None, {self._input: x}))
 
 
 def converted(subject: Subject, plan: Plan, *, opset: int, body: str) -> Any:
@@ -91,7 +89,7 @@ def converted(subject: Subject, plan: Plan, *, opset: int, body: str) -> Any:
             dynamic_shapes=(free,) if free else None,
             opset_version=opset,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=list(subject.outputs),
             verbose=False,
         )
     assert program is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_array
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
 from saccade.exporting.targets.onnx import KEY, converted
 
 _OPSET = 23
@@ -28,12 +28,11 @@ class OpenVino(Target):
         openvino: Any = require("openvino", extra="openvino")
         made = converted(subject, plan, opset=plan.opset or _OPSET, body="attention")
         model = openvino.Core().read_model(made.SerializeToString())
-        if plan.images:
-            from saccade.exporting.quantising import compressed
+        if plan.calibration is not None:
+            from saccade.exporting.quantising import compressed, nodes_of_mechanisms
 
-            model = compressed(model, plan.images)
-        versions = {**about["versions"], "openvino": openvino.__version__}
-        model.set_rt_info(json.dumps({**about, "versions": versions}), [KEY])
+            model = compressed(model, plan, nodes_of_mechanisms(made, plan))
+        model.set_rt_info(json.dumps(plan.told(about, openvino=openvino.__version__)), [KEY])
         openvino.save_model(model, str(path), compress_to_fp16=plan.half)
 
     def open(self, path: Path) -> Session:
@@ -49,8 +48,11 @@ class _Session(Session):
         model = core.read_model(str(path))
         self.about = json.loads(str(model.get_rt_info([KEY]).astype(str))) if model.has_rt_info([KEY]) else {}
         # By default it computes in bfloat16 where the processor has it, which is another network.
-        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        # With one thread it answers a size that an operator refuses by the outputs of the run before, without an error.
+        threads = max(2, torch.get_num_threads())
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self._compiled = core.compile_model(model, "CPU", hints)
 
-    def run(self, x: Array) -> Array:
-        return as_array(self._compiled([x])[0]).copy()
+    def outputs(self, x: Array) -> tuple[Array, ...]:
+        found = self._compiled([x])
+        return tuple(part.copy() for part in as_arrays([found[output] for output in self._compiled.outputs]))

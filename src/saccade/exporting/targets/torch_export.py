@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_array, free_dims
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, free_dims
 from saccade.exporting.targets.onnx import quiet
 
 FILE = "saccade.json"
@@ -35,8 +35,8 @@ class _Session(Session):
         self.about = json.loads(kept[FILE]) if kept[FILE] else {}
 
     @torch.no_grad()
-    def run(self, x: Array) -> Array:
-        return as_array(self._run(torch.from_numpy(x)).numpy())
+    def outputs(self, x: Array) -> tuple[Array, ...]:
+        return as_arrays(self._run(torch.from_numpy(x)))
 
 
 def program(subject: Subject, plan: Plan) -> Any:

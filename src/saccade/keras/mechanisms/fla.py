@@ -130,7 +130,7 @@ class FullyAttentional(Mechanism):
     def _attend(self, strips: Any, descriptors: Any) -> Any:
         if not self.options["lean"] or self.options["pairing"] == "released":
             return _attended(strips, descriptors)
-        return in_blocks(_attended, strips, (descriptors,))
+        return in_blocks(_attended, strips, (descriptors,), entries=strips.shape[-1] ** 2)
 
     def _some(self, pair: tuple[Any, Any], chosen: Sequence[int], channels: Sequence[int]) -> Any:
         strips, descriptors = pair

@@ -6,6 +6,7 @@ matrices, a whole batch is blurred at once on any device, and a few pixels of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from saccade.errors import InputError
+from saccade.ops.modes import exported
 
 # cv2.GaussianBlur with a sigma of 0 does not use its own rule for these sizes.
 _TABLES = {
@@ -39,15 +41,19 @@ def gaussian_kernel(size: int) -> Tensor:
     """
     if not isinstance(size, int) or isinstance(size, bool) or size < 1 or size % 2 == 0:
         raise InputError(f"blur: the kernel must be an odd whole number of at least 1; received {size!r}")
+    return torch.tensor(_weights(size), dtype=torch.float64)
+
+
+def _weights(size: int) -> tuple[float, ...]:
     if size in _TABLES:
-        return torch.tensor(_TABLES[size], dtype=torch.float64)
+        return _TABLES[size]
     half = (size - 1) // 2
     sigma = 0.3 * (half - 1) + 0.8
-    weights = torch.exp(-(torch.arange(-half, half + 1, dtype=torch.float64) ** 2) / (2 * sigma**2))
-    return weights / weights.sum()
+    weights = [math.exp(-(step**2) / (2 * sigma**2)) for step in range(-half, half + 1)]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
 
 
-@lru_cache(maxsize=64)
 def blur_matrix(kernel: int, length: int, border: str) -> Tensor:
     """Return the matrix (length, length) in float64 that blurs a line of pixels.
 
@@ -56,17 +62,28 @@ def blur_matrix(kernel: int, length: int, border: str) -> Tensor:
         length: Number of pixels.
         border: ``"zero"``: pixels outside are 0; ``"reflect"``: they mirror the line without repeating its ends.
     """
-    weights, half = gaussian_kernel(kernel), kernel // 2
-    source = torch.arange(length)[:, None] + torch.arange(-half, half + 1)
-    values = weights.expand(length, -1)
-    if border == "zero":
-        values = values * ((source >= 0) & (source < length))
-        source = source.clamp(0, length - 1)
-    else:
-        period = max(1, 2 * (length - 1))
-        source = source % period
-        source = torch.minimum(source, period - source) if length > 1 else torch.zeros_like(source)
-    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, source, values.contiguous())
+    # What is made while a program is recorded is a part of it, and must not be kept.
+    return (_matrix.__wrapped__ if exported() else _matrix)(kernel, length, border)
+
+
+@lru_cache(maxsize=64)
+def _matrix(kernel: int, length: int, border: str) -> Tensor:
+    return torch.tensor(_values(kernel, length, border), dtype=torch.float64)
+
+
+def _values(kernel: int, length: int, border: str) -> list[list[float]]:
+    rows = [[0.0] * length for _ in range(length)]
+    weights, half = _weights(kernel), kernel // 2
+    period = max(1, 2 * (length - 1))
+    for row in range(length):
+        for step in range(-half, half + 1):
+            source = row + step
+            if border == "zero" and not 0 <= source < length:
+                continue
+            if border == "reflect":
+                source = min(source % period, period - source % period) if length > 1 else 0
+            rows[row][source] += weights[step + half]
+    return rows
 
 
 def blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
@@ -96,7 +113,7 @@ def over_blurred(
     height, width = maps.shape[-2:]
     rows = blur_matrix(kernel, height, border).to(maps)
     columns = blur_matrix(kernel, width, border).to(maps).mT
-    if maps.device.type != "cpu" or not len(maps):
+    if exported() or maps.device.type != "cpu" or not len(maps):
         return reduce((rows @ (maps @ columns)).flatten(-2))
     count = maps.shape[1]
     rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)

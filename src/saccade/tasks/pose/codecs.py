@@ -24,6 +24,7 @@ from torch import Tensor
 
 from saccade.errors import InputError, near
 from saccade.mechanisms.rules import choose
+from saccade.ops.modes import exported
 from saccade.ops.precision import full_precision, wide
 from saccade.tasks.pose.blurring import blurred, blurred_at, gaussian_kernel, over_blurred
 from saccade.tasks.pose.joints import Pairs, mirrored_order
@@ -566,7 +567,11 @@ class Dark(Codec):
         # The map is stretched to its old maximum, at least by a factor of 1, and cut off from below. The logarithm's
         # derivatives know of the factor only where something is cut off.
         cut = inside & (patch.flatten(2).amin(-1) < _LEAST)
-        if bool(cut.any()):
+        if exported():  # a program has no branches
+            highest = blurred(maps, self.blur, "zero").flatten(2).amax(-1).double()
+            factor = torch.where(cut, scores / torch.where(highest > 0, highest, 1.0), 1.0)
+            patch, inside = patch * factor[..., None, None], inside & (~cut | (highest > 0))
+        elif bool(cut.any()):
             highest = blurred(maps[cut], self.blur, "zero").flatten(1).amax(-1).double()
             patch[cut] *= (scores[cut] / torch.where(highest > 0, highest, 1.0))[..., None, None]
             inside[cut] &= highest > 0
@@ -740,7 +745,7 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
     """Return where the first highest value of the last axis is, and the value."""
-    on_cpu = flat.device.type == "cpu"  # where NumPy is many times as fast as torch
+    on_cpu = flat.device.type == "cpu" and not exported()  # where NumPy is many times as fast as torch
     index = torch.from_numpy(np.asarray(flat.numpy().argmax(axis=-1))) if on_cpu else flat.argmax(dim=-1)
     return index, flat.gather(-1, index[..., None])[..., 0]
 

@@ -111,6 +111,11 @@ class Pose(Task):
         self.codec: Codec = codec_for(codec, self.crop, sigma)
         self.hardest = 0
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        width, height = self.crop
+        return height, width
+
     # ---------------------------------------------------------------- folders
 
     @classmethod
