@@ -33,7 +33,7 @@ from saccade.comparison.settings import Settings, begun, clear, refuse
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
-from saccade.data.shards import is_shards, name_of, text_of
+from saccade.data.shard_names import is_shards, name_of, text_of
 from saccade.devices import find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, clear_temporary, locked, write_json
