@@ -1,21 +1,29 @@
-"""Insert into networks of other libraries and print what holds: ``python -m benchmarks.ecosystems LIBRARY ...``.
+"""Insert into networks of other libraries and print what holds: ``python -m benchmarks.ecosystems [LIBRARY ...]``.
 
-Each library is expected in the environment that runs this; none is a dependency, and none is downloaded. Columns:
+Without a library, each of them is installed into a throw-away environment, which sees the packages of the one that runs
+this, and measured there; with one, it is measured in the environment that runs this. Columns:
 
 * places: the mechanism's natural places that were found;
 * bitwise: the outputs in evaluation are the same bit by bit after the insertion;
 * learns: tensors of the mechanisms that moved in 4 steps of plain SGD at 0.05, of all;
 * fuse: after the library's own folding of norms, all mechanisms run, or the loss is an error of ``verify(expect=)``;
-* reload: a state dict goes strictly into a second network of the same insertion, with equal outputs;
+* save: what the library's own way to store weights keeps of them (its folder of a network, else the state dict), loaded
+  into a second network of the same insertion, with equal outputs;
+* trace: `torch.jit.trace`, by which most of these libraries export, gives equal outputs up to 1e-4;
 * removal: afterwards the outputs and the keys are those of the network as it was.
 """
 
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
 import sys
+import sysconfig
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,20 +33,44 @@ import saccade
 from saccade.errors import InputError
 from saccade.insertion.recorder import tensors_in
 
+PACKAGES = {
+    "torchvision": (),
+    "timm": (),
+    "smp": ("segmentation-models-pytorch==0.6.0",),
+    "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop", "opencv-python-headless"),
+    "transformers": ("transformers==5.24.0", "tokenizers==0.23.3", "regex"),
+    "monai": ("monai==1.6.1", "einops"),
+}
+"""What an environment needs next to the packages of the one that runs this, without further dependencies."""
+
 STEPS, SIZE = 4, (64, 96)
-HEADINGS = ("library", "network", "mechanism", "places", "bitwise", "learns", "fuse", "reload", "removal")
+HEADINGS = ("library", "network", "mechanism", "places", "bitwise", "learns", "fuse", "save", "trace", "removal")
 TORCHVISION = (
-    "resnet18", "resnet50", "vgg11_bn", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0",
-    "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "googlenet",
+    "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "vgg11_bn", "densenet121", "mobilenet_v2",
+    "mobilenet_v3_small", "efficientnet_b0", "efficientnet_v2_s", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny",
+    "shufflenet_v2_x0_5", "squeezenet1_1", "mnasnet0_5", "googlenet", "alexnet", "fcn_resnet50", "deeplabv3_resnet50",
+    "lraspp_mobilenet_v3_large",
 )  # fmt: skip
 TIMM = (
     "resnet26d", "hrnet_w18_small", "mobilenetv1_100", "ese_vovnet19b_slim", "cspresnet50", "dla34", "res2net50_14w_8s",
-    "repvgg_a0", "poolformer_s12", "nf_regnet_b0", "xception41", "edgenext_xx_small",
+    "repvgg_a0", "poolformer_s12", "nf_regnet_b0", "xception41", "edgenext_xx_small", "skresnet18", "gernet_s",
+    "ghostnet_050", "rexnet_100", "selecsls42b",
 )  # fmt: skip
 SMP = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet", "Linknet", "UPerNet", "PSPNet", "PAN")
 ULTRALYTICS = (
     "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolov8n-seg", "yolo11n-pose", "yolov8n-cls",
 )  # fmt: skip
+TRANSFORMERS = (
+    "ResNet",
+    "RegNet",
+    "ConvNext",
+    "ConvNextV2",
+    "MobileNetV1",
+    "MobileNetV2",
+    "EfficientNet",
+    "PoolFormer",
+)
+MONAI = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "AttentionUnet", "DenseNet121")
 
 
 def networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Callable[[], nn.Module]]]:
@@ -75,8 +107,27 @@ def networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Callable[
         for name in ULTRALYTICS:
             kind = getattr(tasks, kinds.get(name.partition("-")[2], "DetectionModel"))
             yield name, "cbam", {"at": "stage"}, lambda name=name, kind=kind: kind(f"{name}.yaml", verbose=False)
+    elif library == "transformers":
+        import transformers
+
+        for name in TRANSFORMERS:
+            config = getattr(transformers, f"{name}Config")()
+            kind = getattr(transformers, f"{name}ForImageClassification")
+            yield name, "se", {}, lambda kind=kind, config=config: kind(config)
+    elif library == "monai":
+        from monai.networks import nets
+
+        flat = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2}
+        steps = {"channels": (8, 16, 32), "strides": (2, 2)}
+        options: dict[str, dict[str, Any]] = {
+            "UNet": {**steps, "num_res_units": 2}, "AttentionUnet": steps,
+            "DynUNet": {"kernel_size": [3] * 3, "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]},
+        }  # fmt: skip
+        for name in MONAI:
+            given = {**flat, **options.get(name, {})}
+            yield name, "se", {}, lambda name=name, given=given: getattr(nets, name)(**given)
     else:
-        raise LookupError(f"{library}: expected torchvision, timm, smp or ultralytics")
+        raise LookupError(f"{library}: expected one of {', '.join(PACKAGES)}")
 
 
 def run(model: nn.Module, x: Tensor) -> list[Tensor]:
@@ -118,6 +169,43 @@ def fused(model: nn.Module, count: int) -> str:
     return f"all, {len(restored)} put back" if restored else "all"
 
 
+def stored(model: nn.Module, twin: nn.Module, x: Tensor) -> bool:
+    """Store the weights as the library does, load them into a second network, and compare the outputs."""
+    if callable(getattr(model, "save_pretrained", None)) and hasattr(model, "config"):
+        from safetensors.torch import load_file
+
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_pretrained(folder)  # type: ignore[operator]
+            twin.load_state_dict(load_file(f"{folder}/model.safetensors"), strict=True)
+    else:
+        twin.load_state_dict(model.state_dict())
+    return same(run(twin, x), run(model, x))
+
+
+def traced(model: nn.Module, x: Tensor) -> str:
+    """Return whether the traced network has equal outputs up to rounding."""
+    with torch.no_grad():
+        try:
+            made = torch.jit.trace(model.eval(), x, strict=False, check_trace=False)(x)
+        except Exception as cause:  # a network may be untraceable in any way
+            return f"no: {type(cause).__name__}"
+    pairs = zip(tensors_in(made), run(model, x), strict=True)
+    return "yes" if all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs) else "no"
+
+
+def in_an_environment(library: str, folder: Path) -> None:
+    """Install a library into a new environment on top of the packages that run this, and measure it there."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    (site / "base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    python = folder / "bin" / "python"
+    if PACKAGES[library]:
+        uv = ["uv", "pip", "install", "-q", "--no-deps", "-p", python, *PACKAGES[library]]
+        subprocess.run(uv, check=True)
+    quietly = os.environ | {"YOLO_CONFIG_DIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([python, "-m", "benchmarks.ecosystems", library], check=True, env=quietly)
+
+
 def row(
     library: str, name: str, mechanism: str, options: dict[str, Any], build: Callable[[], nn.Module]
 ) -> tuple[str, ...]:
@@ -126,29 +214,38 @@ def row(
     model, x = build(), torch.randn(2, 3, *SIZE)
     keys, before = list(model.state_dict()), run(model, x)
     twin = copy.deepcopy(model)
+    exports = traced(twin, x)
     try:
         saccade.insert(model, mechanism, example_input=x, **options)
         count = len(saccade.verify(model).present)
         bitwise = same(run(model, x), before)
         moved, folded = learns(model, x), fused(model, count)
-        saccade.insert(twin, mechanism, example_input=x, **options).load_state_dict(model.state_dict())
-        reloaded = same(run(twin, x), run(model, x))
+        reloaded = stored(model, saccade.insert(twin, mechanism, example_input=x, **options), x)
+        exports = traced(model, x) if exports == "yes" else f"{exports}, without them too"
         saccade.remove(model)
         removed = same(run(model, x), before) and list(model.state_dict()) == keys
     except InputError as cause:
-        return (library, name, mechanism, f"refused: {cause.message[:80]}", *["-"] * 5)
+        return (library, name, mechanism, f"refused: {cause.message[:80]}", *["-"] * 6)
     yes = {True: "yes", False: "no"}
-    return library, name, mechanism, str(count), yes[bitwise], moved, folded, yes[reloaded], yes[removed]
+    return library, name, mechanism, str(count), yes[bitwise], moved, folded, yes[reloaded], exports, yes[removed]
 
 
 def main(libraries: list[str]) -> None:
-    """Print the table of some libraries, as Markdown."""
+    """Print the table of some libraries, as Markdown; of all, each in an environment of its own."""
     warnings.simplefilter("ignore")
-    print(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}")
-    for library in libraries:
-        for name, mechanism, options, build in networks(library):
-            print(f"| {' | '.join(row(library, name, mechanism, options, build))} |", flush=True)
+    if not libraries or len(libraries) > 1:
+        print(f"| {' | '.join(HEADINGS)} |\n|{' --- |' * len(HEADINGS)}", flush=True)
+        for library in libraries or PACKAGES:
+            with tempfile.TemporaryDirectory() as folder:
+                in_an_environment(library, Path(folder) / "environment")
+        return
+    for name, mechanism, options, build in networks(libraries[0]):
+        try:
+            found = row(libraries[0], name, mechanism, options, build)
+        except Exception as cause:  # one network must not hide the others
+            found = (libraries[0], name, mechanism, f"failed: {type(cause).__name__}: {str(cause)[:60]}", *["-"] * 6)
+        print(f"| {' | '.join(found)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["torchvision"])
+    main(sys.argv[1:])

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 import saccade
 from saccade.insertion import attachments
 
-NETWORK, SIDE, BATCH, VALIDATION = "tf_efficientnet_lite0", 96, 8, 42
-STEPS = (0, 5, 20)
+NETWORK, SIDE, BATCH, VALIDATION = "tf_efficientnet_lite0", 96, 8, 28
+STEPS = (0, 10)
 
 
 def photographs() -> list[Tensor]:

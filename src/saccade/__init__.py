@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from saccade.runs.predict import predict_images as predict
     from saccade.runs.train import train_network as train
     from saccade.saving import load, save
+    from saccade.saving.hub import from_pretrained, push_to_hub, save_pretrained
 
 _HOMES = {
     "classifier": "saccade.networks.classifier",
@@ -34,6 +35,7 @@ _HOMES = {
     "create": "saccade.catalog",
     "evaluate": "saccade.runs.evaluate:evaluate_network",
     "export": "saccade.exporting.export:export_network",
+    "from_pretrained": "saccade.saving.hub",
     "import_data": "saccade.data.importing",
     "insert": "saccade.insertion",
     "list_mechanisms": "saccade.catalog",
@@ -44,10 +46,12 @@ _HOMES = {
     "plan": "saccade.insertion",
     "pose_estimator": "saccade.networks.pose_estimator",
     "predict": "saccade.runs.predict:predict_images",
+    "push_to_hub": "saccade.saving.hub",
     "record": "saccade.inspection.recording",
     "register": "saccade.catalog",
     "remove": "saccade.insertion",
     "save": "saccade.saving",
+    "save_pretrained": "saccade.saving.hub",
     "segmenter": "saccade.networks.segmenter",
     "train": "saccade.runs.train:train_network",
     "verify": "saccade.insertion",
@@ -62,6 +66,7 @@ __all__ = [
     "create",
     "evaluate",
     "export",
+    "from_pretrained",
     "import_data",
     "insert",
     "list_mechanisms",
@@ -72,10 +77,12 @@ __all__ = [
     "plan",
     "pose_estimator",
     "predict",
+    "push_to_hub",
     "record",
     "register",
     "remove",
     "save",
+    "save_pretrained",
     "segmenter",
     "train",
     "verify",

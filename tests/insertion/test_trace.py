@@ -226,3 +226,27 @@ def test_a_batch_normalization_has_the_shapes_it_has_when_it_computes(training, 
     ruled, computed = (record_trace(model, inputs, Attachment, real=real) for real in (False, True))
     assert ruled.shapes == computed.shapes
     assert [op.name for op in ruled.ops] == [op.name for op in computed.ops]
+
+
+class ReadsStrides(nn.Module):
+    """Reads numbers of a constant, as heads of detectors do, and writes to another."""
+
+    devices = set()  # of the class: what instances hold is restored after a trace
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.strides, self.calls = torch.tensor([2.0, 4.0]), torch.zeros(1)
+
+    def forward(self, x):
+        x = self.first(x)
+        self.devices.add(x.device.type)
+        self.calls.add_(1)
+        return self.second(x)[:, :, :: int((self.strides.max() / 2).item())]
+
+
+def test_numbers_of_constants_are_read_without_a_real_pass():
+    net = ReadsStrides()
+    planned = saccade.plan(net, "se", at="second", example_input=torch.zeros(1, 3, 16, 20))
+    assert [place.name for place in planned.places] == ["second"]
+    assert (net.devices, net.calls.item()) == ({"meta"}, 0)

@@ -78,7 +78,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not self._real:
+        if not self._real and not _is_constant(func, args, kwargs):
             args, kwargs = on_meta(args), on_meta(kwargs)
         inputs = () if self._hidden else self.values((args, kwargs))
         result = _shapes_of_norm(*args) if func in NORMS and not self._real else func(*args, **kwargs)
@@ -151,6 +151,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         call = self.trace.calls[self._stack.pop()]
         call.outputs, call.end = self.values(output), len(self.trace.ops)
         call.single = isinstance(output, Tensor)
+
+
+def _is_constant(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether an operation derives a tensor from constants of the network alone, and writes to none of them.
+
+    Such a tensor keeps its values, since a forward may read them: the strides of a detector, sizes of windows.
+    """
+    if func._schema.is_mutable:
+        return False
+    given = list(tensors_in((args, kwargs)))
+    return bool(given) and not any(tensor.is_meta for tensor in given)
 
 
 def iterates(module: nn.Module) -> bool:
