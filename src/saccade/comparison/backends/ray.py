@@ -42,7 +42,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy")
 """Packages whose versions decide results, and must be those of this machine on every node."""
 
 _ANSWER_SECONDS = 5.0  # for a connection, and again for its first answer
-_LOOK_SECONDS = 120.0  # a node starts a process of Python before it answers
+_LOOK_SECONDS = 300.0  # a node starts a process of Python before it answers
 _TICK = 0.2
 _PATIENCE = 60.0  # seconds that running jobs have to save themselves
 _RETRIES = 10  # times that a job is begun again after its node has died
