@@ -228,6 +228,7 @@ def test_a_sharded_network_is_gathered_and_known_again(tmp_path):
     try:
         fully_shard(net, mesh=init_device_mesh("cpu", (1,)))
         assert type(net) is not NotesNet
+        assert torch.equal(net(x), expected)  # it is set up by its first pass
         assert saccade.verify(net, expect=1) == ()
         path = saccade.save(net, tmp_path / "net.safetensors")
     finally:
