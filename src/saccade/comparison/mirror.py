@@ -120,6 +120,8 @@ class Mirror:
             for name in self.names(under):
                 self.system.rm_file(f"{self.root}/{name}")
                 self.same.pop(name, None)
+            if under and self.system.exists(f"{self.root}/{under}"):  # folders that are left, where storage has any
+                self.system.rm(f"{self.root}/{under}", recursive=True)
         except InputError:
             raise
         except Exception as cause:
