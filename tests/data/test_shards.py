@@ -17,7 +17,8 @@ from saccade.data.check import check_data
 from saccade.data.folder import folder_identity, load_folder
 from saccade.data.members import Member
 from saccade.data.reading import Reading
-from saccade.data.shards import is_shards, list_shards, name_of, plain_data
+from saccade.data.shard_names import is_shards, name_of, plain_data
+from saccade.data.shards import list_shards
 from saccade.errors import InputError
 from saccade.runs.options import RunSpec
 from saccade.tasks import find_task, recognise

@@ -8,11 +8,12 @@ import torch
 import saccade
 from saccade.catalog import CATALOG
 from saccade.errors import InputError
-from saccade.keras import LAYERS, from_torch, layer, to_torch
+from saccade.keras import LAYERS, from_torch, layer, load_official, to_torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
 
 FORMS = {key: {} for key in LAYERS} | {"sk": {"groups": 4}, "gsop": {"variant": "sum", "dim": 8, "grid": 3}}
+WITHOUT_STRIPS = sorted(key for key in LAYERS if "dims" in CATALOG[key].options)
 
 
 def torch_module(key, **options):
@@ -39,6 +40,24 @@ def test_equals_the_module_and_gives_its_weights_back(key):
         torch.testing.assert_close(tensor, module.state_dict()[name])
 
 
+@pytest.mark.parametrize("dims", [1, 3])
+@pytest.mark.parametrize("key", WITHOUT_STRIPS)
+def test_takes_sequences_and_volumes(key, dims):
+    module = torch_module(key, **FORMS[key] | ({"variant": "channel"} if key == "gsop" else {}), dims=dims)
+    x = torch.randn(2, 16, *(4, 6, 5)[:dims])
+    made = from_torch(module, data_format="channels_first")
+    expected = module(x).detach().numpy()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(made(x.numpy())), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_control_takes_several_dilations():
+    module = torch_module("conv3x3", width=4, dilation=(1, 3))
+    x = torch.randn(2, 16, 6, 8)
+    made = from_torch(module, data_format="channels_first")
+    expected = module(x).detach().numpy()
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(made(x.numpy())), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("key", sorted(LAYERS))
 def test_takes_the_options_of_the_catalog(key):
     made = layer(key, data_format="channels_last")
@@ -57,6 +76,35 @@ def test_is_saved_and_loaded_in_either_layout(key, tmp_path):
         loaded = keras.models.load_model(tmp_path / "model.keras")
         x = np.random.default_rng(0).normal(size=(2, *((6, 8, 16) if shape[-1] else (16, 6, 8)))).astype("float32")
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each(x)) for each in (model, loaded)))
+
+
+@pytest.mark.parametrize("key", sorted(LAYERS))
+def test_half_maps_keep_their_precision_and_stay_finite(key):
+    made = layer(key, **FORMS[key], data_format="channels_last", dtype="mixed_float16")
+    x = 40 * np.random.default_rng(0).normal(size=(2, 6, 8, 16)).astype("float16")
+    y = made(x)
+    assert keras.backend.standardize_dtype(y.dtype) == "float16"
+    assert np.isfinite(keras.ops.convert_to_numpy(y)).all()
+
+
+def test_an_authors_file_that_does_not_fit_leaves_the_layer_as_it_was():
+    made = layer("se", data_format="channels_last")
+    with pytest.raises(InputError, match="SE: the layer is not built"):
+        load_official(made, {})
+    made.build((None, None, None, 16))
+    before = made.get_weights()
+    with pytest.raises(InputError, match="does not fit"):
+        load_official(made, {"fc1.weight": torch.zeros(3, 16)})
+    for one, other in zip(made.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 12), (2, 6, 16)])
+def test_a_map_of_another_shape_is_refused(shape):
+    made = layer("eca", data_format="channels_last")
+    made.build((None, None, None, 16))
+    with pytest.raises(InputError, match=r"ECA: expected a feature map \(B, H, W, 16\), channels_last; received"):
+        made(np.zeros(shape, "float32"))
 
 
 @pytest.mark.parametrize(

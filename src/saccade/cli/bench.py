@@ -25,6 +25,8 @@ def bench(
     threads: Annotated[int | None, default("as torch has it"), within(Whole(1, 1024))] = None,
     plot: Path | None = None,
     exported: Annotated[list[Path] | None, default("mechanisms")] = None,
+    framework: Literal["torch", "keras"] = "torch",
+    backend: Annotated[Literal["tensorflow", "jax", "torch"] | None, default("that of Keras")] = None,
     settings: Given,
 ) -> Answer:
     """Measure the time and memory of mechanisms against the form in which their authors' code computes them.
@@ -47,7 +49,19 @@ def bench(
         threads: Number of threads of the CPU.
         plot: File (PNG) for a drawing of memory against the number of positions, for position and channel attention.
         exported: File of `saccade export` to measure in its runtime, next to others; may be given several times.
+        framework: `keras`: measure the Keras layers, next to the authors' form in Keras.
+        backend: Backend of Keras: `tensorflow`, `jax` or `torch`.
     """
+    if framework == "keras":
+        given = {"--task": task, "--shape": shape, "--plot": plot, "--exported": exported, "--threads": threads}
+        given |= {"--channels-last": channels_last, "--no-compile": no_compile}
+        unused = [name for name, value in given.items() if value] + ["--dtype"] * (dtype != "float32")
+        unused += ["--device"] * (device != "cpu")
+        if unused:
+            raise InputError(f"bench: `--framework keras` does not use {', '.join(unused)}", "leave them out")
+        return _keras(mechanisms, backend, size, rounds, settings)
+    if backend is not None:
+        raise InputError("bench: `--backend` is one of Keras's", "give --framework keras too")
     import torch
 
     from saccade.bench.measure import Setting, machine_limits, measure, why_not_compiled
@@ -81,6 +95,14 @@ def bench(
     found = document(rows, described(setting, size if shape is None else shape), limits, why_not_compiled(setting))
     if plot is not None:
         draw_growth(chosen, setting, plot)
+    return Answer(found, table(found))
+
+
+def _keras(mechanisms: tuple[str, ...], backend: str | None, size: str, rounds: int, settings: Given) -> Answer:
+    from saccade.bench.keras import measure, table
+
+    with _progress(settings.quiet or settings.json) as progress:
+        found = measure(mechanisms, backend, size, rounds, progress)
     return Answer(found, table(found))
 
 

@@ -45,7 +45,7 @@ def check(data: str, /, *, settings: Given, **given: Any) -> Answer:
     """
     from saccade.comparison.progress import ComparisonProgress
     from saccade.data.check import check_data
-    from saccade.data.shards import name_of
+    from saccade.data.shard_names import name_of
     from saccade.data.sheet import draw_sheet
 
     folder, sheet = at_home(data), given.pop("sheet", None)

@@ -17,7 +17,7 @@ from saccade.comparison.options import (
     CompareOptions,
 )
 from saccade.data.reading import Reading
-from saccade.data.shards import plain_data
+from saccade.data.shard_names import plain_data
 from saccade.errors import InputError
 from saccade.files import at_home
 from saccade.ops import chosen

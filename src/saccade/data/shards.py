@@ -27,9 +27,10 @@ from saccade.data.layouts import Division, Item, divide
 from saccade.data.members import Member, Shard
 from saccade.data.names import TRAIN, VAL, shown, side_of_word
 from saccade.data.reading import Reading
+from saccade.data.shard_names import ADDRESS, END, text_of
 from saccade.data.tree import Folder, LeftOut
 from saccade.errors import InputError, require
-from saccade.files import at_home, replacing
+from saccade.files import replacing
 
 CACHE = "XDG_CACHE_HOME"
 """Environment variable of the folder for caches, where it is not ``~/.cache``."""
@@ -42,9 +43,6 @@ KEYS = ("cls", "class", "label", "class_id", "class_name", "category")
 """Names in a JSON file that say the class, the first one first."""
 
 _VERSION = 1  # raised when lists of archives change
-_END = ".tar"
-_ADDRESS = re.compile(r"(?i)^[a-z][a-z0-9+.-]+://")
-_COLLAPSED = re.compile(r"(?i)(^|::)([a-z][a-z0-9+.-]+):/(?=[^/])")  # what a path makes of an address
 _KEY = re.compile(r"((?:.*/)?[^/.]+)\.([^/]*)", re.DOTALL)
 _TEXT_BYTES = 1 << 20  # of a file that says a class
 _BLOCK = 512
@@ -84,43 +82,6 @@ class Listed:
     others: int
 
 
-def is_shards(data: str | os.PathLike[str]) -> bool:
-    """Return True for names of archives such as ``train-{000..127}.tar``, and for a folder that holds archives only."""
-    path = Path(data)
-    text = os.fspath(data)
-    if path.is_dir():
-        with os.scandir(path) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
-        archives = [name for name in names if name.lower().endswith(_END)]
-        return bool(archives) and not any(Path(name).suffix.lower() in SUFFIXES for name in names) and not any(
-            (path / name).is_dir() for name in names
-        )  # fmt: skip
-    return all(part.lower().endswith(_END) for part in text.split("::"))
-
-
-def plain_data(data: str | os.PathLike[str]) -> str:
-    """Return the absolute path of a folder, or the names of shards with absolute paths; addresses stay."""
-    if not is_shards(data) or Path(data).is_dir():
-        return str(at_home(data).resolve())
-    parts = text_of(data).split("::")
-    return "::".join(part if _ADDRESS.match(part) else os.path.abspath(at_home(part)) for part in parts)
-
-
-def text_of(data: str | os.PathLike[str]) -> str:
-    """Return the names of shards as they were given, with the two slashes of an address, of which a path keeps one."""
-    return _COLLAPSED.sub(r"\1\2://", os.fspath(data))
-
-
-def name_of(data: str | os.PathLike[str]) -> str:
-    """Return a short name for data: that of the folder, of shards what their names have in common."""
-    path = Path(data)
-    if not is_shards(data) or path.is_dir():
-        return path.resolve().name
-    last = text_of(data).split("::")[0].rsplit("/", 1)[-1][: -len(_END)]
-    plain = re.sub(r"\{[^}]*\}", "", last)
-    return re.sub(r"[^\w]+$|^[^\w]+", "", re.sub(r"[^\w.-]+", "-", plain)) or "shards"
-
-
 def list_shards(data: Path) -> list[Listed]:
     """List the samples of all shards.
 
@@ -136,7 +97,7 @@ def list_shards(data: Path) -> list[Listed]:
     with ThreadPoolExecutor(8) as pool:
         places = list(pool.map(_fetched, names))
     for number, (name, place) in enumerate(zip(names, places, strict=True)):
-        inner = os.path.relpath(name, above) if above and not _ADDRESS.match(name) else name.rsplit("/", 1)[-1]
+        inner = os.path.relpath(name, above) if above and not ADDRESS.match(name) else name.rsplit("/", 1)[-1]
         called = inner.replace(os.sep, "/")
         try:
             state = place.stat()
@@ -255,7 +216,7 @@ def class_list(data: Path) -> Path | None:
     """Return ``classes.txt`` next to the first shard; None if there is none."""
     first = _names(data)[0]
     path = Path(first).parent / "classes.txt"
-    return path if not _ADDRESS.match(first) and path.is_file() else None
+    return path if not ADDRESS.match(first) and path.is_file() else None
 
 
 def numbers_of(paths: Sequence[Path]) -> tuple[int, ...]:
@@ -280,7 +241,7 @@ def place_of(path: Path) -> tuple[int, int]:
 
 def _names(data: Path) -> list[str]:
     if data.is_dir():
-        return sorted(str(path) for path in data.iterdir() if path.name.lower().endswith(_END) and path.name[0] != ".")
+        return sorted(str(path) for path in data.iterdir() if path.name.lower().endswith(END) and path.name[0] != ".")
     text = text_of(data)
     expand = require("webdataset.shardlists", extra="shards").expand_urls
     try:
@@ -292,7 +253,7 @@ def _names(data: Path) -> list[str]:
 
 def _side(name: str) -> str | None:
     """The side that a word of a name says, that of the file first."""
-    folder, _, file = name[: -len(_END)].rpartition("/")
+    folder, _, file = name[: -len(END)].rpartition("/")
     for part in (file, folder):
         said = [side for word in re.split(r"[\W\d_]+", part) if word and (side := side_of_word(word)) is not None]
         if said:
@@ -306,7 +267,7 @@ def _cache() -> Path:
 
 def _fetched(name: str) -> Path:
     """Return the file of a shard on this machine, which is fetched from an address unless it is there already."""
-    if not _ADDRESS.match(name):
+    if not ADDRESS.match(name):
         return Path(name)
     fsspec = require("fsspec", extra="shards")
     digest = hashlib.blake2b(name.encode(), digest_size=12).hexdigest()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from saccade.catalog.imports import Trust
 from saccade.data.reading import Reading
-from saccade.data.shards import plain_data
+from saccade.data.shard_names import plain_data
 from saccade.files import at_home
 from saccade.networks.order import Match
 from saccade.options import Option, Options

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from saccade.data.reading import class_names
-from saccade.data.shards import name_of
+from saccade.data.shard_names import name_of
 from saccade.devices import check_compiler, find_device
 from saccade.errors import InputError, require
 from saccade.files import check_folder, locked

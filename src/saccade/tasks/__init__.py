@@ -93,7 +93,7 @@ def recognise(folder: Path, reading: Reading | None = None) -> tuple[type[Task],
     """
     from saccade.data.layouts import ambiguous, not_recognised
     from saccade.data.reading import Reading
-    from saccade.data.shards import is_shards
+    from saccade.data.shard_names import is_shards
     from saccade.data.tree import remembered
 
     reading = reading if reading is not None else Reading()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from saccade.errors import InputError
 from saccade.keras.base import Mechanism
 from saccade.keras.pieces import conv, norm
 from saccade.mechanisms.rules import positive
@@ -24,27 +26,40 @@ class Conv3x3(Mechanism):
         self,
         *,
         width: int | None = None,
-        dilation: int = 1,
+        dilation: int | Sequence[int] = 1,
         data_format: str | None = None,
         dims: int = 2,
         **layer: Any,
     ) -> None:
         super().__init__({"width": width, "dilation": dilation}, data_format, layer, dims)
-        positive(self.label, dilation=dilation)
+        self.several = not isinstance(dilation, int)
+        self.dilations = tuple(dilation) if isinstance(dilation, Sequence) else (dilation,)
+        for one in self.dilations:
+            positive(self.label, dilation=one)
         if width is not None:
             positive(self.label, width=width)
+        if self.several and (width is None or not self.dilations):
+            raise InputError(
+                f"{self.label}: several dilations need a width and at least one; received {width=}, {dilation=}",
+                "give both, for example conv3x3[width=16,dilation=(1,3,9)]",
+            )
 
     def assemble(self, channels: int) -> None:
-        width = self.options["width"]
-        if width is None:
-            self.body = [self._conv("body_0", channels, channels)]
+        width, dilations = self.options["width"], self.dilations
+        self.body: list[keras.layers.Layer] = []
+        if self.several:
+            self._add(channels, width, None)
+            for one in dilations:
+                self._add_norm(width)
+                self._add(width, width, one)
+            self._add_norm(width)
+            self._add(width, channels, None)
+        elif width is not None:
+            self._add(channels, width, dilations[0])
+            self._add_norm(width)
+            self._add(width, channels, dilations[0])
         else:
-            self.body = [
-                self._conv("body_0", channels, width),
-                norm(self, "body_1", width),
-                keras.layers.ReLU(name="body_2", dtype=self.dtype_policy),
-                self._conv("body_3", width, channels),
-            ]
+            self._add(channels, channels, dilations[0])
         self.norm = norm(self, "norm", channels, start=0.0)
 
     @property
@@ -57,6 +72,11 @@ class Conv3x3(Mechanism):
             y = layer(y, training=training) if isinstance(layer, keras.layers.BatchNormalization) else layer(y)
         return x + y
 
-    def _conv(self, name: str, channels: int, out_channels: int) -> keras.layers.Layer:
-        size, dilation = (3,) * self.dims, self.options["dilation"]
-        return conv(self, name, channels, out_channels, size, dilation=dilation, bias=False)
+    def _add(self, channels: int, out_channels: int, dilation: int | None) -> None:
+        """Append a 3x3 convolution; without a dilation a 1x1 one."""
+        name, size = f"body_{len(self.body)}", (1 if dilation is None else 3,) * self.dims
+        self.body.append(conv(self, name, channels, out_channels, size, dilation=dilation or 1, bias=False))
+
+    def _add_norm(self, width: int) -> None:
+        self.body.append(norm(self, f"body_{len(self.body)}", width))
+        self.body.append(keras.layers.ReLU(name=f"body_{len(self.body)}", dtype=self.dtype_policy))

@@ -13,8 +13,9 @@ import keras
 from keras import ops
 
 from saccade.keras.base import Mechanism
+from saccade.keras.modes import by_definition
 from saccade.keras.pairwise import softmax_attention, softmax_weights
-from saccade.keras.pieces import dense
+from saccade.keras.pieces import dense, multiply
 from saccade.keras.reading import flat, unflat
 from saccade.mechanisms.queries import rows_of
 from saccade.mechanisms.rules import positive, reduced
@@ -48,9 +49,13 @@ class PositionAttention(Mechanism):
         self.gamma.assign(ops.ones_like(self.gamma))
 
     def compute(self, x: Any, training: bool) -> Any:
-        positions = flat(x)
-        context = softmax_attention(self.query(positions), self.key_(positions), self.value(positions))
-        return x + ops.cast(self.gamma, x.dtype) * unflat(context, x)
+        positions, gamma = flat(x), ops.cast(self.gamma, x.dtype)
+        query, key = self.query(positions), self.key_(positions)
+        if by_definition():
+            return x + gamma * unflat(softmax_attention(query, key, self.value(positions)), x)
+        # Rows of weights sum to 1, so the map itself is averaged and W_v and b_v follow: no value is kept.
+        weight, bias = (gamma * ops.cast(part, x.dtype) for part in (self.value.kernel, self.value.bias))
+        return x + unflat(multiply(softmax_attention(query, key, positions), weight) + bias, x)
 
     def attention(self, x: Any) -> Any:
         """Return the attention map, (B, N, N): row i holds the weights of position i; rows sum to 1."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from saccade.data.layouts import Item, listed
 from saccade.data.names import TEST, TRAIN, VAL, shown
 from saccade.data.reading import Reading, class_names
-from saccade.data.shards import Listed, class_list, divided, image_of, left_out, list_shards, refuse_incomplete, text_of
+from saccade.data.shard_names import text_of
+from saccade.data.shards import Listed, class_list, divided, image_of, left_out, list_shards, refuse_incomplete
 from saccade.errors import InputError
 from saccade.tasks.base import Files
 

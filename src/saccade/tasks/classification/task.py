@@ -19,7 +19,8 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import centre, read_image, square
 from saccade.data.layouts import Item, listed, relative, unwrapped
 from saccade.data.reading import AS_IT_IS, Reading
-from saccade.data.shards import is_shards, kinds_in, name_of, numbers_of
+from saccade.data.shard_names import is_shards, name_of
+from saccade.data.shards import kinds_in, numbers_of
 from saccade.data.sheet import spread
 from saccade.data.tree import scan
 from saccade.errors import InputError, near

@@ -13,7 +13,8 @@ from saccade.data.decoding import UnreadableError
 from saccade.data.depth import find_range, spread_over
 from saccade.data.layouts import Item, relative
 from saccade.data.reading import AS_IT_IS, Reading, class_names
-from saccade.data.shards import class_list, name_of
+from saccade.data.shard_names import name_of
+from saccade.data.shards import class_list
 from saccade.data.tree import account, scan
 from saccade.errors import InputError
 from saccade.tasks.base import Files

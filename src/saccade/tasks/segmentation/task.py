@@ -22,7 +22,8 @@ from saccade.data.folder import read_arrays, values_key
 from saccade.data.images import padded, read_turned
 from saccade.data.layouts import Item, listed, relative
 from saccade.data.reading import AS_IT_IS, OF_KEYPOINTS, Reading
-from saccade.data.shards import is_shards, kinds_in, name_of, numbers_of
+from saccade.data.shard_names import is_shards, name_of
+from saccade.data.shards import kinds_in, numbers_of
 from saccade.errors import InputError, near
 from saccade.networks.make import is_segmenter, segmentation_network
 from saccade.networks.segmentation import Segmenter
