@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
@@ -75,6 +76,39 @@ def test_sleap(project, tmp_path):
     assert content["categories"][0]["flip_pairs"] == [[0, 1]]
     assert content["images"][0]["file_name"] == "images/labeled-data/vid/img001.png"
     assert content["annotations"][0]["keypoints"] == [1.0, 2.0, 2.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # imageio leaves pipes of ffmpeg open
+@pytest.mark.parametrize("kind", ["embedded", "movie"])
+def test_frames_of_sleap(tmp_path, kind):
+    """Pictures inside a .slp and frames of a movie; green ones stay green, and grey ones have one channel."""
+    import sleap_io as sleap
+
+    frames = np.zeros((3, 32, 48, 3), dtype=np.uint8)
+    frames[0, ..., 1], frames[1, ..., 1], frames[2] = 60, 200, 120
+    source = tmp_path / "project"
+    source.mkdir()
+    if kind == "movie":
+        sleap.save_video(frames, str(source / "mice.mp4"))
+        video = sleap.Video.from_filename(str(source / "mice.mp4"))
+    else:
+        for number, frame in enumerate(frames):
+            Image.fromarray(frame).save(tmp_path / f"{number}.png")
+        video = sleap.Video.from_filename([str(tmp_path / f"{number}.png") for number in range(3)], grayscale=False)
+    skeleton = sleap.Skeleton(["a", "b"])
+    mine = [sleap.Instance.from_numpy(np.array([[n, 2.0], [3.0, 4.0]]), skeleton=skeleton) for n in (1, 2)]
+    labelled = [sleap.LabeledFrame(video=video, frame_idx=n, instances=[one]) for n, one in enumerate(mine, 1)]
+    name = "mice.slp" if kind == "movie" else "mice.pkg.slp"
+    sleap.Labels(labelled).save(str(source / name), embed=kind == "embedded", verbose=False)
+    done = saccade.import_data(source, tmp_path / "out")
+    assert (done.images["written"], done.objects["written"]) == (2, 2)
+    content = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [one["keypoints"][0] for one in content["annotations"]] == [1.0, 2.0]
+    green, grey = (np.asarray(Image.open(tmp_path / "out" / one["file_name"])) for one in content["images"])
+    assert abs(green.reshape(-1, 3).mean(0) - (0, 200, 0)).max() < (8 if kind == "movie" else 1e-9)
+    assert abs(grey.astype(float) - 120).max() < 8
+    assert grey.ndim == 2
+    gc.collect()
 
 
 def region(kind, number, **value):

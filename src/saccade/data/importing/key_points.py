@@ -299,6 +299,8 @@ def _frames(
         if movie not in opened:
             inside = movie.suffix.lower() == ".slp"
             opened[movie] = sleap.load_slp(str(movie)).videos if inside else [sleap.Video.from_filename(str(movie))]
+            for video in opened[movie]:  # by itself it takes a first frame without red and blue for grey, and gives 0
+                video.grayscale = False
         number = labels.videos.index(frame.video) if len(opened[movie]) > 1 else 0
         yield name, _reader(opened[movie][number], frame.frame_idx), frame
 
@@ -334,7 +336,8 @@ def _write(
                 images.leave_out(f"the frame cannot be decoded ({str(cause)[:80]})", [name])
                 objects.leave_out("their image is left out", [name] * len(found))
                 continue
-            pil.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(place)
+            grey = bool((pixels == pixels[..., :1]).all())
+            pil.fromarray(pixels[..., 0] if grey else pixels).save(place)
         images.written += 1
         listed.append({"id": number, "file_name": f"images/{name}"})
         for points, box in found:
