@@ -40,6 +40,10 @@ PACKAGES = {
     "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop", "opencv-python-headless"),
     "transformers": ("transformers==5.24.0", "tokenizers==0.23.3", "regex"),
     "monai": ("monai==1.6.1", "einops"),
+    "videos": (),
+    "monai volumes": ("monai==1.6.1",),
+    "monai sequences": ("monai==1.6.1",),
+    "nnunet": ("dynamic-network-architectures==0.4.4",),
 }
 """What an environment needs next to the packages of the one that runs this, without further dependencies."""
 
@@ -71,6 +75,15 @@ TRANSFORMERS = (
     "PoolFormer",
 )
 MONAI = ("UNet", "BasicUNet", "SegResNet", "DynUNet", "AttentionUnet", "DenseNet121")
+
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "videos": (2, 3, 4, 32, 48),
+    "monai volumes": (2, 3, 32, 32, 32),
+    "monai sequences": (2, 3, 64),
+    "nnunet": (2, 3, 16, 32, 32),
+}
+"""Library of networks on clips, volumes or sequences to the shape of its input."""
 
 
 def networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Callable[[], nn.Module]]]:
@@ -126,8 +139,49 @@ def networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Callable[
         for name in MONAI:
             given = {**flat, **options.get(name, {})}
             yield name, "se", {}, lambda name=name, given=given: getattr(nets, name)(**given)
+    elif library in SHAPES:
+        yield from deep_networks(library)
     else:
         raise LookupError(f"{library}: expected one of {', '.join(PACKAGES)}")
+
+
+def deep_networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Callable[[], nn.Module]]]:
+    """Yield the networks of a library on clips, volumes or sequences, as :func:`networks` does."""
+    if library == "videos":
+        from torchvision.models import video
+
+        for name in ("r3d_18", "mc3_18", "r2plus1d_18"):
+            yield name, "non_local", {}, lambda name=name: getattr(video, name)()
+        return
+    if library == "nnunet":
+        from dynamic_network_architectures.architectures import unet
+
+        sizes: dict[str, Any] = {"n_stages": 4, "features_per_stage": (8, 16, 32, 64), "kernel_sizes": 3}
+        sizes |= {"strides": (1, 2, 2, 2), "n_conv_per_stage_decoder": 2, "num_classes": 2, "conv_bias": True}
+        norm = {"norm_op": nn.InstanceNorm3d, "norm_op_kwargs": {"affine": True}, "nonlin": nn.LeakyReLU}
+        for kind, count in (("PlainConvUNet", "n_conv_per_stage"), ("ResidualEncoderUNet", "n_blocks_per_stage")):
+            yield (
+                kind,
+                "cbam",
+                {},
+                lambda kind=kind, count=count: getattr(unet, kind)(
+                    input_channels=3, conv_op=nn.Conv3d, **{count: 2}, **sizes, **norm
+                ),
+            )
+        return
+    from monai.networks import nets
+
+    wide: dict[str, Any] = {"channels": (8, 16, 32), "strides": (2, 2)}
+    kernels: dict[str, Any] = {"kernel_size": (3, 3, 3), "strides": (1, 2, 2), "upsample_kernel_size": (2, 2)}
+    three: dict[str, dict[str, Any]] = {
+        "UNet": {**wide, "num_res_units": 2}, "SegResNet": {"init_filters": 8},
+        "DynUNet": {**kernels, "res_block": True}, "BasicUNet": {"features": (8, 8, 16, 16, 32, 8)},
+        "AttentionUnet": wide, "VNet": {}, "DenseNet121": {},
+    }  # fmt: skip
+    dims, chosen = (3, tuple(three)) if library == "monai volumes" else (1, ("UNet", "BasicUNet"))
+    for name in chosen:
+        given = {"spatial_dims": dims, "in_channels": 3, "out_channels": 2, **three[name]}
+        yield name, "cbam", {}, lambda name=name, given=given: getattr(nets, name)(**given)
 
 
 def run(model: nn.Module, x: Tensor) -> list[Tensor]:
@@ -211,7 +265,7 @@ def row(
 ) -> tuple[str, ...]:
     """Return one row of the table."""
     torch.manual_seed(0)
-    model, x = build(), torch.randn(2, 3, *SIZE)
+    model, x = build(), torch.randn(SHAPES.get(library, (2, 3, *SIZE)))
     keys, before = list(model.state_dict()), run(model, x)
     twin = copy.deepcopy(model)
     exports = traced(twin, x)

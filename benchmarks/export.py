@@ -46,16 +46,18 @@ VARIANTS = (
     "gc[fusion=mul]", "bam[combine=sum]",
 )  # fmt: skip
 WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "onnx": ("onnx", {}),
-    "onnx, fixed": ("onnx", {"size": (40, 56)}),
-    "onnx, half": ("onnx", {"half": True}),
-    "onnx, 8 bits": ("onnx", {"int8": True, "tolerance": 1.0}),
-    "openvino": ("openvino", {}),
-    "openvino, half": ("openvino", {"half": True}),
-    "openvino, 8 bits": ("openvino", {"int8": True, "tolerance": 1.0}),
-    "torch-export": ("torch-export", {}),
-    "torchscript": ("torchscript", {}),
+    **{
+        way: (to, options)
+        for to in ("onnx", "openvino", "torch-export", "torchscript")
+        for way, options in (
+            (to, {}),
+            (f"{to}, fixed", {"size": (40, 56)}),
+            (f"{to}, half", {"half": True}),
+            *([(f"{to}, 8 bits", {"int8": True, "tolerance": 1.0})] if to in ("onnx", "openvino") else ()),
+        )
+    },
     "executorch": ("executorch", {}),
+    "executorch, fixed": ("executorch", {"size": (40, 56)}),
     "litert, fixed": ("litert", {"size": (40, 56)}),
 }
 TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product,sub_sample=false]")
@@ -212,7 +214,7 @@ def cell(found: Mapping[str, Any] | None, way: str) -> str:
         return ""
     if found.get("error") is None:
         return "wrong" if "wrong" in found else "-"
-    shown = f"{found['error']:.0e}".replace("e-0", "e-")
+    shown = f"{found['error']:.0e}".replace("e-0", "e-") if found["error"] else "0"
     return f"{shown}, {100 * found['agreement']:.0f}%" if "8 bits" in way else shown
 
 

@@ -15,7 +15,7 @@ from saccade.inspection import (
     strongest,
 )
 from saccade.inspection.colours import BALANCE, HEAT, gate_limits, levels, ramp
-from saccade.inspection.pictures import drawn_range
+from saccade.inspection.pictures import GAP, SLICES, drawn_range
 
 GREY = np.full((40, 60, 3), 128, np.uint8)
 
@@ -122,3 +122,34 @@ def test_a_flat_gate_is_drawn_flat(low, high, drawn):
     found = gate_limits(low, high)
     assert found == pytest.approx(drawn)
     assert np.ptp(levels(np.array([low, high]), *found, 32)) <= max(1, 32 * (high - low) / 0.1)
+
+
+def test_a_volume_is_a_row_of_slices():
+    """Every slice has its own frame, its own sources, and the limits of the whole volume; the query is in one."""
+    volume = np.full((6, 16, 16), 90, np.uint8)
+    weights = np.zeros((3, 4, 4))
+    weights[0, 0, 0], weights[2, 3, 3] = 1.0, 0.5
+    picture = np.asarray(attention_picture(volume, weights, (0.9, 0.2, 0.2), side=64, sources=2)).astype(int)
+    assert picture.shape == (64, 3 * 64 + 2 * GAP, 3)
+    slices = [picture[:, at : at + 64] for at in (0, 64 + GAP, 2 * (64 + GAP))]
+    white = [(part == 255).all(axis=-1).sum() for part in slices]
+    assert white[1] == 0  # nothing framed, nothing asked
+    assert white[2] > white[0] > 0  # a frame and the ring; a frame
+    assert strongest(weights, 2) == [(0, 0, 0, 1.0), (2, 3, 3, 0.5)]
+    centre = [part[4:12, 4:12].sum() for part in slices]
+    assert centre[0] > centre[1]  # brightest where the largest weight of the volume is
+
+
+def test_many_slices_are_spaced_evenly_and_sequences_are_one_row():
+    volume = np.zeros((40, 8, 8, 3), np.uint8)
+    gate = np.random.default_rng(0).random((20, 4, 4))
+    assert gate_picture(volume, gate, side=16).size == (SLICES * (16 + GAP) - GAP, 16)
+    line = attention_picture(np.zeros((8, 32, 3), np.uint8), np.array([0.0, 0.0, 1.0, 0.0]), (0.1,), side=64, sources=1)
+    assert line.size == (64, 16)
+    light = np.asarray(line).sum(axis=(0, 2))
+    assert light[32:48].mean() > light[:12].mean()
+
+
+def test_a_volume_over_an_image_is_refused():
+    with pytest.raises(InputError, match=r"over a volume \(D, H, W\) or a clip .*; received \(2, 3, 3\) and"):
+        attention_picture(np.zeros((8, 8), np.uint8), np.ones((2, 3, 3)))

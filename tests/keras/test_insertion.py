@@ -1,5 +1,8 @@
 """Insertion into Keras networks: places, outputs to the bit, names and weights kept, files, and what is refused."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from saccade.errors import InputError, SaccadeWarning
 from saccade.insertion.report import Report
 from saccade.keras import attachments, insert, plan, remove, save, verify
 
+ROOT = Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).random((2, 16, 16, 3), dtype="float32")
 
 
@@ -333,3 +337,14 @@ def test_families(name, least):
     assert same(model, made, images)
     assert np.array_equal(model.predict(images, verbose=0), made.predict(images, verbose=0))
     assert set(paths(model)) <= set(paths(made))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_the_lines_of_the_readme_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (lines,) = re.findall(r"```py\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.S)
+    small = lines.replace("ResNet50(weights=None)", "MobileNetV2(weights=None, input_shape=(32, 32, 3))")
+    assert small != lines
+    exec(compile(small, page, "exec"), {})
+    assert [file.name for file in tmp_path.iterdir()] == ["resnet50-cbam.keras"]

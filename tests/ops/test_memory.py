@@ -65,11 +65,16 @@ FORMULAS: dict[str, tuple[dict[str, object], Callable[[int], float], Callable[[i
 }
 
 
-@pytest.mark.parametrize("name", FORMULAS)
-def test_needs_what_its_formula_says(name: str) -> None:
+SIDES = {1: (N,), 2: (SIDE, SIDE), 3: (4, SIDE // 2, SIDE // 2)}  # as many positions
+FORMS = [(name, dims) for dims in (2, 3, 1) for name in FORMULAS]
+CHOSEN = [*((name, 2) for name in FORMULAS), ("pam", 3), ("cbam", 3)]
+
+
+@pytest.mark.parametrize(("name", "dims"), everyday(CHOSEN, FORMS))
+def test_needs_what_its_formula_says(name: str, dims: int) -> None:
     options, of_forward, of_both = FORMULAS[name]
-    module = saccade.create(name, C, **options)
-    forward, both = heights(module, torch.randn(B, C, SIDE, SIDE))
+    module = saccade.create(name, C, dims=dims, **options)
+    forward, both = heights(module, torch.randn(B, C, *SIDES[dims]))
     slack = 1.1 * MIB
     small = 64 * C * C + 64 * B * N  # matrices over channels, and a few planes
     assert forward <= slack * (of_forward(C // 8) + small)

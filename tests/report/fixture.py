@@ -75,7 +75,7 @@ def make_results(rng, task, seeds, arms):
         "command": f"saccade compare --mechanisms {','.join(arms)}",
         "settings": {"steps": 300, "mechanisms": list(arms)},
         "macs_input": [1, 3, SIZE, SIZE], "latency_batch": 1, "latency_threads": 1, "peak_batch": 16,
-        "test_images": 500,
+        "test_images": 500, "plan": None,
         "groups": {
             "size": {"names": ["small", "medium", "large"], "limits": [310.0, 505.5]},
             "thinness": {"names": ["compact", "medium", "thin"], "limits": [1.15, 1.62]},

@@ -39,7 +39,8 @@ def test_text_is_aligned_and_names_equal_parts_by_their_group(folder):
     assert re.fullmatch(
         r"mIoU by size and thinness +small +medium size +large +compact +medium thinness +thin", lines[at]
     )
-    assert lines[-1].startswith("3 seeds, 300 steps, 500 validation images; ")
+    assert lines[-2].startswith("3 seeds, 300 steps, 500 validation images; ")
+    assert re.search(r"a verdict had a chance of 90%: conv3x3 0\.\d+\.$", lines[-1])
 
 
 def test_markdown_has_one_cell_per_column_even_with_a_bar_in_a_name(folder):

@@ -21,6 +21,7 @@ from saccade.comparison.backends.base import Backend
 from saccade.comparison.backends.local import Pool
 from saccade.comparison.collect import Verdicts, collect, read_run
 from saccade.comparison.demos import find_demo
+from saccade.comparison.detecting import Asked
 from saccade.comparison.experiment import Experiment, check_unchanged, decide, load_data, load_start
 from saccade.comparison.forecast import Forecast, forecast
 from saccade.comparison.judging import Judging, keep_plan
@@ -96,6 +97,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     mirror = _mirror(out, options)
     folder = mirror.folder if mirror is not None else Path(out)
     check_folder(folder)
+    asked = Asked.by(options, folder)
     if not (overwrite or dry_run):
         refuse(folder, settings)
         if (folder / RESULTS).exists():
@@ -107,7 +109,7 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     new = not folder.exists()
     with _backend(settings, folder, len(arms) * settings.seeds, mirror) as backend:
         if dry_run:
-            return forecast(settings, arms, backend.jobs, shown=progress)
+            return forecast(settings, arms, backend.jobs, shown=progress, asked=asked)
         done = _compare(settings, arms, folder, backend, new, options)
     if mirror is not None:
         mirror.push(without=NOT_HERE)
@@ -279,7 +281,7 @@ def _carry_out(experiment: Experiment, data: Arrays, backend: Backend, shown: bo
 
 
 def _steps(experiment: Experiment, seeds: Sequence[int]) -> int:
-    """Training steps that are still to be done for so many seeds of each arm."""
+    """Training steps that are still to be done for these numbers of seeds of the arms."""
     starts, runs = _starts(experiment, seeds), _runs(experiment, seeds)
     return len(starts) * experiment.start_steps + len(runs) * experiment.steps
 

@@ -35,6 +35,7 @@ from saccade.training.sources import ArraySource, check_batch, check_memory, cor
 from saccade.training.trial import check_network
 
 CONTROL = "conv3x3"
+FIELD = "dilated3x3"
 _INSERTION_SEEDS = 10_000  # mechanisms draw from other seeds than the network they go into
 
 
@@ -288,25 +289,44 @@ def decide(settings: Settings, arms: tuple[Arm, ...], data: Arrays, folder: Path
         weights,
         settings.checkpoint_seconds,
     )
-    return replace(experiment, arms=_with_control(experiment, data)) if settings.control_params else experiment
+    return replace(experiment, arms=_with_controls(experiment, data))
 
 
-def _with_control(experiment: Experiment, data: Arrays) -> tuple[Arm, ...]:
-    """The arms, with a 3x3 convolution that has at least the parameters the largest mechanism adds."""
-    from saccade.mechanisms.widths import control_width
+def _with_controls(experiment: Experiment, data: Arrays) -> tuple[Arm, ...]:
+    """The arms, with the controls that are asked for, whose sizes follow from the largest mechanism."""
+    settings, arms = experiment.settings, experiment.arms
+    if not (settings.control_params or settings.control_field):
+        return arms
 
     def report(arm: Arm) -> Any:
         return getattr(experiment.network(arm, 0, data), "saccade_report", None)
 
-    others = tuple(arm for arm in experiment.arms if arm.name != CONTROL)
-    wanted = max((report(arm).params for arm in others if arm.mechanism not in (None, CONTROL)), default=0)
-    control = Arm(CONTROL, CONTROL, {}, experiment.settings.at)
-    plain = report(control)
-    if plain.params < wanted:
-        channels = min(place.channels for place in plain.places)
-        width = control_width(channels, math.ceil(wanted / len(plain.places)))
-        control = replace(control, options={"width": width})
-    return (*others, control)
+    wanted = max((report(arm).params for arm in arms if arm.mechanism not in (None, CONTROL)), default=0)
+    plain = Arm(CONTROL, CONTROL, {}, settings.at)
+    found = report(plain)
+    if settings.control_params:
+        arms = (*(arm for arm in arms if arm.name != CONTROL), _of_size(plain, found, wanted))
+    return (*arms, _of_field(found, wanted, settings.at)) if settings.control_field else arms
+
+
+def _of_size(control: Arm, report: Any, params: int) -> Arm:
+    """A 3x3 convolution that has at least the parameters the largest mechanism adds."""
+    from saccade.mechanisms.widths import control_width
+
+    if report.params >= params:
+        return control
+    channels = min(place.channels for place in report.places)
+    return replace(control, options={"width": control_width(channels, math.ceil(params / len(report.places)))})
+
+
+def _of_field(report: Any, params: int, at: str | None) -> Arm:
+    """Dilated convolutions that see the whole map, with at most the parameters the largest mechanism adds."""
+    from saccade.mechanisms.widths import field_dilations, field_width
+
+    dilations = field_dilations(max(max(place.height, place.width) for place in report.places) - 1)
+    channels = max(place.channels for place in report.places)
+    width = field_width(channels, params // len(report.places), len(dilations))
+    return Arm(FIELD, CONTROL, {"width": width, "dilation": dilations}, at)
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:

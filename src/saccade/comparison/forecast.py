@@ -12,7 +12,10 @@ import torch
 from saccade import schema
 from saccade.comparison.arms import Arm
 from saccade.comparison.costs import macs, now, step_of
+from saccade.comparison.detecting import Asked, Designs
 from saccade.comparison.experiment import Experiment, decide, load_data
+from saccade.comparison.judging import Judging
+from saccade.comparison.options import MOST_SEEDS
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.settings import Settings
 from saccade.data import Arrays
@@ -51,6 +54,8 @@ class Forecast:
         batch: Images per step.
         jobs: Number of runs at a time.
         seconds: Estimated time in seconds.
+        fewest: Smallest number of runs, which differs from `runs` where seeds are added in stages.
+        designs: Designs that find the difference that was asked for.
     """
 
     note: str
@@ -60,6 +65,8 @@ class Forecast:
     batch: int
     jobs: int
     seconds: float
+    fewest: int | None = None
+    designs: Designs | None = None
     report = None
 
     def table(self) -> str:
@@ -69,8 +76,11 @@ class Forecast:
         for arm in self.arms:
             where = ", ".join(arm.place) or "no attention"
             lines.append(f"{arm.name:<{width}}  {arm.params:>12,} params  {arm.macs / 1e6:>9,.1f} MMACs  {where}")
-        runs = f"{self.runs} runs of {self.steps} steps, batch {self.batch}, {self.jobs} at a time"
-        return "\n".join([*lines, "", f"{runs}: about {duration(self.seconds)}"])
+        number = f"{self.runs}" if self.fewest is None else f"{self.fewest} to {self.runs}"
+        runs = f"{number} runs of {self.steps} steps, batch {self.batch}, {self.jobs} at a time"
+        about = "about" if self.fewest is None else "at most about"
+        lines += ["", f"{runs}: {about} {duration(self.seconds)}"]
+        return "\n".join([*lines, "", *_designed(self.designs)] if self.designs else lines)
 
     def to_json(self) -> dict[str, Any]:
         """Return the same as plain values."""
@@ -81,8 +91,34 @@ class Forecast:
         return self.table()
 
 
-def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool) -> Forecast:
-    """Build every network, time a few training steps of each, and estimate the time of the comparison."""
+def _designed(designs: Designs) -> list[str]:
+    """The designs as lines of text."""
+    found = designs.deviations
+    lines = [
+        f"to find a difference of {designs.difference:g} with {designs.power:.0%} (deviation over seeds "
+        f"{found.seed:.2g}, over images {found.image:.2g}: {found.source}):"
+    ]
+    for one in designs.designs:
+        what = f"{one.images:>9,} held-out images: "
+        if one.seeds is None or one.seconds is None:
+            lines.append(f"{what}no number of seeds up to {MOST_SEEDS:,}")
+        else:
+            lines.append(f"{what}{one.seeds} seeds, {one.runs} runs, about {duration(one.seconds)}")
+    return lines
+
+
+def forecast(
+    settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: bool, asked: Asked | None = None
+) -> Forecast:
+    """Build every network, time a few training steps of each, and estimate the time of the comparison.
+
+    Args:
+        settings: Settings of the comparison.
+        arms: The arms, the control first.
+        jobs: Number of runs at a time.
+        shown: True shows progress.
+        asked: Difference to be found, for which designs are computed.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="saccade-") as scratch,
         ComparisonProgress(shown=shown, steps=0) as speaking,
@@ -103,6 +139,10 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
         note = str(data.statement)
+        plan = Judging(experiment, experiment.task(data)).plan
+        designs = asked and asked.answer(
+            experiment.task(data), len(experiment.arms), len(data.val.images), seconds / jobs / settings.seeds
+        )
         del data
     return Forecast(
         note=note,
@@ -112,6 +152,8 @@ def forecast(settings: Settings, arms: tuple[Arm, ...], jobs: int, *, shown: boo
         batch=experiment.batch,
         jobs=jobs,
         seconds=seconds / jobs + _REST,
+        fewest=plan and plan.stages[0] * len(found),
+        designs=designs,
     )
 
 

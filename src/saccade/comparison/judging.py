@@ -85,12 +85,27 @@ class Judging:
             return [self._stated(found, absent, number) for number in range(len(experiment.arms) - 1)]
         runs = [[self._result(arm, index) for index in range(experiment.settings.seeds)] for arm in experiment.arms]
         scores = [[run.score for run in row if run] for row in runs]
-        test = [self._spread(number + 1, experiment.settings.seeds) for number in range(len(runs) - 1)]
+        test = [self.spread_over_images(number + 1, experiment.settings.seeds) for number in range(len(runs) - 1)]
         same = [self._identical(number + 1, experiment.settings.seeds) for number in range(len(runs) - 1)]
-        return differences(scores, test, identical=same, images=self._images)
+        return differences(scores, test, identical=same, images=self.images)
 
     @property
-    def _images(self) -> int:
+    def complete(self) -> int:
+        """Number of seeds that every arm has finished."""
+        seeds = self.experiment.settings.seeds
+        return next(
+            (index for index in range(seeds) if not all(self._result(arm, index) for arm in self.experiment.arms)),
+            seeds,
+        )
+
+    def score(self, number: int, index: int) -> float:
+        """Return the score of a finished run; NaN of one that is not."""
+        found = self._result(self.experiment.arms[number], index)
+        return found.score if found else float("nan")
+
+    @property
+    def images(self) -> int:
+        """Number of test images."""
         return images_in(evidence_of(self.experiment.run_folder(self.experiment.arms[0], 0)))
 
     def _result(self, arm: Arm, index: int) -> RunResult | None:
@@ -111,10 +126,12 @@ class Judging:
         return all(one and other and one.predictions and one.predictions == other.predictions for one, other in pairs)
 
     def _spreads(self, seeds: int, wanted: Bools) -> Floats:
-        return np.array([self._spread(number + 1, seeds) if asked else 0.0 for number, asked in enumerate(wanted)])
+        return np.array(
+            [self.spread_over_images(number + 1, seeds) if asked else 0.0 for number, asked in enumerate(wanted)]
+        )
 
-    def _spread(self, number: int, seeds: int) -> float:
-        """The standard error from the test images, kept because every later stage asks again."""
+    def spread_over_images(self, number: int, seeds: int) -> float:
+        """Return the standard error of the difference of an arm from the test images; it is kept for later stages."""
         if (number, seeds) not in self.spread:
             arms = self.experiment.arms
             control, arm = (
@@ -131,7 +148,7 @@ class Judging:
         claim, p = int(found.claim[number]), float(found.p[number]) if seeds >= FEWEST else None
         control, arm = ([self._result(one, index) for index in range(seeds)] for one in self._pair(number + 1))
         if all(one and other and one.score == other.score for one, other in zip(control, arm, strict=True)):
-            half = half or tied_share(self._images, len(absent))
+            half = half or tied_share(self.images, len(absent))
             return Difference(0.0, (-half, half), None, "can't tell", TIE)
         if half == 0:
             return Difference(mean, None, None, "can't tell", "no spread to judge by")

@@ -219,6 +219,13 @@ class ArmsOptions(Options):
             "Add the arm `conv3x3`: a convolution with at least as many parameters as the largest mechanism.",
         ),
     ] = False
+    control_field: Annotated[
+        bool,
+        Option(
+            "Add the arm `dilated3x3`: dilated convolutions that together see the whole map, with at most as many "
+            "parameters as the largest mechanism.",
+        ),
+    ] = False
     fresh_start: Annotated[
         bool,
         Option(
@@ -240,6 +247,32 @@ class ArmsOptions(Options):
             recorded=False,
         ),
     ] = False
+    detect: Annotated[
+        float | None,
+        Option(
+            "With dry_run: the seeds, held-out images and time that find this difference of the score with 90%, from "
+            "the finished runs in the folder of results, or from stated deviations.",
+            Number(0, 1, open=True),
+            recorded=False,
+        ),
+    ] = None
+    seed_deviation: Annotated[
+        float | None,
+        Option(
+            "With detect, instead of finished runs: the deviation of the score over seeds.",
+            Number(0, 1),
+            recorded=False,
+        ),
+    ] = None
+    image_deviation: Annotated[
+        float | None,
+        Option(
+            "With detect, instead of finished runs: the deviation of a difference over images; its standard error is "
+            "this over the root of their number.",
+            Number(0, 100),
+            recorded=False,
+        ),
+    ] = None
     progress: Annotated[bool, Option("Show progress on stderr.", recorded=False, typed=None)] = True
     command: Annotated[
         str | None,

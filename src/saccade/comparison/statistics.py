@@ -235,13 +235,24 @@ def judge(tables: Floats, test_se: ArrayLike = 0.0, level: float = 0.05) -> Judg
     df = arms * (seeds - 1)
     d = tables[..., 1:, :] - tables[..., :1, :]
     mean = d.mean(axis=-1)
-    spread = np.maximum(_residual_sd(tables)[..., None], d.std(axis=-1, ddof=1) / math.sqrt(2))
+    spread = spreads(tables)
     se = np.sqrt(2 * spread**2 / seeds + np.square(test_se))
     # Scores that differ by a constant leave a spread of pure rounding: not a number to divide by.
     known = se > 16 * np.finfo(np.float64).eps * np.abs(tables).max(axis=(-2, -1))[..., None]
     se = np.where(known, se, 0.0)
     p = np.where(known, two_sided(mean / np.where(known, se, 1.0), df), 1.0)
     return Judged(mean, quantile(1 - level / 2 / arms, df) * se, p, holm(p, level))
+
+
+def spreads(tables: Floats) -> Floats:
+    """Return the deviation s of each arm (..., arms) as :func:`judge` has it: the pooled one, or its own if larger.
+
+    Args:
+        tables: Scores (..., arms + 1, seeds) of at least two seeds, the control in row 0.
+    """
+    d = tables[..., 1:, :] - tables[..., :1, :]
+    found: Floats = np.maximum(_residual_sd(tables)[..., None], d.std(axis=-1, ddof=1) / math.sqrt(2))
+    return found
 
 
 def _residual_sd(tables: Floats) -> Floats:

@@ -76,7 +76,7 @@ def shrinks(graph: Graph, call: Call) -> float:
     if not before or not after:
         return 1.0
     ratios = (max(b) / min(a) for b, a in zip(zip(*before, strict=True), zip(*after, strict=True), strict=True))
-    return max(ratios)
+    return float(max(ratios))
 
 
 def enclosing(graph: Graph, call: int | None) -> Iterator[Call]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from saccade.errors import InputError
 from saccade.inspection.grids import binned
 from saccade.inspection.records import Record
+from saccade.mechanisms.queries import rows_of
 
 _AT_ONCE = 256
 
@@ -98,10 +99,12 @@ def effective_receptive_field(
                 "name a module whose output is one: place='layer4'",
             )
         sides = found.shape[2:]
-        position = at or tuple(side // 2 for side in sides)
+        position: tuple[int, ...] = at or tuple(side // 2 for side in sides)
         if len(position) != len(sides) or not all(0 <= k < side for k, side in zip(position, sides, strict=True)):
             raise InputError(f"effective_receptive_field: at={at} is outside the map of {' x '.join(map(str, sides))}")
-        (gradient,) = torch.autograd.grad(found[(..., *position)].sum(), x)
+        (gradient,) = torch.autograd.grad(
+            found.flatten(2)[:, :, rows_of("effective_receptive_field", [position], sides)].sum(), x
+        )
     field = gradient.abs().sum(dim=1).mean(dim=0)
     return field / field.sum().clamp_min(torch.finfo(field.dtype).tiny)
 

@@ -37,14 +37,18 @@ from saccade.keras.mechanisms.sk import SelectiveKernel  # noqa: E402
 from saccade.keras.modes import definitions  # noqa: E402
 
 if TYPE_CHECKING:
+    from saccade.keras.exporting import export
     from saccade.keras.insertion import insert, plan, remove, save, verify
+    from saccade.keras.recording import record
     from saccade.keras.weights import from_torch, load_official, to_torch
 
 _HOMES = {
+    "export": "saccade.keras.exporting",
     "from_torch": "saccade.keras.weights",
     "insert": "saccade.keras.insertion",
     "load_official": "saccade.keras.weights",
     "plan": "saccade.keras.insertion",
+    "record": "saccade.keras.recording",
     "remove": "saccade.keras.insertion",
     "save": "saccade.keras.insertion",
     "to_torch": "saccade.keras.weights",
@@ -77,11 +81,13 @@ __all__ = [
     "SqueezeExcitation",
     "attachments",
     "definitions",
+    "export",
     "from_torch",
     "insert",
     "layer",
     "load_official",
     "plan",
+    "record",
     "remove",
     "save",
     "to_torch",

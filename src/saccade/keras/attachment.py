@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from saccade.keras.watching import watch
+
 OPENING = 0.1
 STEEPNESS = 1e4
 
@@ -63,7 +65,7 @@ class Attachment(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Return y, of the dtype of x."""
         read = _turn(x, self._first) if self.turned else x
-        _watch(self, read)
+        watch(self, x, bool(training))
         y = self.mechanism(read, training=training) if self._takes_training else self.mechanism(read)
         y = ops.cast(_turn(y, not self._first) if self.turned else y, x.dtype)
         factor = self.factor()
@@ -124,15 +126,6 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, Attachment]]:
             yield f"{prefix}{layer.name}", layer
         elif isinstance(layer, keras.Model):
             yield from _walk(layer, f"{prefix}{layer.name}/")
-
-
-WATCHERS: list[Any] = []
-"""Functions that see the layer and the map that its mechanism reads, see :func:`saccade.keras.record`."""
-
-
-def _watch(layer: Attachment, x: Any) -> None:
-    for watcher in WATCHERS:
-        watcher(layer, x)
 
 
 def _turn(x: Any, first: bool) -> Any:

@@ -11,6 +11,7 @@ from keras import ops
 
 from saccade.catalog.table import CATALOG
 from saccade.errors import InputError
+from saccade.keras.watching import watch
 from saccade.mechanisms.rules import choose
 
 _AXES = {1: "T", 2: "H, W", 3: "T, H, W"}
@@ -88,6 +89,7 @@ class Mechanism(keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         """Compute the output, in the layout of `x`."""
+        watch(self, x, bool(training))
         return self.back(self.compute(self.read(x, bool(training)), bool(training)))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _definitions = 0  # number of open `definitions()` blocks in the whole process
+_exports = 0  # number of open `exporting()` blocks
 
 
 @contextmanager
@@ -34,3 +35,20 @@ def definitions() -> Iterator[None]:
 def by_definition() -> bool:
     """Return whether to run the definition."""
     return _definitions > 0
+
+
+@contextmanager
+def exporting() -> Iterator[None]:
+    """Write definitions in operations that runtimes know, which may differ in gradients: a file computes none."""
+    global _exports
+    _exports += 1
+    try:
+        with definitions():
+            yield
+    finally:
+        _exports -= 1
+
+
+def exported() -> bool:
+    """Return whether what runs is written to a file."""
+    return _exports > 0

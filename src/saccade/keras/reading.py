@@ -9,6 +9,7 @@ from typing import Any
 from keras import ops
 
 from saccade.errors import InputError
+from saccade.keras.modes import exported
 from saccade.keras.pieces import mean_over, wide
 
 
@@ -37,6 +38,8 @@ def mean(x: Any) -> Any:
 
 def largest(x: Any, axis: int, *, keepdims: bool = False) -> Any:
     """Return the maximum over an axis, whose gradient goes to the first of the entries that reach it."""
+    if exported():  # LiteRT has no operation that takes entries by such indices
+        return ops.max(x, axis=axis, keepdims=keepdims)
     at = ops.expand_dims(ops.argmax(x, axis=axis), axis)
     found = ops.take_along_axis(x, at, axis=axis)
     return found if keepdims else ops.squeeze(found, axis)

@@ -108,8 +108,9 @@ def concatenation_weights(query: Tensor, key: Tensor, score: Tensor) -> Tensor:
         (B, N, M) in float32 or float64; not negative, any sum.
     """
     with full_precision(query):
-        for_query, for_key = wide(score).chunk(2)
-        sums = (wide(query) @ for_query)[:, :, None] + (wide(key) @ for_key)[:, None, :]
+        # Columns, since ONNX Runtime multiplies a transposed matrix with a vector wrongly.
+        for_query, for_key = wide(score)[:, None].chunk(2)
+        sums = wide(query) @ for_query + (wide(key) @ for_key).transpose(-2, -1)
         return sums.relu() / key.shape[1]
 
 

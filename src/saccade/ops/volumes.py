@@ -35,7 +35,7 @@ def to_one_plane(layer: nn.Module, x: Tensor) -> Tensor:
     k = layer.weight.shape[2]
     slices = x.transpose(1, 2).reshape(batch * depth, channels, height, width)
     kernel = layer.weight[0].transpose(0, 1)
-    taps = torch.cat([F.conv2d(part, kernel, padding=k // 2) for part in slices.split(_AT_ONCE)])
+    taps = torch.cat([F.conv2d(part, kernel, padding=k // 2) for part in torch.split(slices, _AT_ONCE)])
     sums: Tensor = _SumOfTaps.apply(taps.view(batch, depth, k, height, width))
     return sums[:, None]
 

@@ -102,6 +102,7 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
         "lead": verdict.lead(results),
         "control": verdict.control_note(results),
         "tied": texts.shown(*(verdict.tie_texts(results) or ("", ""))),
+        "unseen": texts.shown(*map(escape, verdict.unseen_texts(results) or ("", ""))),
         "difference_chart": charts.difference_chart(arms, reference),
         "has_intervals": any(arm.interval for arm in arms),
         "gallery": scenes.load_gallery(directory, results),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from saccade.comparison.results import ArmResult, Results
-from saccade.report.verdict import tie_texts
+from saccade.report.verdict import tie_texts, unseen_texts
 
 Rows = Sequence[Sequence[str]]
 Draw = Callable[[Rows, int], list[str]]
@@ -39,8 +39,8 @@ def _drawn(results: Results, draw: Draw) -> str:
         every = results.plan.seeds * len(results.arms)
         seeds = f"seeds in stages of {', '.join(map(str, results.plan.stages))}: {results.runs} of {every} runs"
     foot = f"{seeds}, {results.steps} steps, {results.test_images} validation images; "
-    tied = tie_texts(results)
-    notes = [foot + "intervals of differences are simultaneous, 95%", *(tied[:1] if tied else ())]
+    further = [found[0] for found in (tie_texts(results), unseen_texts(results)) if found]
+    notes = [foot + "intervals of differences are simultaneous, 95%", *further]
     return "\n".join([*lines, "", *notes])
 
 

@@ -55,14 +55,25 @@ TEXTS: dict[str, tuple[str, str]] = {
         "“方案”指装有某一种机制（或不装机制）的网络。“配对”指同一种子下各方案起点相同、以相同顺序看到相同图像，因此逐个种子比较。“联合区间”对全部方案同时成立。",
     ),
     "control_same": (
-        "The control {name} has {params} more parameters and no attention, and gained {gain} (can't tell): "
+        "The control {name} has {params} more parameters and no attention, and gained {gain} ({verdict}): "
         "parameters alone do not explain the gain.",
-        "对照 {name} 多了 {params} 个参数但没有注意力，增益为 {gain}（无法判断）：仅靠增加参数解释不了上述增益。",
+        "对照 {name} 多了 {params} 个参数但没有注意力，增益为 {gain}（{verdict}）：仅靠增加参数解释不了上述增益。",
     ),
     "control_better": (
-        "The control {name} has {params} more parameters and no attention, and also gained {gain}: "
-        "part of any gain may come from parameters alone.",
-        "对照 {name} 多了 {params} 个参数但没有注意力，也获得了 {gain} 的增益：部分增益可能只是来自更多的参数。",
+        "The control {name} has {params} more parameters and no attention, and also gained {gain}, {part} of what {best} gained: "
+        "that part may come from parameters alone.",
+        "对照 {name} 多了 {params} 个参数但没有注意力，也获得了 {gain} 的增益，相当于 {best} 增益的 {part}：这一部分可能只是来自更多的参数。",
+    ),
+    "field_same": (
+        "The control {name} sees the whole map through dilated convolutions, with {params} more parameters and no attention, and gained "
+        "{gain} ({verdict}): a larger field alone does not explain the gain.",
+        "对照 {name} 用空洞卷积看到整张特征图，多了 {params} 个参数，没有注意力，增益为 {gain}（{verdict}）：仅靠更大的视野解释不了上述增益。",
+    ),
+    "field_better": (
+        "The control {name} sees the whole map through dilated convolutions, with {params} more parameters and no attention, and also "
+        "gained {gain}, {part} of what {best} gained: that part may come from the larger field alone.",
+        "对照 {name} 用空洞卷积看到整张特征图，多了 {params} 个参数，没有注意力，也获得了 {gain} 的增益，相当于 {best} 增益的 {part}："
+        "这一部分可能只是来自更大的视野。",
     ),
     "better": ("better", "更好"),
     "worse": ("worse", "更差"),
@@ -75,6 +86,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "A tie: on {images} validation images one image is {step} of the accuracy, and a difference of {wanted} could show "
         "from {needed} images on.",
         "得分相同：共 {images} 张验证图像，一张就占准确率的 {step}；要看出 {wanted} 的差异，至少需要 {needed} 张图像。",
+    ),
+    "unseen": (
+        "What one can't tell may still differ: from these differences on, a verdict had a chance of {power}: {found}.",
+        "“无法判断”不等于没有差别：差值从下列数值起，得出结论的机会为 {power}：{found}。",
     ),
     "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
     "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saccade.catalog import CATALOG
+from saccade.comparison.detecting import POWER, detected
 from saccade.comparison.results import ArmResult, Results
-from saccade.comparison.statistics import TIE, Difference, images_to_show
+from saccade.comparison.statistics import TIE, UNLIKELY, Difference, images_to_show
 from saccade.report import numbers
-from saccade.report.texts import TEXTS, both, breakable, pair, shown
+from saccade.report.texts import SPACE, TEXTS, both, breakable, known, pair, shown
 
 Judged = tuple[ArmResult, Difference]
 """An arm with its difference from the reference."""
@@ -75,18 +76,35 @@ def _joined(names: list[str], key: str = "joined") -> tuple[str, str]:
     return pair(key, first=(", ".join(names[:-1]), "、".join(names[:-1])), last=names[-1])
 
 
+def is_field_control(arm: ArmResult) -> bool:
+    """Return True for a control whose convolutions are dilated, so that it has a larger field."""
+    dilation = arm.options.get("dilation", 1)
+    return is_control(arm) and (max(dilation) if isinstance(dilation, (list, tuple)) else dilation) > 1
+
+
 def control_note(results: Results) -> str:
-    """Return what the control says about the gains of the others (HTML); empty when nothing follows from it."""
+    """Return what the controls say about the gains of the others (HTML); empty when nothing follows from them."""
     judged = judged_arms(results.arms)
-    control, found = next((one for one in judged if is_control(one[0])), (None, None))
-    helped = any(difference.verdict == "better" and arm is not control for arm, difference in judged)
-    if control is None or found is None or not helped:
+    helped = [one for one in judged if one[1].verdict == "better" and not is_control(one[0])]
+    if not helped:
         return ""
-    key = {"can't tell": "control_same", "better": "control_better"}.get(found.verdict)
-    if key is None:
-        return ""
-    more = numbers.count(control.params - results.reference.params)
-    return both(key, name=control.name, params=more, gain=numbers.signed(found.mean))
+    best = max(helped, key=lambda one: one[1].mean)
+    controls = [one for one in judged if is_control(one[0])]
+    return SPACE.join(_control_text(results, control, found, best) for control, found in controls)
+
+
+def _control_text(results: Results, control: ArmResult, found: Difference, best: Judged) -> str:
+    kind = "field" if is_field_control(control) else "control"
+    gained = found.verdict == "better"
+    return both(
+        f"{kind}_better" if gained else f"{kind}_same",
+        name=control.name,
+        params=numbers.count(control.params - results.reference.params),
+        gain=numbers.signed(found.mean),
+        verdict=known(found.verdict),
+        best=best[0].name,
+        part=numbers.percent(min(1.0, max(0.0, found.mean / best[1].mean))),
+    )
 
 
 def tie_texts(results: Results) -> tuple[str, str] | None:
@@ -97,6 +115,19 @@ def tie_texts(results: Results) -> tuple[str, str] | None:
     images, needed = results.test_images, images_to_show(SMALL, len(ties))
     step = numbers.figures(1 / images)
     return pair("tied", images=numbers.count(images), step=step, wanted=SMALL, needed=numbers.count(needed))
+
+
+def unseen_texts(results: Results) -> tuple[str, str] | None:
+    """Return what difference would have been found of each arm that one can't tell, in English and in Chinese."""
+    arms = len(judged_arms(results.arms))
+    found = []
+    for arm, difference in judged_arms(results.arms):
+        if difference.verdict == "can't tell" and difference.reason in (None, UNLIKELY) and difference.interval:
+            low, high = difference.interval
+            if high > low and len(arm.scores) > 1:
+                least = detected((high - low) / 2, arms, len(arm.scores))
+                found.append(f"{arm.name} {numbers.figures(least, 2)}")
+    return pair("unseen", found=", ".join(found), power=numbers.percent(POWER)) if found else None
 
 
 def lead(results: Results) -> str:

@@ -171,7 +171,9 @@ class RayCluster(Backend):
             self.mirror.push(CACHE)
             self.mirror.push(without=NOT_HERE)
         here = self.ray.get_runtime_context().get_node_id()
-        self.mailbox = self.ray.remote(_Mailbox).options(num_cpus=0, **self._on(here, soft=True)).remote()
+        # It may be begun anew elsewhere: what is lost then is some progress that was not shown yet.
+        how = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, **self._on(here, soft=True)}
+        self.mailbox = self.ray.remote(_Mailbox).options(**how).remote()
         return self
 
     def __exit__(
@@ -573,14 +575,16 @@ def _worker(order: dict[str, Any], folder: Path, post: _Post) -> Worker:
 
 
 def _heed(mailbox: Any, number: int, worker: Worker, ended: threading.Event) -> None:
-    """Stop a worker after its step once the mailbox says so, or cannot be reached any more."""
+    """Stop a worker after its step once the mailbox says so, or has gone with the comparison."""
     import ray
 
     stop = worker.stop
     while not ended.wait(0.5):
         try:
             asked = ray.get(mailbox.stopping.remote(number), timeout=30)
-        except Exception:
+        except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
+            continue
+        except Exception:  # the comparison itself has gone
             asked = True
         if asked:
             stop.set()

@@ -138,6 +138,8 @@ def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, bord
         kernel: Size of the kernel, odd.
         border: Border of the blur.
     """
+    if exported():
+        return _recorded_at(maps, x, y, reach, kernel, border)
     height, width = maps.shape[-2:]
     row_weights, top, tall = _window(y, height, reach, kernel, border)
     column_weights, left, wide = _window(x, width, reach, kernel, border)
@@ -151,6 +153,20 @@ def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, bord
         read = flat.unfold(1, tall, 1).unfold(2, wide, 1)[places].double()
         found = row_weights @ read @ column_weights.mT
     return found.view(*x.shape, *found.shape[1:])
+
+
+def _recorded_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, border: str) -> Tensor:
+    """Compute :func:`blurred_at` by operators that exporters know."""
+    height, width = maps.shape[-2:]
+    row_weights, first_row, tall = _tables.__wrapped__(height, reach, kernel, border)
+    column_weights, first_column, wide = _tables.__wrapped__(width, reach, kernel, border)
+    rows, columns = (
+        first[center][..., None] + torch.arange(count, device=maps.device)
+        for first, center, count in ((first_row, y, tall), (first_column, x, wide))
+    )
+    index = rows[..., :, None] * width + columns[..., None, :]
+    read = maps.flatten(2).gather(2, index.flatten(2)).view(index.shape).double()
+    return row_weights[y] @ read @ column_weights[x].mT
 
 
 def _window(center: Tensor, length: int, reach: int, kernel: int, border: str) -> tuple[Tensor, Tensor, int]:
