@@ -15,6 +15,7 @@ import pytest
 
 import saccade
 from saccade.comparison.backends.base import failure
+from saccade.comparison.progress import ComparisonProgress
 from saccade.errors import InputError
 from tests.comparison import folders
 from tests.comparison.inline import InlinePool
@@ -157,22 +158,6 @@ def numbers(folder):
     return found
 
 
-def when(condition, done, seconds=300):
-    """Call `done` in a thread once `condition` holds."""
-
-    def watch():
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if condition():
-                done()
-                return
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
 def checkpoints(folder):
     return list(Path(folder).glob("runs/*/*/checkpoints/[0-9]*.safetensors"))
 
@@ -186,18 +171,18 @@ class TestTwoNodes:
         long = TINY | {"steps": 40, "seeds": 2}
         here = saccade.compare(pictures, ARMS, out=tmp_path / "here", jobs=1, **long)
         out, killed = tmp_path / "there", []
+        show = ComparisonProgress.on_event
 
-        def kill():
-            node = next(iter(cluster.worker_nodes))
-            killed.append(node)
-            cluster.remove_node(node, allow_graceful=False)
-            started(lambda: cluster.add_node(num_cpus=1))
+        def shown(showing, event):
+            done = len(list(out.glob("runs/*/*/result.json")))
+            if len(killed) < 2 and done >= 2 * len(killed) and checkpoints(out):
+                node = next(iter(cluster.worker_nodes))
+                killed.append(node)
+                cluster.remove_node(node, allow_graceful=False)
+                started(lambda: cluster.add_node(num_cpus=1))
+            show(showing, event)
 
-        def kill_twice():
-            kill()
-            when(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 2 and checkpoints(out), kill)
-
-        when(lambda: checkpoints(out), kill_twice)
+        monkeypatch.setattr(ComparisonProgress, "on_event", shown)
         there = saccade.compare(pictures, ARMS, out=out, cluster=cluster.address, checkpoint_seconds=0, **long)
         assert len(killed) == 2
         assert numbers(there.folder) == numbers(here.folder)
@@ -222,8 +207,6 @@ class TestTwoNodes:
         assert numbers(saccade.compare(pictures, ARMS, **call).folder) == numbers(here.folder)
 
     def test_ctrl_c_saves_and_other_settings_are_refused(self, cluster, pictures, tmp_path, monkeypatch):
-        from saccade.comparison.progress import ComparisonProgress
-
         def interrupted(showing, event):
             if event["event"] == "step":
                 signal.raise_signal(signal.SIGINT)

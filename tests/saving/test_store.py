@@ -213,3 +213,24 @@ def test_what_cannot_be_saved_is_named(tmp_path):
     with pytest.raises(InputError, match=r"options must be plain values.*\nhint: give numbers, words and tuples"):
         saccade.save(odd, tmp_path / "net.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sharded_network_is_gathered_and_known_again(tmp_path):
+    """FSDP2 on one process: parameters are parts of a whole, and each class is one made for sharding."""
+    dist = pytest.importorskip("torch.distributed")
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.manual_seed(0)
+    net, x = saccade.insert(NotesNet(5), "se", at="stage:-1").eval(), torch.randn(1, 3, 32, 32)
+    expected = net(x)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        fully_shard(net, mesh=init_device_mesh("cpu", (1,)))
+        assert type(net) is not NotesNet
+        assert torch.equal(net(x), expected)  # it is set up by its first pass
+        assert saccade.verify(net, expect=1) == ()
+        path = saccade.save(net, tmp_path / "net.safetensors")
+    finally:
+        dist.destroy_process_group()
+    assert torch.equal(saccade.load(path).eval()(x), expected)

@@ -35,13 +35,13 @@ class Mirror:
 
     def __init__(self, address: str, folder: Path) -> None:
         self.address, self.folder = address.rstrip("/"), folder
+        if self.address.endswith(":"):
+            raise InputError(f"{address} cannot be used: it names nothing", "such as s3://bucket/name")
         fsspec = require("fsspec", extra="cluster")
         try:
             self.system, self.root = fsspec.core.url_to_fs(self.address)
         except Exception as cause:  # packages for kinds of storage, and their settings
             raise self._refusal("be used", cause) from cause
-        if not self.root.strip("/"):
-            raise InputError(f"{address} cannot be used: it names nothing", "such as s3://bucket/name")
         self.same: dict[str, tuple[Any, tuple[int, int]]] = {}  # name: its state there, and size and time here
 
     def names(self, under: str = "") -> dict[str, Any]:
@@ -120,6 +120,8 @@ class Mirror:
             for name in self.names(under):
                 self.system.rm_file(f"{self.root}/{name}")
                 self.same.pop(name, None)
+            if under and self.system.exists(f"{self.root}/{under}"):  # folders that are left, where storage has any
+                self.system.rm(f"{self.root}/{under}", recursive=True)
         except InputError:
             raise
         except Exception as cause:

@@ -81,6 +81,13 @@ def _named_network(name: str, options: dict[str, Any]) -> nn.Module:
     return segmenter(name, **options) if name in list_segmenters() else classifier(name, **options)
 
 
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module, for one that `fully_shard` changed the class that it had before."""
+    kind = type(module)
+    sharded = len(kind.__bases__) > 1 and kind.__bases__[0].__name__ == "FSDPModule"
+    return kind.__bases__[1] if sharded else kind
+
+
 def fingerprint(network: nn.Module) -> list[tuple[Any, ...]]:
     """Return what two networks built alike have in common: modules, their classes and plain settings, tensor shapes."""
     found = []
@@ -91,13 +98,14 @@ def fingerprint(network: nn.Module) -> list[tuple[Any, ...]]:
         settings.pop("training", None)
         tensors = {**module._parameters, **module._buffers}
         shapes = {key: None if tensor is None else tuple(tensor.shape) for key, tensor in tensors.items()}
-        found.append((path, f"{type(module).__module__}.{type(module).__qualname__}", settings, shapes))
+        kind = class_of(module)
+        found.append((path, f"{kind.__module__}.{kind.__qualname__}", settings, shapes))
     return found
 
 
 def _candidates(network: nn.Module) -> Iterator[dict[str, Any]]:
     own = vars(network).get("saccade_network")
-    home = type(network).__module__
+    home = class_of(network).__module__
     if isinstance(own, Mapping):
         yield {"library": own.get("library", "saccade"), "name": own["name"], "options": dict(own["options"])}
     if home == "saccade.networks.notes":

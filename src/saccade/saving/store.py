@@ -25,7 +25,7 @@ from saccade.insertion.report import Plan, Report, Step
 from saccade.insertion.verifying import reports, verify
 from saccade.insertion.wrappers import unwrapped
 from saccade.networks.order import Match, check_match
-from saccade.saving.recipes import build, find_recipe, fingerprint
+from saccade.saving.recipes import build, class_of, find_recipe, fingerprint
 from saccade.saving.tensors import HEADER, metadata, read
 from saccade.version import __version__
 
@@ -179,7 +179,7 @@ def header_of(model: nn.Module, network: Mapping[str, Any] | None = None) -> dic
         if fingerprint(build(network, hollow=True)) != fingerprint(model):
             raise InputError(f"{network} builds another network than the one to be saved", "leave network= out")
     return {
-        "format": _FORMAT, "saccade": __version__, "class": type(model).__name__,
+        "format": _FORMAT, "saccade": __version__, "class": class_of(model).__name__,
         "network": network or find_recipe(model), "inserted": inserted, "code": _code(model),
     }  # fmt: skip
 
@@ -405,11 +405,15 @@ def network_file(path: Path) -> Path:
 
 
 def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Prepare tensors for safetensors: on the CPU, contiguous, each with its own memory (weights may be tied)."""
+    """Prepare tensors for safetensors: on the CPU, contiguous, each with its own memory (weights may be tied).
+
+    Tensors that several processes hold parts of, as FSDP's, are gathered: every process must call this.
+    """
     seen: set[int] = set()
     found = {}
     for name, given in tensors.items():
-        tensor = given.detach().cpu().contiguous()
+        whole = getattr(given, "full_tensor", None)  # of a DTensor
+        tensor = (given if whole is None else whole()).detach().cpu().contiguous()
         pointer = tensor.data_ptr()
         found[name] = tensor.clone() if pointer in seen and tensor.numel() else tensor
         seen.add(pointer)

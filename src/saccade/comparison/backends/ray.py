@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,9 @@ class RayCluster(Backend):
             self.mirror.push(CACHE)
             self.mirror.push(without=NOT_HERE)
         here = self.ray.get_runtime_context().get_node_id()
-        self.mailbox = self.ray.remote(_Mailbox).options(num_cpus=0, **self._on(here, soft=True)).remote()
+        # It may be begun anew elsewhere: what is lost then is some progress that was not shown yet.
+        how = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, **self._on(here, soft=True)}
+        self.mailbox = self.ray.remote(_Mailbox).options(**how).remote()
         return self
 
     def __exit__(
@@ -526,7 +529,9 @@ def _work(order: dict[str, Any], mailbox: Any) -> Event:
     job, number = order["job"], order["number"]
     node = order["names"].get(ray.get_runtime_context().get_node_id(), socket.gethostname())
     told = {"node": node, "environment": {}, "job": job}
-    if ray.get(mailbox.stopping.remote(number)):
+    with ThreadPoolExecutor(1) as aside:  # to wait in the main thread would lend the cores of this run to another one
+        stopping = aside.submit(lambda: ray.get(mailbox.stopping.remote(number))).result()
+    if stopping:
         return {"event": "stopped", **told}
     differing = differences(order["versions"], versions())  # of a node that has joined since
     if differing:
@@ -573,14 +578,16 @@ def _worker(order: dict[str, Any], folder: Path, post: _Post) -> Worker:
 
 
 def _heed(mailbox: Any, number: int, worker: Worker, ended: threading.Event) -> None:
-    """Stop a worker after its step once the mailbox says so, or cannot be reached any more."""
+    """Stop a worker after its step once the mailbox says so, or has gone with the comparison."""
     import ray
 
     stop = worker.stop
     while not ended.wait(0.5):
         try:
             asked = ray.get(mailbox.stopping.remote(number), timeout=30)
-        except Exception:
+        except (ray.exceptions.GetTimeoutError, ray.exceptions.ActorUnavailableError):
+            continue
+        except Exception:  # the comparison itself has gone
             asked = True
         if asked:
             stop.set()
