@@ -28,9 +28,9 @@ _TOLERANCE = 1e-4
 def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Path:
     """Export a Keras network to a file or folder for another runtime, and run that to compare it with the network.
 
-    Batch and sizes that are None in the network stay free; Keras's ONNX writer of the backend PyTorch tries the network on
-    a map of 1 x 1 then, which it must take. Attention over positions is written by its definition, which
-    stores the map over pairs of positions.
+    Batch and sizes that are None in the network stay free; Keras's ONNX writer of the backend PyTorch then tries the
+    network on a map of 1 x 1, which it must take. Attention over positions is written by its definition, which stores
+    the map over pairs of positions.
 
     Args:
         model: A functional or Sequential network.
