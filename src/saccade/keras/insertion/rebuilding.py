@@ -1,4 +1,4 @@
-"""Build a Keras network anew with layers put into its graph or taken out of it, and with the weights it had."""
+"""Build a Keras network again with layers put into its graph or taken out of it, and with the weights it had."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _from_config(layer: Any, path: str) -> Any:
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError) as cause:
         said = (str(cause).strip() or type(cause).__name__).splitlines()[-1].removeprefix("Exception encountered: ")
         raise InputError(
-            f"{path} ({kind.__name__}): the network is built anew with the layer put in, and this layer cannot be made "
+            f"{path} ({kind.__name__}): the network is built again with the layer put in, and this layer cannot be made "
             f"from its config: {said}",
             "give its class a get_config that returns all arguments of its constructor, or put the layer into the "
             "network's code by hand: saccade.keras.layer('cbam')",
@@ -160,7 +160,7 @@ def _take_over(new: Any, old: Any, path: str, frozen: bool) -> None:
     shapes = [[tuple(variable.shape) for variable in layer.variables] for layer in (new, old)]
     if shapes[0] != shapes[1]:
         raise InputError(
-            f"{path} ({type(old).__name__}): made anew from its config it has weights of the shapes {shapes[0]}; "
+            f"{path} ({type(old).__name__}): made again from its config it has weights of the shapes {shapes[0]}; "
             f"expected {shapes[1]}",
             "give its class a get_config that returns all arguments of its constructor",
         )

@@ -45,7 +45,7 @@ def verify(model: keras.Model, *, expect: Expected | None = None) -> tuple[str, 
             raise InputError(
                 f"{name}: the mechanism is called {len(calls)} times in one forward, with {channels} channels; "
                 f"expected once, with {place.get('channels')}",
-                "insert into the network anew",
+                "insert into the network again",
             )
     if expect is not None:
         _check_expected(model, layers, expect)

@@ -13,7 +13,7 @@ def graph_of(model: Any, label: str) -> Any:
     """Return the functional graph of a network: its own, or that of a Sequential network.
 
     Raises:
-        InputError: It is no Keras network, one without a graph, or a Sequential one that is not built.
+        InputError: It is not a Keras network, one without a graph, or a Sequential one that is not built.
     """
     if not isinstance(model, keras.Model):
         raise InputError(*_no_keras(model, label))
@@ -97,7 +97,7 @@ def new_input(x: Any) -> Any:
 
 
 def as_new(operation: Any) -> Any:
-    """Return an operation that is no layer without the calls that are recorded in it."""
+    """Return an operation other than a layer without the calls that are recorded in it."""
     import copy
 
     made = copy.copy(operation)
