@@ -214,7 +214,7 @@ def cell(found: Mapping[str, Any] | None, way: str) -> str:
         return ""
     if found.get("error") is None:
         return "wrong" if "wrong" in found else "-"
-    shown = f"{found['error']:.0e}".replace("e-0", "e-")
+    shown = f"{found['error']:.0e}".replace("e-0", "e-") if found["error"] else "0"
     return f"{shown}, {100 * found['agreement']:.0f}%" if "8 bits" in way else shown
 
 

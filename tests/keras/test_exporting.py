@@ -13,7 +13,11 @@ FORMATS = {"torch": [".onnx"], "tensorflow": ["", ".tflite"], "jax": [""]}[keras
 
 def network(mechanism):
     model = keras.Sequential(
-        [keras.Input((None, None, 3)), layers.Conv2D(8, 3, name="conv"), layers.GlobalAveragePooling2D()]
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(8, 3, padding="same", name="conv"),
+            layers.GlobalAveragePooling2D(),
+        ]
     )
     model = insert(model, mechanism, at="conv")
     for layer in attachments(model).values():

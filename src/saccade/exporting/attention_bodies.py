@@ -6,8 +6,7 @@ from typing import Any
 
 from saccade.errors import require
 
-# Queries go through in blocks of at most 256 rows, all equally long, so that little is padded. A concatenation of one
-# part keeps ONNX Runtime from moving the steps of 8 bits into the loop, where it does not find the names of inputs.
+# Queries go through in blocks of at most 256 rows, all equally long, so that little is padded.
 _IN_BLOCKS = """
 <domain: "saccade", opset_import: ["" : 18]>
 SoftmaxAttention <scale> (query, key, value) => (y)
@@ -20,8 +19,8 @@ SoftmaxAttention <scale> (query, key, value) => (y)
     factor = Constant <value_float: float = @scale> ()
     factor_like = CastLike (factor, query)
     scaled = Mul (query, factor_like)
-    keys = Concat <axis = 0> (key)
-    values = Concat <axis = 0> (value)
+    keys = Identity (key)
+    values = Identity (value)
     columns = Transpose <perm = [0, 2, 1]> (keys)
     batch = Shape <start = 0, end = 1> (query)
     rows = Shape <start = 1, end = 2> (query)
@@ -53,6 +52,10 @@ SoftmaxAttention <scale> (query, key, value) => (y)
 }
 """
 
+# A concatenation of one part keeps ONNX Runtime from moving the steps of 8 bits into the loop, which ends the process;
+# it costs a copy of keys and values.
+_IN_BLOCKS_OF_8_BITS = _IN_BLOCKS.replace("Identity (", "Concat <axis = 0> (")
+
 _AS_ATTENTION = """
 <domain: "saccade", opset_import: ["" : 23]>
 SoftmaxAttention <scale> (query, key, value) => (y)
@@ -68,7 +71,7 @@ SoftmaxAttention <scale> (query, key, value) => (y)
 }
 """
 
-BODIES = {"blocks": (_IN_BLOCKS, 18), "attention": (_AS_ATTENTION, 23)}
+BODIES = {"blocks": (_IN_BLOCKS, 18), "blocks, 8 bits": (_IN_BLOCKS_OF_8_BITS, 18), "attention": (_AS_ATTENTION, 23)}
 """Name of a body to its text and the first opset that has its operators."""
 
 

@@ -28,8 +28,9 @@ _TOLERANCE = 1e-4
 def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Path:
     """Export a Keras network to a file or folder for another runtime, and run that to compare it with the network.
 
-    Batch and sizes that are None in the network stay free. Attention over positions is written by its definition, which
-    stores the map over pairs of positions.
+    Batch and sizes that are None in the network stay free; Keras's ONNX writer of the backend PyTorch then tries the
+    network on a map of 1 x 1, which it must take. Attention over positions is written by its definition, which stores
+    the map over pairs of positions.
 
     Args:
         model: A functional or Sequential network.
@@ -47,7 +48,8 @@ def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Pat
 
     Example:
         >>> import keras, pathlib, saccade.keras, tempfile
-        >>> model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(8, 3, name="conv")])
+        >>> conv = keras.layers.Conv2D(8, 3, padding="same", name="conv")
+        >>> model = keras.Sequential([keras.Input((None, None, 3)), conv])
         >>> model = saccade.keras.insert(model, "se", at="conv")
         >>> saccade.keras.export(model, pathlib.Path(tempfile.mkdtemp()) / "model.onnx").name
         'model.onnx'

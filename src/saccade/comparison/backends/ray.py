@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -528,7 +529,9 @@ def _work(order: dict[str, Any], mailbox: Any) -> Event:
     job, number = order["job"], order["number"]
     node = order["names"].get(ray.get_runtime_context().get_node_id(), socket.gethostname())
     told = {"node": node, "environment": {}, "job": job}
-    if ray.get(mailbox.stopping.remote(number)):
+    with ThreadPoolExecutor(1) as aside:  # to wait in the main thread would lend the cores of this run to another one
+        stopping = aside.submit(lambda: ray.get(mailbox.stopping.remote(number))).result()
+    if stopping:
         return {"event": "stopped", **told}
     differing = differences(order["versions"], versions())  # of a node that has joined since
     if differing:

@@ -28,7 +28,8 @@ class Onnx(Target):
     int8 = True
 
     def write(self, subject: Subject, plan: Plan, path: Path, about: Mapping[str, Any]) -> None:
-        model = converted(subject, plan, opset=plan.opset or _OPSET, body="blocks")
+        body = "blocks" if plan.calibration is None else "blocks, 8 bits"
+        model = converted(subject, plan, opset=plan.opset or _OPSET, body=body)
         onnx: Any = require("onnx", extra="onnx")
         model.producer_name, model.doc_string = "saccade", f"{about['name']}, exported by saccade {about['saccade']}"
         if plan.calibration is not None:
