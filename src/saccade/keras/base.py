@@ -17,7 +17,7 @@ from saccade.mechanisms.rules import choose
 _AXES = {1: "T", 2: "H, W", 3: "T, H, W"}
 
 
-class Mechanism(keras.layers.Layer):
+class Mechanism(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """A feature map in, a feature map of the same shape out; the mirror of the PyTorch mechanism of the same name.
 
     Subclasses build the sublayers of C channels in `assemble` and compute in `compute`, both for channels last. The

@@ -171,7 +171,7 @@ def layer_norm(
     return layer
 
 
-class Kernel(keras.layers.Layer):
+class Kernel(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """A kernel of a convolution that its mechanism applies in a form of its own."""
 
     def __init__(self, shape: tuple[int, ...], start: Any, **layer: Any) -> None:
@@ -246,7 +246,7 @@ class Conv(Biased):
 
 
 @keras.saving.register_keras_serializable(package="saccade")
-class BatchNorm(keras.layers.BatchNormalization):
+class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]  # Keras has no types
     """Batch normalisation over all axes but the last, whose moving variance is the unbiased one, as in PyTorch.
 
     Keras normalises by the biased variance and keeps that; PyTorch normalises by it too and keeps
@@ -277,7 +277,7 @@ class BatchNorm(keras.layers.BatchNormalization):
         return ops.cast(y, self.compute_dtype)
 
 
-class LayerNorm(keras.layers.LayerNormalization):
+class LayerNorm(keras.layers.LayerNormalization):  # type: ignore[misc]  # Keras has no types
     """Layer normalisation over the last axis: Keras's own, but for float64, in which that one computes in float32."""
 
     def call(self, inputs: Any) -> Any:

@@ -132,7 +132,7 @@ class BAM(Mechanism):
         return channel, None if self.spatial is None else self.spatial(x, training=training)
 
 
-class ChannelBranch(keras.layers.Layer):
+class ChannelBranch(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute one logit per channel from the channel means: (B, C) to (B, C)."""
 
     def __init__(self, channels: int, width: int, num_layers: int, final_norm: bool, **layer: Any) -> None:
@@ -154,7 +154,7 @@ class ChannelBranch(keras.layers.Layer):
         return logits if self.final_norm is None else self.final_norm(logits, training=training)
 
 
-class SpatialBranch(keras.layers.Layer):
+class SpatialBranch(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute one logit per position from a wide neighbourhood: (B, H, W, C) to (B, H, W, 1)."""
 
     def __init__(

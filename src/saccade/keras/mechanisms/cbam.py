@@ -128,7 +128,7 @@ class CBAM(Mechanism):
         return hidden_width(self.label, channels, *given, multiple_of=rounding)
 
 
-class ChannelGate(keras.layers.Layer):
+class ChannelGate(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """First stage: one factor per channel, from summaries of its positions."""
 
     def __init__(
@@ -150,7 +150,7 @@ class ChannelGate(keras.layers.Layer):
         return spread(ops.sigmoid(ops.sum(logits, axis=1)), x)
 
 
-class SpatialGate(keras.layers.Layer):
+class SpatialGate(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Second stage: one factor per position, from the maximum and the mean of its channels."""
 
     def __init__(self, kernel_size: tuple[int, ...], momentum: float | None, official: bool, **layer: Any) -> None:

@@ -98,7 +98,7 @@ class GlobalContext(Context):
         return context_width(self.label, channels, given["ratio"], given["inner_channels"], given["variant"])
 
 
-class Transform(keras.layers.Layer):
+class Transform(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute one number per channel from the context, through a narrow normalised layer."""
 
     def __init__(self, channels: int, width: int, timm: bool, added: bool, **layer: Any) -> None:

@@ -109,7 +109,7 @@ class GSoP(Mechanism):
             )
 
 
-class _RowGate(keras.layers.Layer):
+class _RowGate(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Base of both gates: four numbers from each row of a matrix, then a gate of all of them."""
 
     def _build_rows(self, count: int, out: int) -> None:
@@ -127,7 +127,7 @@ class _RowGate(keras.layers.Layer):
         return self.rows(ops.transpose(normed, (0, 2, 1)))
 
 
-class RowLayer(keras.layers.Layer):
+class RowLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute four numbers from each row of a matrix, with weights of its own: (B, R, R) to (B, 4 R)."""
 
     def __init__(self, count: int, **layer: Any) -> None:
@@ -199,7 +199,7 @@ class SpatialGate(_RowGate):
         return adaptive_mean(gate, ops.shape(x)[1:3])
 
 
-class Fusion(keras.layers.Layer):
+class Fusion(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Combine both gated maps for the variant "concat"."""
 
     def __init__(self, channels: int, kernel: int, groups: int, **layer: Any) -> None:

@@ -85,7 +85,7 @@ class PolarizedSelfAttention(Mechanism):
         return gates
 
 
-class ChannelBranch(keras.layers.Layer):
+class ChannelBranch(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute one factor per channel from a softmax-weighted mean of the positions: (B, C)."""
 
     def __init__(self, channels: int, variant: str, **layer: Any) -> None:
@@ -129,7 +129,7 @@ class ChannelBranch(keras.layers.Layer):
         return ops.sigmoid(logits)
 
 
-class SpatialBranch(keras.layers.Layer):
+class SpatialBranch(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Compute one factor per position from its similarity to a query made of the mean of all: (B, H, W, 1)."""
 
     def __init__(self, channels: int, variant: str, **layer: Any) -> None:

@@ -98,7 +98,7 @@ class SelfAttention(Mechanism):
         return pooled(found, pooled_axes(self.label, x.shape)) if self.official else found
 
 
-class BoundedConv(keras.layers.Layer):
+class BoundedConv(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """A 1x1 convolution without bias, its matrix divided by an estimate of its largest singular value.
 
     One step of power iteration from u: v = norm(u W), u' = norm(v W^T), sigma = v W^T u'^T, with the vectors as rows,
