@@ -143,7 +143,7 @@ def _from_config(layer: Any, path: str) -> Any:
     except (NotImplementedError, TypeError, ValueError, KeyError, AttributeError) as cause:
         said = (str(cause).strip() or type(cause).__name__).splitlines()[-1].removeprefix("Exception encountered: ")
         raise InputError(
-            f"{path} ({kind.__name__}): the network is built again with the layer put in, and this layer cannot be made "
+            f"{path} ({kind.__name__}): insertion builds the network again, and this layer cannot be made "
             f"from its config: {said}",
             "give its class a get_config that returns all arguments of its constructor, or put the layer into the "
             "network's code by hand: saccade.keras.layer('cbam')",
