@@ -151,7 +151,7 @@ def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
         if not np.any(ops.convert_to_numpy(variable.value)):
             variable.assign(np.full(variable.shape, 0.7 if variable.name == "gamma" else 0.01))
     x, over = (random.normal(size=shape).astype("float32") for _ in range(2))
-    forms = {"authors": _as_authors(mechanism, made), "saccade": made}
+    forms: dict[str, Callable[[Any], Any]] = {"authors": _as_authors(mechanism, made), "saccade": made}
     row: dict[str, Any] = {"name": name, "mechanism": mechanism, "options": dict(options), "shape": list(shape)}
     for mode in MODES:
         steps = {

@@ -140,8 +140,9 @@ def forecast(
         seconds += one_run * starts * experiment.start_steps / experiment.steps
         note = str(data.statement)
         plan = Judging(experiment, experiment.task(data)).plan
-        designs = asked and asked.answer(
-            experiment.task(data), len(experiment.arms), len(data.val.images), seconds / jobs / settings.seeds
+        per_seed = seconds / jobs / settings.seeds
+        designs = (
+            asked.answer(experiment.task(data), len(experiment.arms), len(data.val.images), per_seed) if asked else None
         )
         del data
     return Forecast(
@@ -152,7 +153,7 @@ def forecast(
         batch=experiment.batch,
         jobs=jobs,
         seconds=seconds / jobs + _REST,
-        fewest=plan and plan.stages[0] * len(found),
+        fewest=plan.stages[0] * len(found) if plan else None,
         designs=designs,
     )
 

@@ -51,7 +51,7 @@ class Mechanism(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
         choose(self.label, "data_format", self.data_format, ("channels_last", "channels_first"))
         self.options = MappingProxyType({name: _frozen(value) for name, value in options.items()})
-        self.channels: int | None = None
+        self.channels: Any = None
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -118,7 +118,8 @@ class Mechanism(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     def part(self, made: type[Mechanism], name: str) -> Mechanism:
         """Return a built mechanism that is a part of this one, for maps with channels last."""
         dims = {"dims": self.dims} if "dims" in made.option_names() else {}
-        layer = made(**dims, data_format="channels_last", name=name, dtype=self.dtype_policy)
+        options: dict[str, Any] = {**dims, "data_format": "channels_last", "name": name, "dtype": self.dtype_policy}
+        layer: Mechanism = made(**options)
         layer.build((None, *(None,) * self.dims, self.channels))
         return layer
 

@@ -95,7 +95,7 @@ def _in_tensorflow(function: Function, query: Any, others: tuple[Any, ...], rows
         )
         return list(found[1:])
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(given: Any, *rest: Any) -> Any:
         whole = padded(given)
         several = len(rest) > 1
@@ -136,7 +136,7 @@ def _in_torch(function: Function, query: Any, others: tuple[Any, ...], rows: int
 
     from saccade.ops import pairwise
 
-    named = {
+    named: dict[str, Callable[..., Any]] = {
         "_softmax_attention": pairwise.softmax_attention,
         "_concatenation_attention": pairwise.concatenation_attention,
     }

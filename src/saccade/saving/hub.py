@@ -138,7 +138,7 @@ def _held(model: nn.Module, network: Mapping[str, Any] | None) -> Any:
     """Return an object of huggingface_hub's mixin that stores the network."""
     hub: Any = require("huggingface_hub", extra="hub")
 
-    class Held(hub.ModelHubMixin, library_name=_LIBRARY, tags=["attention", "computer-vision"]):  # type: ignore[misc]
+    class Held(hub.ModelHubMixin, library_name=_LIBRARY, tags=["attention", "computer-vision"]):  # type: ignore[misc, call-arg]
         def _save_pretrained(self, save_directory: Path) -> None:
             save(model, save_directory / WEIGHTS, network=network)
 

@@ -100,7 +100,7 @@ class BAM(Mechanism):
         batch, *sizes, _ = shape
         has_channel = self.options["parts"] != "spatial"
         if has_channel and self.options["window"] == "released" and None not in sizes:
-            height, width = sizes
+            height, width = (int(size or 0) for size in sizes)
             if not height <= width < 2 * height:
                 raise InputError(
                     f"{self.label}: the released window needs H <= W < 2 H; received shape {shape}",

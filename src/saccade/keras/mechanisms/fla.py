@@ -34,7 +34,7 @@ class FullyAttentional(Mechanism):
         self,
         *,
         pairing: str = "sample",
-        norm_layer: Callable[[int], keras.layers.Layer] | None = None,
+        norm_layer: Callable[[int], keras.layers.Layer] | dict[str, Any] | None = None,
         lean: bool = False,
         data_format: str | None = None,
         **layer: Any,

@@ -80,7 +80,8 @@ class GlobalContext(Context):
         for transform in (self.add, self.mul):
             if transform is not None:
                 start = as_torch(transform.width)
-                for weight in (transform.expand.kernel, transform.expand.bias):
+                expand: Any = transform.expand  # built with a bias
+                for weight in (expand.kernel, expand.bias):
                     weight.assign(start(weight.shape, dtype=weight.dtype))
 
     def compute(self, x: Any, training: bool) -> Any:

@@ -5,7 +5,7 @@ X. Wang, R. Girshick, A. Gupta, K. He, "Non-local Neural Networks", CVPR 2018, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -193,7 +193,7 @@ def _matrix(layer: Dense) -> Any:
     return ops.concatenate([kernel, ops.expand_dims(bias, 0)], axis=0)
 
 
-_START = {
+_START: dict[str, Callable[[], Any]] = {
     "gaussian": lambda: keras.initializers.RandomNormal(stddev=0.01),
     "kaiming": lambda: kaiming("fan_out"),
     "torch": lambda: None,

@@ -117,7 +117,7 @@ class SelectiveKernel(Mechanism):
                 "take a larger batch or map, or training=False",
             )
 
-    def _out(self, channels: int | None) -> int:
+    def _out(self, channels: Any) -> Any:
         return self.options["out_channels"] or channels
 
     def _decided(self, channels: int) -> Any:
