@@ -53,7 +53,13 @@ def bench(
         backend: Backend of Keras: `tensorflow`, `jax` or `torch`.
     """
     if framework == "keras":
-        given: dict[str, object] = {"--task": task, "--shape": shape, "--plot": plot, "--exported": exported, "--threads": threads}
+        given: dict[str, object] = {
+            "--task": task,
+            "--shape": shape,
+            "--plot": plot,
+            "--exported": exported,
+            "--threads": threads,
+        }
         given |= {"--channels-last": channels_last, "--no-compile": no_compile}
         unused = [name for name, value in given.items() if value] + ["--dtype"] * (dtype != "float32")
         unused += ["--device"] * (device != "cpu")
