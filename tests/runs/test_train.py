@@ -4,6 +4,8 @@ import csv
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -427,6 +429,16 @@ def test_tensorboard_files_hold_loss_scores_and_gates(pictures, tmp_path):
     assert {"loss", "learning rate", "accuracy"} <= names
     assert any(name.startswith("gates/") for name in names)
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+@pytest.mark.full
+def test_a_log_for_tensorboard_loads_no_tensorflow(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from saccade.training.log import Log\n"
+        "Log(Path(sys.argv[1]), 0, tensorboard=True); assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True)
+    assert list((tmp_path / "tensorboard").iterdir())
 
 
 def test_the_recipe_of_a_paper_decays_norms_too(pictures, tmp_path):

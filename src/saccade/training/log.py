@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -146,5 +148,9 @@ def _board(folder: Path, done: int) -> Any:
     """TensorBoard hides what earlier files have from this step on."""
     from saccade.errors import require
 
+    # With this name known, TensorBoard writes by itself; otherwise it loads TensorFlow where that is installed, which
+    # takes 8 s. Who already uses TensorFlow keeps it.
+    if "tensorflow" not in sys.modules:
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
     writer: Any = require("torch.utils.tensorboard", extra="train")
     return writer.SummaryWriter(str(folder / TENSORBOARD), purge_step=done + 1)
