@@ -162,6 +162,14 @@ def checkpoints(folder):
     return list(Path(folder).glob("runs/*/*/checkpoints/[0-9]*.safetensors"))
 
 
+@pytest.fixture
+def ctrl_c():
+    """Heeds Ctrl-C, which what a shell starts in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.full
 @pytest.mark.processes
 class TestTwoNodes:
@@ -206,6 +214,7 @@ class TestTwoNodes:
         shutil.rmtree(there.folder)
         assert numbers(saccade.compare(pictures, ARMS, **call).folder) == numbers(here.folder)
 
+    @pytest.mark.usefixtures("ctrl_c")
     def test_ctrl_c_saves_and_other_settings_are_refused(self, cluster, pictures, tmp_path, monkeypatch):
         def interrupted(showing, event):
             if event["event"] == "step":
