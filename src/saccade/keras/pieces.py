@@ -6,10 +6,13 @@ Sublayers carry the names that the PyTorch modules have, so that weights map by 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import keras
 from keras import ops
+
+from saccade.keras.modes import exported
 
 HALVES = ("float16", "bfloat16")
 
@@ -39,8 +42,17 @@ def multiply(first: Any, second: Any) -> Any:
 
 
 def softmax(x: Any, axis: int) -> Any:
-    """Return the softmax over an axis; over an axis of 1, of which Keras warns, ones."""
-    return ops.ones_like(x) if x.shape[axis] == 1 else ops.softmax(x, axis=axis)
+    """Return the softmax over an axis; over an axis of 1, of which Keras warns, ones.
+
+    What is written to a file keeps it: Keras may trace a network of free sizes on a map of one position.
+    """
+    if x.shape[axis] != 1:
+        return ops.softmax(x, axis=axis)
+    if not exported():
+        return ops.ones_like(x)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using a softmax over axis")
+        return ops.softmax(x, axis=axis)
 
 
 def wide_policy(layer: keras.layers.Layer) -> keras.DTypePolicy:
