@@ -34,9 +34,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The examples in docstrings and pages are run; that of the page left out is built and run by its own test.
+# The examples in docstrings and pages are run, those of Keras on PyTorch; that of the page left out is built and run by
+# its own test.
 docs: $(VENV)/.dev
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) \
+	KERAS_BACKEND=torch $(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src/saccade $(DOCS) \
 	  --ignore-glob='docs/adding-a-mechanism*' $(ARGS)
 
 # site/index.html opens from disk; a warning or a link that leads nowhere fails.

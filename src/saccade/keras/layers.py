@@ -70,7 +70,7 @@ def layer(mechanism: str, /, **options: Any) -> Mechanism:
     Example:
         >>> import keras, saccade.keras
         >>> attention = saccade.keras.layer("cbam", reduction=8)
-        >>> attention(keras.ops.ones((2, 7, 9, 64))).shape
+        >>> tuple(attention(keras.ops.ones((2, 7, 9, 64))).shape)
         (2, 7, 9, 64)
     """
     spec = parse(mechanism)
