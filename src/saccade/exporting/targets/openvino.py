@@ -48,7 +48,7 @@ class _Session(Session):
         model = core.read_model(str(path))
         self.about = json.loads(str(model.get_rt_info([KEY]).astype(str))) if model.has_rt_info([KEY]) else {}
         # By default it computes in bfloat16 where the processor has it, which is another network.
-        # With one thread it answers a size that an operator refuses by the outputs of the run before, without an error.
+        # With one thread OpenVINO 2026.4.1 does not always say that an operator refuses a size.
         threads = max(2, torch.get_num_threads())
         hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
         self._compiled = core.compile_model(model, "CPU", hints)
