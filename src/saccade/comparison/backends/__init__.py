@@ -1,1 +1,1 @@
-"""Where the jobs of a comparison are done: one file for each place, with a class that is a :class:`.base.Backend`."""
+"""Places where the jobs of a comparison are done: one file each, with a class that is a :class:`.base.Backend`."""

@@ -1,4 +1,4 @@
-"""On this machine: a pool of worker processes, as the parent sees it."""
+"""A pool of worker processes on this machine, as the parent sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a cluster: each job is a task of Ray, done by one worker of one node, and done again elsewhere if the node dies.
+"""Jobs on a cluster: each is a task of Ray, done by one worker of one node, and again elsewhere if the node dies.
 
 Ray finds a free node, and notices dead ones; saccade's own part is small. All that a job needs, and all that it makes,
 is in the folder of the experiment, which every node sees: so a job that is done again resumes from its checkpoint.
@@ -381,7 +381,7 @@ def _asking() -> Callable[[Sequence[str]], dict[str, str | None]]:
 
 
 def _storage(folder: str, word: str) -> str | None:
-    """On a node: say what is wrong with a folder; None if it is the same as on the other machines, and writable."""
+    """Return what is wrong with a folder as a node sees it; None if it is that of the other machines, and writable."""
     if is_address(folder):
         return _storage_at(folder, word)
     there = Path(folder)
@@ -401,7 +401,7 @@ def _storage(folder: str, word: str) -> str | None:
 
 
 def _storage_at(address: str, word: str) -> str | None:
-    """On a node: the same of an address."""
+    """Return what is wrong with an address as a node sees it; None if it can be read and written."""
     try:
         mirror = Mirror(address, Path())
         if mirror.system.cat_file(f"{mirror.root}/.shared.{word}") != word.encode():
@@ -416,18 +416,18 @@ def _storage_at(address: str, word: str) -> str | None:
 
 
 def _scratch(session: str) -> Path:
-    """On a node: the folder in which runs work whose results are kept at an address."""
+    """Return the folder of a node in which runs work whose results are kept at an address."""
     return Path(tempfile.gettempdir()) / f"saccade-{session}"
 
 
 def _tidy(folder: str) -> None:
-    """On a node: delete that folder."""
+    """Delete that folder of a node."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _working(order: dict[str, Any]) -> Iterator[Path]:
-    """On a node: the folder to work in, with what the job needs; what it has made is at the address at the end."""
+    """A context of a folder of a node, with what the job needs; what it made is at the address at the end."""
     if order["address"] is None:
         yield Path(order["folder"])
         return
@@ -523,7 +523,7 @@ _WORKERS: dict[str, Worker] = {}  # on a node: the worker of this process, by se
 
 
 def _work(order: dict[str, Any], mailbox: Any) -> Event:
-    """On a node: do one job, and return its last event with the name and the environment of the node."""
+    """Do one job on a node, and return its last event with the name and the environment of the node."""
     import ray
 
     job, number = order["job"], order["number"]
