@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import warnings
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -66,6 +67,15 @@ def test_help_explains_every_option(run, command, monkeypatch):
         assert len(line.strip("│ ").split("  ", 1)[1].split()) >= 3, f"{option} has no explanation"
         required = parameters[option].default is inspect.Parameter.empty
         assert required or "[default: " in line, f"{option} shows no default"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_defaults_are_of_their_types(command):
+    """Cyclopts asks pydantic, where a user's code or Ray has loaded it, and refuses the command otherwise."""
+    run = app[command].default_command
+    kinds = get_type_hints(run)
+    for name, parameter in inspect.signature(run).parameters.items():
+        assert parameter.default is not None or NoneType in get_args(kinds[name]), name
 
 
 def test_version(run):

@@ -79,11 +79,13 @@ def _parameter(one: Declared) -> inspect.Parameter:
         converter=_whole if isinstance(one.range, Whole) and int in (one.typed, *get_args(one.typed)) else None,
     )
     kind = inspect.Parameter.POSITIONAL_ONLY if option.argument else inspect.Parameter.KEYWORD_ONLY
+    default = one.default if one.required or option.typed is ... else None
     return inspect.Parameter(
         one.flag,
         inspect.Parameter.VAR_POSITIONAL if option.several else kind,
-        default=one.default if one.required or option.typed is ... else None,
-        annotation=Annotated[one.typed, parameter],
+        default=default,
+        # Where pydantic is loaded, by Ray for instance, cyclopts holds defaults to their types.
+        annotation=Annotated[one.typed | None if default is None else one.typed, parameter],
     )
 
 
