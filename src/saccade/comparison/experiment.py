@@ -53,8 +53,8 @@ class Experiment:
         learning_rate: Largest learning rate of the schedule.
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
         class_weights: Weight of each class in the loss; None weighs all alike.
-        statistics: Mean and standard deviation that images are standardised by.
         checkpoint_seconds: Seconds between two checkpoints of a run.
+        statistics: Mean and standard deviation that images are standardised by.
     """
 
     folder: Path
@@ -65,8 +65,8 @@ class Experiment:
     learning_rate: float
     start_steps: int
     class_weights: tuple[float, ...] | None = None
-    statistics: Statistics = IMAGENET
     checkpoint_seconds: float = 20.0
+    statistics: Statistics = IMAGENET
 
     @property
     def demo(self) -> bool:
