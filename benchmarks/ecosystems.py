@@ -253,15 +253,20 @@ def traced(model: nn.Module, x: Tensor) -> str:
 
 def in_an_environment(library: str, folder: Path) -> None:
     """Install a library into a new environment on top of the packages that run this, and measure it there."""
+    run_installed(folder, PACKAGES[library], "benchmarks.ecosystems", library)
+
+
+def run_installed(folder: Path, packages: tuple[str, ...], module: str, *arguments: str) -> None:
+    """Run a module in a new environment that has some packages on top of those that run this."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.glob("lib/python*/site-packages"))
     (site / "base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     python = folder / "bin" / "python"
-    if PACKAGES[library]:
-        uv = ["uv", "pip", "install", "-q", "--no-deps", "-p", python, *PACKAGES[library]]
+    if packages:
+        uv = ["uv", "pip", "install", "-q", "--no-deps", "-p", python, *packages]
         subprocess.run(uv, check=True)
     quietly = os.environ | {"YOLO_CONFIG_DIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([python, "-m", "benchmarks.ecosystems", library], check=True, env=quietly)
+    subprocess.run([python, "-m", module, *arguments], check=True, env=quietly)
 
 
 def row(
