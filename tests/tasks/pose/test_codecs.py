@@ -129,6 +129,22 @@ def test_decoders_are_their_definition_map_by_map(name: str) -> None:
 
 
 @every_codec
+@pytest.mark.parametrize("peak", [2e-4, 3.0, 200.0])
+def test_decoders_are_their_definition_at_any_height_and_border(name: str, peak: float) -> None:
+    """Low maps are cut off next to their peaks, high ones at them; and as many threads decode as torch has."""
+    one = made(name, (112, 272), map_size=(29, 67))
+    drawn = one.draw(torch.rand(40, 6, 2, generator=torch.manual_seed(4)) * torch.tensor([28, 66]), torch.ones(40, 6))
+    maps = peak * (drawn[0].double() + 0.02 * torch.rand(drawn[0].shape, generator=torch.manual_seed(5)) - 0.005)
+    wanted, before = torch.from_numpy(Loop(one, None).locate(maps.numpy())), torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            torch.testing.assert_close(one.locate(maps)[0], wanted)
+    finally:
+        torch.set_num_threads(before)
+
+
+@every_codec
 def test_maps_are_left_as_they_are_and_may_be_narrow(name: str) -> None:
     one = made(name, (96, 128))
     points = drawn(1, 3, 28.0, (96, 128))
