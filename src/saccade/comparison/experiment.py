@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from saccade.comparison.arms import Arm
 from saccade.comparison.demos import find_demo
 from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
+from saccade.comparison.tuning import Setting
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
@@ -21,7 +23,19 @@ from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import places_in
 from saccade.runs.folder import OTHER_FOLDER
-from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RESULT, RUNS, SPLIT, START
+from saccade.runs.names import (
+    CACHE,
+    DATA,
+    EVIDENCE,
+    EXPERIMENT,
+    LAST,
+    RESULT,
+    RUNS,
+    SPLIT,
+    START,
+    TRIALS,
+    TUNED,
+)
 from saccade.runs.options import RunSpec
 from saccade.runs.records import ExperimentRecord, read_arrays, read_object, read_record
 from saccade.tasks import find_task
@@ -53,6 +67,7 @@ class Experiment:
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
         class_weights: Weight of each class in the loss; None weighs all alike.
         checkpoint_seconds: Seconds between two checkpoints of a run.
+        runs: Name of the folder of the runs.
     """
 
     folder: Path
@@ -64,6 +79,7 @@ class Experiment:
     start_steps: int
     class_weights: tuple[float, ...] | None = None
     checkpoint_seconds: float = 20.0
+    runs: str = RUNS
 
     @property
     def demo(self) -> bool:
@@ -87,14 +103,40 @@ class Experiment:
 
     def run_folder(self, arm: Arm, index: int) -> Path:
         """Return the folder of that run."""
-        return self.folder / RUNS / arm.folder / str(index)
+        return self.folder / self.runs / arm.folder / str(index)
 
-    def recipe(self, seed: int) -> Recipe:
-        """Return the recipe that every arm is trained with."""
+    def trial_folder(self, arm: Arm, index: int, number: int) -> Path:
+        """Return the folder of a trial before that run."""
+        return self.folder / TRIALS / arm.folder / str(index) / str(number)
+
+    @property
+    def tuned(self) -> Experiment:
+        """The same experiment, whose runs are those with tuned settings."""
+        return replace(self, runs=TUNED)
+
+    @property
+    def untuned(self) -> Setting:
+        """The setting of runs without trials."""
+        return Setting(learning_rate=self.learning_rate)
+
+    def job_folder(self, job: Mapping[str, Any]) -> Path | None:
+        """Return the folder that a job of a worker writes; None for one that is about all runs."""
+        if job["job"] == "start":
+            return self.start_folder(job["seed"])
+        if job["job"] == "trial":
+            return self.trial_folder(self.arms[job["arm"]], job["index"], job["number"])
+        if job["job"] in ("run", "tuned"):
+            found = self.tuned if job["job"] == "tuned" else self
+            return found.run_folder(self.arms[job["arm"]], job["index"])
+        return None
+
+    def recipe(self, seed: int, setting: Setting | None = None) -> Recipe:
+        """Return the recipe that every arm is trained with; in a trial and after trials with a setting of its own."""
+        setting = setting or self.untuned
         return Recipe(
-            steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
+            steps=self.steps, batch=self.batch, learning_rate=setting.learning_rate, seed=seed, keep=1,
             device=self.settings.device, evaluate_every=max(1, self.steps // 6),
-            checkpoint_seconds=self.checkpoint_seconds,
+            checkpoint_seconds=self.checkpoint_seconds, gate_lr_factor=setting.gate_lr_factor,
         )  # fmt: skip
 
     def task(self, data: Arrays) -> Task:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from saccade import schema
 from saccade.errors import InputError, require
+from saccade.finite import NotFiniteError
 from saccade.insertion import verify
 from saccade.saving.store import BEST, LAST
 from saccade.tasks.base import divisor
@@ -48,7 +49,7 @@ class Interrupted(Exception):
     """Training was asked to stop; the checkpoint is written."""
 
 
-class Diverged(InputError):
+class Diverged(NotFiniteError):
     """The loss is not a number any more."""
 
 
