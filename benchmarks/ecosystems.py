@@ -39,7 +39,13 @@ PACKAGES = {
     "torchvision": (),
     "timm": (),
     "smp": ("segmentation-models-pytorch==0.6.0",),
-    "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop", "opencv-python-headless"),
+    "ultralytics": (
+        "ultralytics==8.4.190",
+        "ultralytics-thop",
+        "opencv-python-headless",
+        "polars",
+        "polars-runtime-32",
+    ),
     "transformers": ("transformers==5.24.0", "tokenizers==0.23.3", "regex"),
     "monai": ("monai==1.6.1", "einops"),
     "videos": (),
@@ -179,7 +185,7 @@ def deep_networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Call
     three: dict[str, dict[str, Any]] = {
         "UNet": {**wide, "num_res_units": 2}, "SegResNet": {"init_filters": 8},
         "DynUNet": {**kernels, "res_block": True}, "BasicUNet": {"features": (8, 8, 16, 16, 32, 8)},
-        "AttentionUnet": wide, "VNet": {}, "DenseNet121": {},
+        "AttentionUnet": wide, "HighResNet": {}, "DenseNet121": {},
     }  # fmt: skip
     dims, chosen = (3, tuple(three)) if library == "monai volumes" else (1, ("UNet", "BasicUNet"))
     for name in chosen:
