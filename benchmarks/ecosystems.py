@@ -69,7 +69,7 @@ TIMM = (
     "repvgg_a0", "poolformer_s12", "nf_regnet_b0", "xception41", "edgenext_xx_small", "skresnet18", "gernet_s",
     "ghostnet_050", "rexnet_100", "selecsls42b",
 )  # fmt: skip
-SMP = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet", "Linknet", "UPerNet", "PSPNet", "PAN")
+SMP = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet", "Linknet", "UPerNet", "PSPNet")
 ULTRALYTICS = (
     "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolov8n-seg", "yolo11n-pose", "yolov8n-cls",
 )  # fmt: skip
