@@ -1,4 +1,4 @@
-"""What storage behind an address tells of a file: enough to see whether it has changed."""
+"""The state of a file at an address, as its storage tells it: enough to see whether the file has changed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One comparison at an address: a file there says who works at it, and shows by its changes that they are alive.
 
-Storage at an address knows no locks that end with a process, and clocks of machines differ. So whoever finds a claim
-looks at it for a while: if it changes, its owner is at work; if it does not, the owner has died, and it is replaced.
+Storage at an address knows no locks that end with a process, and clocks of machines differ. So a process that finds a
+claim looks at it for a while: if it changes, its owner is at work; if not, the owner has died, and the claim is replaced.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _interrupt() -> None:
 
 
 def _read(mirror: Mirror) -> dict[str, Any] | None:
-    """Return the claim there is, or None; one that cannot be understood belongs to somebody all the same."""
+    """Return the claim there is, or None; one that cannot be understood is a claim all the same."""
     try:
         mirror.system.invalidate_cache()
         content = mirror.system.cat_file(_path(mirror))
