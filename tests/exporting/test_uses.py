@@ -161,24 +161,38 @@ def test_the_command_measures_files_next_to_each_other(textures, tmp_path, capsy
             assert "1 x 3 x 32 x 32" in told.out
 
 
-@pytest.mark.full
+# Every form of a file, and both tasks in the form that does the most by itself.
+EXAMPLES = (
+    ("textures", {}),
+    ("discs", {"with_pre": True}),
+    ("textures", {"with_pre": True, "with_post": True}),
+    ("discs", {"with_pre": True, "with_post": True}),
+)
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize(("to", "suffix", "blocked"), [("onnx", ".onnx", "openvino"), ("openvino", ".xml", "onnx")])
-@pytest.mark.parametrize("options", [{}, {"with_pre": True}, {"with_pre": True, "with_post": True}])
-def test_the_examples_run_without_saccade_and_torch(discs, textures, to, suffix, blocked, options, tmp_path):
-    for name, (data, run) in (("discs", discs), ("textures", textures)):
-        saccade.export(run, to=to, size=32, out=tmp_path / name, **options)
+def test_the_examples_run_without_saccade_and_torch(discs, textures, to, suffix, blocked, tmp_path):
+    """All in one process, which prints a line for each; that the files are right is shown elsewhere."""
+    given, possible = [], []
+    for number, (name, options) in enumerate(EXAMPLES):
+        data, run = {"discs": discs, "textures": textures}[name]
+        saccade.export(run, to=to, size=32, out=tmp_path / str(number), verify=False, **options)
         image = np.array(Image.open(next(data.rglob("*.jpg"))).convert("RGB").resize((32, 32)))
-        np.save(tmp_path / "image.npy", image)
-        outside = ("saccade", "torch", "PIL", blocked)
-        code = (
-            f"import sys, runpy; sys.modules.update(dict.fromkeys({outside!r}));"
-            f"sys.argv[1:] = {[str(tmp_path / (name + suffix)), str(tmp_path / 'image.npy')]!r};"
-            f"runpy.run_path({str(ROOT / 'examples' / f'run_{to}.py')!r})"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[0] in {"discs": ("0", "1"), "textures": folders.TEXTURES}[name]
+        np.save(tmp_path / f"{number}.npy", image)
+        given.append([str(tmp_path / f"{number}{suffix}"), str(tmp_path / f"{number}.npy")])
+        possible.append({"discs": ("0", "1"), "textures": folders.TEXTURES}[name])
+    outside = ("saccade", "torch", "PIL", blocked)
+    code = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({outside!r}))\n"
+        f"for words in {given!r}:\n"
+        f"    sys.argv[1:] = words; runpy.run_path({str(ROOT / 'examples' / f'run_{to}.py')!r}); print('the next')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *printed, rest = done.stdout.split("the next\n")
+    assert not rest
+    assert all(lines.split()[0] in words for lines, words in zip(printed, possible, strict=True))
