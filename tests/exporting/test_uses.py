@@ -61,8 +61,13 @@ def near(found, wanted):
     return found == (pytest.approx(wanted, rel=1e-3, abs=1e-3, nan_ok=True) if isinstance(wanted, float) else wanted)
 
 
+def predictions(data, model, protocol, out):
+    """Rows, and what was drawn or written as a picture."""
+    rows = list(saccade.predict(data, model, device="cpu", protocol=protocol, out=out).rows)
+    return rows, {path.relative_to(out): np.array(Image.open(path)) for path in sorted(out.rglob("*.png"))}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("to", ["onnx", "openvino"])
 @pytest.mark.parametrize(
     ("trained", "protocols", "outputs"),
     [
@@ -71,29 +76,21 @@ def near(found, wanted):
         ("puppets", ("flip", "plain"), ["points", "scores", "output"]),
     ],
 )
-def test_files_with_predictions_are_used_and_scored_as_their_networks(
-    trained, protocols, outputs, to, request, tmp_path
-):
+def test_files_with_predictions_are_used_and_scored_as_their_networks(trained, protocols, outputs, request, tmp_path):
     data, run = request.getfixturevalue(trained)
-    found = saccade.export(run, to=to, with_pre=True, with_post=True, out=tmp_path / "net")
-    assert found.verified
-    assert found.about["outputs"] == outputs
-    for protocol in protocols:
-        assert near(scores(data, found.file, protocol), scores(data, run, protocol))
-    masks, rows = {}, {}
-    for name, model in (("file", found.file), ("run", run)):
-        done = saccade.predict(data, model, device="cpu", protocol=protocols[0], out=tmp_path / name)
-        masks[name] = {
-            path.relative_to(tmp_path / name): np.array(Image.open(path))
-            for path in sorted((tmp_path / name).rglob("*.png"))
-        }
-        if trained != "discs":
-            rows[name] = list(done.rows)
-    assert near(rows.get("file"), rows.get("run"))
-    assert masks["file"].keys() == masks["run"].keys()
-    assert bool(masks["file"]) == (trained != "textures")  # masks, or skeletons
-    for path, mask in masks["file"].items():
-        assert (mask == masks["run"][path]).mean() > 0.999
+    scored = [scores(data, run, protocol) for protocol in protocols]
+    rows, pictures = predictions(data, run, protocols[0], tmp_path / "run")
+    assert bool(pictures) == (trained != "textures")  # masks, or skeletons
+    for to in ("onnx", "openvino"):
+        found = saccade.export(run, to=to, with_pre=True, with_post=True, out=tmp_path / f"net_{to}")
+        assert found.verified
+        assert found.about["outputs"] == outputs
+        for protocol, wanted in zip(protocols, scored, strict=True):
+            assert near(scores(data, found.file, protocol), wanted)
+        said, drawn = predictions(data, found.file, protocols[0], tmp_path / f"of {to}")
+        assert trained == "discs" or near(said, rows)
+        assert drawn.keys() == pictures.keys()
+        assert all((drawn[path] == picture).mean() > 0.999 for path, picture in pictures.items())
 
 
 @pytest.mark.full

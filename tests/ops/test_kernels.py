@@ -109,7 +109,7 @@ def test_gates(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> None:
         lambda x: Reading(x).mean_and_largest_position(),
         (x,),
     )
-    assert operators.scale_by_product(x, channel, spatial).is_contiguous(memory_format=layout)
+    assert operators.scale_by_product(x, channel, spatial).is_contiguous(memory_format=LAYOUTS[layout])
 
 
 @pytest.mark.full
