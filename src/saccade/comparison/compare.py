@@ -28,8 +28,9 @@ from saccade.comparison.judging import Judging, keep_plan
 from saccade.comparison.mirror import NOT_HERE, Mirror, folder_of, is_address
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.progress import ComparisonProgress
-from saccade.comparison.results import Results, read_results, write_results
+from saccade.comparison.results import Results, Tuned, read_results, write_results
 from saccade.comparison.settings import Settings, begun, clear, refuse
+from saccade.comparison.trials import Trials
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
@@ -105,6 +106,8 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
+    if settings.tune is not None:
+        require("optuna", extra="tune")
     _check_data(settings)
     new = not folder.exists()
     with _backend(settings, folder, len(arms) * settings.seeds, mirror) as backend:
@@ -234,13 +237,16 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
+        experiment = decide(settings, arms, data, folder)
+        resumed = not overwrite and begun(folder)
+        experiment, data = experiment.standardising(data, resumed=resumed)
         for line in data.statement.lines():
             speaking.say(line)
-        experiment = decide(settings, arms, data, folder)
+        Trials(experiment, data).refuse_too_few()
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-    if overwrite or not begun(folder):
+    if not resumed:
         clear(folder)
     refuse(folder, settings)
     outputs_for_page(folder)  # before the hours that end with it
@@ -257,27 +263,42 @@ def _carry_out(experiment: Experiment, data: Arrays, backend: Backend, shown: bo
 
     folder = experiment.folder
     judging = Judging(experiment, experiment.task(data))
-    left = _steps(experiment, judging.standing().at_most)
+    trials = Trials(experiment, data)
+    left = _steps(experiment, judging.standing().at_most) + trials.steps_left
     with backend as pool, ComparisonProgress(shown=shown, steps=left) as showing:
         while not (now := judging.standing()).over:
             if now.news:
                 showing.say(now.news)
-            showing.expect(_steps(experiment, now.at_most))
+            showing.expect(_steps(experiment, now.at_most) + trials.steps_left)
             starts, runs = _starts(experiment, now.needed), _runs(experiment, now.needed)
             pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
             pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         if now.news:
             showing.say(now.news)
+        tuned = _tune(trials, pool, showing)
         showing.say("measuring costs")
         # One job at a time: concurrent work distorts the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
-    verdicts = Verdicts(now.needed, judging.differences(), judging.plan)
+    verdicts = Verdicts(now.needed, judging.differences(), judging.plan, tuned)
     found = collect(experiment, data, verdicts, command=command, jobs=backend.jobs, measured_on=backend.measured_on)
     write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)
+
+
+def _tune(trials: Trials, pool: Backend, showing: ComparisonProgress) -> tuple[Tuned, ...]:
+    """Do the trials of all runs and the runs with the settings they chose; return what was found of each arm."""
+    if not trials.count:
+        return ()
+    while jobs := trials.next_jobs():
+        showing.expect(trials.steps_left)
+        showing.say(f"{len(jobs)} trials")
+        pool.run(jobs, showing.on_event)
+    showing.expect(trials.steps_left)
+    pool.run(trials.tuned_jobs(), showing.on_event)
+    return trials.found()
 
 
 def _steps(experiment: Experiment, seeds: Sequence[int]) -> int:
