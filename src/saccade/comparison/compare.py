@@ -252,14 +252,16 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
+        experiment = decide(settings, arms, data, folder)
+        resumed = not overwrite and begun(folder)
+        experiment, data = experiment.standardising(data, resumed=resumed)
         for line in data.statement.lines():
             speaking.say(line)
-        experiment = decide(settings, arms, data, folder)
         Trials(experiment, data).refuse_too_few()
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-    if overwrite or not begun(folder):
+    if not resumed:
         clear(folder)
     refuse(folder, settings)
     outputs_for_page(folder)  # before the hours that end with it
