@@ -1,7 +1,7 @@
 """One comparison at an address: a file there says who works at it, and shows by its changes that they are alive.
 
 Storage at an address knows no locks that end with a process, and clocks of machines differ. So a process that finds a
-claim looks at it for a while: if it changes, its owner is at work; if not, the owner has died, and the claim is replaced.
+claim looks at it for a while: if it changes, its owner is at work; if not, the owner has died, and it is replaced.
 """
 
 from __future__ import annotations
