@@ -480,7 +480,7 @@ class TestGoingOn:
         assert not section(build(tmp_path / "demo")[0], "further")
 
 
-@pytest.mark.parametrize("damage", ["other arrays", "fewer images", "facts"])
+@pytest.mark.parametrize("damage", ["other arrays", "fewer images"])
 def test_pictures_that_do_not_fit_the_results_are_named(tmp_path, damage):
     folder = write_comparison(tmp_path, task="classification", arms=("none", "se"), seeds=(0, 1), logs=False)
     arrays = folder / "pictures" / "images.npz"
@@ -488,11 +488,7 @@ def test_pictures_that_do_not_fit_the_results_are_named(tmp_path, damage):
         stored = dict(opened)
     if damage == "other arrays":
         np.savez(arrays, photographs=stored["images"])
-    elif damage == "fewer images":
-        np.savez(arrays, **{name: values[:1] for name, values in stored.items()})
     else:
-        results = json.loads((folder / "results.json").read_text())
-        results["data"]["facts"] = {"nonsense": 1}
-        (folder / "results.json").write_text(json.dumps(results))
+        np.savez(arrays, **{name: values[:1] for name, values in stored.items()})
     with pytest.raises(InputError, match=r"pictures: its arrays, .*index.json and .*results.json do not fit together"):
         build_report(folder)
