@@ -1,15 +1,17 @@
 """What every mechanism is as a file: ``python -m benchmarks.export`` measures it and writes docs/export.md.
 
 A small network around each mechanism is written, run in its runtime and compared with PyTorch by `saccade.export`
-itself, with free and with fixed sizes, in half precision and in 8 bits. Results lie in benchmarks/results/export.json,
-and what is there already is not measured again. ``--tables`` measures the memory of attention over positions (PAM of
-512 channels at 96 x 96), its authors' form and ours, exported by the same exporter, in turns in one process of one
-thread for time and in one process each for memory.
+itself, with free and with fixed sizes, in half precision and in 8 bits; ExecuTorch and LiteRT, where they are not
+installed, in environments made for it and thrown away. Results lie in benchmarks/results/export.json, and what is there
+already is not measured again. ``--tables`` measures the memory of attention over positions (512 channels at 96 x 96),
+its authors' form and ours, exported by the same exporter, in turns in one process of one thread for time and in one
+process each for memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -17,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 import warnings
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +64,16 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "executorch, fixed": ("executorch", {"size": (40, 56)}),
     "litert, fixed": ("litert", {"size": (40, 56)}),
 }
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
+    "torch-export": ("torch",),
+    "torchscript": ("torch",),
+    "executorch": ("torch", "executorch"),
+    "litert": ("torch", "litert-torch", "ai-edge-litert"),
+}
+APART = {"executorch": "executorch", "litert": "litert_torch"}
+"""Kinds of file that need not be installed, each with a module: without it an environment is made for the kind."""
 TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product,sub_sample=false]")
 CHANNELS, SIDE = 512, 96
 
@@ -97,10 +111,14 @@ def measured(name: str, way: str) -> dict[str, Any]:
 
 def measure_all(names: list[str], ways: list[str]) -> None:
     """Measure what is not in the results yet."""
+    apart = [kind for kind, module in APART.items() if importlib.util.find_spec(module) is None]
     for way in ways:
-        for name in names:
-            if way in results()["cells"].get(name, {}):
-                continue
+        missing = [name for name in names if way not in results()["cells"].get(name, {})]
+        kind = WAYS[way][0]
+        if kind in apart and missing:
+            measure_apart(kind, names, [way for way in ways if WAYS[way][0] == kind])
+            continue
+        for name in missing:
             started = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -108,28 +126,41 @@ def measure_all(names: list[str], ways: list[str]) -> None:
             print(f"{way:18} {name:34} {time.perf_counter() - started:5.1f} s  {found}", flush=True)
             stored = results()  # again: another process may measure other parts
             stored["cells"].setdefault(name, {})[way] = found
-            stored["versions"] = versions()
+            stored["versions"][kind] = {package: metadata.version(package) for package in PACKAGES[kind]}
             write_json(RESULTS, stored)
+
+
+def measure_apart(kind: str, names: list[str], ways: list[str]) -> None:
+    """Measure the ways of a kind of file in an environment that holds saccade and what writes and runs such files."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        print(f"installing {kind}", flush=True)
+        for words in (["pip", "install", "-q", "uv"], ["uv", "pip", "install", "-q", f"{ROOT}[{kind},demo]"]):
+            subprocess.run([python, "-m", *words], check=True, env=os.environ | {"VIRTUAL_ENV": folder})
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        words = ["-m", "benchmarks.export", *names, "--ways", ",,".join(ways)]
+        subprocess.run([python, *words], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path})
 
 
 def results() -> dict[str, Any]:
     """Return what was measured before."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cells": {}, "tables": {}}
+    empty = {"cells": {}, "tables": {}, "versions": {}}
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else empty
     return found
 
 
-def versions() -> dict[str, str]:
-    """Versions of what wrote and ran the files."""
-    from importlib import metadata
-
-    names = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "executorch", "litert-torch")
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def versions(stored: Mapping[str, Mapping[str, str]]) -> str:
+    """Versions of what wrote and ran the files; of a package of several versions also the kinds of file."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for kind in PACKAGES:
+        for package, version in stored.get(kind, {}).items():
+            kinds.setdefault((package, version), []).append(kind)
+    packages = [package for package, _ in kinds]
+    return ", ".join(
+        f"{package} {version}" + (f" ({', '.join(of)})" if packages.count(package) > 1 else "")
+        for (package, version), of in kinds.items()
+    )
 
 
 def of_512(name: str, form: str) -> nn.Module:
@@ -232,8 +263,7 @@ def page(language: str) -> str:
     lines += ["; ".join(counts) + ("." if language == "en" else "。"), ""]
     lines += [f"| | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
     lines += [f"| `{name}` | {' | '.join(cell(row.get(way), way) for way in ways)} |" for name, row in cells.items()]
-    used = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
-    lines += ["", texts["cells_note"].format(versions=used), ""]
+    lines += ["", texts["cells_note"].format(versions=versions(stored["versions"])), ""]
     reasons: dict[str, list[str]] = {}
     for name, row in cells.items():
         for way, found in row.items():

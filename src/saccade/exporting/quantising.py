@@ -147,7 +147,13 @@ def compressed(model: Any, plan: Plan, named: Mapping[str, Collection[str]]) -> 
     def made(in_float: Collection[str]) -> Any:
         ignored = nncf.IgnoredScope(names=list(in_float), types=list(_IN_FLOAT), validate=False)
         with quiet(), redirect_stdout(io.StringIO()):  # which it draws bars on
-            return nncf.quantize(model, nncf.Dataset(images), ignored_scope=ignored, subset_size=len(images))
+            return nncf.quantize(
+                model,
+                nncf.Dataset(images),
+                ignored_scope=ignored,
+                subset_size=len(images),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+            )
 
     nncf.set_log_level(40)
     return _chosen(layers, made, _by_openvino, model, plan)
@@ -256,6 +262,7 @@ def _quantise(model: Any, images: Sequence[Array], left_out: Collection[str]) ->
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             nodes_to_exclude=[*left_out, *products],
             per_channel=True,
+            reduce_range=True,  # processors without VNNI add two products in 16 bits, which 8 bits of weights overflow
         )
         return onnx.load(made)
 
