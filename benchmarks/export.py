@@ -3,8 +3,8 @@
 A small network around each mechanism is written, run in its runtime and compared with PyTorch by `saccade.export`
 itself, with free and with fixed sizes, in half precision and in 8 bits; ExecuTorch and LiteRT, where they are not
 installed, in environments made for it and thrown away. Results lie in benchmarks/results/export.json, and what is there
-already is not measured again. ``--tables`` measures the memory of attention over positions (512 channels at 96 x 96),
-its authors' form and ours, exported by the same exporter, in turns in one process of one thread for time and in one
+already is not measured again. ``--tables`` measures only attention over positions (512 channels at 96 x 96), the form
+of its authors and ours, exported by the same exporter, in turns in one process of one thread for time and in one
 process each for memory.
 """
 
@@ -21,7 +21,7 @@ import tempfile
 import time
 import venv
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
 }
 APART = {"executorch": "executorch", "litert": "litert_torch"}
 """Kinds of file that need not be installed, each with a module: without it an environment is made for the kind."""
-TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product,sub_sample=false]")
+DOT_PRODUCT = "non_local[pairwise=dot_product,sub_sample=false]"
+TABLES = ("pam", DOT_PRODUCT, "sagan", "non_local", "dual", "cs")
 CHANNELS, SIDE = 512, 96
 
 
@@ -119,6 +120,8 @@ def measure_all(names: list[str], ways: list[str]) -> None:
             measure_apart(kind, names, [way for way in ways if WAYS[way][0] == kind])
             continue
         for name in missing:
+            if way in results()["cells"].get(name, {}):  # by another process, meanwhile
+                continue
             started = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -177,9 +180,11 @@ def of_512(name: str, form: str) -> nn.Module:
     return AsAuthors(name.split("[")[0], module) if form == "authors" else module
 
 
-def measure_tables() -> None:
-    """Memory and time of attention over positions in ONNX Runtime and OpenVINO."""
-    for name in TABLES:
+def measure_tables(names: Sequence[str] = TABLES) -> None:
+    """Memory and time of attention over positions in ONNX Runtime and OpenVINO, of what is not in the results yet."""
+    for name in names:
+        if name in results()["tables"]:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             files = {}
             for to in ("onnx", "openvino"):
@@ -302,9 +307,10 @@ def main() -> None:
         names = given.names or [*(str(name) for name in saccade.list_mechanisms()), *VARIANTS]
         ways = [way for way in given.ways.split(",,") if WAYS[way][0] in NAMES]
         if given.tables:
-            measure_tables()
+            measure_tables(given.names or TABLES)
         else:
             measure_all(names, ways)
+            measure_tables([] if given.names or given.ways != parser.get_default("ways") else TABLES)
     for language, file in PAGES.items():
         file.write_text(page(language), encoding="utf-8")
 
