@@ -37,9 +37,10 @@ from saccade.catalog import parse
 from saccade.errors import MissingExtraError
 from saccade.exporting.export import WrongExportError
 from saccade.exporting.targets import NAMES, target
-from saccade.exporting.verifying import measured_peak, photographs
+from saccade.exporting.verifying import TOLERANCES, measured_peak, photographs
 from saccade.files import write_json
 from saccade.testing.subject import Subject
+from saccade.training.inputs import standardised
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "export.json"
@@ -143,7 +144,39 @@ def measure_apart(kind: str, names: list[str], ways: list[str]) -> None:
             subprocess.run([python, "-m", *words], check=True, env=os.environ | {"VIRTUAL_ENV": folder})
         path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
         words = ["-m", "benchmarks.export", *names, "--ways", ",,".join(ways)]
-        subprocess.run([python, *words], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path})
+        for more in (words, ["-m", "benchmarks.export", "--example", kind]):
+            subprocess.run([python, *more], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path})
+
+
+def run_example(kind: str) -> None:
+    """Run the example of a kind of file without saccade, on a file that standardises and one that does not.
+
+    Raises:
+        RuntimeError: It prints other classes than the network has.
+    """
+    net, image = network("cbam"), np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        np.save(Path(folder) / "image.npy", image)
+        for pre in (False, True):
+            file = saccade.export(
+                net,
+                to=kind,
+                size=(40, 56),
+                with_pre=pre,
+                out=Path(folder) / f"net{pre:d}",
+                verify=False,
+                overwrite=True,
+            ).file
+            example = ROOT / "examples" / f"run_{kind}.py"
+            alone = f"import sys, runpy; sys.modules['saccade'] = None; runpy.run_path(r'{example}')"
+            words = [sys.executable, "-c", alone, str(file), str(Path(folder) / "image.npy")]
+            said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=folder).stdout
+            numbers, counts = np.unique(net(standardised(x))[0].argmax(dim=0).numpy(), return_counts=True)
+            wanted = [f"{n} {count / counts.sum():.1%}" for n, count in zip(numbers, counts, strict=True)]
+            if said.splitlines() != wanted:
+                raise RuntimeError(f"{example} printed {said!r} in the place of {wanted}")
+            print(f"{example.name}, {'with' if pre else 'without'} standardisation in the file: right", flush=True)
 
 
 def results() -> dict[str, Any]:
@@ -249,7 +282,7 @@ def cell(found: Mapping[str, Any] | None, way: str) -> str:
     if found is None:
         return ""
     if found.get("error") is None:
-        return "wrong" if "wrong" in found else "-"
+        return "wrong" if (found.get("wrong") or 0.0) > TOLERANCES["float32"] else "-"
     shown = f"{found['error']:.0e}".replace("e-0", "e-") if found["error"] else "0"
     return f"{shown}, {100 * found['agreement']:.0f}%" if "8 bits" in way else shown
 
@@ -299,9 +332,13 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="measure memory and time of attention over positions")
     parser.add_argument("--page", action="store_true", help="only write the pages from the results")
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--example", choices=tuple(APART), help="only run the example of this kind, in its environment")
     given = parser.parse_args()
     if given.peak is not None:
         print_peak(given.peak)
+        return
+    if given.example:
+        run_example(given.example)
         return
     if not given.page:
         names = given.names or [*(str(name) for name in saccade.list_mechanisms()), *VARIANTS]

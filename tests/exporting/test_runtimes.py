@@ -127,12 +127,12 @@ def layers_in_8_bits(file, name):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("to", "costly"), [("onnx", True), ("onnx", False), ("openvino", True)])
-def test_attention_that_8_bits_harm_stays_in_float(to, costly, tmp_path):
+@pytest.mark.parametrize("costly", [True, False])
+def test_attention_that_8_bits_harm_stays_in_float(costly, tmp_path):
     data = folders.classification(tmp_path / "data", count=2, side=24)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the quantiser
-        found = export_network(gated(costly), to=to, int8=data, size=24, out=tmp_path / "net")
+        found = export_network(gated(costly), int8=data, size=24, out=tmp_path / "net")
     assert found.verified
     (cost,) = found.about["int8"]
     assert cost["kept"] is costly
@@ -140,9 +140,8 @@ def test_attention_that_8_bits_harm_stays_in_float(to, costly, tmp_path):
     (said,) = (note for note in found.notes if note.startswith("8 bits in the layers of SE x 1: "))
     assert said.endswith("it stays in float" if costly else "it is in 8 bits")
     assert max(case.error for case in found.cases) < 0.1
-    if to == "onnx":
-        assert layers_in_8_bits(found.file, "2.") == (0 if costly else 2, 2)
-        assert layers_in_8_bits(found.file, "0.") == (1, 1)
+    assert layers_in_8_bits(found.file, "2.") == (0 if costly else 2, 2)
+    assert layers_in_8_bits(found.file, "0.") == (1, 1)
 
 
 @pytest.mark.full

@@ -13,9 +13,11 @@ from PIL import Image
 
 import saccade
 from saccade.cli import main
+from saccade.exporting.running import open_exported
 from saccade.exporting.targets import of_file
 from saccade.exporting.targets.onnx import quiet
 from saccade.tasks.pose import codec, list_codecs
+from saccade.training.inputs import standardised
 from tests.comparison import folders
 from tests.suites import everyday
 from tests.tasks.pose import figures
@@ -167,7 +169,7 @@ def test_the_command_measures_files_next_to_each_other(textures, tmp_path, capsy
 @pytest.mark.parametrize("options", [{}, {"with_pre": True}, {"with_pre": True, "with_post": True}])
 def test_the_examples_run_without_saccade_and_torch(discs, textures, to, suffix, blocked, options, tmp_path):
     for name, (data, run) in (("discs", discs), ("textures", textures)):
-        saccade.export(run, to=to, size=32, out=tmp_path / name, **options)
+        file = saccade.export(run, to=to, size=32, out=tmp_path / name, **options).file
         image = np.array(Image.open(next(data.rglob("*.jpg"))).convert("RGB").resize((32, 32)))
         np.save(tmp_path / "image.npy", image)
         outside = ("saccade", "torch", "PIL", blocked)
@@ -181,4 +183,11 @@ def test_the_examples_run_without_saccade_and_torch(discs, textures, to, suffix,
             env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[0] in {"discs": ("0", "1"), "textures": folders.TEXTURES}[name]
+        logits = open_exported(file).net(standardised(torch.from_numpy(image).permute(2, 0, 1)[None]))[0].numpy()
+        classes = {"discs": ("0", "1"), "textures": folders.TEXTURES}[name]
+        numbers, counts = np.unique(logits.argmax(axis=0), return_counts=True)
+        of_pixels = logits.ndim > 1
+        assert [line.split() for line in done.stdout.splitlines()] == [
+            [classes[number], *([f"{count / counts.sum():.1%}"] if of_pixels else [])]
+            for number, count in zip(numbers, counts, strict=True)
+        ]
