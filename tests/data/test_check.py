@@ -73,7 +73,7 @@ def test_an_image_on_both_sides_is_a_leak(tmp_path, pictures):
     assert sorted(found.leaked) == [[f"train/{name}/3.jpg", f"val/{name}/3.jpg"] for name in folders.TEXTURES]
     assert ["train/grass/1.jpg", "train/grass/again.jpg"] in found.repeated
     assert "3 images are in both training and validation" in str(found)
-    assert "1 images occur more than once within one side" in str(found)
+    assert "1 image is there more than once within one side" in str(found)
     assert not found.good
 
 

@@ -23,6 +23,7 @@ from saccade.errors import InputError
 from saccade.outputs import Outputs
 from saccade.runs.predict import _paths
 from saccade.tasks import recognise
+from saccade.tasks.segmentation.layout import masks_in
 from tests.tasks.segmentation import trees
 
 MASKS = ("mask", "label", "gt", "truth", "annotation", "segmentation")
@@ -79,6 +80,8 @@ SIDES = [
     "Train-Images Val-Images",
     "train_data eval_data",
     "训练集 验证集",
+    "Train-Set Hold-Out",
+    "seg_train seg_test",
 ]
 
 
@@ -88,6 +91,48 @@ def test_sides_are_no_classes(tmp_path, names):
     assert (files.layout, files.classes) == ("train-val/classes", ("cat", "dog"))
     assert (len(files.train), len(files.val), files.drawn) == (4, 4, False)
     assert adds_up(tmp_path, files)
+
+
+def test_a_side_inside_a_side_of_the_same_name_is_looked_through(tmp_path):
+    plant(tmp_path, *sides("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/#3.png")
+    files = files_of(tmp_path)
+    assert (files.layout, files.classes, files.drawn) == ("train-val/classes", ("cat", "dog"), False)
+    assert [row.count for row in files.left_out] == [3]
+    assert adds_up(tmp_path, files)
+
+
+def test_a_side_inside_another_side_is_not(tmp_path):
+    with pytest.raises(InputError, match=r"not recognised|missing from"):
+        files_of(plant(tmp_path, *sides("train/val", "test/train")))
+
+
+def test_pictures_in_a_folder_of_any_name_are_asked_about(tmp_path):
+    plant(tmp_path, "CXR_png/#5.png", "masks/#5.png")
+    with pytest.raises(InputError, match=r"3 ways(.|\n)*--layout images-masks: images and masks in CXR_png/, masks/"):
+        files_of(tmp_path)
+    files = files_of(tmp_path, layout="images-masks")
+    assert (len(files.train), len(files.val)) == (4, 1)
+    assert all(item.target.parent.name == "masks" for item in files.train)
+    assert adds_up(tmp_path, files)
+    assert not masks_in(tmp_path)  # what is not sure to be a mask is predicted
+
+
+def test_pictures_in_a_folder_of_any_name_below_sides(tmp_path):
+    plant(tmp_path, *(f"{kind}/{side}/{side}#3.png" for kind in ("leftImg", "label") for side in ("train", "val")))
+    with pytest.raises(InputError, match=r"--layout train-val/images-masks: images and masks in label/train/"):
+        files_of(tmp_path)
+    files = files_of(tmp_path, layout="train-val/images-masks")
+    assert {item.image.parent.relative_to(tmp_path).as_posix() for item in files.train} == {"leftImg/train"}
+    assert len(files.val) == 3
+
+
+def test_short_names_of_sides_below_images_are_asked_about(tmp_path):
+    plant(tmp_path, *(f"{kind}/{side}/{side}#3.png" for kind in ("frames", "masks") for side in ("va", "tr")))
+    with pytest.raises(InputError, match=r"tr/, va/ may be the sides(.|\n)*--split tr:va"):
+        files_of(tmp_path)
+    files = files_of(tmp_path, split="tr:va")
+    assert {item.image.parent.name for item in files.train} == {"tr"}
+    assert files_of(tmp_path, split=0.5).drawn
 
 
 PAIRS = {
@@ -126,9 +171,78 @@ def test_masks_next_to_their_images(tmp_path):
     assert adds_up(tmp_path, files)
 
 
+@pytest.mark.parametrize("wrapped", ["", "data/"])
+def test_images_with_an_end_of_their_own(tmp_path, wrapped):
+    plant(tmp_path, f"{wrapped}train/a#4_sat.jpg", f"{wrapped}train/a#4_mask.png", f"{wrapped}valid/b#2_sat.jpg")
+    plant(tmp_path, f"{wrapped}test/c#2_sat.jpg")
+    with pytest.raises(InputError, match=r"valid: no masks lie next to the images(.|\n)*add --split 0.2"):
+        files_of(tmp_path)
+    files = files_of(tmp_path, split=0.25)
+    assert (files.layout, len(files.train), len(files.val)) == ("side-by-side", 3, 1)
+    assert all(item.target.name == item.image.name.replace("_sat.jpg", "_mask.png") for item in files.train)
+    assert "NAME_sat and NAME_mask" in files.note
+    assert adds_up(tmp_path, files)
+    (tmp_path / wrapped / "train" / "a1_mask.png").unlink()
+    with pytest.raises(InputError, match=r"no mask: a1_sat.jpg(.|\n)*would be called a1_mask.png"):
+        files_of(tmp_path, split=0.25)
+
+
+def test_left_and_right_are_no_images_and_masks(tmp_path):
+    files = files_of(plant(tmp_path, *(f"{name}/hand#3_{side}.png" for name in "ab" for side in "LR")))
+    assert (files.layout, files.classes) == ("classes", ("a", "b"))
+
+
+def test_pictures_and_drawings_of_one_name_are_named_where_no_layout_fits(tmp_path):
+    folder = tmp_path / "folder"
+    plant(folder, "#3.jpg")
+    for number in range(3):
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(folder / f"{number}.png")
+    with pytest.raises(
+        InputError, match=r"0.png looks like the mask of 0.jpg: put the masks into a folder of their own"
+    ):
+        files_of(folder)
+
+
+def test_sides_inside_the_classes(tmp_path):
+    plant(
+        tmp_path, *(f"{name}/{side}/{name}{side}#2.png" for name in ("cat", "cow") for side in ("Train", "Val", "test"))
+    )
+    files = files_of(tmp_path)
+    assert (files.layout, files.classes, files.drawn) == ("train-val/classes", ("cat", "cow"), False)
+    assert files.note == "classification, from CLASS/Train and CLASS/Val"
+    assert {item.image.parent.name for item in files.train} == {"Train"}
+    assert {item.image.parent.name for item in files.val} == {"Val"}
+    assert [row.count for row in files.left_out] == [4]
+    assert adds_up(tmp_path, files)
+    assert files_of(tmp_path, layout="classes").drawn
+
+
+def test_folders_inside_those_of_classes_are_said(tmp_path):
+    files = files_of(plant(tmp_path, "cats/persian/#2.png", "cats/siamese/a#2.png", "dogs/pug/#2.png", "dogs/b#2.png"))
+    assert files.classes == ("cats", "dogs")
+    assert files.note.endswith("; folders inside those of classes are read with them, such as cats/persian/")
+    assert "inside" not in files_of(plant(tmp_path / "x", "cats/all/#2.png", "dogs/#2.png")).note
+
+
+def test_tables_of_values_that_differ_are_refused(tmp_path):
+    plant(tmp_path, "train/a#3.jpg", "train/a#3_mask.png", "valid/b#2.jpg", "valid/b#2_mask.png")
+    for side, name in (("train", "cat"), ("valid", "dog")):
+        (tmp_path / side / "_classes.csv").write_text(f"Pixel Value, Class\n0, ground\n1, {name}\n")
+    with pytest.raises(InputError, match=r"_classes.csv do not say the same"):
+        files_of(tmp_path)
+
+
 AMBIGUOUS = {
     "a class called like a side": ("train/#3.png bus/#3.png car/#3.png", ["classes", "train-val/classes"]),
     "a class called like masks": ("mask/#3.png no_mask/#3.png", ["classes", "train-val/classes"]),
+    "a training side and one of another name": (
+        "my_val/a/#2.png my_val/b/#2.png my_train/a/#2.png my_train/b/#2.png",
+        ["classes a, b in each", "--split my_train:my_val"],
+    ),
+    "one side and one of another name": (
+        "rest/a/#2.png rest/b/#2.png train/a/#2.png train/b/#2.png",
+        ["--split train:rest"],
+    ),
     "parts with the same folders": ("one/a/#2.png one/b/#2.png two/a/#2.png two/b/#2.png", ["--split one:two"]),
     "class folders with masks": ("a/x#2.png a/x#2_mask.png b/y#2.png b/y#2_mask.png", ["classes", "side-by-side"]),
 }

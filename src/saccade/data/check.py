@@ -75,20 +75,24 @@ class Findings:
         lines += ["", f"{len(self.bad)} of {self.images} files cannot be used" + (":" if self.bad else "")]
         lines += [f"  {name}: {reason}" for name, reason in self.bad.items()]
         if self.leaked:
-            lines.append(f"{len(self.leaked)} images are in both training and validation:")
+            lines.append(f"{_images(len(self.leaked))} in both training and validation:")
             lines += [f"  {' = '.join(group)}" for group in self.leaked]
         if self.labelled:
-            lines.append(f"{len(self.labelled)} images are there under two classes:")
+            lines.append(f"{_images(len(self.labelled))} there under two classes:")
             lines += [f"  {line}" for line in self.labelled]
         lines += self.problems
         within = len(self.repeated) - len(self.leaked)
-        lines += [f"{within} images occur more than once within one side"] if within else []
+        lines += [f"{_images(within)} there more than once within one side"] if within else []
         return "\n".join(lines + self.remarks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         statement = self.statement.to_json() if self.statement is not None else None
         return vars(self) | {"statement": statement, "good": self.good}
+
+
+def _images(count: int) -> str:
+    return "1 image is" if count == 1 else f"{count:,} images are"
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,16 @@ def masks_beside(folder: Folder) -> tuple[Path, Path] | None:
     if len(pairs) < 2 or 2 * len(pairs) < len(by_stem):
         return None
     for order in (1, -1):
-        first, second = zip(*(pair[::order] for pair in _spread(pairs)), strict=True)
-        if {_is_drawn(path) for path in first} == {False} and {_is_drawn(path) for path in second} == {True}:
+        first, second = zip(*(pair[::order] for pair in pairs), strict=True)
+        if look_like_masks(first, second):
             return first[0], second[0]
     return None
+
+
+def look_like_masks(pictures: Sequence[Path], drawings: Sequence[Path]) -> bool:
+    """True if some of the drawings have few colours, and those of the pictures in the same places many."""
+    taken, drawn = ({_is_drawn(path) for path in _spread(some)} for some in (pictures, drawings))
+    return (taken, drawn) == ({False}, {True})
 
 
 def table_of_images(top: Folder, classes: Iterable[str]) -> tuple[Path, str] | None:

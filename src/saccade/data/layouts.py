@@ -363,6 +363,8 @@ def unusable(folder: Folder) -> str:
 
 def not_recognised(path: Path) -> InputError:
     """Say what a folder holds that no task recognises, and what tasks would."""
+    from saccade.data.doubts import masks_beside  # here, for that module imports this one
+
     top = scan(path)
     if top.problem:
         return InputError(f"{path}: {top.problem}", "see its permissions")
@@ -380,6 +382,13 @@ def not_recognised(path: Path) -> InputError:
     if len(train) == 1 and len(root.inside()) == 1:
         name = train[0].name
         advice = f"it has {name}/ but no val/: to have {name}/ split, add --split {FRACTION}; {advice}"
+    beside = masks_beside(root)
+    if beside is not None:
+        one, other = (relative(each, path) for each in beside)
+        advice = (
+            f"{other} looks like the mask of {one}: put the masks into a folder of their own, images/ next to masks/; "
+            f"{advice}"
+        )
     notes = {file.suffix.lower() for one in root.walk() for file in one.others} & set(_ANNOTATIONS)
     if notes:
         advice = f"annotations of other tools ({' '.join(sorted(notes))}) are read by saccade data import; {advice}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePath
@@ -37,6 +38,8 @@ _WEAK = {
     "照片 原图",
     MASKS: "target targets output outputs semantic semantics truth y",
 }
+# Short for sides; a folder alone may be called so for any reason.
+_SHORT = frozenset(("tr", "va", "vl", "ts", "te"))
 
 _WORDS = {word: ("side", side) for side, words in _SIDES.items() for word in words.split()}
 _WORDS |= {word: ("kind", kind) for kind, words in _KINDS.items() for word in words.split()}
@@ -68,7 +71,7 @@ def role_of(name: str) -> Role | None:
     if words and words[-1] in ("tr", "ts"):  # nnU-Net's imagesTr and labelsTs
         role = role_of(" ".join(words[:-1]))
         return Role(TRAIN if words[-1] == "tr" else TEST, role.kind) if role is not None and role.kind else None
-    for word in words:
+    for word in _joined(words):
         parts = _split(word)
         if parts is None:
             return None
@@ -85,6 +88,11 @@ def weak_kind_of(name: str) -> str | None:
     """Return the kind that a name says only near a folder of the other kind, as ``photos`` near ``masks``."""
     kinds = {_WEAK_WORDS.get(word) for word in _words(name)}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def may_be_sides(names: Sequence[str]) -> bool:
+    """True if names are short for sides, as ``tr`` and ``va``, which say nothing alone."""
+    return len(names) > 1 and {name.lower() for name in names} <= _SHORT
 
 
 def side_of_word(word: str) -> str | None:
@@ -104,6 +112,17 @@ def _words(name: str) -> tuple[str, ...]:
     text = unicodedata.normalize("NFKC", name)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return tuple(word for word in re.split(r"[\W\d_]+", text.lower()) if word)
+
+
+def _joined(words: tuple[str, ...]) -> list[str]:
+    """Join words that say something together alone: ``hold`` and ``out``."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] not in _KNOWN and found[-1] + word in _WORDS:
+            found[-1] += word
+        else:
+            found.append(word)
+    return found
 
 
 def _split(word: str) -> list[tuple[str, str]] | None:

@@ -10,11 +10,22 @@ from torch import Tensor
 
 from saccade import InputError
 from saccade.bench.pose import Loop
-from saccade.tasks.pose import Codec, codec, list_codecs
+from saccade.tasks.pose import Codec, codec, list_codecs, warping
 from saccade.tasks.pose.blurring import blur_matrix
 from saccade.tasks.pose.joints import COCO_PAIRS, mirror_points, mirrored_order
 from saccade.tasks.pose.warping import inverse, warp
 
+
+@pytest.fixture(params=["ours", "OpenCV"])
+def resampler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bytes are warped by."""
+    if request.param == "ours":
+        monkeypatch.setattr(warping, "opencv", lambda: None)
+    elif warping.opencv() is None:
+        pytest.skip("OpenCV 5 is not installed")
+
+
+with_either = pytest.mark.usefixtures("resampler")
 every_codec = pytest.mark.parametrize("name", list_codecs())
 
 
@@ -126,6 +137,22 @@ def test_decoders_are_their_definition_map_by_map(name: str) -> None:
     maps = torch.randn(20, 5 * one.maps_per_joint, 32, 24, dtype=torch.float64)
     maps[10:] = 0.01 * maps[10:] + one.draw(torch.rand(10, 5, 2) * torch.tensor([23, 31]), torch.ones(10, 5))[0]
     torch.testing.assert_close(one.locate(maps)[0], torch.from_numpy(Loop(one, None).locate(maps.numpy())))
+
+
+@every_codec
+@pytest.mark.parametrize("peak", [2e-4, 3.0, 200.0])
+def test_decoders_are_their_definition_at_any_height_and_border(name: str, peak: float) -> None:
+    """Low maps are cut off next to their peaks, high ones at them; and as many threads decode as torch has."""
+    one = made(name, (112, 272), map_size=(29, 67))
+    drawn = one.draw(torch.rand(40, 6, 2, generator=torch.manual_seed(4)) * torch.tensor([28, 66]), torch.ones(40, 6))
+    maps = peak * (drawn[0].double() + 0.02 * torch.rand(drawn[0].shape, generator=torch.manual_seed(5)) - 0.005)
+    wanted, before = torch.from_numpy(Loop(one, None).locate(maps.numpy())), torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            torch.testing.assert_close(one.locate(maps)[0], wanted)
+    finally:
+        torch.set_num_threads(before)
 
 
 @every_codec
@@ -249,6 +276,7 @@ def test_names_what_is_wrong(call: Any, message: str) -> None:
         call()
 
 
+@with_either
 @every_codec
 @pytest.mark.parametrize("side", [1.0, 4000.0])
 def test_boxes_of_one_pixel_and_of_thousands(name: str, side: float) -> None:
@@ -272,6 +300,7 @@ def test_half_of_a_body_needs_two_joints() -> None:
     assert region.scale[0, 1] == pytest.approx(1.5 * 40 / 200)
 
 
+@with_either
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.float32, torch.float64, torch.bool])
 def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -> None:
     """Parts, whole images and what lies outside: all the same as grid_sample on whole images."""
@@ -302,6 +331,7 @@ def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -
     assert warp(images[:0], back[:0], (16, 32)).shape == (0, 3, 32, 16)
 
 
+@with_either
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_bytes_are_warped_channel_by_channel(channels: int) -> None:
     """Whole pixels stay what they are, a half is a mean, and one image that is warped often reads as its copies do."""

@@ -101,6 +101,25 @@ def test_values_that_do_not_say_what_they_mean(tmp_path, values, message, hint):
     refused(folder(tmp_path, [regions(*values, kind=kind)] * 2), message, hint)
 
 
+def test_a_network_that_ignored_255_is_not_scored_on_masks_of_0_and_255(tmp_path):
+    white = folder(tmp_path, [regions(0, 255), regions(0, 0), regions(0, 255)])
+    network = Segmentation(("0", "1"), size=SIDE)
+    with pytest.raises(InputError, match=r"only 0 and 255(.|\n)*--ignore 255"):
+        network.held_out(white, None)
+    assert len(network.held_out(white, None, Reading(ignore=255))[0]) == 3
+    of_two = Segmentation(("0", "255"), size=SIDE, masks={"values": [[0, 0], [255, 1]], "colours": [], "alpha": False})
+    assert len(of_two.held_out(white, None)[0]) == 3
+
+
+@pytest.mark.parametrize("listing", [None, "ground\nthing\n"])
+def test_masks_of_two_scales_are_asked_about(tmp_path, listing):
+    mixed = folder(tmp_path / "mixed", [regions(0, 1), regions(0, 1), regions(0, 255)], listing)
+    refused(mixed, r"1 mask of 3 hold only 0 and 255 \(2.png\)", "--ignore 255")
+    assert learned(mixed, Reading(ignore=255))[1] == [0, 1, 255]
+    both = folder(tmp_path / "both", [regions(0, 1, 255), regions(0, 1), regions(0, 255)], listing)
+    assert learned(both)[1] == [0, 1, 255]
+
+
 @pytest.mark.parametrize(
     ("values", "listing", "indices"),
     [

@@ -34,7 +34,7 @@ def class_readings(path: Path, reading: Reading) -> Mapping[str, str]:
     root = _entered(unwrapped(top))
     if reading.split_folders is not None:
         both = [root.under(name) or top.under(name) for name in reading.split_folders]
-        if all(one is not None and _entered(one).inside() for one in both):
+        if all(one is not None and _entered(one, one).inside() for one in both):
             return {SIDES: f"the sides {' and '.join(reading.split_folders)}"}
         return {}
     inside = root.inside()
@@ -43,6 +43,8 @@ def class_readings(path: Path, reading: Reading) -> Mapping[str, str]:
     said = [one for one in inside if one.role is not None]
     plain = [one for one in inside if one.role is None]
     if not said:
+        if _sides_inside(inside):
+            return {SIDES: f"sides inside each class: {listed(sorted({one.name for one in inside[0].inside()}))}"}
         return _nested(plain) if plain else {}
     sides = _sides(root)
     train, held = sides.get(TRAIN, []), [one for side in _HELD for one in sides.get(side, [])]
@@ -50,12 +52,13 @@ def class_readings(path: Path, reading: Reading) -> Mapping[str, str]:
     if not plain:
         only_train = bool(train) and reading.fraction is not None and any(_has_classes(one) for one in train)
         return {SIDES: _said_sides(sides)} if split or only_train else {}
-    names = [{one.name for one in _entered(side).inside()} for side in (*train, *held)]
+    names = [{one.name for one in _entered(side, side).inside()} for side in (*train, *held)]
     if split and set.intersection(*names):
         return {SIDES: _said_sides(sides)}  # the same classes on each side leave no doubt
     return {
         CLASSES: _said_classes([one.name for one in inside]),
-        SIDES: f"a side or all images in {listed([f'{one.name}/' for one in said])}, and the other folders left out",
+        SIDES: _said_halves(inside)
+        or f"a side or all images in {listed([f'{one.name}/' for one in said])}, and the other folders left out",
     }
 
 
@@ -100,8 +103,10 @@ def find_classes(path: Path, reading: Reading, layout: str) -> Files:
     else:
         held = VAL if VAL in found.names else TEST
         both = [found.names[side] for side in (TRAIN, held) if side in found.names]
-        note = f"classification, from {' and '.join(f'{name}/CLASS' for name in both)}{said_inside(top, found.root)}"
+        where = [f"CLASS/{name}" if found.turned else f"{name}/CLASS" for name in both]
+        note = f"classification, from {' and '.join(where)}{said_inside(top, found.root)}"
         note += "" if division.origin == "the sides of the folder" else f", {division.origin}"
+    note += _inner(top, found, classes)
     used = [item.image for item in (*division.train, *division.val)]
     listing = reading.classes_file
     return Files(
@@ -110,6 +115,17 @@ def find_classes(path: Path, reading: Reading, layout: str) -> Files:
         left_out=account(top, [*used, *([listing] if listing else [])], why), problems=division.problems,
         allow_copies=reading.allow_copies,
     )  # fmt: skip
+
+
+def _inner(top: Folder, found: _Found, classes: Sequence[str]) -> str:
+    """Say that the folders inside those of classes are not classes of their own, as the end of a sentence."""
+    for folders in found.folders.values():
+        for name, folder in folders.items():
+            inside = folder.inside()
+            if name in classes and len(inside) > 1:
+                example = relative(inside[0].path, top.path)
+                return f"; folders inside those of classes are read with them, such as {example}/"
+    return ""
 
 
 def labelled_images(path: Path, classes: Sequence[str]) -> tuple[Item, ...]:
@@ -151,13 +167,17 @@ def scored_images(
 
 @dataclass(frozen=True)
 class _Found:
-    """Folders of classes by side; the names of the sides; the folder they are in; and reasons for what is not used."""
+    """Folders of classes by side; the names of the sides; the folder they are in; and reasons for what is not used.
+
+    `turned` says that sides are inside the classes.
+    """
 
     root: Folder
     folders: dict[str | None, dict[str, Folder]]
     names: dict[str, str] = field(default_factory=dict)
     unused: tuple[tuple[Folder, str], ...] = ()
     loose: tuple[Folder, ...] = ()
+    turned: bool = False
 
     def reasons(self, classes: Sequence[str]) -> dict[Path, str]:
         """The reason why an image was not used."""
@@ -177,6 +197,8 @@ def _found(top: Folder, reading: Reading, layout: str) -> _Found:
         plain = unwrapped(top)
         root = plain if [one for one in plain.inside() if one.role is None] else root
         return _Found(root, {None: _class_folders(root, reading)}, loose=(root,))
+    if reading.split_folders is None and _sides_inside(root.inside()):
+        return _turned(root, reading)
     if reading.split_folders is not None:
         sides = {}
         for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True):
@@ -200,7 +222,7 @@ def _found(top: Folder, reading: Reading, layout: str) -> _Found:
     for side in (TRAIN, held):
         if side in folders and not folders[side].has_images:
             raise InputError(f"{folders[side].path} contains no images", "both sides need some")
-    inner = {side: _entered(folder) for side, folder in folders.items()}
+    inner = {side: _entered(folder, folder) for side, folder in folders.items()}
     names = {side: relative(folder.path, root.path) for side, folder in folders.items()}
     unused = [
         (one, "neither on the training nor on the validation side")
@@ -217,13 +239,44 @@ def _found(top: Folder, reading: Reading, layout: str) -> _Found:
     return _Found(root, by_side, names, tuple(unused), (root, *inner.values()))
 
 
-def _entered(folder: Folder) -> Folder:
-    """Look through wrapping folders, and through the only folder with images where its name says images."""
+def _sides_inside(folders: Sequence[Folder]) -> bool:
+    """True if every folder of a class holds a training and a validation side, as in ``CLASS/train``, and no other."""
+    if len(folders) < 2:
+        return False
+    for one in folders:
+        roles = [deeper.role for deeper in one.inside()]
+        sides = [role.side for role in roles if role is not None and role.kind != MASKS]
+        if one.images or len(sides) < len(roles) or len({*sides}) < len(sides) or not {TRAIN} < {*sides}:
+            return False
+    return True
+
+
+def _turned(root: Folder, reading: Reading) -> _Found:
+    """Folders of classes by the side that is inside each."""
+    by_side: dict[str | None, dict[str, Folder]] = {}
+    names: dict[str, str] = {}
+    every = _class_folders(root, reading)
+    for name, folder in every.items():
+        for one in folder.inside():
+            side = one.role.side if one.role is not None else None
+            by_side.setdefault(side, {})[name] = one
+            names[side or ""] = one.name
+    return _Found(root, by_side, names, loose=(root, *every.values()), turned=True)
+
+
+def _entered(folder: Folder, side: Folder | None = None) -> Folder:
+    """Look through wrapping folders, and through the only folder with images where its name says images.
+
+    Below a side it is looked through too if its name says that side once more, as in ``seg_train/seg_train/CLASS``.
+    """
+    said = side.role.side if side is not None and side.role is not None else None
     found = unwrapped(folder)
     while not found.images:
         inside = found.inside()
         role = inside[0].role if len(inside) == 1 else None
-        if role is None or role.kind != IMAGES or role.side is not None or inside[0].images:
+        if role is None or inside[0].images or role.side not in (None, said):
+            break
+        if role.side is None and role.kind != IMAGES:
             break
         found = unwrapped(inside[0])
     return found
@@ -236,32 +289,35 @@ def _strong(inside: Sequence[Folder]) -> bool:
 
 def _has_classes(side: Folder) -> bool:
     """True if a side holds folders with images, other than one of images and one of masks."""
-    inside = _entered(side).inside()
+    inside = _entered(side, side).inside()
     return bool(inside) and {one.role.kind for one in inside if one.role is not None} != {IMAGES, MASKS}
 
 
 def _sides(root: Folder) -> dict[str, list[Folder]]:
-    """Folders by the side that their names say."""
+    """Folders by the side that their names say; those that speak of masks too only where nothing speaks of images."""
     found: dict[str, list[Folder]] = {}
-    for one in root.visible():
-        role = one.role
-        if role is not None and role.side is not None and role.kind != MASKS:
+    roles = [(one, one.role) for one in root.visible()]
+    masks_only = all(role is None or role.kind == MASKS for _, role in roles)
+    for one, role in roles:
+        if role is not None and role.side is not None and (masks_only or role.kind != MASKS):
             found.setdefault(role.side, []).append(one)
     return found
 
 
 def _nested(plain: Sequence[Folder]) -> dict[str, str]:
     """Folders as classes; those that hold the same folders may as well be parts of the data with the classes inside."""
-    names = [one.name for one in plain]
-    inner = [{deeper.name for deeper in one.inside()} for one in plain if not one.images]
-    common = set.intersection(*inner) if len(inner) == len(plain) > 1 else set()
+    classes, halves = {CLASSES: _said_classes([one.name for one in plain])}, _said_halves(plain)
+    return classes if halves is None else {**classes, SIDES: halves}
+
+
+def _said_halves(folders: Sequence[Folder]) -> str | None:
+    """Say how folders that hold the same folders are named as sides; None if they do not hold the same."""
+    inner = [{deeper.name for deeper in one.inside()} for one in folders if not one.images]
+    common = set.intersection(*inner) if len(inner) == len(folders) > 1 else set()
     if len(common) < 2:
-        return {CLASSES: _said_classes(names)}
-    return {
-        CLASSES: _said_classes(names),
-        SIDES: f"classes {listed(sorted(common))} in each: say which folders are the sides with --split "
-        f"{names[0]}:{names[1]}",
-    }
+        return None
+    first, second = sorted((one.name for one in folders), key=lambda name: TRAIN not in name.lower())[:2]
+    return f"classes {listed(sorted(common))} in each: say which folders are the sides with --split {first}:{second}"
 
 
 def _said_classes(names: Sequence[str]) -> str:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saccade.errors import InputError
 from saccade.ops.modes import exported
+from saccade.tasks.pose.sharing import shared
 
 # cv2.GaussianBlur with a sigma of 0 does not use its own rule for these sizes.
 _TABLES = {
@@ -27,6 +30,9 @@ _TABLES = {
     9: (0.015625, 0.05078125, 0.1171875, 0.19921875, 0.234375, 0.19921875, 0.1171875, 0.05078125, 0.015625),
 }
 BORDERS = ("zero", "reflect")
+_BAND = 24  # pixels of a line that are blurred together, at least
+
+Array = NDArray[Any]
 
 
 def gaussian_kernel(size: int) -> Tensor:
@@ -97,32 +103,95 @@ def blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
     return (maps @ columns.mT).mT.contiguous() @ rows.mT
 
 
-def over_blurred(
-    maps: Tensor, kernel: int, border: str, reduce: Callable[[Tensor], tuple[Tensor, ...]]
-) -> tuple[Tensor, ...]:
-    """Return what a function says of each map blurred, given as (..., H W), without all blurred maps at once.
+def lowest_blurred(maps: Tensor, kernel: int, border: str) -> Tensor:
+    """Return the lowest value (N, K) of each map (N, K, H, W) blurred."""
+    if _in_arrays(maps):
+        return _spread(maps, kernel, border, lambda flat: (flat.min(axis=-1),))[0]
+    return _whole(maps, kernel, border).amin(-1)
 
-    On the CPU the maps of one item at a time are blurred, as these stay in its cache.
 
-    Args:
-        maps: Maps (N, K, H, W).
-        kernel: Size of the kernel, odd.
-        border: Border of the blur.
-        reduce: Function that gives tensors of the leading axes of its argument.
-    """
+def highest_blurred(maps: Tensor, kernel: int, border: str) -> tuple[Tensor, Tensor]:
+    """Return where the first highest pixel of each map (N, K, H, W) blurred is, (N, K), and its value."""
+    if _in_arrays(maps):
+        index, values = _spread(maps, kernel, border, highest_of)
+        return index, values
+    return highest(_whole(maps, kernel, border))
+
+
+def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where the first highest value of the last axis of (N, K, P) is, and the value."""
+    if _in_arrays(flat):  # NumPy is many times as fast as torch here
+        index, values = spread(highest_of, flat.numpy())
+        return index, values
+    index = flat.argmax(dim=-1)
+    return index, flat.gather(-1, index[..., None])[..., 0]
+
+
+def highest_of(flat: Array) -> tuple[Array, Array]:
+    """Return where the first highest value of the last axis is, and the value."""
+    index = flat.argmax(axis=-1)
+    return index, np.take_along_axis(flat, index[..., None], axis=-1)[..., 0]
+
+
+def spread(function: Callable[[Array], tuple[Array, ...]], items: Array) -> tuple[Tensor, ...]:
+    """Return what a function says of items, shared among threads."""
+    found = shared(lambda part: function(items[part]), len(items), items.size)
+    return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True))
+
+
+def _in_arrays(maps: Tensor) -> bool:
+    return maps.device.type == "cpu" and not exported() and len(maps) > 0
+
+
+def _whole(maps: Tensor, kernel: int, border: str) -> Tensor:
+    """Return all maps blurred, as (..., H W)."""
     height, width = maps.shape[-2:]
     rows = blur_matrix(kernel, height, border).to(maps)
     columns = blur_matrix(kernel, width, border).to(maps).mT
-    if exported() or maps.device.type != "cpu" or not len(maps):
-        return reduce((rows @ (maps @ columns)).flatten(-2))
-    count = maps.shape[1]
-    rows, columns = rows.expand(count, -1, -1), columns.expand(count, -1, -1)
-    half, whole = maps.new_empty(maps.shape[1:]), maps.new_empty(maps.shape[1:])
-    parts = []
-    for item in maps:
-        torch.bmm(rows, torch.bmm(item, columns, out=half), out=whole)
-        parts.append(reduce(whole.flatten(-2)))
-    return tuple(torch.stack(found) for found in zip(*parts, strict=True))
+    return (rows @ (maps @ columns)).flatten(-2)
+
+
+def _spread(maps: Tensor, kernel: int, border: str, reduce: Callable[[Array], tuple[Array, ...]]) -> tuple[Tensor, ...]:
+    """Return what a function says of each map blurred, given as (..., H W), without all blurred maps at once.
+
+    The maps of one item at a time are blurred, as these stay in the processor's cache, and band by band, as most of
+    a blur's matrix is 0.
+    """
+    height, width = maps.shape[-2:]
+    kind = maps.numpy().dtype
+    rows, columns = (_bands(kernel, side, border, kind) for side in (height, width))
+
+    def reduced(items: Array) -> tuple[Array, ...]:
+        half, whole = np.empty(items.shape[1:], kind), np.empty(items.shape[1:], kind)
+        parts = []
+        for item in items:
+            for band in columns:
+                np.matmul(item[..., band.read], band.weights.T, out=half[..., band.made])
+            for band in rows:
+                np.matmul(band.weights, half[:, band.read], out=whole[:, band.made])
+            parts.append(reduce(whole.reshape(len(whole), -1)))
+        return tuple(np.stack(found) for found in zip(*parts, strict=True))
+
+    return spread(reduced, maps.numpy())
+
+
+class _Band(NamedTuple):
+    """Rows of a blur's matrix without the columns that are 0 in all of them."""
+
+    made: slice
+    read: slice
+    weights: Array
+
+
+@lru_cache(maxsize=64)
+def _bands(kernel: int, length: int, border: str, kind: np.dtype[Any]) -> tuple[_Band, ...]:
+    matrix, found = blur_matrix(kernel, length, border).numpy(), []
+    for made in np.array_split(np.arange(length), max(1, length // _BAND)):
+        used = np.flatnonzero(matrix[made].any(axis=0))
+        read = slice(int(used[0]), int(used[-1]) + 1)
+        weights = np.ascontiguousarray(matrix[made, read], dtype=kind)
+        found.append(_Band(slice(int(made[0]), int(made[-1]) + 1), read, weights))
+    return tuple(found)
 
 
 def blurred_at(maps: Tensor, x: Tensor, y: Tensor, reach: int, kernel: int, border: str) -> Tensor:

@@ -26,7 +26,14 @@ from saccade.errors import InputError, near
 from saccade.mechanisms.rules import choose
 from saccade.ops.modes import exported
 from saccade.ops.precision import full_precision, wide
-from saccade.tasks.pose.blurring import blurred, blurred_at, gaussian_kernel, over_blurred
+from saccade.tasks.pose.blurring import (
+    blurred,
+    blurred_at,
+    gaussian_kernel,
+    highest,
+    highest_blurred,
+    lowest_blurred,
+)
 from saccade.tasks.pose.joints import Pairs, mirrored_order
 from saccade.tasks.pose.warping import about, inverse, transformed, warp
 
@@ -34,6 +41,7 @@ UNIT = 200.0
 """Pixels that a scale of 1 stands for."""
 _PADDING, _HALF_PADDING = 1.25, 1.5
 _LEAST = 1e-10  # value of a map below which DARK's decoder does not tell values apart
+_CUT = (0.001, 50.0)  # values of a map between which UDP's decoder tells values apart
 _REACH = 3  # half the side of a drawn Gaussian, in sigmas
 
 
@@ -568,13 +576,13 @@ class Dark(Codec):
         # derivatives know of the factor only where something is cut off.
         cut = inside & (patch.flatten(2).amin(-1) < _LEAST)
         if exported():  # a program has no branches
-            highest = blurred(maps, self.blur, "zero").flatten(2).amax(-1).double()
-            factor = torch.where(cut, scores / torch.where(highest > 0, highest, 1.0), 1.0)
-            patch, inside = patch * factor[..., None, None], inside & (~cut | (highest > 0))
+            most = blurred(maps, self.blur, "zero").flatten(2).amax(-1).double()
+            factor = torch.where(cut, scores / torch.where(most > 0, most, 1.0), 1.0)
+            patch, inside = patch * factor[..., None, None], inside & (~cut | (most > 0))
         elif bool(cut.any()):
-            highest = blurred(maps[cut], self.blur, "zero").flatten(1).amax(-1).double()
-            patch[cut] *= (scores[cut] / torch.where(highest > 0, highest, 1.0))[..., None, None]
-            inside[cut] &= highest > 0
+            most = blurred(maps[cut], self.blur, "zero").flatten(1).amax(-1).double()
+            patch[cut] *= (scores[cut] / torch.where(most > 0, most, 1.0))[..., None, None]
+            inside[cut] &= most > 0
         f = patch.clamp(min=_LEAST).log()
         gradient = torch.stack([f[..., 2, 3] - f[..., 2, 1], f[..., 3, 2] - f[..., 1, 2]], dim=-1) / 2
         twice = 2 * f[..., 2, 2]
@@ -643,12 +651,8 @@ class Udp(_Unbiased):
         found = scores > 0
         patch = blurred_at(maps, x, y, 1, self.blur, "reflect")
         if self.variant == "released":
-            low, high = over_blurred(maps, self.blur, "reflect", lambda flat: (flat.amin(-1), flat.amax(-1)))
-            low, high = low.double(), high.double()
-            found = found & (high > low)
-            factor = scores.double() / torch.where(found, high - low, 1.0)
-            patch = (patch - low[..., None, None]) * factor[..., None, None]
-        f = patch.clamp(0.001, 50).log()
+            patch, found = self._stretched(maps, scores.double(), patch, found)
+        f = patch.clamp(*_CUT).log()
         gradient = torch.stack([f[..., 1, 2] - f[..., 1, 0], f[..., 2, 1] - f[..., 0, 1]], dim=-1) / 2
         twice = 2 * f[..., 1, 1]
         xx, yy = f[..., 1, 2] - twice + f[..., 1, 0], f[..., 2, 1] - twice + f[..., 0, 1]
@@ -656,6 +660,26 @@ class Udp(_Unbiased):
         xy = (ends + twice - f[..., 1, 2] - f[..., 2, 1] - f[..., 1, 0] - f[..., 0, 1]) / 2
         more = torch.finfo(torch.float32).eps if self.variant == "mmpose" else 0.0
         return points + _newton(gradient, xx + more, xy, yy + more, found), scores
+
+    def _stretched(self, maps: Tensor, scores: Tensor, patch: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Return patches of the blurred maps stretched from 0 to the old maxima, and where there is such a factor.
+
+        The logarithm's derivatives know of the factor only where a value is cut off. It is at least that of a map
+        whose maximum the blur keeps; where nothing is cut off with this one, it stands for the right one.
+        """
+        low = lowest_blurred(maps, self.blur, "reflect").double()
+        patch = patch - low[..., None, None]
+        if exported():  # a program has no branches
+            high = blurred(maps, self.blur, "reflect").flatten(2).amax(-1).double()
+        else:
+            high = torch.maximum(scores, low)
+            least = patch.flatten(2).amin(-1) * scores / torch.where(found, high - low, 1.0)
+            cut = found & ~((least > 1.01 * _CUT[0]) & (scores <= _CUT[1]))
+            if bool(cut.any()):
+                high[cut] = blurred(maps[cut], self.blur, "reflect").flatten(1).amax(-1).double()
+        found = found & (high > low)
+        factor = scores / torch.where(found, high - low, 1.0)
+        return patch * factor[..., None, None], found
 
 
 class UdpOffset(_Unbiased):
@@ -711,7 +735,7 @@ class UdpOffset(_Unbiased):
 
     def _located(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         discs, *offsets = by_joint(maps).unbind(2)
-        index, scores = over_blurred(discs, self.blur, "reflect", highest)
+        index, scores = highest_blurred(discs, self.blur, "reflect")
         points = _pixels(index, scores, discs.shape[-1])
         x, y = points.long().unbind(-1)
         steps = [blurred_at(offset, x, y, 0, self.offset_blur, "reflect")[..., 0, 0] for offset in offsets]
@@ -741,13 +765,6 @@ def peaks(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     index, scores = highest(maps.flatten(2))
     return _pixels(index, scores, maps.shape[-1]), scores
-
-
-def highest(flat: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the first highest value of the last axis is, and the value."""
-    on_cpu = flat.device.type == "cpu" and not exported()  # where NumPy is many times as fast as torch
-    index = torch.from_numpy(np.asarray(flat.numpy().argmax(axis=-1))) if on_cpu else flat.argmax(dim=-1)
-    return index, flat.gather(-1, index[..., None])[..., 0]
 
 
 def _pixels(index: Tensor, scores: Tensor, width: int) -> Tensor:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saccade.data.doubts import masks_among
-from saccade.data.layouts import Item, divide, kinds_of, known_layouts, listed, relative, said_inside, unwrapped
-from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, shown
+from saccade.data.doubts import look_like_masks, masks_among
+from saccade.data.layouts import (
+    FRACTION,
+    Item,
+    divide,
+    kinds_of,
+    known_layouts,
+    listed,
+    relative,
+    said_inside,
+    unwrapped,
+)
+from saccade.data.names import IMAGES, MASKS, TEST, TRAIN, VAL, may_be_sides, shown
 from saccade.data.reading import Reading
 from saccade.data.tree import Folder, account, scan
 from saccade.errors import InputError
@@ -49,10 +58,9 @@ def pair_readings(path: Path, reading: Reading) -> Mapping[str, str]:
     if {one.kind for one in places} == filled == {IMAGES, MASKS} and top.has_images:
         layout = PAIRS if sides == {None} else SIDED_PAIRS
         return {layout: f"images and masks in {listed(names)}"}
-    together = [(one, _suffix(one, reading)) for one in _together(root, reading)]
-    found = [(one, suffix) for one, suffix in together if suffix is not None]
+    found = [ends for one in _together(root, reading) if (ends := _ends(one, reading)) is not None]
     if found:
-        return {TOGETHER: f"images and masks next to them, called NAME{found[0][1]}"}
+        return {TOGETHER: f"images and masks next to them, called {found[0].said()}"}
     return {}
 
 
@@ -123,7 +131,9 @@ def masks_in(path: Path) -> frozenset[Path]:
             return frozenset(item.target for some in found.pairs.values() for item in some)
     except InputError:  # an image without a mask, say: what is not sure to be a mask is an input
         return frozenset()
-    places = _places(root, reading) if layouts else []
+    places = _places(root, reading, sure=True) if layouts else []
+    if {one.kind for one in places} != {IMAGES, MASKS}:
+        return frozenset()
     return frozenset(path for one in places if one.kind == MASKS for path in one.folder.every_image())
 
 
@@ -134,16 +144,22 @@ def value_table(path: Path) -> tuple[Path, tuple[str, ...]] | None:
         InputError: Its values are not 0, 1, 2, ...
     """
     root = unwrapped(scan(path))
-    file = next((file for one in root.walk() for file in one.others if file.name == "_classes.csv"), None)
-    if file is None:
+    tables = [file for one in root.walk() for file in one.others if file.name == "_classes.csv"]
+    if not tables:
         return None
+    file = tables[0]
     try:
         rows = [line.split(",", 1) for line in file.read_text(encoding="utf-8-sig").splitlines()[1:] if line.strip()]
         values = {int(value): name.strip() for value, name in rows}
+        other = next((one for one in tables[1:] if one.read_bytes().split() != file.read_bytes().split()), None)
     except (OSError, ValueError) as cause:
         raise InputError(
             f"{file}: expected lines of a value and a class ({cause})", "name them: --classes FILE"
         ) from cause
+    if other is not None:
+        raise InputError(
+            f"{other} and {file} do not say the same", "make them alike, or name the classes: --classes FILE"
+        )
     if sorted(values) != list(range(len(values))):
         raise InputError(f"{file}: expected the values 0 to {len(values) - 1}", "name the classes: --classes FILE")
     return file, tuple(values[value] for value in range(len(values)))
@@ -177,7 +193,8 @@ def _in_two_folders(root: Folder, reading: Reading) -> tuple[_Found, str, dict[s
         if not any(one.has_images for one in images):
             raise InputError(f"{images[0].path} contains no images", "both sides need some")
         if not any(one.has_images for one in masks):
-            if side == TEST and wanted - {TEST, None}:  # a test side is often without masks
+            divided = side == VAL and reading.fraction is not None
+            if (side == TEST or divided) and wanted - {side, None}:  # a test side is often without masks
                 reason = f"the side {relative(images[0].path, root.path)}/ has no masks"
                 found.unused.update({image: reason for one in images for image in one.every_image()})
                 continue
@@ -192,6 +209,7 @@ def _in_two_folders(root: Folder, reading: Reading) -> tuple[_Found, str, dict[s
     names = {side or "": _side_name(root, kinds) for side, kinds in by_side.items() if side is not None}
     if set(found.pairs) == {None}:
         some = by_side[None]
+        _refuse_short_sides(some[IMAGES][0], reading)
         masks = some.get(MASKS) or pooled
         return found, f"{_called(root, some[IMAGES])} and {_called(root, masks)}", names
     held = VAL if VAL in found.pairs else TEST
@@ -229,33 +247,46 @@ def _refuse_several(root: Folder, by_side: Mapping[str | None, Mapping[str, Sequ
                 )
 
 
+def _refuse_short_sides(images: Folder, reading: Reading) -> None:
+    """Ask whether ``tr`` and ``va`` below a folder of images are the sides, before a seed divides them again."""
+    inside = [one.name for one in images.inside()]
+    if reading.split is None and may_be_sides(inside):
+        first, second = sorted(inside, key=lambda name: not name.lower().startswith("tr"))[:2]
+        raise InputError(
+            f"{images.path}: {listed([f'{name}/' for name in inside])} may be the sides of a split",
+            f"if they are, say so: --split {first}:{second}; if not, have all images split: --split {FRACTION}",
+        )
+
+
 def _pooled(by_side: Mapping[str | None, Mapping[str, list[Folder]]]) -> list[Folder]:
     """Folders of masks that serve images on any side."""
     return by_side.get(None, {}).get(MASKS, [])
 
 
-def _places(root: Folder, reading: Reading) -> list[_Place]:
-    """Folders of images and of masks."""
+def _places(root: Folder, reading: Reading, *, sure: bool = False) -> list[_Place]:
+    """Folders of images and of masks; `sure` goes by their names alone."""
     if reading.split_folders is not None:
         found = []
         for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True):
             folder = root.under(name)
             if folder is not None:
-                found += list(_below(folder, side, None, 0))
+                found += list(_below(folder, side, None, 0, sure))
         if {one.kind for one in found} == {IMAGES, MASKS}:
             return found
         return [  # images/TRAIN and masks/TRAIN
             _Place(side, one.kind, folder)
-            for one in _below(root, None, None, 0)
+            for one in _below(root, None, None, 0, sure)
             for side, name in zip((TRAIN, VAL), reading.split_folders, strict=True)
             if (folder := one.folder.under(name)) is not None
         ]
-    return list(_below(root, None, None, 0))
+    return list(_below(root, None, None, 0, sure))
 
 
-def _below(folder: Folder, side: str | None, kind: str | None, depth: int) -> Iterator[_Place]:
+def _below(folder: Folder, side: str | None, kind: str | None, depth: int, sure: bool) -> Iterator[_Place]:
     children = folder.visible()
     kinds = kinds_of(children)
+    if not sure and kind is None and set(kinds.values()) == {MASKS}:
+        kinds |= _images_of(children, kinds)
     for one in children:
         role = one.role
         says_side = role.side if role is not None else None
@@ -265,7 +296,7 @@ def _below(folder: Folder, side: str | None, kind: str | None, depth: int) -> It
         if side is not None and says_side not in (None, side):
             continue
         at, what = side or says_side, kind or says_kind
-        deeper = list(_below(one, at, what, depth + 1)) if depth < _DEEPEST else []
+        deeper = list(_below(one, at, what, depth + 1, sure)) if depth < _DEEPEST else []
         if deeper:
             yield from deeper
         elif what is not None:
@@ -276,8 +307,15 @@ def _below(folder: Folder, side: str | None, kind: str | None, depth: int) -> It
             yield _Place(at, IMAGES, one)  # train/ with images next to train_masks/
 
 
-def _masks_of(side: str | None, folder: Folder, kinds: Mapping[str, str]) -> bool:
-    return folder.role is not None and folder.role.side == side and kinds.get(folder.name) == MASKS
+def _images_of(children: Sequence[Folder], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return the only other folder as that of images, if the masks fit it by the names of files and by how they look.
+
+    Classification reads such folders too, so it is asked which is meant.
+    """
+    inside = [one for one in children if one.has_images]
+    others = [one for one in inside if one.name not in kinds]
+    pair = masks_among(inside) if len(inside) == 2 and len(others) == 1 and others[0].role is None else None
+    return {others[0].name: IMAGES} if pair is not None and pair[0] is others[0] else {}
 
 
 def _paired(images: Sequence[Folder], masks: Sequence[Folder], reading: Reading, *, shared: bool) -> list[Item]:
@@ -345,55 +383,84 @@ def _together_by_side(root: Folder, reading: Reading) -> dict[str | None, Folder
     return sides or {None: root}
 
 
-def _suffix(folder: Folder, reading: Reading) -> str | None:
-    """What masks next to their images have after the name of the image; None if there are no such pairs."""
-    stems = Counter(path.with_suffix("").relative_to(folder.path).as_posix() for path in folder.every_image())
+@dataclass(frozen=True)
+class _Ends:
+    """Ends of the names of images and of their masks in one folder: ``.jpg`` and ``_mask.png``, or ``_sat`` too."""
+
+    image: str
+    mask: str
+
+    def said(self) -> str:
+        return f"NAME{self.image} and NAME{self.mask}" if self.image else f"NAME{self.mask}"
+
+    def of(self, stem: str) -> str:
+        """Return the name of the mask of an image."""
+        return (stem.removesuffix(self.image) if self.image else stem) + self.mask
+
+
+def _ends(folder: Folder, reading: Reading) -> _Ends | None:
+    """The ends of names, if masks lie next to their images; None if there are no such pairs."""
+    stems = {path.with_suffix("").relative_to(folder.path).as_posix(): path for path in folder.every_image()}
     best, most = None, 0
     for suffix in _SUFFIXES if reading.mask_suffix is None else (reading.mask_suffix,):
-        if not suffix:
-            continue
-        count = sum(stem.endswith(suffix) and stem.removesuffix(suffix) in stems for stem in stems)
-        if count > most:
-            best, most = suffix, count
-    return best if 2 * most > _ANY_PAIR * sum(stems.values()) else None
+        bases = [stem.removesuffix(suffix) for stem in stems if suffix and stem.endswith(suffix) and stem != suffix]
+        for end in ("", *_image_ends(bases[0], stems, suffix)) if bases else ():
+            pairs = [(stems[base + end], stems[base + suffix]) for base in bases if base + end in stems]
+            # Of hand_R and hand_L neither need be a mask.
+            if len(pairs) > most and (not end or reading.mask_suffix or look_like_masks(*zip(*pairs, strict=True))):
+                best, most = _Ends(end, suffix), len(pairs)
+    return best if 2 * most > _ANY_PAIR * len(folder.every_image()) else None
+
+
+def _image_ends(base: str, stems: Iterable[str], suffix: str) -> list[str]:
+    """What images may have after the name that they share with a mask, such as ``_sat`` where masks have ``_mask``."""
+    found = (stem[len(base) :] for stem in stems if stem.startswith(base))
+    return [end for end in found if end and end != suffix and end[0] in " _-."]
 
 
 def _side_by_side(root: Folder, reading: Reading) -> tuple[_Found, str, dict[str, str]]:
     sides = _together_by_side(root, reading)
     found = _Found({}, {})
-    said = ""
+    said: _Ends | None = None
     for side, folder in sides.items():
-        suffix = _suffix(folder, reading)
-        if suffix is None:
-            if side == TEST:
+        ends = _ends(folder, reading)
+        if ends is None:
+            if side == TEST or (side == VAL and reading.fraction is not None):
                 found.unused.update(dict.fromkeys(folder.every_image(), f"the side {folder.name}/ has no masks"))
                 continue
             raise InputError(
                 f"{folder.path}: no masks lie next to the images",
-                "a mask is called like its image and more, such as a_mask.png: say it with --mask-suffix _mask",
+                "a mask is called like its image and more, such as a_mask.png: say it with --mask-suffix _mask"
+                + (f"; to have the training side split instead, add --split {FRACTION}" if side == VAL else ""),
             )
-        said = said or suffix
+        said = said or ends
         by_stem: dict[str, list[Path]] = {}
         for path in folder.every_image():
             by_stem.setdefault(path.relative_to(folder.path).with_suffix("").as_posix(), []).append(path)
-        masks = {stem for stem in by_stem if stem.endswith(suffix) and stem.removesuffix(suffix) in by_stem}
-        alone = {stem for stem in by_stem if stem.endswith(suffix) and stem not in masks}
+        targets = {ends.of(stem): stem for stem in by_stem if stem.endswith(ends.image)}
+        masks = {stem for stem in by_stem if stem.endswith(ends.mask) and stem in targets}
+        alone = {stem for stem in by_stem if stem.endswith(ends.mask) and stem not in masks}
         images = [stem for stem in by_stem if stem not in masks and stem not in alone]
         several = [shown(paths[1].name) for paths in by_stem.values() if len(paths) > 1]
         if several:
             raise InputError(f"{folder.path}: several files have the name of {listed(several)}", "rename one of each")
-        without = [shown(by_stem[stem][0].name) for stem in images if stem + suffix not in masks]
+        without = [shown(by_stem[stem][0].name) for stem in images if ends.of(stem) not in masks]
         if without:
+            first = next(stem for stem in images if ends.of(stem) not in masks)
             raise InputError(
                 f"{folder.path}: {len(without)} of {len(images)} images have no mask: {listed(without)}",
-                f"the mask of {without[0]} would be called {Path(without[0]).stem}{suffix}.png",
+                f"the mask of {without[0]} would be called {shown(Path(ends.of(first)).name)}.png",
             )
         found.unused.update({by_stem[stem][0]: "a mask without an image" for stem in alone})
-        found.pairs[side] = [Item(by_stem[stem][0], by_stem[stem + suffix][0]) for stem in images]
+        found.pairs[side] = [Item(by_stem[stem][0], by_stem[ends.of(stem)][0]) for stem in images]
     names = {side or "": folder.name for side, folder in sides.items()}
     where = (
         " and ".join(f"{folder.name}/" for side, folder in sides.items() if side in found.pairs)
         if None not in sides
         else ""
     )
-    return found, f"{where + ' with ' if where else ''}images and masks side by side (NAME{said})", names
+    return (
+        found,
+        f"{where + ' with ' if where else ''}images and masks side by side ({said.said() if said else ''})",
+        names,
+    )

@@ -150,6 +150,21 @@ def examine_masks(
     )  # fmt: skip
 
 
+def refuse_white(files: Files, meaning: Meaning, where: str) -> None:
+    """Refuse masks of 0 and 255 alone where a network was trained with 255 ignored: only class 0 would be scored.
+
+    Raises:
+        InputError: They hold no other value, in a sample of 256.
+    """
+    paths = spread_over([item.target for item in (*files.train, *files.val)], _SAMPLE)
+    held = frozenset[int]().union(*survey(paths).held.values())
+    if IGNORE in held <= {0, IGNORE} and meaning.values.get(IGNORE) == IGNORE:
+        raise InputError(
+            f"{where}: masks hold only 0 and 255, and in the training of this network 255 was ignored",
+            "save the masks with the class numbers of training; or, if 255 is what is to be ignored, add --ignore 255",
+        )
+
+
 def _list_of(path: Path, reading: Reading, layout: str) -> tuple[ClassList | None, Path | None]:
     """Return the list of classes that was given, or that lies in the folder, and its file."""
     if layout == MASK_SHARDS and reading.classes is None:

@@ -168,6 +168,7 @@ class _Question:
         if self._many(found.coloured):
             raise self._unlisted(found.colour)
         self._check_palettes()
+        self._refuse_two_scales()
         meaning = self._of_values(found.grey)
         return replace(meaning, odd=(*meaning.odd, *found.coloured))
 
@@ -247,6 +248,19 @@ class _Question:
                 )
 
     # ---------------------------------------------------------------- values
+
+    def _refuse_two_scales(self) -> None:
+        """Ask about 255 where some masks hold 0 and 255 alone, and others class numbers without any 255."""
+        grey = {path: held for path, held in self.found.held.items() if path not in self.found.coloured}
+        white = [path for path, held in grey.items() if held == {0, IGNORE}]
+        numbered = [path for path, held in grey.items() if any(0 < value < IGNORE for value in held)]
+        if self.ignore is not None or not white or not numbered or any(IGNORE in grey[path] for path in numbered):
+            return
+        raise self._refuse(
+            f"{_count(len(white), 'mask')} of {len(grey)} hold only 0 and 255 ({white[0].name}), and others class "
+            f"numbers without 255 ({numbered[0].name}): there 255 may be a class, or what is ignored",
+            "if it is ignored, say so: --ignore 255; if it is class 1, save all masks alike, as class numbers",
+        )
 
     def _of_values(self, tally: Tally) -> Meaning:
         values, ignored = list(tally.values), self._explicit()

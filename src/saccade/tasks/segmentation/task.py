@@ -36,7 +36,14 @@ from saccade.tasks.ratios import RatioTask
 from saccade.tasks.segmentation.crops import LabelledSamples, View, training_view
 from saccade.tasks.segmentation.labelled import Colour, Labelled, Pair, aligned, palette
 from saccade.tasks.segmentation.layout import PAIRS, SIDED_PAIRS, TOGETHER, masks_in, pair_doubts, pair_readings
-from saccade.tasks.segmentation.mask_folder import MaskFiles, examine_masks, find_files, is_published, labelled
+from saccade.tasks.segmentation.mask_folder import (
+    MaskFiles,
+    examine_masks,
+    find_files,
+    is_published,
+    labelled,
+    refuse_white,
+)
 from saccade.tasks.segmentation.meaning import Meaning, ignored_values
 from saccade.tasks.segmentation.meaning import from_json as meaning_from_json
 from saccade.tasks.segmentation.objects import (
@@ -229,6 +236,8 @@ class Segmentation(RatioTask):
         if masks.names is not None or not all(name.isdigit() for name in self.classes):
             return replace(examine_masks(files, reading, where=str(folder)), pixels=pixels)
         meaning = meaning_from_json(self.facts.get("masks") or {}, self.classes)
+        if reading.ignore is None:
+            refuse_white(files, meaning, str(folder))
         also = dict.fromkeys(ignored_values(reading.ignore), IGNORE)
         meaning = replace(meaning, values={**meaning.values, **also})
         return replace(files, classes=self.classes, reader=masks._replace(reader=meaning), pixels=pixels)
