@@ -302,6 +302,8 @@ def page(language: str) -> str:
     lines += [f"| | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
     lines += [f"| `{name}` | {' | '.join(cell(row.get(way), way) for way in ways)} |" for name, row in cells.items()]
     lines += ["", texts["cells_note"].format(versions=versions(stored["versions"])), ""]
+    if any(way not in row for row in cells.values() for way in ways):
+        lines += [texts["open"], ""]
     reasons: dict[str, list[str]] = {}
     for name, row in cells.items():
         for way, found in row.items():
