@@ -25,7 +25,7 @@ def kinds(chosen):
     return everyday(chosen, pairs)
 
 
-@pytest.mark.parametrize(("name", "to"), kinds([("pam", "onnx"), ("non_local[pairwise=concatenation]", "onnx")]))
+@pytest.mark.parametrize(("name", "to"), kinds([("pam", "onnx")]))
 def test_every_mechanism_is_the_same_at_free_sizes(name, to, tmp_path):
     subject = Subject.of(name)
     module = subject.awake(torch.float32)
