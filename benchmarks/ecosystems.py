@@ -5,7 +5,8 @@ this, and measured there; with one, it is measured in the environment that runs 
 
 * places: the mechanism's natural places that were found;
 * bitwise: the outputs in evaluation are the same bit by bit after the insertion;
-* learns: tensors of the mechanisms that moved in 4 steps of plain SGD at 0.05, of all;
+* learns: tensors of the mechanisms that moved in 4 steps of plain SGD at 0.05, of all; of those that did not, how many
+  were *off*, with a gradient of exactly 0 once their factor had opened, as behind a ReLU that is off for every picture;
 * fuse: after the library's own folding of norms, all mechanisms run, or the loss is an error of ``verify(expect=)``;
 * save: what the library's own way to store weights keeps of them (its folder of a network, else the state dict), loaded
   into a second network of the same insertion, with equal outputs;
@@ -196,9 +197,10 @@ def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
 
 
 def learns(model: nn.Module, x: Tensor) -> str:
-    """Train a copy for a few steps; return how many tensors of the mechanisms moved, of how many."""
+    """Train a copy for a few steps; return how many tensors of the mechanisms moved, and how many were off."""
     model = copy.deepcopy(model).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".saccade" in name}
+    off = set(before)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     for _ in range(STEPS):
         made = [part for part in tensors_in(model(x)) if part.requires_grad]
@@ -206,8 +208,10 @@ def learns(model: nn.Module, x: Tensor) -> str:
         torch.stack([part.float().square().mean().sqrt() for part in made]).sum().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    moved = sum(not torch.equal(p, before[name]) for name, p in model.named_parameters() if name in before)
-    return f"{moved} of {len(before)}"
+        off -= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    still = {name for name, p in model.named_parameters() if name in before and torch.equal(p, before[name])}
+    words = f"{len(before) - len(still)} of {len(before)}"
+    return f"{words}, {len(still & off)} off" if still & off else words
 
 
 def fused(model: nn.Module, count: int) -> str:
@@ -249,15 +253,20 @@ def traced(model: nn.Module, x: Tensor) -> str:
 
 def in_an_environment(library: str, folder: Path) -> None:
     """Install a library into a new environment on top of the packages that run this, and measure it there."""
+    run_installed(folder, PACKAGES[library], "benchmarks.ecosystems", library)
+
+
+def run_installed(folder: Path, packages: tuple[str, ...], module: str, *arguments: str) -> None:
+    """Run a module in a new environment that has some packages on top of those that run this."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     site = next(folder.glob("lib/python*/site-packages"))
     (site / "base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     python = folder / "bin" / "python"
-    if PACKAGES[library]:
-        uv = ["uv", "pip", "install", "-q", "--no-deps", "-p", python, *PACKAGES[library]]
+    if packages:
+        uv = ["uv", "pip", "install", "-q", "--no-deps", "-p", python, *packages]
         subprocess.run(uv, check=True)
     quietly = os.environ | {"YOLO_CONFIG_DIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    subprocess.run([python, "-m", "benchmarks.ecosystems", library], check=True, env=quietly)
+    subprocess.run([python, "-m", module, *arguments], check=True, env=quietly)
 
 
 def row(

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from saccade.errors import InputError
 
 
+class NotFiniteError(InputError):
+    """Values that are NaN or infinite, as a training that diverged leaves them."""
+
+
 def check_finite(tensors: Mapping[str, Tensor], who: str) -> None:
     """Refuse weights that are not finite; a mask of zeros and minus infinities may be.
 
@@ -20,7 +24,7 @@ def check_finite(tensors: Mapping[str, Tensor], who: str) -> None:
     wrong = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if wrong:
         count = int((~torch.isfinite(tensors[wrong[0]])).sum())
-        raise InputError(
+        raise NotFiniteError(
             f"{who}: {len(wrong)} of {len(tensors)} tensors have values that are NaN or infinite, the first is "
             f"{wrong[0]} ({count} of {tensors[wrong[0]].numel()} values)",
             "the training that wrote it diverged; take an earlier checkpoint, or train again at a lower learning rate",
@@ -53,7 +57,7 @@ def check_outputs(model: nn.Module, outputs: Any) -> None:
         return
     name = type(model).__name__
     check_finite(model.state_dict(), name)
-    raise InputError(
+    raise NotFiniteError(
         f"{name}: its output has values that are NaN or infinite, though all of its weights are finite",
         "its activations grow beyond what numbers can hold: train at a lower learning rate, or without --amp fp16",
     )

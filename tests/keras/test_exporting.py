@@ -9,6 +9,8 @@ from saccade.errors import InputError
 from saccade.keras import attachments, export, insert
 
 FORMATS = {"torch": [".onnx"], "tensorflow": ["", ".tflite"], "jax": [""]}[keras.backend.backend()]
+MORE = ["pam", "sagan", "non_local", "non_local[pairwise=dot_product,sub_sample=False]"]
+"""Maps over pairs, of pooled keys too."""
 
 
 def network(mechanism):
@@ -28,7 +30,7 @@ def network(mechanism):
 
 @pytest.mark.filterwarnings("ignore")  # the exporters' own
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("mechanism", ["cbam", pytest.param("pam", marks=pytest.mark.full)])
+@pytest.mark.parametrize("mechanism", ["cbam", *(pytest.param(each, marks=pytest.mark.full) for each in MORE)])
 def test_files_keep_free_sizes(mechanism, suffix, tmp_path):
     path = export(network(mechanism), tmp_path / f"net{suffix}")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

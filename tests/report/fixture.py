@@ -115,7 +115,7 @@ def make_arm(name, scores, reference, segmentation):
             "size": {"small": 0.55 + gain, "medium": 0.66 + gain, "large": 0.72 + gain / 2},
             "thinness": {"compact": 0.7 + gain, "medium": 0.64 + gain, "thin": 0.5 + gain / 3},
         } if segmentation else {},
-        "others": {}, "row": None,
+        "others": {}, "row": None, "tuned": None,
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from saccade.comparison.arms import Arm
 from saccade.comparison.experiment import Experiment, evidence_of
-from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results
+from saccade.comparison.results import ArmResult, DataSummary, Grouping, NetworkSummary, Results, Tuned
 from saccade.comparison.sequential import Plan
 from saccade.comparison.statistics import Difference, mean_interval
 from saccade.data import Arrays
@@ -52,11 +52,13 @@ class Verdicts:
         seeds: Number of seeds of each arm, the control first.
         differences: Difference of each arm but the control.
         plan: The stages; None for a comparison that does all its runs.
+        tuned: Runs with tuned settings of each arm; empty without trials.
     """
 
     seeds: Sequence[int]
     differences: Sequence[Difference]
     plan: Plan | None = None
+    tuned: Sequence[Tuned] = ()
 
 
 def collect(
@@ -86,7 +88,8 @@ def collect(
     runs = [[read_run(folder / RESULT) for folder in row] for row in folders]
     scores = [np.array([run.score for run in row]) for row in runs]
     costs, places = read_object(experiment.folder / COSTS), read_object(experiment.folder / PLACES)
-    found = zip(arms, runs, scores, (None, *verdicts.differences), strict=True)
+    tuned = verdicts.tuned or (None,) * len(arms)
+    found = zip(arms, runs, scores, (None, *verdicts.differences), tuned, strict=True)
     return Results(
         saccade=__version__,
         finished=True,
@@ -130,9 +133,10 @@ def collect(
                 train_seconds=float(np.mean([run.train_seconds for run in row])),
                 details=grouped(row)[1],
                 others=_others([run.scores for run in row], task.metric),
+                tuned=retuned,
                 **costs["arms"][arm.name],
             )
-            for arm, row, values, difference in found
+            for arm, row, values, difference, retuned in found
         ),
     )
 

@@ -19,6 +19,7 @@ from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
 from saccade.comparison.backends.base import Backend
 from saccade.comparison.backends.local import Pool
+from saccade.comparison.claim import claimed
 from saccade.comparison.collect import Verdicts, collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.detecting import Asked
@@ -28,8 +29,9 @@ from saccade.comparison.judging import Judging, keep_plan
 from saccade.comparison.mirror import NOT_HERE, Mirror, folder_of, is_address
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.progress import ComparisonProgress
-from saccade.comparison.results import Results, read_results, write_results
+from saccade.comparison.results import Results, Tuned, read_results, write_results
 from saccade.comparison.settings import Settings, begun, clear, refuse
+from saccade.comparison.trials import Trials
 from saccade.data import Arrays
 from saccade.data.folder import folder_identity
 from saccade.data.reading import Reading
@@ -92,10 +94,16 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     arms = resolve_arms(options.mechanisms, options.preset, options.at, default)
     name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
-    overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     out = options.out if options.out is not None else Path("saccade-compare") / _name(settings)
-    mirror = _mirror(out, options)
-    folder = mirror.folder if mirror is not None else Path(out)
+    with _mirrored(out, options) as mirror:
+        return _compare_in(mirror.folder if mirror is not None else Path(out), settings, arms, mirror, options)
+
+
+def _compare_in(
+    folder: Path, settings: Settings, arms: tuple[Arm, ...], mirror: Mirror | None, options: CompareOptions
+) -> Comparison | Forecast:
+    """Do a comparison in a folder, which may have a copy at an address, or plan it."""
+    overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     check_folder(folder)
     asked = Asked.by(options, folder)
     if not (overwrite or dry_run):
@@ -105,6 +113,8 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
             return finished(folder)
     for package in ("timm", "torchvision", "jinja2", "PIL"):
         require(package, extra="train")
+    if settings.tune is not None:
+        require("optuna", extra="tune")
     _check_data(settings)
     new = not folder.exists()
     with _backend(settings, folder, len(arms) * settings.seeds, mirror) as backend:
@@ -117,26 +127,34 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     return done
 
 
-def _mirror(out: str | os.PathLike[str], options: CompareOptions) -> Mirror | None:
-    """The results at an address, with a folder on this machine, into which those that are there are copied; or None.
+@contextmanager
+def _mirrored(out: str | os.PathLike[str], options: CompareOptions) -> Iterator[Mirror | None]:
+    """A context of results at an address, with a folder here, into which those that are there are copied; or of None.
 
     Raises:
-        InputError: There are files of something else, or the runs are not done on a cluster.
+        InputError: There are files of something else, another comparison is running there, or the runs are not done on
+            a cluster.
     """
     address = text_of(out)
     if not is_address(address):
-        return None
+        yield None
+        return
     if options.cluster is None:
         raise InputError(
             f"--out {address}: an address is for runs on a cluster", "give a folder, or add --cluster auto"
         )
     mirror = Mirror(address, folder_of(address))
     mirror.refuse_foreign()
-    if options.overwrite and not options.dry_run:
-        mirror.clear()
-    elif not options.dry_run:
-        mirror.pull(without=NOT_HERE)
-    return mirror
+    if options.dry_run:
+        yield mirror
+        return
+    say = partial(print, file=sys.stderr) if options.progress else lambda text: None
+    with claimed(mirror, say=say):
+        if options.overwrite:
+            mirror.clear()
+        else:
+            mirror.pull(without=NOT_HERE)
+        yield mirror
 
 
 @contextmanager
@@ -234,13 +252,16 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
+        experiment = decide(settings, arms, data, folder)
+        resumed = not overwrite and begun(folder)
+        experiment, data = experiment.standardising(data, resumed=resumed)
         for line in data.statement.lines():
             speaking.say(line)
-        experiment = decide(settings, arms, data, folder)
+        Trials(experiment, data).refuse_too_few()
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-    if overwrite or not begun(folder):
+    if not resumed:
         clear(folder)
     refuse(folder, settings)
     outputs_for_page(folder)  # before the hours that end with it
@@ -257,27 +278,42 @@ def _carry_out(experiment: Experiment, data: Arrays, backend: Backend, shown: bo
 
     folder = experiment.folder
     judging = Judging(experiment, experiment.task(data))
-    left = _steps(experiment, judging.standing().at_most)
+    trials = Trials(experiment, data)
+    left = _steps(experiment, judging.standing().at_most) + trials.steps_left
     with backend as pool, ComparisonProgress(shown=shown, steps=left) as showing:
         while not (now := judging.standing()).over:
             if now.news:
                 showing.say(now.news)
-            showing.expect(_steps(experiment, now.at_most))
+            showing.expect(_steps(experiment, now.at_most) + trials.steps_left)
             starts, runs = _starts(experiment, now.needed), _runs(experiment, now.needed)
             pool.run([{"job": "start", "seed": seed} for seed in starts], showing.on_event)
             pool.run([{"job": "run", "arm": arm, "index": index} for arm, index in runs], showing.on_event)
         if now.news:
             showing.say(now.news)
+        tuned = _tune(trials, pool, showing)
         showing.say("measuring costs")
         # One job at a time: concurrent work distorts the latencies.
         pool.run([{"job": "costs"}], showing.on_event)
         pool.run([{"job": "pictures"}], showing.on_event)
-    verdicts = Verdicts(now.needed, judging.differences(), judging.plan)
+    verdicts = Verdicts(now.needed, judging.differences(), judging.plan, tuned)
     found = collect(experiment, data, verdicts, command=command, jobs=backend.jobs, measured_on=backend.measured_on)
     write_results(folder, found)
     report = build_report(folder)
     shutil.rmtree(folder / CACHE, ignore_errors=True)
     return Comparison(folder, found, report)
+
+
+def _tune(trials: Trials, pool: Backend, showing: ComparisonProgress) -> tuple[Tuned, ...]:
+    """Do the trials of all runs and the runs with the settings they chose; return what was found of each arm."""
+    if not trials.count:
+        return ()
+    while jobs := trials.next_jobs():
+        showing.expect(trials.steps_left)
+        showing.say(f"{len(jobs)} trials")
+        pool.run(jobs, showing.on_event)
+    showing.expect(trials.steps_left)
+    pool.run(trials.tuned_jobs(), showing.on_event)
+    return trials.found()
 
 
 def _steps(experiment: Experiment, seeds: Sequence[int]) -> int:

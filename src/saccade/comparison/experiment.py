@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,28 @@ from saccade.comparison.arms import Arm
 from saccade.comparison.demos import find_demo
 from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
+from saccade.comparison.tuning import Setting
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
 from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import places_in
+from saccade.networks.statistics import IMAGENET, Statistics, statistics_for
 from saccade.runs.folder import OTHER_FOLDER
-from saccade.runs.names import CACHE, DATA, EVIDENCE, EXPERIMENT, LAST, RESULT, RUNS, SPLIT, START
+from saccade.runs.names import (
+    CACHE,
+    DATA,
+    EVIDENCE,
+    EXPERIMENT,
+    LAST,
+    RESULT,
+    RUNS,
+    SPLIT,
+    START,
+    TRIALS,
+    TUNED,
+)
 from saccade.runs.options import RunSpec
 from saccade.runs.records import ExperimentRecord, read_arrays, read_object, read_record
 from saccade.tasks import find_task
@@ -53,6 +68,8 @@ class Experiment:
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
         class_weights: Weight of each class in the loss; None weighs all alike.
         checkpoint_seconds: Seconds between two checkpoints of a run.
+        statistics: Mean and standard deviation that images are standardised by.
+        runs: Name of the folder of the runs.
     """
 
     folder: Path
@@ -64,6 +81,8 @@ class Experiment:
     start_steps: int
     class_weights: tuple[float, ...] | None = None
     checkpoint_seconds: float = 20.0
+    statistics: Statistics = IMAGENET
+    runs: str = RUNS
 
     @property
     def demo(self) -> bool:
@@ -87,23 +106,64 @@ class Experiment:
 
     def run_folder(self, arm: Arm, index: int) -> Path:
         """Return the folder of that run."""
-        return self.folder / RUNS / arm.folder / str(index)
+        return self.folder / self.runs / arm.folder / str(index)
 
-    def recipe(self, seed: int) -> Recipe:
-        """Return the recipe that every arm is trained with."""
+    def trial_folder(self, arm: Arm, index: int, number: int) -> Path:
+        """Return the folder of a trial before that run."""
+        return self.folder / TRIALS / arm.folder / str(index) / str(number)
+
+    @property
+    def tuned(self) -> Experiment:
+        """The same experiment, whose runs are those with tuned settings."""
+        return replace(self, runs=TUNED)
+
+    @property
+    def untuned(self) -> Setting:
+        """The setting of runs without trials."""
+        return Setting(learning_rate=self.learning_rate)
+
+    def job_folder(self, job: Mapping[str, Any]) -> Path | None:
+        """Return the folder that a job of a worker writes; None for one that is about all runs."""
+        if job["job"] == "start":
+            return self.start_folder(job["seed"])
+        if job["job"] == "trial":
+            return self.trial_folder(self.arms[job["arm"]], job["index"], job["number"])
+        if job["job"] in ("run", "tuned"):
+            found = self.tuned if job["job"] == "tuned" else self
+            return found.run_folder(self.arms[job["arm"]], job["index"])
+        return None
+
+    def recipe(self, seed: int, setting: Setting | None = None) -> Recipe:
+        """Return the recipe that every arm is trained with; in a trial and after trials with a setting of its own."""
+        setting = setting or self.untuned
         return Recipe(
-            steps=self.steps, batch=self.batch, learning_rate=self.learning_rate, seed=seed, keep=1,
+            steps=self.steps, batch=self.batch, learning_rate=setting.learning_rate, seed=seed, keep=1,
             device=self.settings.device, evaluate_every=max(1, self.steps // 6),
-            checkpoint_seconds=self.checkpoint_seconds,
+            checkpoint_seconds=self.checkpoint_seconds, gate_lr_factor=setting.gate_lr_factor,
         )  # fmt: skip
 
     def task(self, data: Arrays) -> Task:
         """The task of the data, with their labels."""
-        return task_of(self.settings, data)
+        return task_of(self.settings, data).standardising(self.statistics)
 
     def fitted(self, net: nn.Module, data: Arrays) -> Task:
         """The task as every arm is trained with it."""
         return self.task(data).fitted(net, class_weights=self.class_weights)
+
+    def standardising(self, data: Arrays, *, resumed: bool) -> tuple[Experiment, Arrays]:
+        """Decide what images are standardised by, as the pretrained weights expect; the statement of the data says it.
+
+        Args:
+            data: Data of the experiment.
+            resumed: If True, its folder has runs: what they were trained with stays.
+        """
+        if not self.settings.pretrained:
+            return self, data
+        if resumed and (self.folder / EXPERIMENT).exists():
+            found = read_record(self.folder / EXPERIMENT, ExperimentRecord).statistics
+        else:
+            found = statistics_for(self.base(data, 0), self.settings.pretrained)
+        return replace(self, statistics=found), replace(data, values=(*data.values, found.said()))
 
     def source(self, data: Arrays) -> ArraySource:
         """Training batches, the same for every arm."""
@@ -186,6 +246,7 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "class_weights": self.class_weights,
+            "statistics": self.statistics.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
             "settings": self.settings.to_json(),
             "identity": data.identity and data.identity.digest,
@@ -207,6 +268,7 @@ class Experiment:
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
         weights = content.pop("class_weights", None)
         content["class_weights"] = weights and tuple(weights)
+        content["statistics"] = Statistics.from_json(content.get("statistics"))
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 

@@ -18,6 +18,7 @@ from saccade.comparison.judging import Judging
 from saccade.comparison.options import MOST_SEEDS
 from saccade.comparison.progress import ComparisonProgress
 from saccade.comparison.settings import Settings
+from saccade.comparison.trials import Trials
 from saccade.data import Arrays
 from saccade.training.inputs import to_input
 from saccade.training.progress import duration
@@ -54,6 +55,7 @@ class Forecast:
         batch: Images per step.
         jobs: Number of runs at a time.
         seconds: Estimated time in seconds.
+        trials: Number of trials of all runs.
         fewest: Smallest number of runs, which differs from `runs` where seeds are added in stages.
         designs: Designs that find the difference that was asked for.
     """
@@ -65,6 +67,7 @@ class Forecast:
     batch: int
     jobs: int
     seconds: float
+    trials: int = 0
     fewest: int | None = None
     designs: Designs | None = None
     report = None
@@ -78,6 +81,8 @@ class Forecast:
             lines.append(f"{arm.name:<{width}}  {arm.params:>12,} params  {arm.macs / 1e6:>9,.1f} MMACs  {where}")
         number = f"{self.runs}" if self.fewest is None else f"{self.fewest} to {self.runs}"
         runs = f"{number} runs of {self.steps} steps, batch {self.batch}, {self.jobs} at a time"
+        if self.trials:
+            runs = f"{self.trials} trials and {runs}"
         about = "about" if self.fewest is None else "at most about"
         lines += ["", f"{runs}: {about} {duration(self.seconds)}"]
         return "\n".join([*lines, "", *_designed(self.designs)] if self.designs else lines)
@@ -138,17 +143,24 @@ def forecast(
         one_run = seconds / (len(experiment.arms) * settings.seeds)
         starts = settings.seeds if settings.fresh_start else 1
         seconds += one_run * starts * experiment.start_steps / experiment.steps
+        Trials(experiment, data).refuse_too_few()
+        trials = (settings.tune or 0) * settings.seeds * len(found)
+        every = (settings.tune or 0) + 2 if settings.tune else 1  # trainings of each seed of each arm, at most
+        seconds += (every - 1) * one_run * len(found) * settings.seeds
         note = str(data.statement)
         plan = Judging(experiment, experiment.task(data)).plan
         per_seed = seconds / jobs / settings.seeds
         designs = (
-            asked.answer(experiment.task(data), len(experiment.arms), len(data.val.images), per_seed) if asked else None
+            asked.answer(experiment.task(data), len(experiment.arms), len(data.val.images), per_seed, experiment)
+            if asked
+            else None
         )
         del data
     return Forecast(
         note=note,
         arms=tuple(found),
-        runs=len(found) * settings.seeds,
+        runs=len(found) * settings.seeds * (2 if settings.tune else 1),
+        trials=trials,
         steps=experiment.steps,
         batch=experiment.batch,
         jobs=jobs,

@@ -23,6 +23,7 @@ DEFAULT_SEEDS, QUICK_SEEDS, MOST_SEEDS = 5, 3, 1000
 DEMO_SIZE, DEFAULT_SIZE = 96, 160
 DEMO_STEPS, DEFAULT_EPOCHS, FEWEST_STEPS, MOST_STEPS = 300, 10, 200, 2000
 DEMO_BATCH = 16
+FEWEST_TRIALS, MOST_TRIALS = 2, 1000
 
 _STEPS = f"{DEMO_STEPS} in the demo, else {DEFAULT_EPOCHS} epochs, {FEWEST_STEPS} to {MOST_STEPS:,} steps"
 _BATCH = f"that of the task: 32, segmentation 8; in the demo {DEMO_BATCH}"
@@ -117,6 +118,16 @@ class ArmsOptions(Options):
             "is then the largest number. All stages together make a wrong claim in at most 5% of comparisons.",
         ),
     ] = False
+    tune: Annotated[
+        int | None,
+        Option(
+            "Before each run of every arm, control included, the same number of trials over the learning rate and the "
+            "factor of the mechanism's own (`gate_lr_factor`), on a part of the training images alone; the verdict is "
+            "then given untuned and tuned. Needs the extra `tune`.",
+            Whole(FEWEST_TRIALS, MOST_TRIALS),
+            default="none",
+        ),
+    ] = None
     quick: Annotated[bool, Option(f"Run fewer seeds: {QUICK_SEEDS}.", recorded=False)] = False
     steps: Annotated[int | None, Option("Length of each run, in steps of one batch.", STEPS, default=_STEPS)] = None
     epochs: Annotated[

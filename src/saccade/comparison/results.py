@@ -10,6 +10,7 @@ from typing import Any, Literal
 from saccade import schema
 from saccade.comparison.sequential import Plan
 from saccade.comparison.statistics import Difference
+from saccade.comparison.tuning import Setting, Trial
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.runs.names import RESULTS
@@ -79,6 +80,27 @@ class Grouping:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The runs of an arm before each of which settings were tried.
+
+    Args:
+        settings: Setting of each seed, the best one of its trials.
+        trials: Trials of each seed, in order.
+        scores: Score of each seed with its setting.
+        mean: Mean of the scores.
+        interval: 95% interval of the mean over the seeds; None with one seed.
+        difference: Difference from the control, which was tuned likewise; None for the control itself.
+    """
+
+    settings: tuple[Setting, ...]
+    trials: tuple[tuple[Trial, ...], ...]
+    scores: tuple[float, ...]
+    mean: float
+    interval: tuple[float, float] | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ArmResult:
     """Scores and costs of one arm.
 
@@ -101,6 +123,7 @@ class ArmResult:
         others: Mean over the seeds of every other score of the task, by name.
         details: Mean score over the seeds of each part of each group, by group and by part; None where a part is empty.
         row: Row of a mechanism that is not part of saccade, as :meth:`saccade.catalog.Entry.to_json` writes it.
+        tuned: The same with tuned settings; None without trials.
     """
 
     name: str
@@ -121,6 +144,7 @@ class ArmResult:
     others: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     row: Mapping[str, Any] | None = None
+    tuned: Tuned | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +283,12 @@ class Results:
             fits = 0 < len(arm.scores) <= len(self.seeds) if self.plan else len(arm.scores) == len(self.seeds)
             if not fits:
                 return f"arms: {arm.name} has {len(arm.scores)} scores, and there are {len(self.seeds)} seeds"
+            if (arm.tuned is None) != (self.arms[0].tuned is None):
+                return f"arms: {arm.name} and {self.arms[0].name}: only one of them is tuned"
+            if arm.tuned and {len(arm.tuned.scores), len(arm.tuned.settings), len(arm.tuned.trials)} != {
+                len(self.seeds)
+            }:
+                return f"arms: {arm.name} is tuned for another number of seeds than {len(self.seeds)}"
         return ""
 
 

@@ -43,6 +43,8 @@ from saccade.runs.names import (
     SETTINGS,
     SPLIT,
     START,
+    TRIALS,
+    TUNED,
 )
 from saccade.runs.records import SettingsRecord, read_record
 
@@ -80,6 +82,12 @@ class Settings(CompareOptions):
         super().__post_init__()
         if self.steps is not None and self.epochs is not None:
             raise InputError("give steps or epochs, not both")
+        if self.tune is not None and self.sequential:
+            raise InputError(
+                "tune and sequential: stages are planned for one table, and tuning makes two", "leave one out"
+            )
+        if self.tune is not None and self.learning_rate == 0:
+            raise InputError("tune: a learning rate of 0 has no neighbours to try", "leave --learning-rate out")
 
     @classmethod
     def decide(cls, options: CompareOptions, mechanisms: tuple[str, ...], device: str) -> Settings:
@@ -170,4 +178,4 @@ def clear(folder: Path) -> None:
         InputError: Something could not be deleted.
     """
     files = (RESULTS, REPORT, EXPERIMENT, PLACES, PLAN, COSTS, DATA, SPLIT, NODES)
-    owned(folder).clear(files, (RUNS, START, PICTURES, LOGS))
+    owned(folder).clear(files, (RUNS, TRIALS, TUNED, START, PICTURES, LOGS))

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,19 @@ from typing import Any, TextIO, cast
 import numpy as np
 import torch
 
+from saccade import schema
 from saccade.catalog.imports import accept, imported
 from saccade.comparison.experiment import Experiment, load_start
+from saccade.comparison.inner import inner
+from saccade.comparison.tuning import Setting, Trial
 from saccade.data import Arrays
+from saccade.data.reading import Reading
 from saccade.errors import InputError
 from saccade.files import replacing, write_json
+from saccade.finite import NotFiniteError
 from saccade.ops import use
-from saccade.runs.names import CHECKPOINTS, CONFIG, COSTS, EVIDENCE, RESULT
+from saccade.runs.names import BEST, CHECKPOINTS, CONFIG, COSTS, EVIDENCE, LAST, RESULT
+from saccade.runs.records import read_object
 from saccade.saving.store import header_of
 from saccade.tasks import register
 from saccade.tasks.base import Task
@@ -113,6 +119,48 @@ class Worker:
         write_json(folder / CONFIG, {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe))
         seconds = self._train(net, experiment.source(data), recipe, folder, chosen.name, index)
         self.score(net, folder, seconds)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+    def do_trial(self, arm: int, index: int, number: int, learning_rate: float, gate_lr_factor: float) -> None:
+        """Train one arm on a part of the training images, and score it on the rest of them."""
+        experiment, chosen = self.experiment, self.experiment.arms[arm]
+        setting = Setting(learning_rate=learning_rate, gate_lr_factor=gate_lr_factor)
+        seed, folder = experiment.seed(chosen, index), experiment.trial_folder(chosen, index, number)
+        data = inner(self.data, seed, Reading.of(experiment.settings))
+        net = experiment.network(chosen, seed, data)
+        recipe = replace(self._here(experiment.recipe(seed, setting)), evaluate_every=0)
+        score, seconds = None, 0.0
+        try:
+            name = f"{chosen.name}, trial {number}"
+            seconds = self._train(net, experiment.source(data), recipe, folder, name, index)
+            score = experiment.task(data).score(self._collect(net, data, experiment.batch))
+        except NotFiniteError:
+            pass
+        found = Trial(learning_rate=learning_rate, gate_lr_factor=gate_lr_factor, score=score, train_seconds=seconds)
+        for weights in (folder / LAST, folder / BEST):
+            weights.unlink(missing_ok=True)
+        write_json(folder / RESULT, schema.to_json(found))
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+    def do_tuned(self, arm: int, index: int, settings: Sequence[Mapping[str, float]]) -> None:
+        """Train and score one arm on one seed with the first of the settings with which training does not diverge."""
+        experiment, chosen = self.experiment.tuned, self.experiment.arms[arm]
+        seed, folder = experiment.seed(chosen, index), experiment.run_folder(chosen, index)
+        for number, one in enumerate(settings):
+            net = experiment.network(chosen, seed, self.data)
+            recipe = self._here(experiment.recipe(seed, Setting(**one)))
+            config = {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe)
+            before = read_object(folder / CONFIG) if (folder / CONFIG).exists() else one
+            if any(before.get(name) != value for name, value in one.items()):
+                shutil.rmtree(folder)  # of a setting with which it diverged
+            write_json(folder / CONFIG, config)
+            try:
+                seconds = self._train(net, experiment.source(self.data), recipe, folder, chosen.name, index)
+                self.score(net, folder, seconds)
+                break
+            except NotFiniteError:
+                if number == len(settings) - 1:
+                    raise
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
     def _train(

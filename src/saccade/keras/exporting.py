@@ -23,15 +23,15 @@ _WRITERS = {
     ".tflite": ("litert", "LiteRT", ("tensorflow",)),
 }
 _SIDES = ((40, 56), (64, 48))
+_TRACED = (36, 60)
 _TOLERANCE = 1e-4
 
 
 def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Path:
     """Export a Keras network to a file or folder for another runtime, and run that to compare it with the network.
 
-    Batch and sizes that are None in the network stay free; Keras's ONNX writer of the backend PyTorch then tries the
-    network on a map of 1 x 1, which it must take. Attention over positions is written by its definition, which stores
-    the map over pairs of positions.
+    Batch and sizes that are None in the network stay free. Attention over positions is written by its definition, which
+    stores the map over pairs of positions.
 
     Args:
         model: A functional or Sequential network.
@@ -80,8 +80,11 @@ def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Pat
             batches = [[_random(x, sides) for x in graph.inputs] for sides in _SIDES]
             expected = [_arrays(model(_packed(graph, batch), training=False)) for batch in batches]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the exporters that Keras calls; what they write is run below
-                model.export(partial, format=kind, **given)
+                warnings.simplefilter("ignore")  # of the exporters that are called; what they write is run below
+                if kind == "onnx" and keras.backend.backend() == "torch" and "input_signature" not in options:
+                    _trace(graph, partial, **options)
+                else:
+                    model.export(partial, format=kind, **given)
         for batch, outputs in zip(batches, expected, strict=True):
             _compare(title, run(partial, batch), outputs, batch)
         os.replace(partial, path)
@@ -90,6 +93,42 @@ def export(model: keras.Model, path: str | PathLike[str], **options: Any) -> Pat
             shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
     return path
+
+
+def _trace(graph: Any, path: Path, *, opset_version: int | None = None, verbose: bool | None = None) -> None:
+    """Write ONNX by PyTorch's tracer, on maps of a size that every mechanism takes.
+
+    That of Keras traces free sizes as 1, which layers that pool by twos refuse.
+    """
+    require("onnx", extra="onnx")
+    import torch
+
+    class Flat(torch.nn.Module):
+        """The network as a function of its inputs one by one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrapped = graph
+
+        def forward(self, *inputs: Any) -> list[Any]:
+            return keras.tree.flatten(self.wrapped(_packed(self.wrapped, list(inputs)), training=False))
+
+    names = [x.name for x in graph.inputs]
+    free = {
+        name: {axis: "batch" if axis == 0 else f"{name}_{axis}" for axis, side in enumerate(x.shape) if side is None}
+        for name, x in zip(names, graph.inputs, strict=True)
+    }
+    given = tuple(torch.from_numpy(_random(x, _TRACED)) for x in graph.inputs)
+    torch.onnx.export(
+        Flat().eval(),
+        given,
+        str(path),
+        dynamo=False,  # the other exporter fixes sizes that the layers of Keras read as numbers
+        input_names=names,
+        dynamic_axes={name: axes for name, axes in free.items() if axes},
+        opset_version=opset_version,
+        verbose=bool(verbose),
+    )
 
 
 def _compare(title: str, found: list[Any], expected: list[Any], batch: list[Any]) -> None:

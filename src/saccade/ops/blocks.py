@@ -44,7 +44,7 @@ def blocks(batch: int, queries: int, keys: int, budget: int, itemsize: int) -> I
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Compute :func:`saccade.ops.pairwise.softmax_attention` in memory (B, N, E) and one block of weights.
 
-    The result lies in memory channel first, as (B, E, N).
+    The result lies in memory as the values do.
     """
     with full_precision(query):
         attend = _whole if torch.compiler.is_compiling() else _SoftmaxAttention.apply
@@ -53,43 +53,70 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, scale: float, log_sums: Tensor | None = None) -> Tensor:
-    """Return the averages (B, N, E), channel first in memory; logarithms of the sums go to `log_sums` (B, N)."""
-    out = value.new_empty(value.shape[0], value.shape[2], query.shape[1])
+    """Return the averages (B, N, E), laid out as the values are; logarithms of the sums go to `log_sums` (B, N)."""
+    out = _empty_like(value, query.shape[1])
     query, key = wide(query), wide(key)
     for samples, rows in _blocks_of(query, key):
         logits = (query[samples, rows] * scale) @ key[samples].transpose(-2, -1)
         if log_sums is not None:
             log_sums[samples, rows] = logits.logsumexp(dim=-1)
-        weights = logits.softmax(dim=-1)
+        weights = logits.softmax(dim=-1).to(value.dtype)
         del logits  # before the next block's are made
-        out[samples, :, rows] = value[samples].transpose(-2, -1) @ weights.to(value.dtype).transpose(-2, -1)
+        if _has_channels_last(value):
+            out[samples, rows] = weights @ value[samples]
+        else:
+            out[samples, rows] = (value[samples].transpose(-2, -1) @ weights.transpose(-2, -1)).transpose(-2, -1)
         del weights
-    return out.transpose(-2, -1)
+    return out
 
 
 def backward(
     query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor, *, of_values: bool = True
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the gradients of queries, keys and, if wanted, values; the weights of each block are recomputed."""
+    of_key, of_value = _zeros_like(key), _zeros_like(value) if of_values else None
     narrow, query, key = query, wide(query), wide(key)
     of_query = torch.empty_like(query)
-    of_key = _zeros_like(key.transpose(-2, -1))  # (B, D, M), its layout in memory if it comes from a convolution
-    of_value = _zeros_like(wide(value).transpose(-2, -1)) if of_values else None
     for samples, rows in _blocks_of(query, key):
         scaled, towards = query[samples, rows] * scale, grad[samples, rows]
         weights = (scaled @ key[samples].transpose(-2, -1)).softmax(dim=-1)
         if of_value is not None:
-            of_value[samples] += towards.transpose(-2, -1) @ weights.to(value.dtype)
+            _add_product(of_value[samples], weights.to(value.dtype), towards)
         slopes = softmax_backward(wide(towards @ value[samples].transpose(-2, -1)), weights, -1, weights.dtype)
         of_query[samples, rows] = (slopes @ key[samples]) * scale
-        of_key[samples] += scaled.transpose(-2, -1) @ slopes
+        _add_product(of_key[samples], slopes, scaled)
         del weights, slopes
-    of_narrow = of_query.to(narrow.dtype), of_key.transpose(-2, -1).to(narrow.dtype)
-    return *of_narrow, None if of_value is None else of_value.transpose(-2, -1).to(value.dtype)
+    of_narrow = of_query.to(narrow.dtype), of_key.to(narrow.dtype)
+    return *of_narrow, None if of_value is None else of_value.to(value.dtype)
+
+
+def _add_product(total: Tensor, weights: Tensor, rows: Tensor) -> None:
+    """Add weights^T rows to `total`, (B, M, K), in its own layout: the products of another are slower."""
+    first, second = weights.transpose(-2, -1), rows
+    if not _has_channels_last(total):
+        total, first, second = total.transpose(-2, -1), rows.transpose(-2, -1), weights
+    if total.dtype == first.dtype == second.dtype:
+        total.baddbmm_(first, second)
+    else:
+        total += first @ second
+
+
+def _has_channels_last(x: Tensor) -> bool:
+    """Return whether the channels of (B, N, C) lie side by side, as in Keras; maps of convolutions have them first."""
+    return x.stride(-1) == 1 and x.shape[-1] > 1
+
+
+def _empty_like(x: Tensor, rows: int) -> Tensor:
+    """Return an empty (B, rows, C) with the layout of `x`."""
+    batch, _, channels = x.shape
+    if _has_channels_last(x):
+        return x.new_empty(batch, rows, channels)
+    return x.new_empty(batch, channels, rows).transpose(-2, -1)
 
 
 def _zeros_like(x: Tensor) -> Tensor:
-    return torch.zeros_like(x, memory_format=torch.contiguous_format)
+    """Return zeros with the layout of `x`, in float32 at least."""
+    return wide(_empty_like(x, x.shape[1])).zero_()
 
 
 class _SoftmaxAttention(torch.autograd.Function):
@@ -130,16 +157,12 @@ def _whole_backward(
 
 @_whole.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    return value.new_empty(value.shape[0], value.shape[2], query.shape[1]).transpose(-2, -1)
+    return _empty_like(value, query.shape[1])
 
 
 @_whole_backward.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, scale: float, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    of_key, of_value = (
-        torch.empty_like(t.transpose(-2, -1), memory_format=torch.contiguous_format).transpose(-2, -1)
-        for t in (key, value)
-    )
-    return torch.empty_like(query), of_key, of_value
+    return torch.empty_like(query), _empty_like(key, key.shape[1]), _empty_like(value, value.shape[1])
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -18,6 +18,7 @@ from saccade.outputs import Outputs
 from saccade.report import charts, numbers, scenes, texts, verdict
 from saccade.report.further import further
 from saccade.report.logs import read_curves
+from saccade.report.sensitivity import sensitivity_chart, settings_of, spread_text
 from saccade.runs.names import REPORT
 
 COSTS = ("macs", "params", "latency_ms", "peak_mib", "train_seconds")
@@ -102,6 +103,10 @@ def context(results: Results, directory: Path) -> dict[str, Any]:
         "lead": verdict.lead(results),
         "control": verdict.control_note(results),
         "tied": texts.shown(*(verdict.tie_texts(results) or ("", ""))),
+        "tuned": texts.shown(*map(texts.breakable, verdict.tuned_texts(results) or ("", ""))),
+        "trials": len(arms[0].tuned.trials[0]) if arms[0].tuned else 0,
+        "settings_of": lambda arm: [spread_text(values) for values in settings_of(arm.tuned)],
+        "sensitivity_chart": sensitivity_chart(arms),
         "unseen": texts.shown(*map(escape, verdict.unseen_texts(results) or ("", ""))),
         "difference_chart": charts.difference_chart(arms, reference),
         "has_intervals": any(arm.interval for arm in arms),
@@ -210,6 +215,8 @@ def how_measured(results: Results, compared: int) -> list[str]:
         ]
         if results.plan:
             paragraphs.insert(3, _stages(results, results.plan))
+        if results.arms[0].tuned:
+            paragraphs.append(texts.both("how_tuned", trials=len(results.arms[0].tuned.trials[0])))
     if f"how_metric_{results.metric}" in texts.TEXTS:
         paragraphs.append(texts.both(f"how_metric_{results.metric}", classes=classes))
     training = {"steps": numbers.count(results.steps), "train": numbers.count(results.data.train)}

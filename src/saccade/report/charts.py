@@ -275,7 +275,12 @@ Curve = tuple[list[float], list[float], list[float], list[float]]
 """Steps, and the mean, lowest and highest value over the seeds."""
 
 
-def curve_chart(arms: Sequence[ArmResult], curves: Mapping[int, Curve]) -> str:
+def curve_chart(
+    arms: Sequence[ArmResult],
+    curves: Mapping[int, Curve],
+    *,
+    x_text: Callable[[float], str] = "{:,.0f}".format,
+) -> str:
     """Return a line with a band per arm over the training steps; `curves` are given by the index of the arm."""
     if not curves:
         return ""
@@ -292,7 +297,7 @@ def curve_chart(arms: Sequence[ArmResult], curves: Mapping[int, Curve]) -> str:
         lines += f'<path class="curve {arm_class(index)}{dashed}" d="M{_path(across, map(y, mean))}"/>'
         ends.append((index, arms[index].name, y(mean[-1]) * height / 100, None))
     stretched = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" width="100%" height="100%">{bands}{lines}</svg>'
-    return frame(x_limits, y_limits, stretched, ends, x_text=lambda step: f"{step:,.0f}")
+    return frame(x_limits, y_limits, stretched, ends, x_text=x_text)
 
 
 def _path(across: Sequence[float], down: Any) -> str:

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from saccade.comparison.results import ArmResult, Results
-from saccade.report.verdict import tie_texts, unseen_texts
+from saccade.comparison.results import ArmResult, Results, Tuned
+from saccade.comparison.statistics import Difference
+from saccade.report.sensitivity import settings_of, spread_text
+from saccade.report.verdict import tie_texts, tuned_texts, unseen_texts
 
 Rows = Sequence[Sequence[str]]
 Draw = Callable[[Rows, int], list[str]]
@@ -32,6 +34,8 @@ def _drawn(results: Results, draw: Draw) -> str:
     lines = draw([head, *(_row(arm, results) for arm in results.arms)], 4)
     others = _others(results)
     lines += ["", *draw(others, 1)] if others else []
+    tuned = _tuned(results)
+    lines += ["", *draw(tuned, 4)] if tuned else []
     groups = _groups(results)
     lines += ["", *draw(groups, 1)] if groups else []
     seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
@@ -39,24 +43,41 @@ def _drawn(results: Results, draw: Draw) -> str:
         every = results.plan.seeds * len(results.arms)
         seeds = f"seeds in stages of {', '.join(map(str, results.plan.stages))}: {results.runs} of {every} runs"
     foot = f"{seeds}, {results.steps} steps, {results.test_images} validation images; "
-    further = [found[0] for found in (tie_texts(results), unseen_texts(results)) if found]
+    further = [found[0] for found in (tuned_texts(results), tie_texts(results), unseen_texts(results)) if found]
     notes = [foot + "intervals of differences are simultaneous, 95%", *further]
     return "\n".join([*lines, "", *notes])
 
 
 def _row(arm: ArmResult, results: Results) -> tuple[str, ...]:
-    score, difference, verdict = f"{arm.mean:.3f}", "", ""
-    if arm.interval:
-        score += f" ± {(arm.interval[1] - arm.interval[0]) / 2:.3f}"
-    if found := arm.difference:
+    noted = [f"{len(arm.scores)} seeds"] if results.plan else []
+    score, difference, verdict = _judged(arm, arm.difference, noted)
+    costs = (f"{arm.params:,}", f"{arm.macs / 1e6:,.1f}", f"{arm.latency_ms:.2f}", f"{arm.peak_mib:,.0f}")
+    return (arm.name, score, difference, verdict, *costs, f"{arm.train_seconds:.1f}")
+
+
+def _judged(one: ArmResult | Tuned, found: Difference | None, noted: Sequence[str] = ()) -> tuple[str, str, str]:
+    """Score, difference and verdict, in words."""
+    score, difference, verdict = f"{one.mean:.3f}", "", ""
+    if one.interval:
+        score += f" ± {(one.interval[1] - one.interval[0]) / 2:.3f}"
+    if found:
         difference = f"{found.mean:+.3f}"
         if found.interval:
             difference += f"  [{found.interval[0]:+.3f}, {found.interval[1]:+.3f}]"
-        noted = [found.reason] if found.reason else []
-        noted += [f"{len(arm.scores)} seeds"] if results.plan else []
-        verdict = found.verdict + (f" ({', '.join(noted)})" if noted else "")
-    costs = (f"{arm.params:,}", f"{arm.macs / 1e6:,.1f}", f"{arm.latency_ms:.2f}", f"{arm.peak_mib:,.0f}")
-    return (arm.name, score, difference, verdict, *costs, f"{arm.train_seconds:.1f}")
+        said = [*([found.reason] if found.reason else []), *noted]
+        verdict = found.verdict + (f" ({', '.join(said)})" if said else "")
+    return score, difference, verdict
+
+
+def _tuned(results: Results) -> Rows:
+    """Scores and verdicts with tuned settings, and these settings: their geometric mean and ends over the seeds."""
+    rows = [
+        (arm.name, *_judged(arm.tuned, arm.tuned.difference), *map(spread_text, settings_of(arm.tuned)))
+        for arm in results.arms
+        if arm.tuned
+    ]
+    head = ("tuned", results.metric, f"difference from {results.reference.name}", "verdict", "learning rate")
+    return [(*head, "gate factor"), *rows] if rows else []
 
 
 def _others(results: Results) -> Rows:

@@ -91,6 +91,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What one can't tell may still differ: from these differences on, a verdict had a chance of {power}: {found}.",
         "“无法判断”不等于没有差别：差值从下列数值起，得出结论的机会为 {power}：{found}。",
     ),
+    "tuned_verdict": ("With settings tuned alike for every arm ({trials} trials before each run): {verdict}",
+                      "各方案同等调参之后（每次运行之前 {trials} 次试验）：{verdict}"),
     "fewer than 3 seeds": ("fewer than 3 seeds", "少于 3 个种子"),
     "no spread to judge by": ("no spread to judge by", "没有可供判断的波动"),
     # demo
@@ -260,6 +262,19 @@ TEXTS: dict[str, tuple[str, str]] = {
     "large": ("large", "大"),
     "compact": ("compact", "紧凑"),
     "thin": ("thin", "细长"),
+    "tuned_heading": ("Every arm tuned", "各方案调参之后"),
+    "tuned_note": (
+        "Before each run, {trials} trials on a part of the training images; the best one's setting was then trained on all of them. "
+        "Settings: geometric mean over the seeds, smallest and largest in brackets.",
+        "每次运行之前，用一部分训练图像做 {trials} 次试验，再以其中最好的设置在全部训练图像上训练。设置一列为各种子的几何平均，括号内为最小值与最大值。",
+    ),
+    "untuned": ("untuned", "未调参"),
+    "tuned_arm": ("tuned", "调参后"),
+    "learning_rate": ("Learning rate", "学习率"),
+    "gate_factor": ("Factor of the gates", "门的系数"),
+    "sensitivity": ("{metric} of the trials over the learning rate; line: mean, band: smallest to largest",
+                    "试验的 {metric} 随学习率的变化；线：平均值，带：从最小到最大"),
+    "alt_sensitivity": ("{metric} of the trials over the learning rate, one line per arm", "试验的 {metric} 随学习率的变化，每条线一个方案"),
     # how
     "how_heading": ("How it was measured", "如何测量"),
     "how_pairs": (
@@ -298,6 +313,15 @@ TEXTS: dict[str, tuple[str, str]] = {
         "<b>分阶段。</b>种子按第一次运行之前定好的计划分阶段增加（{stages}）：某个方案一旦有了结论就停止；或者，若差值确如目前所见，"
         "它在最后阶段得出结论的机会已低于 {chance}，也停止。共完成 {every} 次运行中的 {runs} 次。各阶段的检验水平由模拟校准，"
         "使得在没有真实差别的比较中，所有阶段的全部结论里出现错误的机会不超过 5%。",
+    ),
+    "how_tuned": (
+        "<b>Trials.</b> Before each run of every arm, the control included, {trials} trials vary the learning rate and, where the mechanism has "
+        "gates or gammas, the factor of theirs, each by up to 10 times. A fifth of the training images, drawn by the seed, scores them; the "
+        "validation images take no part. The search is done anew for each seed, so that its luck is part of the spread over seeds. Each of the "
+        "two tables, untuned and tuned, keeps its 5%.",
+        "<b>试验。</b>每个方案（包括对照）的每次运行之前，做 {trials} 次试验，改变学习率；机制带有门或 gamma 时也改变其系数，最多 10 倍。"
+        "由种子抽出的五分之一训练图像用来打分，验证图像不参与。每个种子都重新搜索，因此搜索的运气也计入种子之间的离散。"
+        "未调参与调参后的两张表各自保持 5%。",
     ),
     "how_intervals": (
         "<b>The intervals</b> of the differences are simultaneous: all of them together hold with 95%. Holm's method is a little sharper, "

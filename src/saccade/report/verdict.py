@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from saccade.catalog import CATALOG
 from saccade.comparison.detecting import POWER, detected
@@ -115,6 +116,15 @@ def tie_texts(results: Results) -> tuple[str, str] | None:
     images, needed = results.test_images, images_to_show(SMALL, len(ties))
     step = numbers.figures(1 / images)
     return pair("tied", images=numbers.count(images), step=step, wanted=SMALL, needed=numbers.count(needed))
+
+
+def tuned_texts(results: Results) -> tuple[str, str] | None:
+    """Return the result with tuned settings in a sentence, in English and in Chinese; None without trials."""
+    arms = [replace(arm, difference=arm.tuned.difference) for arm in results.arms if arm.tuned]
+    first = results.arms[0].tuned
+    if first is None:
+        return None
+    return pair("tuned_verdict", trials=len(first.trials[0]), verdict=headline_texts(arms, len(results.seeds)))
 
 
 def unseen_texts(results: Results) -> tuple[str, str] | None:

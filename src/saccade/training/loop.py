@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from saccade import schema
 from saccade.errors import InputError, require
+from saccade.finite import NotFiniteError
 from saccade.insertion import verify
 from saccade.saving.store import BEST, LAST
 from saccade.tasks.base import divisor
@@ -48,7 +49,7 @@ class Interrupted(Exception):
     """Training was asked to stop; the checkpoint is written."""
 
 
-class Diverged(InputError):
+class Diverged(NotFiniteError):
     """The loss is not a number any more."""
 
 
@@ -244,7 +245,7 @@ def _gradients(
     for number, batch in enumerate(batches, 1):
         with nullcontext() if number == len(batches) else where.no_sync(net):
             with torch.autocast(where.device.type, _PRECISION.get(recipe.amp), enabled=recipe.amp is not None):
-                logits = net(to_input(batch.images, where.device, channels_last=recipe.channels_last))
+                logits = net(to_input(batch.images, where.device, task.statistics, channels_last=recipe.channels_last))
             total, count = task.loss(_full(logits), moved(batch.targets, where.device))
             everywhere = everywhere + where.sum(count.to(torch.float32))
             if estimate is None:

@@ -32,7 +32,7 @@ from saccade.comparison.backends.base import Backend, Event, described, failure
 from saccade.comparison.mirror import NOT_HERE, Mirror, is_address
 from saccade.errors import InputError, require
 from saccade.files import watching, write_json
-from saccade.runs.names import CACHE, CHECKPOINTS, COSTS, EXPERIMENT, LOGS, NODES, PICTURES, RUNS, START
+from saccade.runs.names import CACHE, CHECKPOINTS, COSTS, EXPERIMENT, LOGS, NODES, PICTURES, RUNS, START, TRIALS, TUNED
 from saccade.runs.records import read_object
 from saccade.version import __version__
 
@@ -48,6 +48,7 @@ _TICK = 0.2
 _PATIENCE = 60.0  # seconds that running jobs have to save themselves
 _RETRIES = 10  # times that a job is begun again after its node has died
 _CPU, _GPU = "CPU", "GPU"
+_ON_ONE_NODE = ("costs", "pictures")
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS_FRAME = 4
 
@@ -219,7 +220,7 @@ class RayCluster(Backend):
     def _send(self, job: Event) -> None:
         self.numbered += 1
         cpus, gpus, where = float(self.cpus), self.gpus, {}
-        if job["job"] in ("costs", "pictures"):  # latencies are those of one machine that does nothing else meanwhile
+        if job["job"] in _ON_ONE_NODE:  # latencies are those of one machine that does nothing else meanwhile
             node = self._measured_on()
             cpus, where = (node.cpus if job["job"] == "costs" else cpus), self._on(node.number, soft=False)
         order = {
@@ -241,7 +242,7 @@ class RayCluster(Backend):
             raise RuntimeError(f"{described(job)}: {cause.cause!r}") from cause
         except self.ray.exceptions.RayError as cause:
             said = str(cause).strip().splitlines() or [type(cause).__name__]
-            times = f"{_RETRIES + 1} times" if job["job"] in ("start", "run") else "meanwhile"
+            times = "meanwhile" if job["job"] in _ON_ONE_NODE else f"{_RETRIES + 1} times"
             raise RuntimeError(f"{described(job)}: its node or process died {times} ({said[0]})") from cause
         finally:
             del self.pending[reference]
@@ -440,15 +441,11 @@ def _working(order: dict[str, Any]) -> Iterator[Path]:
         _alone(lock.fileno())
         if not (folder / EXPERIMENT).exists():
             mirror.pull(CACHE)
-            mirror.pull(without=(RUNS, START, *NOT_HERE))
+            mirror.pull(without=(RUNS, TRIALS, TUNED, START, *NOT_HERE))
         mirror.pull(START, without=(CHECKPOINTS,))
     (folder / LOGS).mkdir(exist_ok=True)
     experiment = Experiment.load(folder)
-    made: Path = folder
-    if job["job"] == "run":
-        made = experiment.run_folder(experiment.arms[job["arm"]], job["index"])
-    elif job["job"] == "start":
-        made = experiment.start_folder(job["seed"])
+    made = experiment.job_folder(job) or folder
     own = made.relative_to(folder).as_posix()
     if made is folder:
         own = {"costs": COSTS, "pictures": PICTURES}[job["job"]]

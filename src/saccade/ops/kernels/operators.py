@@ -23,7 +23,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple
         return attention.forward(query, key, value, scale)
     except OutOfResources:  # a chip with less memory next to its cores
         log_sums = query.new_empty(query.shape[:2], dtype=torch.float32)
-        return blocks.forward(query, key, value, scale, log_sums), log_sums
+        return _channels_first(blocks.forward(query, key, value, scale, log_sums)), log_sums
 
 
 @_attention.register_fake
@@ -42,7 +42,7 @@ def _attention_backward(
     except OutOfResources:
         of_query, of_key, of_value = blocks.backward(query, key, value, scale, grad)
         assert of_value is not None
-        return of_query, of_key, of_value
+        return _channels_first(of_query), _channels_first(of_key), _channels_first(of_value)
 
 
 @_attention_backward.register_fake
@@ -51,6 +51,10 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor]:
     like = [tensor.new_empty(tensor.shape[0], tensor.shape[2], tensor.shape[1]).mT for tensor in (query, key, value)]
     return like[0], like[1], like[2]
+
+
+def _channels_first(x: Tensor) -> Tensor:
+    return x.mT.contiguous().mT
 
 
 def _keep_attention(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
