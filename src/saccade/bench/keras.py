@@ -64,11 +64,15 @@ def measure(
     used = _use(backend)
     import keras
 
-    rows = []
-    _return_memory()
+    rows, steps = [], []
     for done, name in enumerate(chosen):
         on_progress(done, len(chosen), name)
-        rows.append(_row(name, _smaller(name) if size == "small" else CASES[name][1], rounds))
+        row, own = _row(name, _smaller(name) if size == "small" else CASES[name][1], rounds)
+        rows.append(row)
+        steps.append(own)
+    _return_memory()  # after all times: it makes every step ask the system for the same memory again
+    for row, own in zip(rows, steps, strict=True):
+        _add_peaks(row, own)
     versions = {"keras": keras.__version__, used: sys.modules[used].__version__}
     return {"schema": 1, "framework": "keras", "backend": used, "versions": versions, "size": size, "rows": rows}
 
@@ -138,7 +142,8 @@ def _smaller(name: str) -> tuple[int, ...]:
     return batch, height // 2, width // 2, max(32, channels // 4)
 
 
-def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
+def _row(name: str, shape: tuple[int, ...], rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the times of a case, and its steps by mode and form."""
     from keras import ops
 
     from saccade.keras import layer
@@ -153,8 +158,9 @@ def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
     x, over = (random.normal(size=shape).astype("float32") for _ in range(2))
     forms: dict[str, Callable[[Any], Any]] = {"authors": _as_authors(mechanism, made), "saccade": made}
     row: dict[str, Any] = {"name": name, "mechanism": mechanism, "options": dict(options), "shape": list(shape)}
+    taken: dict[str, Any] = {}
     for mode in MODES:
-        steps = {
+        taken[mode] = steps = {
             form: _step(made, function, x, over if mode != "forward" else None) for form, function in forms.items()
         }
         times: dict[str, list[float]] = {form: [] for form in steps}
@@ -163,19 +169,23 @@ def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
                 started = time.perf_counter()
                 step()
                 times[form].append(1000 * (time.perf_counter() - started))
-        peaks = {form: _peak(step) for form, step in steps.items()}
         row[mode] = {
             form: {
                 "ms": statistics.median(own[_WARM_UP:]),
                 "ratio": statistics.median(
                     a / b for a, b in zip(times["authors"][_WARM_UP:], own[_WARM_UP:], strict=True)
                 ),
-                "peak_mib": peaks[form],
-                "memory_ratio": peaks["authors"] / max(peaks[form], 1e-3),
             }
             for form, own in times.items()
         }
-    return row
+    return row, taken
+
+
+def _add_peaks(row: dict[str, Any], steps: Mapping[str, Mapping[str, Callable[[], None]]]) -> None:
+    for mode, own in steps.items():
+        peaks = {form: _peak(step) for form, step in own.items()}
+        for form, peak in peaks.items():
+            row[mode][form] |= {"peak_mib": peak, "memory_ratio": peaks["authors"] / max(peak, 1e-3)}
 
 
 def _as_authors(mechanism: str, made: Any) -> Callable[[Any], Any]:
