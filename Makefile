@@ -19,12 +19,13 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(or $(strip $(ARGS)),$(PARALLEL))
 
 # The files that have tests of that kind: collecting the others takes as long as some of the tests.
-PROCESSES = $(shell grep -rl 'mark\.processes' tests)
-# What the everyday suite leaves out. Tests that keep the cores busy by processes of their own follow the others.
+PROCESSES = $(sort $(shell grep -rl --include='*.py' 'mark\.processes' tests))
+# What the everyday suite leaves out. Tests that keep the cores busy by processes of their own follow the others; two files
+# at a time, since such tests wait for what they started, and begin with an import on one core.
 test-full: $(VENV)/.dev
 	@failed=0; set -x; \
 	$(BIN)/python -m pytest $(PARALLEL) -m 'full and not processes' || failed=1; \
-	$(BIN)/python -m pytest -m processes $(PROCESSES) || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m processes $(PROCESSES) || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
 test-all: test test-full

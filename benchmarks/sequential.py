@@ -97,18 +97,18 @@ def print_levels(count: int, seed: int) -> None:
 
 
 EFFECTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0)
-"""Differences from the control in units of a seed's deviation."""
+"""Differences from the control, in units of a seed's deviation."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What both designs did with the same tables.
+    """Outcome of both designs on the same tables; in a pair the stages come first, then the fixed number of seeds.
 
     Args:
-        wrong: Share of tables with a claim about an arm without a difference, or of the wrong sign: in stages, fixed.
-        power: Share of the arms with a difference that are claimed with its sign: in stages, fixed.
-        saved: Share of the fixed design's runs that the stages did not need.
-        covered: Share of tables whose intervals all hold the true difference: in stages, fixed.
+        wrong: Fractions of tables with a claim about an arm without a difference, or of the wrong sign.
+        power: Fractions of the arms with a difference that are claimed with its sign.
+        saved: Fraction of the fixed design's runs that the stages did not need.
+        covered: Fractions of tables whose intervals all hold the true difference.
     """
 
     wrong: tuple[float, float]

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import timm
 import torch
@@ -137,21 +138,23 @@ def test_interrupted_it_continues_to_the_same_scores(finished, pictures, tmp_pat
 
 
 @pytest.mark.processes
-def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp_path):
-    """SIGKILL for the parent; the workers lose their pipe, save and leave."""
+def test_killed_half_way_it_continues_to_the_same_scores(finished, pictures, tmp_path, monkeypatch):
+    """SIGKILL for the parent; the workers lose their pipe, save and leave. Another process resumes: this one."""
     out = tmp_path / "out"
     command = [*COMMAND, str(pictures), "--mechanisms", "none,se[reduction=8],none", "--control-params", "--quick"]
     command += ["--steps", "4", "--size", "32", "--batch", "6", "--jobs", "2", "--quiet", "--out", str(out)]
     command += ["--backbone", "test_resnet"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _wait_for(lambda: len(list(out.glob("runs/*/*/result.json"))) >= 6, killed)
+    workers = psutil.Process(killed.pid).children()
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    assert not psutil.wait_procs(workers, timeout=300)[1]
     assert not (out / "results.json").exists()
     done = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/result.json")}
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert [arm.scores for arm in read_results(out).arms] == [arm.scores for arm in finished.results.arms]
+    monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
+    again = saccade.compare(pictures, "none,se[reduction=8],none", control_params=True, out=out, **TINY).results
+    assert [arm.scores for arm in again.arms] == [arm.scores for arm in finished.results.arms]
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())  # what was done is not repeated
 
 

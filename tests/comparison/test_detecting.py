@@ -1,5 +1,8 @@
 """What a design finds is what simulation finds, and designs are looked up the right way round."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -83,3 +86,26 @@ def test_without_runs_nor_deviations_there_is_no_design(tmp_path):
         asked.answer(None, 4, 500, 1.0)
     asked = Asked.by(CompareOptions(detect=0.05, dry_run=True, seed_deviation=0.01, image_deviation=0.1), tmp_path)
     assert asked.answer(None, 4, 500, 1.0).designs[0].seeds >= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"seeds": 8, "mechanisms": "none,se"}, ""),
+        ({"size": 128}, "size: 96 there, 128 now"),
+        ({"at": "stage:-1", "scenes": 4}, "at: None there, 'stage:-1' now; scenes: 0 there, 4 now"),
+        ({"steps": 2, "learning_rate": 0.2, "batch": 3}, "steps: 1 there, 2 now; batch: 1 there, 3 now; learning_rate"),
+    ],
+)
+def test_a_pilot_with_other_settings_is_said(tmp_path, evidence_of_counts, changes, said):
+    made = experiment(tmp_path, sequential=False, seeds=2)
+    fill(made, (2,) * 5)
+    made.save(SimpleNamespace(identity=None, split=()))
+    decided = {name: changes.pop(name) for name in ("steps", "learning_rate", "batch") if name in changes}
+    asked = {name: value for name, value in changes.items() if name != "mechanisms"}
+    planned = replace(made, settings=replace(made.settings, **asked), **decided)
+    asked = Asked.by(CompareOptions(detect=0.05, dry_run=True), tmp_path)
+    source = asked.answer(judging(made).task, 4, 500, 1.0, planned).deviations.source
+    assert source.startswith("2 seeds of 5 arms")
+    assert f"whose settings are others: {said}" in source if said else "others" not in source

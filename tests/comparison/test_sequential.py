@@ -127,7 +127,7 @@ def test_plans_that_nothing_is_known_of_are_refused():
         plan_for(5, 25)
 
 
-@pytest.mark.parametrize("arms", [1, 3, 8])
+@pytest.mark.parametrize("arms", [1, 3, pytest.param(8, marks=pytest.mark.full)])
 def test_all_stages_together_keep_the_level_and_the_power(arms):
     """What ``python -m benchmarks.sequential`` shows on 20,000 tables each, on fewer."""
     random = np.random.default_rng(arms)

@@ -5,7 +5,9 @@ import json
 import os
 import pickle
 import tarfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -361,6 +363,67 @@ def test_shards_at_an_address_are_fetched_once(tmp_path):
     memory.rm("/bucket/val-002.tar")
     with pytest.raises(InputError, match=r"memory://bucket/val-002\.tar: the shard cannot be fetched"):
         load_folder(data, tmp_path / "c", size=16)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """An ordinary web server of this machine, which counts what it sends; without dates if told so."""
+    pytest.importorskip("aiohttp")
+
+    class Handler(SimpleHTTPRequestHandler):
+        sent, dated = [], True
+
+        def __init__(self, *words):
+            super().__init__(*words, directory=str(tmp_path / "there"))
+
+        def do_GET(self):
+            self.sent.append(self.path.rpartition("/")[2])
+            super().do_GET()
+
+        def send_header(self, name, value):
+            if self.dated or name != "Last-Modified":
+                super().send_header(name, value)
+
+        def log_message(self, *_):
+            pass
+
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=made.serve_forever, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_shards_of_a_web_server_are_fetched_once_and_again_when_they_change(server, tmp_path, monkeypatch):
+    shards = labelled(tmp_path / "there")
+    data = f"http://127.0.0.1:{server.server_port}/{shards.name}"
+    handler, names = server.RequestHandlerClass, sorted(path.name for path in (tmp_path / "there").glob("*.tar"))
+    assert is_shards(data)
+    ours, theirs = (load_folder(path, tmp_path / str(n), size=16) for n, path in enumerate((Path(data), shards)))
+    np.testing.assert_array_equal(ours.train.images, theirs.train.images)
+    assert sorted(handler.sent) == names
+    monkeypatch.setattr("saccade.data.shards._FETCHED", set())  # as in another process
+    before = folder_identity(Path(data)).digest
+    assert sorted(handler.sent) == names
+    path = tmp_path / "there" / "train-000.tar"
+    with tarfile.open(path) as tar:
+        place = tar.getmembers()[1].offset_data
+    with path.open("r+b") as opened:  # another class, of the same size
+        opened.seek(place)
+        opened.write(b"2")
+    os.utime(path, (1, 10**9))
+    assert folder_identity(Path(data)).digest != before
+    assert handler.sent.count("train-000.tar") == 2
+    assert len(handler.sent) == len(names) + 1
+    handler.dated = False
+    monkeypatch.setattr("saccade.data.shards._FETCHED", set())
+    folder_identity(Path(data))
+    assert len(handler.sent) == 2 * len(names) + 1, "of these only the size is known"
+    folder_identity(Path(data))
+    assert len(handler.sent) == 2 * len(names) + 1
+    (tmp_path / "there" / "val-002.tar").unlink()
+    with pytest.raises(InputError, match=r"/val-002\.tar: the shard cannot be fetched \(there is no such file"):
+        folder_identity(Path(data))
 
 
 @pytest.mark.parametrize(

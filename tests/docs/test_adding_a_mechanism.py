@@ -105,6 +105,7 @@ def test_a_comparison_forecasts_it(entry: Entry, tmp_path: Path, capsys: pytest.
     assert "spread" in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_the_file_alone_works_from_a_folder_of_your_own(
     nothing_kept: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

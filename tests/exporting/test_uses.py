@@ -13,9 +13,11 @@ from PIL import Image
 
 import saccade
 from saccade.cli import main
+from saccade.exporting.running import open_exported
 from saccade.exporting.targets import of_file
 from saccade.exporting.targets.onnx import quiet
 from saccade.tasks.pose import codec, list_codecs
+from saccade.training.inputs import standardised
 from tests.comparison import folders
 from tests.suites import everyday
 from tests.tasks.pose import figures
@@ -61,8 +63,13 @@ def near(found, wanted):
     return found == (pytest.approx(wanted, rel=1e-3, abs=1e-3, nan_ok=True) if isinstance(wanted, float) else wanted)
 
 
+def predictions(data, model, protocol, out):
+    """Rows, and what was drawn or written as a picture."""
+    rows = list(saccade.predict(data, model, device="cpu", protocol=protocol, out=out).rows)
+    return rows, {path.relative_to(out): np.array(Image.open(path)) for path in sorted(out.rglob("*.png"))}
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("to", ["onnx", "openvino"])
 @pytest.mark.parametrize(
     ("trained", "protocols", "outputs"),
     [
@@ -71,29 +78,21 @@ def near(found, wanted):
         ("puppets", ("flip", "plain"), ["points", "scores", "output"]),
     ],
 )
-def test_files_with_predictions_are_used_and_scored_as_their_networks(
-    trained, protocols, outputs, to, request, tmp_path
-):
+def test_files_with_predictions_are_used_and_scored_as_their_networks(trained, protocols, outputs, request, tmp_path):
     data, run = request.getfixturevalue(trained)
-    found = saccade.export(run, to=to, with_pre=True, with_post=True, out=tmp_path / "net")
-    assert found.verified
-    assert found.about["outputs"] == outputs
-    for protocol in protocols:
-        assert near(scores(data, found.file, protocol), scores(data, run, protocol))
-    masks, rows = {}, {}
-    for name, model in (("file", found.file), ("run", run)):
-        done = saccade.predict(data, model, device="cpu", protocol=protocols[0], out=tmp_path / name)
-        masks[name] = {
-            path.relative_to(tmp_path / name): np.array(Image.open(path))
-            for path in sorted((tmp_path / name).rglob("*.png"))
-        }
-        if trained != "discs":
-            rows[name] = list(done.rows)
-    assert near(rows.get("file"), rows.get("run"))
-    assert masks["file"].keys() == masks["run"].keys()
-    assert bool(masks["file"]) == (trained != "textures")  # masks, or skeletons
-    for path, mask in masks["file"].items():
-        assert (mask == masks["run"][path]).mean() > 0.999
+    scored = [scores(data, run, protocol) for protocol in protocols]
+    rows, pictures = predictions(data, run, protocols[0], tmp_path / "run")
+    assert bool(pictures) == (trained != "textures")  # masks, or skeletons
+    for to in ("onnx", "openvino"):
+        found = saccade.export(run, to=to, with_pre=True, with_post=True, out=tmp_path / f"net_{to}")
+        assert found.verified
+        assert found.about["outputs"] == outputs
+        for protocol, wanted in zip(protocols, scored, strict=True):
+            assert near(scores(data, found.file, protocol), wanted)
+        said, drawn = predictions(data, found.file, protocols[0], tmp_path / f"of {to}")
+        assert trained == "discs" or near(said, rows)
+        assert drawn.keys() == pictures.keys()
+        assert all((drawn[path] == picture).mean() > 0.999 for path, picture in pictures.items())
 
 
 @pytest.mark.full
@@ -161,24 +160,46 @@ def test_the_command_measures_files_next_to_each_other(textures, tmp_path, capsy
             assert "1 x 3 x 32 x 32" in told.out
 
 
-@pytest.mark.full
+# Every form of a file, and both tasks in the form that does the most by itself.
+EXAMPLES = (
+    ("textures", {}),
+    ("discs", {"with_pre": True}),
+    ("textures", {"with_pre": True, "with_post": True}),
+    ("discs", {"with_pre": True, "with_post": True}),
+)
+
+
+def lines_of(logits, classes):
+    """The words that an example prints: a class, or each class of the pixels with its share."""
+    numbers, counts = np.unique(logits.argmax(axis=0), return_counts=True)
+    shares = [[f"{count / counts.sum():.1%}"] if logits.ndim > 1 else [] for count in counts]
+    return [[classes[number], *share] for number, share in zip(numbers, shares, strict=True)]
+
+
 @pytest.mark.processes
-@pytest.mark.parametrize(("to", "suffix", "blocked"), [("onnx", ".onnx", "openvino"), ("openvino", ".xml", "onnx")])
-@pytest.mark.parametrize("options", [{}, {"with_pre": True}, {"with_pre": True, "with_post": True}])
-def test_the_examples_run_without_saccade_and_torch(discs, textures, to, suffix, blocked, options, tmp_path):
-    for name, (data, run) in (("discs", discs), ("textures", textures)):
-        saccade.export(run, to=to, size=32, out=tmp_path / name, **options)
+@pytest.mark.parametrize(("to", "blocked"), [("onnx", "openvino"), ("openvino", "onnx")])
+def test_the_examples_run_without_saccade_and_torch(discs, textures, to, blocked, tmp_path):
+    """All in one process, which prints a line for each class; that the files are right is shown elsewhere."""
+    given, wanted = [], []
+    for number, (name, options) in enumerate(EXAMPLES):
+        data, run = {"discs": discs, "textures": textures}[name]
+        file = saccade.export(run, to=to, size=32, out=tmp_path / str(number), verify=False, **options).file
         image = np.array(Image.open(next(data.rglob("*.jpg"))).convert("RGB").resize((32, 32)))
-        np.save(tmp_path / "image.npy", image)
-        outside = ("saccade", "torch", "PIL", blocked)
-        code = (
-            f"import sys, runpy; sys.modules.update(dict.fromkeys({outside!r}));"
-            f"sys.argv[1:] = {[str(tmp_path / (name + suffix)), str(tmp_path / 'image.npy')]!r};"
-            f"runpy.run_path({str(ROOT / 'examples' / f'run_{to}.py')!r})"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.split()[0] in {"discs": ("0", "1"), "textures": folders.TEXTURES}[name]
+        np.save(tmp_path / f"{number}.npy", image)
+        given.append([str(file), str(tmp_path / f"{number}.npy")])
+        logits = open_exported(file).net(standardised(torch.from_numpy(image).permute(2, 0, 1)[None]))[0].numpy()
+        wanted.append(lines_of(logits, {"discs": ("0", "1"), "textures": folders.TEXTURES}[name]))
+    outside = ("saccade", "torch", "PIL", blocked)
+    code = (
+        f"import sys, runpy; sys.modules.update(dict.fromkeys({outside!r}))\n"
+        f"for words in {given!r}:\n"
+        f"    sys.argv[1:] = words; runpy.run_path({str(ROOT / 'examples' / f'run_{to}.py')!r}); print('the next')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *printed, rest = done.stdout.split("the next\n")
+    assert not rest
+    assert [[line.split() for line in lines.splitlines()] for lines in printed] == wanted

@@ -410,6 +410,22 @@ class Gated(nn.Module):
         return x * self.say(F.relu(self.near(x + coarse.mean(1, keepdim=True)))).sigmoid()
 
 
+class AdditiveGate(nn.Module):
+    """A gate on the map `x` of the sum of two projections, of the map and of what was made from it further down."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.down = nn.Sequential(conv(width, width, 3, 2), nn.ReLU(), conv(width, width, 3), nn.ReLU())
+        self.up = nn.ConvTranspose2d(width, width, 2, 2)
+        self.own, self.other = (nn.Sequential(conv(width, 4, 1), nn.BatchNorm2d(4)) for _ in range(2))
+        self.say = conv(4, 1, 1)
+
+    def forward(self, x):
+        risen = F.relu(self.up(self.down(x)))
+        gate = self.say(F.relu(self.other(risen) + self.own(x))).sigmoid()
+        return torch.cat([x * gate, risen], 1)
+
+
 class Up(nn.Module):
     """One step up: enlarged, joined with the encoder's map after a gate, two convolutions."""
 

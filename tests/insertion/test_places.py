@@ -230,3 +230,10 @@ def test_a_decoder_has_its_blocks_and_not_the_inside_of_their_gates(deep):
     assert names(found.of("block")) == ["decoder.blocks.0", "decoder.blocks.1"]
     assert names(found.of("residual")) == []
     assert names(Places(traced).of("residual")) == [f"encoder.steps.{i}.2.b.1" for i in range(3)]
+
+
+def test_a_sum_that_only_becomes_a_gate_is_no_residual():
+    net = nn.Sequential(networks.conv(3, 8, 3), nn.ReLU(), networks.AdditiveGate(8), networks.conv(16, 2, 1))
+    found = places(net, 32, 48)
+    assert names(found.residual) == []
+    assert found.unused["1 addition"] == "the sum only becomes the factors of a gate"

@@ -9,10 +9,20 @@ from saccade.networks.notes import NotesNet
 SIZE = {"example_input": torch.zeros(1, 3, 32, 32)}
 
 
-def train(rank, rendezvous, folder, order):
-    """One of two processes: insert before or after wrapping, two steps on data of its own, save what came of it."""
+ORDERS = ("before", "after")
+
+
+def train(rank, folder):
+    """One of two processes: insert before wrapping, and after it."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    for order in ORDERS:
+        train_inserted(rank, folder, order)
+
+
+def train_inserted(rank, folder, order):
+    """Insert before or after wrapping, two steps on data of its own, save what came of it."""
+    meet = f"file://{folder}/{order}"
+    torch.distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
     torch.manual_seed(rank)  # each draws other weights: wrapping sends those of the first to all
     model = NotesNet()
     if order == "before":
@@ -27,5 +37,5 @@ def train(rank, rendezvous, folder, order):
         optimizer.zero_grad()
         wrapped(torch.randn(2, 3, 32, 32)).square().mean().backward()
         optimizer.step()
-    torch.save({name: p.detach() for name, p in wrapped.module.named_parameters()}, f"{folder}/{rank}.pt")
+    torch.save({name: p.detach() for name, p in wrapped.module.named_parameters()}, f"{folder}/{order} {rank}.pt")
     torch.distributed.destroy_process_group()

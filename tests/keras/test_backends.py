@@ -1,4 +1,4 @@
-"""All of these tests on each backend: Keras reads its backend once, so each has a process of its own."""
+"""All of these tests on each backend: Keras reads its backend once, so each has processes of its own."""
 
 import os
 import subprocess
@@ -23,7 +23,8 @@ def test_everything_holds_on_another_backend(backend):
     }  # fmt: skip
     files = [str(here / file) for file in FILES]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not processes", "-p", "no:cacheprovider", *files],
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", "not processes",
+         "-p", "no:cacheprovider", *files],
         capture_output=True, text=True, env=environment, cwd=here.parent.parent, timeout=1800, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout[-5000:] + ran.stderr[-2000:]

@@ -9,11 +9,14 @@ import saccade
 from saccade.catalog import CATALOG
 from saccade.errors import InputError
 from saccade.keras import LAYERS, from_torch, layer, load_official, to_torch
+from tests.suites import everyday
 
 pytestmark = pytest.mark.filterwarnings("ignore::saccade.errors.SaccadeWarning")
 
 FORMS = {key: {} for key in LAYERS} | {"sk": {"groups": 4}, "gsop": {"variant": "sum", "dim": 8, "grid": 3}}
 WITHOUT_STRIPS = sorted(key for key in LAYERS if "dims" in CATALOG[key].options)
+# A gate, one of two axes, one that replaces a convolution, attention over positions, and over channels.
+OF_A_KIND = ("se", "cbam", "sk", "pam", "cam")
 
 
 def close(found, expected):
@@ -47,7 +50,7 @@ def test_equals_the_module_and_gives_its_weights_back(key):
 
 
 @pytest.mark.parametrize("dims", [1, 3])
-@pytest.mark.parametrize("key", WITHOUT_STRIPS)
+@pytest.mark.parametrize("key", everyday(OF_A_KIND, WITHOUT_STRIPS))
 def test_takes_sequences_and_volumes(key, dims):
     module = torch_module(key, **FORMS[key] | ({"variant": "channel"} if key == "gsop" else {}), dims=dims)
     x = torch.randn(2, 16, *(4, 6, 5)[:dims])
@@ -72,7 +75,7 @@ def test_takes_the_options_of_the_catalog(key):
         assert config[option] == default, option
 
 
-@pytest.mark.parametrize("key", sorted(LAYERS))
+@pytest.mark.parametrize("key", everyday(OF_A_KIND, sorted(LAYERS)))
 def test_is_saved_and_loaded_in_either_layout(key, tmp_path):
     for data_format, shape in (("channels_last", (None, None, 16)), ("channels_first", (16, None, None))):
         image = keras.Input(shape)
@@ -84,7 +87,7 @@ def test_is_saved_and_loaded_in_either_layout(key, tmp_path):
         np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(each(x)) for each in (model, loaded)))
 
 
-@pytest.mark.parametrize("key", sorted(LAYERS))
+@pytest.mark.parametrize("key", everyday(OF_A_KIND, sorted(LAYERS)))
 def test_half_maps_keep_their_precision_and_stay_finite(key):
     made = layer(key, **FORMS[key], data_format="channels_last", dtype="mixed_float16")
     x = 40 * np.random.default_rng(0).normal(size=(2, 6, 8, 16)).astype("float16")

@@ -38,10 +38,16 @@ OF_EVERY_FORM = ("shape", "sizes", "dtypes", "learns", "gradients", "in place", 
 OF_A_KIND = ("se", "cbam", "sk", "pam", "fla", "gc")
 
 
+# On other axes a mechanism has the same layers: it is exported on the one and compiled on the other.
+ELSEWHERE = {1: "compiles", 3: "exports"}
+
+
 def cases() -> Iterator[ParameterSet]:
-    """Every property of every form in the full suite; see above for the everyday one."""
+    """Every property of every form in the full suite, but see above; and for the everyday one."""
     for form in all_forms():
         for check in checks_of(form.subject):
+            if check.name == ELSEWHERE.get(form.dims):
+                continue
             whole = [] if check.name in OF_EVERY_FORM or not form.options else [pytest.mark.full]
             whole = whole if is_everyday(form) else [pytest.mark.full]
             if check.name in ("compiles", "exports") and form.entry.name not in OF_A_KIND:

@@ -159,6 +159,7 @@ MISFITS = [
         r"in the layout of BangguWu/ECANet, does not fit; misshapen: layer2\.0\.eca\.conv\.weight",
         r"it fits ECA at layer2\.0\.bn2\.saccade\.mechanism made with .*k=5",
         id="kernels",
+        marks=pytest.mark.full,
     ),
 ]
 

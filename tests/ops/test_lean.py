@@ -11,9 +11,9 @@ from torch import Tensor
 import saccade
 from saccade.mechanisms.base import Mechanism
 from saccade.ops import blocks, definitions, pairwise
-from tests.mechanisms.contract import Form, all_forms
+from tests.mechanisms.contract import Form, all_forms, marked
 
-every_form = pytest.mark.parametrize("form", all_forms(), ids=str)
+every_form = pytest.mark.parametrize("form", marked(all_forms()), ids=str)
 
 
 def results(module: Mechanism, x: Tensor) -> list[Tensor]:

@@ -73,6 +73,7 @@ def test_it_learns(lamps, tmp_path):
     assert done.results["best"] > 0.95
 
 
+@pytest.mark.full
 def test_it_is_compared_and_reported(lamps, tmp_path, monkeypatch):
     monkeypatch.setattr("saccade.comparison.compare.Pool", InlinePool)
     out = tmp_path / "compared"

@@ -320,6 +320,7 @@ class TestStartingFromTrainedWeights:
         assert after["fc.weight"].shape[0] == before["fc.weight"].shape[0] + 1
         assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("fc."))
 
+    @pytest.mark.full
     def test_an_authors_file_of_a_named_classifier(self, pictures, tmp_path):
         torch.manual_seed(3)
         given = saccade.classifier("se_resnet20", 10)

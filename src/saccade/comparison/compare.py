@@ -19,6 +19,7 @@ from saccade.catalog import name_code
 from saccade.comparison.arms import Arm, resolve_arms
 from saccade.comparison.backends.base import Backend
 from saccade.comparison.backends.local import Pool
+from saccade.comparison.claim import claimed
 from saccade.comparison.collect import Verdicts, collect, read_run
 from saccade.comparison.demos import find_demo
 from saccade.comparison.detecting import Asked
@@ -93,10 +94,16 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     arms = resolve_arms(options.mechanisms, options.preset, options.at, default)
     name_code(options.backbone)
     settings = Settings.decide(options, tuple(arm.label for arm in arms), device)
-    overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     out = options.out if options.out is not None else Path("saccade-compare") / _name(settings)
-    mirror = _mirror(out, options)
-    folder = mirror.folder if mirror is not None else Path(out)
+    with _mirrored(out, options) as mirror:
+        return _compare_in(mirror.folder if mirror is not None else Path(out), settings, arms, mirror, options)
+
+
+def _compare_in(
+    folder: Path, settings: Settings, arms: tuple[Arm, ...], mirror: Mirror | None, options: CompareOptions
+) -> Comparison | Forecast:
+    """Do a comparison in a folder, which may have a copy at an address, or plan it."""
+    overwrite, dry_run, progress = options.overwrite, options.dry_run, options.progress
     check_folder(folder)
     asked = Asked.by(options, folder)
     if not (overwrite or dry_run):
@@ -120,26 +127,34 @@ def compare(options: CompareOptions) -> Comparison | Forecast:
     return done
 
 
-def _mirror(out: str | os.PathLike[str], options: CompareOptions) -> Mirror | None:
-    """The results at an address, with a folder on this machine, into which those that are there are copied; or None.
+@contextmanager
+def _mirrored(out: str | os.PathLike[str], options: CompareOptions) -> Iterator[Mirror | None]:
+    """A context of results at an address, with a folder here, into which those that are there are copied; or of None.
 
     Raises:
-        InputError: There are files of something else, or the runs are not done on a cluster.
+        InputError: There are files of something else, another comparison is running there, or the runs are not done on
+            a cluster.
     """
     address = text_of(out)
     if not is_address(address):
-        return None
+        yield None
+        return
     if options.cluster is None:
         raise InputError(
             f"--out {address}: an address is for runs on a cluster", "give a folder, or add --cluster auto"
         )
     mirror = Mirror(address, folder_of(address))
     mirror.refuse_foreign()
-    if options.overwrite and not options.dry_run:
-        mirror.clear()
-    elif not options.dry_run:
-        mirror.pull(without=NOT_HERE)
-    return mirror
+    if options.dry_run:
+        yield mirror
+        return
+    say = partial(print, file=sys.stderr) if options.progress else lambda text: None
+    with claimed(mirror, say=say):
+        if options.overwrite:
+            mirror.clear()
+        else:
+            mirror.pull(without=NOT_HERE)
+        yield mirror
 
 
 @contextmanager
@@ -237,14 +252,16 @@ def _prepare(
         data = load_data(settings, folder, speaking.counting)
         if settings.data is None:
             load_start(settings, folder, speaking.counting)
+        experiment = decide(settings, arms, data, folder)
+        resumed = not overwrite and begun(folder)
+        experiment, data = experiment.standardising(data, resumed=resumed)
         for line in data.statement.lines():
             speaking.say(line)
-        experiment = decide(settings, arms, data, folder)
         Trials(experiment, data).refuse_too_few()
         places = {arm.name: experiment.places(arm, data) for arm in experiment.arms}
         for arm, where in places.items():
             speaking.say(f"  {arm}: {', '.join(where) or 'the network as it is'}")
-    if overwrite or not begun(folder):
+    if not resumed:
         clear(folder)
     refuse(folder, settings)
     outputs_for_page(folder)  # before the hours that end with it

@@ -72,7 +72,7 @@ def step_of(net: nn.Module, data: Arrays, experiment: Experiment, device: torch.
     task = experiment.fitted(net, data)
     recipe = experiment.recipe(0)
     images, targets = experiment.source(data).batch(keys_at(recipe, 0, len(data.train.images)), recipe.seed)
-    x, targets = to_input(images, device), moved(targets, device)
+    x, targets = to_input(images, device, task.statistics), moved(targets, device)
 
     def step() -> None:
         net.zero_grad(set_to_none=True)

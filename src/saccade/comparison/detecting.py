@@ -13,7 +13,7 @@ arms differ too, Holm's procedure finds a little more.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -193,7 +193,7 @@ class Asked:
             raise InputError("seed_deviation and image_deviation: give both, or neither")
         return cls(options.detect, seed, image, folder)
 
-    def answer(self, task: Task, arms: int, images: int, seconds: float) -> Designs:
+    def answer(self, task: Task, arms: int, images: int, seconds: float, planned: Experiment | None = None) -> Designs:
         """Return the designs.
 
         Args:
@@ -201,6 +201,7 @@ class Asked:
             arms: Number of arms, the control counted.
             images: Held-out images that there are.
             seconds: Time of one seed of all arms.
+            planned: The comparison that is planned; what finished runs differ in is said.
 
         Raises:
             InputError: There are no finished runs to learn the deviations from.
@@ -208,10 +209,30 @@ class Asked:
         if self.seed is not None and self.image is not None:
             found = Deviations(seed=self.seed, image=self.image, source="as stated")
         elif (self.folder / EXPERIMENT).exists():
-            found = of_pilot(Experiment.load(self.folder), task)
+            pilot = Experiment.load(self.folder)
+            found = of_pilot(pilot, task)
+            other = "" if planned is None else differing(pilot, planned)
+            if other:
+                found = replace(found, source=f"{found.source}, whose settings are others: {other}")
         else:
             raise InputError(f"detect: there is no comparison in {self.folder} to learn deviations from", _PILOT)
         return designs_for(self.difference, found, arms=arms - 1, images=images, seconds=seconds)
+
+
+_FREE = frozenset({"mechanisms", "seeds", "sequential", "tune", "steps", "epochs", "batch", "learning_rate"})
+"""Settings that a pilot may have otherwise, or that count as they were decided."""
+
+
+def differing(pilot: Experiment, planned: Experiment) -> str:
+    """Say in which settings that change scores a pilot and a planned comparison differ; empty if in none."""
+    before, now = (
+        {name: value for name, value in one.settings.to_json().items() if name not in _FREE}
+        | {"steps": one.steps, "batch": one.batch, "learning_rate": one.learning_rate}
+        for one in (pilot, planned)
+    )
+    return "; ".join(
+        f"{name}: {before.get(name)!r} there, {value!r} now" for name, value in now.items() if before.get(name) != value
+    )
 
 
 def of_pilot(experiment: Experiment, task: Task) -> Deviations:

@@ -22,6 +22,7 @@ from saccade.data.reading import Reading
 from saccade.files import write_json
 from saccade.insertion import insert
 from saccade.networks.make import places_in
+from saccade.networks.statistics import IMAGENET, Statistics, statistics_for
 from saccade.runs.folder import OTHER_FOLDER
 from saccade.runs.names import (
     CACHE,
@@ -67,6 +68,7 @@ class Experiment:
         start_steps: Training steps of the shared start; 0 without one (only the demo has one).
         class_weights: Weight of each class in the loss; None weighs all alike.
         checkpoint_seconds: Seconds between two checkpoints of a run.
+        statistics: Mean and standard deviation that images are standardised by.
         runs: Name of the folder of the runs.
     """
 
@@ -79,6 +81,7 @@ class Experiment:
     start_steps: int
     class_weights: tuple[float, ...] | None = None
     checkpoint_seconds: float = 20.0
+    statistics: Statistics = IMAGENET
     runs: str = RUNS
 
     @property
@@ -141,11 +144,26 @@ class Experiment:
 
     def task(self, data: Arrays) -> Task:
         """The task of the data, with their labels."""
-        return task_of(self.settings, data)
+        return task_of(self.settings, data).standardising(self.statistics)
 
     def fitted(self, net: nn.Module, data: Arrays) -> Task:
         """The task as every arm is trained with it."""
         return self.task(data).fitted(net, class_weights=self.class_weights)
+
+    def standardising(self, data: Arrays, *, resumed: bool) -> tuple[Experiment, Arrays]:
+        """Decide what images are standardised by, as the pretrained weights expect; the statement of the data says it.
+
+        Args:
+            data: Data of the experiment.
+            resumed: If True, its folder has runs: what they were trained with stays.
+        """
+        if not self.settings.pretrained:
+            return self, data
+        if resumed and (self.folder / EXPERIMENT).exists():
+            found = read_record(self.folder / EXPERIMENT, ExperimentRecord).statistics
+        else:
+            found = statistics_for(self.base(data, 0), self.settings.pretrained)
+        return replace(self, statistics=found), replace(data, values=(*data.values, found.said()))
 
     def source(self, data: Arrays) -> ArraySource:
         """Training batches, the same for every arm."""
@@ -228,6 +246,7 @@ class Experiment:
             "learning_rate": self.learning_rate,
             "start_steps": self.start_steps,
             "class_weights": self.class_weights,
+            "statistics": self.statistics.to_json(),
             "checkpoint_seconds": self.checkpoint_seconds,
             "settings": self.settings.to_json(),
             "identity": data.identity and data.identity.digest,
@@ -249,6 +268,7 @@ class Experiment:
         arms = tuple(Arm(**arm | {"options": _options(arm["options"])}) for arm in content.pop("arms"))
         weights = content.pop("class_weights", None)
         content["class_weights"] = weights and tuple(weights)
+        content["statistics"] = Statistics.from_json(content.get("statistics"))
         return cls(folder, Settings(**settings | {"mechanisms": tuple(settings["mechanisms"])}), arms, **content)
 
 

@@ -151,7 +151,9 @@ def forecast(
         plan = Judging(experiment, experiment.task(data)).plan
         per_seed = seconds / jobs / settings.seeds
         designs = (
-            asked.answer(experiment.task(data), len(experiment.arms), len(data.val.images), per_seed) if asked else None
+            asked.answer(experiment.task(data), len(experiment.arms), len(data.val.images), per_seed, experiment)
+            if asked
+            else None
         )
         del data
     return Forecast(

@@ -12,12 +12,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from saccade.addresses import is_telling, state_of
 from saccade.errors import InputError, require
 from saccade.files import is_temporary, replacing
 from saccade.runs.names import CACHE, CHECKPOINTS, LOCK, LOGS, RESULT, RESULTS, SETTINGS
 
 _ADDRESS = re.compile(r"(?i)^[a-z][a-z0-9+.-]+://")
-_STATE = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "created")
+CLAIM = ".claim.json"
+"""File at an address that says who works at it; it is never copied."""
 NOT_HERE = (CHECKPOINTS, CACHE, LOGS)
 """Folders that the machine of the comparison itself does not copy."""
 
@@ -41,11 +43,11 @@ class Mirror:
         try:
             self.system, self.root = fsspec.core.url_to_fs(self.address)
         except Exception as cause:  # packages for kinds of storage, and their settings
-            raise self._refusal("be used", cause) from cause
+            raise self.refusal("be used", cause) from cause
         self.same: dict[str, tuple[Any, tuple[int, int]]] = {}  # name: its state there, and size and time here
 
     def names(self, under: str = "") -> dict[str, Any]:
-        """Return the state of every file at the address, by its name relative to it."""
+        """Return the state of every file at the address but the claim, by its name relative to it."""
         try:
             self.system.invalidate_cache()
             root = f"{self.root}/{under}".rstrip("/")
@@ -53,12 +55,12 @@ class Mirror:
         except FileNotFoundError:
             return {}
         except Exception as cause:
-            raise self._refusal("be read", cause) from cause
+            raise self.refusal("be read", cause) from cause
         cut = len(self.root.rstrip("/")) + 1
         return {
-            path[cut:]: [str(info[key]) for key in _STATE if info.get(key) is not None]
+            path[cut:]: state_of(info)
             for path, info in found.items()
-            if info.get("type") != "directory" and len(path) > cut
+            if info.get("type") != "directory" and len(path) > cut and path[cut:] != CLAIM
         }
 
     def refuse_foreign(self) -> None:
@@ -78,7 +80,9 @@ class Mirror:
         for name, state in self.names(under).items():
             here = self.folder / name
             known = self.same.get(name)
-            if _within(name, without) or (known is not None and known[0] == state and here.exists()):
+            if _within(name, without) or (
+                known is not None and known[0] == state and is_telling(state) and here.exists()
+            ):
                 continue
             if not here.resolve().is_relative_to(self.folder.resolve()):
                 raise InputError(f"{self.address}: the name {name!r} leads out of its folder", "remove it there")
@@ -88,7 +92,7 @@ class Mirror:
             except InputError:
                 raise
             except Exception as cause:
-                raise self._refusal("be read", cause) from cause
+                raise self.refusal("be read", cause) from cause
             self.same[name] = state, _stamp(here)
 
     def push(self, under: str = "", without: Collection[str] = ()) -> None:
@@ -112,7 +116,7 @@ class Mirror:
         except FileNotFoundError:  # deleted by another process meanwhile
             pass
         except Exception as cause:
-            raise self._refusal("be written", cause) from cause
+            raise self.refusal("be written", cause) from cause
 
     def clear(self, under: str = "") -> None:
         """Delete every file at the address, or those in a folder of it."""
@@ -125,13 +129,13 @@ class Mirror:
         except InputError:
             raise
         except Exception as cause:
-            raise self._refusal("be written", cause) from cause
+            raise self.refusal("be written", cause) from cause
 
     def _state(self, name: str) -> Any:
-        info = self.system.info(f"{self.root}/{name}")
-        return [str(info[key]) for key in _STATE if info.get(key) is not None]
+        return state_of(self.system.info(f"{self.root}/{name}"))
 
-    def _refusal(self, what: str, cause: Exception) -> InputError:
+    def refusal(self, what: str, cause: Exception) -> InputError:
+        """Return the error for storage that cannot `what`, such as ``"be read"``, with what it said."""
         said = str(cause).strip().splitlines() or [type(cause).__name__]
         return InputError(
             f"{self.address} cannot {what} ({said[0]})",

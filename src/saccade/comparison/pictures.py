@@ -44,7 +44,7 @@ def take(experiment: Experiment, data: Arrays, device: str) -> None:
     _save(folder / "images.npz", {"images": images} | named("targets", targets))
     place = torch.device(device)
     nets = [experiment.trained(arm, 0, data).to(place).eval() for arm in experiment.arms]
-    x = to_input(torch.from_numpy(images).permute(0, 3, 1, 2), place)
+    x = to_input(torch.from_numpy(images).permute(0, 3, 1, 2), place, task.statistics)
     predictions = [_predict(net, x, task) for net in nets]
     middle = images.shape[1] // 2, images.shape[2] // 2
     queries = [

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from saccade.addresses import is_telling, state_of
 from saccade.data.decoding import SUFFIXES
 from saccade.data.layouts import Division, Item, divide
 from saccade.data.members import Member, Shard
@@ -265,6 +266,9 @@ def _cache() -> Path:
     return Path(os.environ.get(CACHE) or Path.home() / ".cache") / "saccade" / "shards"
 
 
+_FETCHED: set[str] = set()  # by this process: what tells nothing but its size is fetched anew by another one
+
+
 def _fetched(name: str) -> Path:
     """Return the file of a shard on this machine, which is fetched from an address unless it is there already."""
     if not ADDRESS.match(name):
@@ -275,18 +279,21 @@ def _fetched(name: str) -> Path:
     record = place.with_suffix(".json")
     try:
         system, path = fsspec.core.url_to_fs(name)
-        info = system.info(path)
-        state = {key: str(info[key]) for key in ("size", "ETag", "etag", "mtime", "LastModified") if info.get(key)}
-        if place.exists() and record.exists() and json.loads(record.read_text(encoding="utf-8")) == state:
+        state = state_of(system.info(path))
+        same = place.exists() and record.exists() and json.loads(record.read_text(encoding="utf-8")) == state
+        if same and (is_telling(state) or name in _FETCHED):
             return place
         with replacing(place) as temporary:
             system.get_file(path, str(temporary))
         with replacing(record) as temporary:
             temporary.write_text(json.dumps(state), encoding="utf-8")
+        _FETCHED.add(name)
     except InputError:
         raise
     except Exception as cause:  # each kind of storage has errors of its own
         said = str(cause).strip().splitlines() or [type(cause).__name__]
+        if isinstance(cause, FileNotFoundError):
+            said = ["there is no such file"]
         raise InputError(
             f"{name}: the shard cannot be fetched ({said[0]})", "see whether the address is right"
         ) from cause

@@ -297,7 +297,8 @@ def _reference(subject: Subject) -> Any:
     net = subject.net
     if not isinstance(net, WithSteps) or not net.half_precision:
         return net
-    return WithSteps(copy.deepcopy(net.net).float(), net.task, pre=net.pre, half=False).eval()
+    own = copy.deepcopy(net.net).float()
+    return WithSteps(own, net.task, pre=net.pre, half=False, statistics=net.statistics).eval()
 
 
 def _move(made: Path, out: Path, kind: Target, overwrite: bool) -> None:

@@ -14,9 +14,9 @@ from saccade.data.reading import Reading
 from saccade.errors import InputError, MissingExtraError, SaccadeWarning
 from saccade.exporting.subject import FORMAT, OUTPUT
 from saccade.exporting.targets import Session, of_file
+from saccade.networks.statistics import IMAGENET, Statistics
 from saccade.runs.open import Opened
 from saccade.tasks import from_json
-from saccade.training.inputs import MEAN, STD
 
 _OURS = "write it with saccade export"
 
@@ -44,7 +44,7 @@ class ExportedNetwork(nn.Module):
                 "export it without --size, or give images of that size",
             )
         if self._about["pre"]:
-            x = _as_bytes(x)
+            x = _as_bytes(x, self._about["statistics"])
         given = x.detach().cpu().contiguous()
         parts = list(given[:, None].unbind(0)) if "batch" not in free else (given,)
         try:
@@ -74,11 +74,14 @@ def open_exported(path: Path) -> Opened:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give what saccade export wrote")
+    kind = of_file(path)
     try:
-        session = of_file(path).open(path)
+        session = kind.open(path)
         about = dict(session.about)
-    except (InputError, MissingExtraError):
+    except MissingExtraError:
         raise
+    except InputError as cause:
+        raise InputError(f"{path}: {cause.message}", cause.hint) from cause
     except Exception as cause:
         raise InputError(
             f"{path}: its runtime refuses it: {type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
@@ -96,8 +99,11 @@ def open_exported(path: Path) -> Opened:
             )
         known = None if about["task"] is None else from_json(about["task"])
         reading = Reading.from_json(about["reading"] or {})
-        size = [int(side) for side in about["size"]]
-        checked = {"free": [str(axis) for axis in about["free"]], "size": size, "pre": bool(about["pre"])}
+        height, width = (int(side) for side in about["size"])
+        checked = {
+            "free": [str(axis) for axis in about["free"]], "size": [height, width], "pre": bool(about["pre"]),
+            "statistics": IMAGENET if known is None else known.statistics,
+        }  # fmt: skip
         name, source = str(about["name"]), Path(about["source"] or path)
     except InputError:
         raise
@@ -112,7 +118,7 @@ def open_exported(path: Path) -> Opened:
     return Opened(path, ExportedNetwork(session, path, checked), name, known, reading, exported=True, source=source)
 
 
-def _as_bytes(x: Tensor) -> Tensor:
+def _as_bytes(x: Tensor, statistics: Statistics) -> Tensor:
     """Return images that were standardised as the bytes they were."""
-    mean, std = (torch.tensor(part, device=x.device).view(1, 3, 1, 1) for part in (MEAN, STD))
+    mean, std = (torch.tensor(part, device=x.device).view(1, 3, 1, 1) for part in (statistics.mean, statistics.std))
     return (255 * (x * std + mean)).round().clamp(0, 255).to(torch.uint8)

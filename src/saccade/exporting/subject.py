@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from saccade.errors import InputError
 from saccade.mechanisms.base import Mechanism
+from saccade.networks.statistics import IMAGENET, Statistics, expected_by
 from saccade.runs.open import Opened, open_run
 from saccade.tasks.base import Task
 from saccade.tasks.trees import leaves, named
@@ -38,6 +39,7 @@ class Subject:
         channels: Channels of its input.
         size: Height and width of its example.
         pre: True if it standardises uint8 images itself.
+        statistics: Mean and standard deviation that its images are standardised by.
         post: True if it returns predictions too.
         outputs: Names of what it returns, the output of the network itself last.
         trained: False if its weights are random.
@@ -51,6 +53,7 @@ class Subject:
     channels: int
     size: tuple[int, int]
     pre: bool = False
+    statistics: Statistics = IMAGENET
     post: bool = False
     outputs: tuple[str, ...] = (OUTPUT,)
     trained: bool = True
@@ -75,7 +78,7 @@ class Subject:
         """Return images, uint8 (B, 3, H, W), as the network reads them."""
         if self.pre:
             return images
-        return standardised(images) if self.channels == 3 else (images.float() - 128) / 64
+        return standardised(images, self.statistics) if self.channels == 3 else (images.float() - 128) / 64
 
 
 class WithSteps(nn.Module):
@@ -88,11 +91,15 @@ class WithSteps(nn.Module):
         task: Its task, for predictions; None returns what the network returns.
         pre: If True, images are uint8 and standardised here.
         half: If True, the network computes in half precision; inputs and outputs stay float32.
+        statistics: Mean and standard deviation that images are standardised by.
     """
 
-    def __init__(self, net: nn.Module, task: Task | None, *, pre: bool, half: bool) -> None:
+    def __init__(
+        self, net: nn.Module, task: Task | None, *, pre: bool, half: bool, statistics: Statistics = IMAGENET
+    ) -> None:
         super().__init__()
         self.net, self.task, self.pre, self.half_precision = net, task, pre, half
+        self.statistics = statistics
 
     def forward(self, x: Tensor) -> Any:
         tree, found = self.predicted(x)
@@ -102,7 +109,7 @@ class WithSteps(nn.Module):
         """Return the predictions, None without a task, and the output of the network that they follow from."""
         size = (x.shape[2], x.shape[3])
         if self.pre:
-            x = standardised(x)
+            x = standardised(x, self.statistics)
         found = self.net(x.half() if self.half_precision else x)
         if self.half_precision:
             found = found.float()
@@ -130,10 +137,13 @@ def subject_of(asked: Any) -> Subject:
     if asked.with_pre and channels != 3:
         raise InputError(f"{name}: --with-pre is for images of 3 channels; received {channels}", "leave it out")
     wrapped: nn.Module = net
+    statistics = task.statistics if task is not None else expected_by(net)
     halved = asked.half and asked.to in ("onnx", "torch-export", "torchscript")
     if asked.with_pre or asked.with_post or halved:
         inner = copy.deepcopy(net).half() if halved else net
-        wrapped = WithSteps(inner, task if asked.with_post else None, pre=asked.with_pre, half=halved).eval()
+        wrapped = WithSteps(
+            inner, task if asked.with_post else None, pre=asked.with_pre, half=halved, statistics=statistics
+        ).eval()
     about = {
         "format": FORMAT,
         "saccade": __version__,
@@ -146,14 +156,15 @@ def subject_of(asked: Any) -> Subject:
         "channels": channels,
         "mechanisms": mechanisms_of(net),
         "pre": asked.with_pre,
+        "statistics": statistics.to_json(),
         "post": asked.with_post,
         "precision": "int8" if asked.int8 is not None else "half" if asked.half else "float32",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "licence": {"saccade": "Apache-2.0", "weights": _licence(net)},
     }
     return Subject(
-        wrapped, name, task, channels, size, pre=asked.with_pre, post=asked.with_post, trained=trained, folder=folder,
-        about=about,
+        wrapped, name, task, channels, size, pre=asked.with_pre, statistics=statistics, post=asked.with_post,
+        trained=trained, folder=folder, about=about,
     )  # fmt: skip
 
 

@@ -94,6 +94,10 @@ class Graph:
             waiting += [source for source in op.inputs if source not in gates or len(gates) == len(op.inputs)]
         return seen
 
+    def only_a_gate(self, value: int) -> bool:
+        """Return whether the outputs depend on a value, but only by the factors of a gate."""
+        return not self.carriers >> value & 1 and any(self.reaches(value, out) for out in self.trace.outputs)
+
     def gate_of(self, value: int) -> Op | None:
         """Return the bounded function whose result, reshaped or rescaled, a value is; None if it is not a gate."""
         op = self.trace.producer[value]

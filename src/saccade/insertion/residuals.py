@@ -118,6 +118,8 @@ def _refuse(graph: Graph, residual: Residual) -> str | None:
     trace = graph.trace
     if not graph.is_map(residual.branch):
         return "an addition of tokens or vectors, not of maps"
+    if graph.only_a_gate(residual.op.outputs[0]):
+        return "the sum only becomes the factors of a gate"
     if all(op.name in LINEAR and not is_product(op) for op in residual.region):
         return "the branch is linear (a sum that is folded into one convolution)"
     last = trace.producer[residual.branch]

@@ -16,7 +16,8 @@ from saccade.data.depth import find_range
 from saccade.data.images import UnreadableError, read_image
 from saccade.data.layouts import images_in
 from saccade.errors import InputError, require
-from saccade.training.inputs import MEAN, STD, standardised
+from saccade.networks.statistics import IMAGENET, Statistics
+from saccade.training.inputs import standardised
 
 SHOWN = 640
 """Largest length of the longer side of the picture in the page, in pixels."""
@@ -42,13 +43,13 @@ class Picture:
     shown: NDArray[np.uint8]
     read: NDArray[np.uint8]
     frames: int = 1
-    statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
+    statistics: Statistics = IMAGENET
 
     @property
     def input(self) -> Tensor:
         """Input of the network, (1, 3, h, w), normalised."""
         pixels = torch.from_numpy(self.read.copy()).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
-        return standardised(pixels, *self.statistics)
+        return standardised(pixels, self.statistics)
 
     def cell(self, query: tuple[int, int], size: Sequence[int]) -> tuple[int, int]:
         """Return the position (y, x) on a feature map of `size` that covers a pixel of the file."""
@@ -56,9 +57,7 @@ class Picture:
         return int(y), int(x)
 
 
-def read_picture(
-    path: Path, size: int | None, statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
-) -> Picture:
+def read_picture(path: Path, size: int | None, statistics: Statistics = IMAGENET) -> Picture:
     """Read an image, and reduce its longer side to at most `size` pixels (None: 512).
 
     Images of more than 8 bits, CMYK, transparent and EXIF-rotated images are converted; the first frame of an animation

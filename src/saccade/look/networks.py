@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from saccade.insertion import Attachment, insert, plan
 from saccade.mechanisms.base import Mechanism
 from saccade.networks.make import DEMO, classification_network, demo_network
 from saccade.networks.order import Match
+from saccade.networks.statistics import IMAGENET, Statistics, expected_by, statistics_for
 from saccade.runs.open import open_run
-from saccade.training.inputs import MEAN, STD
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Inspected:
     classes: tuple[str, ...] = ()
     size: int | None = None
     joints: tuple[str, ...] = ()
-    statistics: tuple[Sequence[float], Sequence[float]] = (MEAN, STD)
+    statistics: Statistics = IMAGENET
 
 
 def open_model(path: Path, trust: Trust = ()) -> Inspected:
@@ -57,9 +56,9 @@ def open_model(path: Path, trust: Trust = ()) -> Inspected:
     check_has_mechanisms(opened.net, str(path))
     task = opened.known
     if task is None:
-        return Inspected(opened.net, opened.name, "run")
+        return Inspected(opened.net, opened.name, "run", statistics=expected_by(opened.net))
     joints = task.classes if task.called == "joints" else ()
-    return Inspected(opened.net, opened.name, "run", task.classes, task.size, joints)
+    return Inspected(opened.net, opened.name, "run", task.classes, task.size, joints, task.statistics)
 
 
 def make_network(
@@ -88,9 +87,8 @@ def make_network(
         torch.manual_seed(seed)
         net, classes, size = _backbone(backbone, pretrained, match)
         insert(net, mechanism, at=at)  # the output of the network stays the same
-    config: Any = getattr(net, "pretrained_cfg", None) or {}
     trained = "backbone" if pretrained else "none"
-    own = (config.get("mean", MEAN), config.get("std", STD)) if pretrained else (MEAN, STD)
+    own = statistics_for(net, pretrained)
     return Inspected(net.eval(), f"{backbone} + {mechanism}", trained, classes, size, statistics=own)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from saccade import schema
 from saccade.errors import InputError
 from saccade.files import read_json
+from saccade.networks.statistics import IMAGENET, Statistics
 
 T = TypeVar("T")
 
@@ -31,11 +32,13 @@ class RunRecord:
         asked: Settings that must be the same for the run to be resumed.
         identity: Digest of the data.
         class_weights: Weight of each class by name, if there are any.
+        statistics: Mean and standard deviation that images are standardised by; those of earlier versions say none.
     """
 
     asked: Mapping[str, Any]
     identity: str
     class_weights: Mapping[str, float] | None = None
+    statistics: Statistics = IMAGENET
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +136,12 @@ class ExperimentRecord:
     Args:
         settings: Settings of the comparison.
         identity: Digest of the data; None for the demo.
+        statistics: Mean and standard deviation that images are standardised by; those of earlier versions say none.
     """
 
     settings: Mapping[str, Any]
     identity: str | None
+    statistics: Statistics = IMAGENET
 
 
 _HINTS: dict[type[Any], str] = {

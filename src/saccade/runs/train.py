@@ -118,8 +118,9 @@ def train_network(options: TrainOptions) -> Training:
     if net is not None:
         with Counting(shown=shown) as showing:
             run.weigh(overwrite=overwrite, on_progress=showing.counting)
+        run.standardise(net, overwrite=overwrite)
         weights = run.balance.weights
-        fit = found.task.with_hardest(decided.hardest_joints)
+        fit = run.data.task.with_hardest(decided.hardest_joints)
         fit = fit.fitted(net, label_smoothing=decided.label_smoothing, class_weights=weights)
         optimizer_for(net, decided)  # a pattern that fits no parameter
     with Counting(shown=shown) as showing:

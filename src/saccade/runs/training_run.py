@@ -14,6 +14,7 @@ from saccade.data import OnProgress
 from saccade.data.identity import Identity
 from saccade.environment import environment, git_state
 from saccade.files import clear_temporary, write_json
+from saccade.networks.statistics import statistics_for
 from saccade.runs.folder import OTHER_FOLDER, Owned
 from saccade.runs.names import BEST, CHECKPOINTS, DATA, GATES, LAST, LOG, RESULT, RUN, SPLIT, TENSORBOARD
 from saccade.runs.options import RunSpec
@@ -111,6 +112,21 @@ class TrainingRun:
         seen = partial(self.data.composition, on_progress)
         self.balance = Balance.decide(self.recipe, self.data.task, seen, known)
 
+    def standardise(self, net: nn.Module, *, overwrite: bool) -> None:
+        """Decide what images are standardised by, as the weights that it begins with expect, and add it to the data.
+
+        What is on record is not decided again.
+
+        Args:
+            net: The network as the run begins.
+            overwrite: If True, the folder is to be cleared: its record does not count.
+        """
+        if self.owned.claimed and self.begun() and not overwrite:
+            found = read_record(self.folder / RUN, RunRecord).statistics
+        else:
+            found = statistics_for(net, self.spec.pretrained)
+        self.data = self.data.standardising(found, said=bool(self.spec.pretrained))
+
     def network(self, batch: int) -> nn.Module:
         """The network as the run begins; it has then read images.
 
@@ -135,6 +151,7 @@ class TrainingRun:
             **self.balance.recorded(self.data.task.classes),
             "note": self.data.note,
             "statement": self.data.statement.to_json(),
+            "statistics": self.data.task.statistics.to_json(),
             "params": sum(p.numel() for p in net.parameters()),
             "environment": environment(str(where.device), processes=where.processes, threads=torch.get_num_threads()),
             "git": git_state(),

@@ -202,8 +202,12 @@ def task_of_network(network: str) -> type[Task] | None:
 
 def from_json(written: Mapping[str, Any]) -> Task:
     """Make the task that :meth:`saccade.tasks.base.Task.to_json` described."""
+    from saccade.networks.statistics import Statistics
+
     facts = dict(written)
-    return find_task(facts.pop("task"))(facts.pop("classes"), size=facts.pop("size"), **facts)
+    statistics = Statistics.from_json(facts.pop("statistics", None))
+    made = find_task(facts.pop("task"))(facts.pop("classes"), size=facts.pop("size"), **facts)
+    return made.standardising(statistics)
 
 
 def _imported(path: str) -> type[Task]:

@@ -30,6 +30,7 @@ from saccade.data.reading import AS_IT_IS, Reading
 from saccade.data.statement import Statement
 from saccade.data.tree import LeftOut
 from saccade.errors import InputError, near
+from saccade.networks.statistics import IMAGENET, Statistics
 from saccade.runs.options import RunSpec
 from saccade.tasks.evidence import Evidence, Floats, Group, images_in
 from saccade.tasks.trees import named
@@ -168,6 +169,11 @@ class TaskData:
         found = self.files.statement if self.files is not None else None
         return (found or Statement(note=self.note)).of(self.note, self.task.classes, self.values)
 
+    def standardising(self, statistics: Statistics, *, said: bool) -> TaskData:
+        """The same data for a network whose images are standardised so; with `said`, the statement says it."""
+        values = (*self.values, statistics.said()) if said else self.values
+        return replace(self, task=self.task.standardising(statistics), values=values)
+
     def composition(self, on_progress: OnProgress | None = None) -> Composition:
         """Read the targets of all training samples once, for weights of classes and balanced sampling.
 
@@ -224,6 +230,8 @@ class Task(ABC):
     """Name in files and messages, such as ``"segmentation"``."""
     metric: str
     """Name of the score that chooses the best checkpoint and that comparisons judge."""
+    statistics: Statistics = IMAGENET
+    """Mean and standard deviation that images are standardised by."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """Names of the scores that can be chosen as `metric`, the usual one first; empty if there is one only."""
     layouts: ClassVar[Mapping[str, str]] = {}
@@ -272,6 +280,14 @@ class Task(ABC):
             return self
         task = copy.copy(self)
         task.metric, task.facts = name, {**self.facts, "score": name}
+        return task
+
+    def standardising(self, statistics: Statistics) -> Self:
+        """The same task for a network whose images are standardised so, which files of networks record."""
+        if statistics == self.statistics:
+            return self
+        task = copy.copy(self)
+        task.statistics = statistics
         return task
 
     @property
@@ -718,7 +734,8 @@ class Task(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that :func:`saccade.tasks.from_json` reads back."""
-        return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts}
+        own = {} if self.statistics == IMAGENET else {"statistics": self.statistics.to_json()}
+        return {"task": self.name, "classes": list(self.classes), "size": self.size, **self.facts, **own}
 
 
 def _listed_target(samples: Any) -> Callable[[int], Any] | None:

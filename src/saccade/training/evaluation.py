@@ -29,7 +29,7 @@ def predicted(model: nn.Module, task: Task, images: Tensor, device: torch.device
     Raises:
         InputError: The output of the network is not finite.
     """
-    outputs = model(to_input(images, device))
+    outputs = model(to_input(images, device, task.statistics))
     check_outputs(model, outputs)
     return task.predict(outputs, (images.shape[2], images.shape[3]))
 

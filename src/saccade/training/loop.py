@@ -245,7 +245,7 @@ def _gradients(
     for number, batch in enumerate(batches, 1):
         with nullcontext() if number == len(batches) else where.no_sync(net):
             with torch.autocast(where.device.type, _PRECISION.get(recipe.amp), enabled=recipe.amp is not None):
-                logits = net(to_input(batch.images, where.device, channels_last=recipe.channels_last))
+                logits = net(to_input(batch.images, where.device, task.statistics, channels_last=recipe.channels_last))
             total, count = task.loss(_full(logits), moved(batch.targets, where.device))
             everywhere = everywhere + where.sum(count.to(torch.float32))
             if estimate is None:

@@ -10,11 +10,22 @@ from torch import Tensor
 
 from saccade import InputError
 from saccade.bench.pose import Loop
-from saccade.tasks.pose import Codec, codec, list_codecs
+from saccade.tasks.pose import Codec, codec, list_codecs, warping
 from saccade.tasks.pose.blurring import blur_matrix
 from saccade.tasks.pose.joints import COCO_PAIRS, mirror_points, mirrored_order
 from saccade.tasks.pose.warping import inverse, warp
 
+
+@pytest.fixture(params=["ours", "OpenCV"])
+def resampler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bytes are warped by."""
+    if request.param == "ours":
+        monkeypatch.setattr(warping, "opencv", lambda: None)
+    elif warping.opencv() is None:
+        pytest.skip("OpenCV 5 is not installed")
+
+
+with_either = pytest.mark.usefixtures("resampler")
 every_codec = pytest.mark.parametrize("name", list_codecs())
 
 
@@ -265,6 +276,7 @@ def test_names_what_is_wrong(call: Any, message: str) -> None:
         call()
 
 
+@with_either
 @every_codec
 @pytest.mark.parametrize("side", [1.0, 4000.0])
 def test_boxes_of_one_pixel_and_of_thousands(name: str, side: float) -> None:
@@ -288,6 +300,7 @@ def test_half_of_a_body_needs_two_joints() -> None:
     assert region.scale[0, 1] == pytest.approx(1.5 * 40 / 200)
 
 
+@with_either
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int16, torch.float32, torch.float64, torch.bool])
 def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -> None:
     """Parts, whole images and what lies outside: all the same as grid_sample on whole images."""
@@ -318,6 +331,7 @@ def test_a_warp_reads_only_what_it_needs_and_keeps_the_type(kind: torch.dtype) -
     assert warp(images[:0], back[:0], (16, 32)).shape == (0, 3, 32, 16)
 
 
+@with_either
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_bytes_are_warped_channel_by_channel(channels: int) -> None:
     """Whole pixels stay what they are, a half is a mean, and one image that is warped often reads as its copies do."""

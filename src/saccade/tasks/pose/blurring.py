@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from saccade.errors import InputError
 from saccade.ops.modes import exported
+from saccade.tasks.pose.sharing import shared
 
 # cv2.GaussianBlur with a sigma of 0 does not use its own rule for these sizes.
 _TABLES = {
@@ -31,7 +31,6 @@ _TABLES = {
 }
 BORDERS = ("zero", "reflect")
 _BAND = 24  # pixels of a line that are blurred together, at least
-_WORTH_THREADS = 1 << 18  # values below which a thread costs more than it saves
 
 Array = NDArray[Any]
 
@@ -135,13 +134,8 @@ def highest_of(flat: Array) -> tuple[Array, Array]:
 
 
 def spread(function: Callable[[Array], tuple[Array, ...]], items: Array) -> tuple[Tensor, ...]:
-    """Return what a function says of items, which as many threads share as torch has."""
-    threads = min(torch.get_num_threads(), len(items))
-    if threads < 2 or items.size < _WORTH_THREADS:
-        found = [function(items)]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(function, np.array_split(items, threads)))
+    """Return what a function says of items, shared among threads."""
+    found = shared(lambda part: function(items[part]), len(items), items.size)
     return tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True))
 
 

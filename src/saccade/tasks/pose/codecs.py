@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from saccade.errors import InputError, near
@@ -427,13 +428,18 @@ class Codec(ABC):
     def _pasted(self, patches: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
         """Return maps (N, C, H, W) that are 0 but for patches (N, K, C / K, n, m) in windows inside them."""
         (width, height), (batch, joints, count) = self.map_size, patches.shape[:3]
-        size = height * width
-        first = torch.arange(batch * joints * count, device=patches.device).view(batch, joints, count, 1)
+        size, number = height * width, batch * joints
+        # NumPy's zeros are memory that nobody has to write first.
+        empty = np.zeros((number, count, height, width), np.float32)
+        if patches.device.type == "cpu":
+            windows = sliding_window_view(empty, patches.shape[-2:], axis=(2, 3), writeable=True)
+            top, left = (lines[..., 0].long().flatten().numpy() for lines in (rows, columns))
+            windows[np.arange(number), :, top, left] = patches.flatten(0, 1).numpy()
+            return torch.from_numpy(empty).view(batch, joints * count, height, width)
+        first = torch.arange(number * count, device=patches.device).view(batch, joints, count, 1)
         starts = (rows.long() * width)[:, :, None] + first * size
         index = starts[..., :, None] + columns.long()[:, :, None, None]
-        # NumPy's zeros are memory that nobody has to write first.
-        maps = torch.from_numpy(np.zeros(batch * joints * count * size, np.float32)).to(patches.device)
-        maps.scatter_(0, index.flatten(), patches.flatten())
+        maps = torch.from_numpy(empty).to(patches.device).flatten().scatter_(0, index.flatten(), patches.flatten())
         return maps.view(batch, joints * count, height, width)
 
     def __repr__(self) -> str:

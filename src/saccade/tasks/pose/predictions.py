@@ -148,7 +148,8 @@ def _heat_maps(task: Pose, net: Any, picture: Any, one: Found, options: Options)
     region = region_of(task.codec, one.box, picture.size if options.boxes is None else None)
     crop = cut(image, task.codec.matrix(*region), task.codec)
     with torch.inference_mode():
-        maps = net(to_input(crop[None], options.device))[0, :: task.codec.maps_per_joint].float().cpu().numpy()
+        maps = net(to_input(crop[None], options.device, task.statistics))[0, :: task.codec.maps_per_joint]
+        maps = maps.float().cpu().numpy()
     return heat_tiles(crop.permute(1, 2, 0).numpy(), maps, task.classes)
 
 

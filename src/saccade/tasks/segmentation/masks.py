@@ -108,7 +108,7 @@ def _one(
 ) -> Any:
     """Classes (H, W) of an image, which are then on disk."""
     image = np.array(read_image(path, white=task.white))
-    x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device)
+    x = to_input(torch.from_numpy(image).permute(2, 0, 1)[None], device, task.statistics)
     scores = classify(net, x, protocol)[0]
     check_outputs(net, scores)
     classes = scores.argmax(dim=0).cpu().numpy()
