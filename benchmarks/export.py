@@ -1,15 +1,17 @@
 """What every mechanism is as a file: ``python -m benchmarks.export`` measures it and writes docs/export.md.
 
 A small network around each mechanism is written, run in its runtime and compared with PyTorch by `saccade.export`
-itself, with free and with fixed sizes, in half precision and in 8 bits. Results lie in benchmarks/results/export.json,
-and what is there already is not measured again. ``--tables`` measures the memory of attention over positions (PAM of
-512 channels at 96 x 96), its authors' form and ours, exported by the same exporter, in turns in one process of one
-thread for time and in one process each for memory.
+itself, with free and with fixed sizes, in half precision and in 8 bits; ExecuTorch and LiteRT, where they are not
+installed, in environments made for it and thrown away. Results lie in benchmarks/results/export.json, and what is there
+already is not measured again. ``--tables`` measures only attention over positions (512 channels at 96 x 96), the form
+of its authors and ours, exported by the same exporter, in turns in one process of one thread for time and in one
+process each for memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -17,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +37,10 @@ from saccade.catalog import parse
 from saccade.errors import MissingExtraError
 from saccade.exporting.export import WrongExportError
 from saccade.exporting.targets import NAMES, target
-from saccade.exporting.verifying import measured_peak, photographs
+from saccade.exporting.verifying import TOLERANCES, measured_peak, photographs
 from saccade.files import write_json
 from saccade.testing.subject import Subject
+from saccade.training.inputs import standardised
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "export.json"
@@ -60,7 +65,18 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "executorch, fixed": ("executorch", {"size": (40, 56)}),
     "litert, fixed": ("litert", {"size": (40, 56)}),
 }
-TABLES = ("pam", "sagan", "non_local", "dual", "cs", "non_local[pairwise=dot_product,sub_sample=false]")
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("torch", "onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("torch", "onnx", "onnxscript", "openvino", "nncf"),
+    "torch-export": ("torch",),
+    "torchscript": ("torch",),
+    "executorch": ("torch", "executorch"),
+    "litert": ("torch", "litert-torch", "ai-edge-litert"),
+}
+APART = {"executorch": "executorch", "litert": "litert_torch"}
+"""Kinds of file that need not be installed, each with a module: without it an environment is made for the kind."""
+DOT_PRODUCT = "non_local[pairwise=dot_product,sub_sample=false]"
+TABLES = ("pam", DOT_PRODUCT, "sagan", "non_local", "dual", "cs")
 CHANNELS, SIDE = 512, 96
 
 
@@ -97,9 +113,15 @@ def measured(name: str, way: str) -> dict[str, Any]:
 
 def measure_all(names: list[str], ways: list[str]) -> None:
     """Measure what is not in the results yet."""
+    apart = [kind for kind, module in APART.items() if importlib.util.find_spec(module) is None]
     for way in ways:
-        for name in names:
-            if way in results()["cells"].get(name, {}):
+        missing = [name for name in names if way not in results()["cells"].get(name, {})]
+        kind = WAYS[way][0]
+        if kind in apart and missing:
+            measure_apart(kind, names, [way for way in ways if WAYS[way][0] == kind])
+            continue
+        for name in missing:
+            if way in results()["cells"].get(name, {}):  # by another process, meanwhile
                 continue
             started = time.perf_counter()
             with warnings.catch_warnings():
@@ -108,28 +130,73 @@ def measure_all(names: list[str], ways: list[str]) -> None:
             print(f"{way:18} {name:34} {time.perf_counter() - started:5.1f} s  {found}", flush=True)
             stored = results()  # again: another process may measure other parts
             stored["cells"].setdefault(name, {})[way] = found
-            stored["versions"] = versions()
+            stored["versions"][kind] = {package: metadata.version(package) for package in PACKAGES[kind]}
             write_json(RESULTS, stored)
+
+
+def measure_apart(kind: str, names: list[str], ways: list[str]) -> None:
+    """Measure the ways of a kind of file in an environment that holds saccade and what writes and runs such files."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder) / ("Scripts" if os.name == "nt" else "bin") / "python"
+        print(f"installing {kind}", flush=True)
+        for words in (["pip", "install", "-q", "uv"], ["uv", "pip", "install", "-q", f"{ROOT}[{kind},demo]"]):
+            subprocess.run([python, "-m", *words], check=True, env=os.environ | {"VIRTUAL_ENV": folder})
+        path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        words = ["-m", "benchmarks.export", *names, "--ways", ",,".join(ways)]
+        for more in (words, ["-m", "benchmarks.export", "--example", kind]):
+            subprocess.run([python, *more], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path})
+
+
+def run_example(kind: str) -> None:
+    """Run the example of a kind of file without saccade, on a file that standardises and one that does not.
+
+    Raises:
+        RuntimeError: It prints other classes than the network has.
+    """
+    net, image = network("cbam"), np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        np.save(Path(folder) / "image.npy", image)
+        for pre in (False, True):
+            file = saccade.export(
+                net,
+                to=kind,
+                size=(40, 56),
+                with_pre=pre,
+                out=Path(folder) / f"net{pre:d}",
+                verify=False,
+                overwrite=True,
+            ).file
+            example = ROOT / "examples" / f"run_{kind}.py"
+            alone = f"import sys, runpy; sys.modules['saccade'] = None; runpy.run_path(r'{example}')"
+            words = [sys.executable, "-c", alone, str(file), str(Path(folder) / "image.npy")]
+            said = subprocess.run(words, capture_output=True, text=True, check=True, cwd=folder).stdout
+            numbers, counts = np.unique(net(standardised(x))[0].argmax(dim=0).numpy(), return_counts=True)
+            wanted = [f"{n} {count / counts.sum():.1%}" for n, count in zip(numbers, counts, strict=True)]
+            if said.splitlines() != wanted:
+                raise RuntimeError(f"{example} printed {said!r} in the place of {wanted}")
+            print(f"{example.name}, {'with' if pre else 'without'} standardisation in the file: right", flush=True)
 
 
 def results() -> dict[str, Any]:
     """Return what was measured before."""
-    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"cells": {}, "tables": {}}
+    empty = {"cells": {}, "tables": {}, "versions": {}}
+    found: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else empty
     return found
 
 
-def versions() -> dict[str, str]:
-    """Versions of what wrote and ran the files."""
-    from importlib import metadata
-
-    names = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "executorch", "litert-torch")
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def versions(stored: Mapping[str, Mapping[str, str]]) -> str:
+    """Versions of what wrote and ran the files; of a package of several versions also the kinds of file."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for kind in PACKAGES:
+        for package, version in stored.get(kind, {}).items():
+            kinds.setdefault((package, version), []).append(kind)
+    packages = [package for package, _ in kinds]
+    return ", ".join(
+        f"{package} {version}" + (f" ({', '.join(of)})" if packages.count(package) > 1 else "")
+        for (package, version), of in kinds.items()
+    )
 
 
 def of_512(name: str, form: str) -> nn.Module:
@@ -146,9 +213,11 @@ def of_512(name: str, form: str) -> nn.Module:
     return AsAuthors(name.split("[")[0], module) if form == "authors" else module
 
 
-def measure_tables() -> None:
-    """Memory and time of attention over positions in ONNX Runtime and OpenVINO."""
-    for name in TABLES:
+def measure_tables(names: Sequence[str] = TABLES) -> None:
+    """Memory and time of attention over positions in ONNX Runtime and OpenVINO, of what is not in the results yet."""
+    for name in names:
+        if name in results()["tables"]:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             files = {}
             for to in ("onnx", "openvino"):
@@ -213,7 +282,7 @@ def cell(found: Mapping[str, Any] | None, way: str) -> str:
     if found is None:
         return ""
     if found.get("error") is None:
-        return "wrong" if "wrong" in found else "-"
+        return "wrong" if (found.get("wrong") or 0.0) > TOLERANCES["float32"] else "-"
     shown = f"{found['error']:.0e}".replace("e-0", "e-") if found["error"] else "0"
     return f"{shown}, {100 * found['agreement']:.0f}%" if "8 bits" in way else shown
 
@@ -232,8 +301,9 @@ def page(language: str) -> str:
     lines += ["; ".join(counts) + ("." if language == "en" else "。"), ""]
     lines += [f"| | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
     lines += [f"| `{name}` | {' | '.join(cell(row.get(way), way) for way in ways)} |" for name, row in cells.items()]
-    used = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
-    lines += ["", texts["cells_note"].format(versions=used), ""]
+    lines += ["", texts["cells_note"].format(versions=versions(stored["versions"])), ""]
+    if any(way not in row for row in cells.values() for way in ways):
+        lines += [texts["open"], ""]
     reasons: dict[str, list[str]] = {}
     for name, row in cells.items():
         for way, found in row.items():
@@ -264,17 +334,22 @@ def main() -> None:
     parser.add_argument("--tables", action="store_true", help="measure memory and time of attention over positions")
     parser.add_argument("--page", action="store_true", help="only write the pages from the results")
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--example", choices=tuple(APART), help="only run the example of this kind, in its environment")
     given = parser.parse_args()
     if given.peak is not None:
         print_peak(given.peak)
+        return
+    if given.example:
+        run_example(given.example)
         return
     if not given.page:
         names = given.names or [*(str(name) for name in saccade.list_mechanisms()), *VARIANTS]
         ways = [way for way in given.ways.split(",,") if WAYS[way][0] in NAMES]
         if given.tables:
-            measure_tables()
+            measure_tables(given.names or TABLES)
         else:
             measure_all(names, ways)
+            measure_tables([] if given.names or given.ways != parser.get_default("ways") else TABLES)
     for language, file in PAGES.items():
         file.write_text(page(language), encoding="utf-8")
 

@@ -37,9 +37,11 @@ OpenVINO and NNCF collect usage data by default, as their pages say; `opt_in_out
 `--half` stores weights in half precision; the energies of attention between channels and covariances stay float32. `--int8 FOLDER`
 calibrates 8 bits with the images of a folder; softmax and gates stay in float. For each mechanism the command measures error and
 agreement of predictions with its layers in 8 bits and in float, the rest of the network being in 8 bits, on images that the ranges were
-not found on if the folder has more than 80; it says both, and leaves those mechanisms in float that lose by it.""",
+not found on if the folder has more than 80; it says both, and leaves those mechanisms in float that lose by it. Weights take 7 bits,
+since processors without VNNI add two products in 16 bits, which 8 bits overflow without a word; ranges are the extremes of all images.""",
         "cells": "Largest relative error, each mechanism in a small network",
         "cells_note": "Over all sizes compared, with random weights; `fixed` is written with `--size`, the others leave batch, height and width free. Measured with {versions}.",
+        "open": "Empty cells are still to be measured: the command takes them up where it ended.",
         "count": "{way}: {right} of {all}",
         "tables": "Attention over positions",
         "tables_note": "512 channels, {side} x {side}, float32, one thread: peak memory above what the process held, and processor time, of the authors' form and of ours, exported by the same exporter. In ONNX files softmax attention runs over blocks of queries (`Scan`), made of standard operators; in OpenVINO it is one operator. Neither holds the table of all pairs of positions. The concatenation form of non-local attention still does.",
@@ -85,9 +87,10 @@ OpenVINO 和 NNCF 默认收集使用数据(见其文档);它们安装的命令 `
 
 `--half` 以半精度存储权重;通道注意力的能量和协方差仍为 float32。`--int8 FOLDER` 用文件夹里的图像校准 8 位量化;softmax 和门保持浮点。
 命令对每种机制分别测量其各层用 8 位和用浮点时的误差与预测一致比例(网络其余部分为 8 位;文件夹多于 80 张图像时,用没有参与校准的图像),
-说明两者,并让因此变差的机制保持浮点。""",
+说明两者,并让因此变差的机制保持浮点。权重用 7 位:没有 VNNI 的处理器以 16 位累加两个乘积,8 位会悄悄溢出;数值范围取所有图像的极值。""",
         "cells": "最大相对误差:每种机制放在一个小网络里",
         "cells_note": "取所有比较过的尺寸,权重为随机;`fixed` 由 `--size` 固定尺寸,其余的批量、高和宽都不固定。测量所用版本:{versions}。",
+        "open": "空格尚未测量:再次运行同一命令会接着测量。",
         "count": "{way}:{all} 个中的 {right} 个",
         "tables": "位置之间的注意力",
         "tables_note": "512 通道,{side} x {side},float32,单线程:作者写法与我们的写法由同一导出器导出后,超出进程原有内存的峰值,以及处理器时间。ONNX 文件里 softmax 注意力按查询分块运行(`Scan`),只用标准算子;OpenVINO 里是一个算子。两者都不保存所有位置对的大表。非局部注意力的 concatenation 形式仍然保存。",

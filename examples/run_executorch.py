@@ -20,7 +20,8 @@ image = np.load(sys.argv[2]).transpose(2, 0, 1)[None]
 if not about["pre"]:  # the file does not standardise by itself
     mean, std = (np.float32(part).reshape(3, 1, 1) for part in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     image = (image.astype(np.float32) / 255 - mean) / std
-output = method.execute([torch.from_numpy(np.ascontiguousarray(image))])[0].numpy()
+# The last output is what the network returns; --with-post puts predictions before it.
+output = method.execute([torch.from_numpy(np.ascontiguousarray(image))])[-1].numpy()
 best = output[0].argmax(axis=0)  # a class, or one for each pixel
 classes = about["classes"] or [str(index) for index in range(output.shape[1])]
 for index, count in zip(*np.unique(best, return_counts=True), strict=True):

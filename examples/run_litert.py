@@ -15,14 +15,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 about = json.loads(Path(sys.argv[1] + ".json").read_text(encoding="utf-8"))
 interpreter = Interpreter(model_path=sys.argv[1])
-interpreter.allocate_tensors()
+run = interpreter.get_signature_runner()
 image = np.load(sys.argv[2]).transpose(2, 0, 1)[None]
 if not about["pre"]:  # the file does not standardise by itself
     mean, std = (np.float32(part).reshape(3, 1, 1) for part in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     image = (image.astype(np.float32) / 255 - mean) / std
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ascontiguousarray(image))
-interpreter.invoke()
-output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+found = run(**{next(iter(run.get_input_details())): np.ascontiguousarray(image)})
+output = found[max(found)]  # the last is what the network returns; --with-post puts predictions before it
 best = output[0].argmax(axis=0)  # a class, or one for each pixel
 classes = about["classes"] or [str(index) for index in range(output.shape[1])]
 for index, count in zip(*np.unique(best, return_counts=True), strict=True):

@@ -13,9 +13,11 @@ import torch
 import saccade
 from saccade.errors import InputError, MissingExtraError
 from saccade.exporting.export import WrongExportError, export_network
-from saccade.exporting.targets import Session, Target, as_arrays, target
+from saccade.exporting.running import open_exported
+from saccade.exporting.targets import Session, Target, as_arrays, described, target
 from saccade.exporting.verifying import agreement, relative_error
 from saccade.runs.open import open_run
+from tests.suites import everyday
 
 EXAMPLE = torch.randn(2, 8, 9, 10)
 
@@ -127,6 +129,19 @@ def test_nothing_is_left_of_a_file_that_is_wrong(gate, tmp_path, monkeypatch, ki
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("to", everyday(["torchscript"], ["torchscript", "torch-export"]))
+def test_a_full_disk_is_an_error_of_the_writing(gate, tmp_path, monkeypatch, to):
+    """PyTorch's own writing of a file ends the process there, so all bytes are written by Python."""
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(InputError, match=r"could not write .*: No space left on device"):
+        export_network(gate, to=to, out=tmp_path / "gate", example_input=EXAMPLE, size=(9, 10), verify=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_killed_exports_left_is_deleted_and_nothing_else(gate, tmp_path, monkeypatch):
     monkeypatch.setattr("saccade.exporting.export.target", lambda name: Plain())
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
@@ -183,6 +198,44 @@ def test_a_file_that_is_missing_or_of_others_is_refused(tmp_path, name):
     (tmp_path / f"net.{name}").write_text("something else")
     with pytest.raises((InputError, MissingExtraError), match=r"refuses it|could not be imported|did not write it"):
         open_run(tmp_path / f"net.{name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not JSON", "what the file says of itself is damaged"),
+        ("[" * 100_000, "what the file says of itself is damaged"),
+        ("[1, 2]", "what the file says of itself is damaged"),
+        ("{}", "saccade did not write it"),
+        ('{"name": "net"}', "what it says of itself is damaged"),
+        ('{"format": 2}', "a later saccade wrote it"),
+        ('{"size": [32]}', "what it says of itself is damaged"),
+        ('{"size": ["high", 32]}', "what it says of itself is damaged"),
+        ('{"free": null}', "what it says of itself is damaged"),
+        ('{"task": 3}', "task|damaged"),
+        ('{"task": {"kind": "other"}}', "task|damaged"),
+        ('{"reading": 3}', "read|damaged"),
+        ('{"source": 3}', "what it says of itself is damaged"),
+        ('{"post": true, "outputs": null}', "damaged|predictions alone"),
+    ],
+)
+def test_a_file_that_says_something_else_of_itself_is_refused(gate, tmp_path, monkeypatch, text, message):
+    """Its words are those of anyone: the whole of them, or one part of what saccade wrote."""
+    file = tmp_path / "gate.pt2"
+    monkeypatch.setattr("saccade.exporting.export.target", lambda name: Plain())
+    export_network(gate, to="torch-export", out=file, example_input=EXAMPLE, size=(9, 10))
+    about = dict(Plain.said, free=["batch"])
+
+    class Saying(Plain):
+        def open(self, path):
+            changed = text.startswith("{") and text != "{}" and "name" not in text
+            given = json.dumps(about | json.loads(text)) if changed else text
+            return Run(gate, 1.0, described(given))
+
+    monkeypatch.setattr("saccade.exporting.running.of_file", lambda path: Saying())
+    with pytest.raises(InputError, match=message) as refused:
+        open_exported(file)
+    assert str(file) in refused.value.message
 
 
 def test_errors_are_relative_to_the_largest_output_and_classes_are_compared_as_they_are():

@@ -17,7 +17,7 @@ from tests.comparison import folders
 from tests.ops.test_traced import MECHANISMS
 from tests.suites import everyday
 
-HOW = {"steps": 1, "batch": 2, "device": "cpu", "workers": 0, "progress": False, "size": 32}
+HOW = {"steps": 8, "batch": 4, "device": "cpu", "workers": 0, "progress": False, "size": 32}
 
 
 def kinds(chosen):
@@ -101,17 +101,61 @@ def test_a_file_predicts_and_is_scored_as_its_network(textures, tmp_path):
         export_network(found.file, out=tmp_path / "again.onnx")
 
 
+def gated(costly):
+    """A convolution, a gate of channels, and a classifier of positions.
+
+    Args:
+        costly: If True, one hidden unit of the gate is thousands of times as large as the one that decides.
+    """
+    torch.manual_seed(0)
+    gate = saccade.create("se", 8, reduction=2)
+    with torch.no_grad():
+        if costly:
+            gate.reduce.weight[0] = 1000.0
+            gate.expand.weight.zero_()
+            gate.expand.weight[:, 1] = torch.tensor([40.0, -40.0] * 4)[:, None, None]
+            gate.reduce.weight[1] = 0.2
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), gate, torch.nn.Conv2d(8, 3, 1)).eval()
+
+
+def layers_in_8_bits(file, name):
+    """The weighted nodes of a module in an ONNX file: how many read weights of 8 bits, and how many there are."""
+    graph = onnx.load(file).graph
+    restored = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    read = [node.input[1] for node in graph.node if node.op_type == "Conv" and node.input[1].startswith(name)]
+    return sum(weight in restored for weight in read), len(read)
+
+
 @pytest.mark.full
-def test_8_bits_say_what_the_attention_costs(textures, tmp_path):
+@pytest.mark.parametrize("costly", [True, False])
+def test_attention_that_8_bits_harm_stays_in_float(costly, tmp_path):
+    data = folders.classification(tmp_path / "data", count=2, side=24)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the quantiser
+        found = export_network(gated(costly), int8=data, size=24, out=tmp_path / "net")
+    assert found.verified
+    (cost,) = found.about["int8"]
+    assert cost["kept"] is costly
+    assert (cost["error"] > 5 * cost["error_in_float"]) is costly
+    (said,) = (note for note in found.notes if note.startswith("8 bits in the layers of SE x 1: "))
+    assert said.endswith("it stays in float" if costly else "it is in 8 bits")
+    assert max(case.error for case in found.cases) < 0.1
+    assert layers_in_8_bits(found.file, "2.") == (0 if costly else 2, 2)
+    assert layers_in_8_bits(found.file, "0.") == (1, 1)
+
+
+@pytest.mark.full
+def test_a_trained_network_in_8_bits_is_verified_and_says_what_its_attention_costs(textures, tmp_path):
     data, run = textures
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the quantiser
-        found = export_network(run, int8=data, size=32, out=tmp_path / "net.onnx", tolerance=1.0)
+        found = export_network(run, int8=data, size=32, out=tmp_path / "net.onnx")
+    assert found.verified
     assert found.about["precision"] == "int8"
     (said,) = (note for note in found.notes if note.startswith("8 bits in the layers of SE x "))
     assert re.search(r"relative error .*; in float relative error .*; it (stays in float|is in 8 bits)$", said)
     assert any(node.op_type == "QuantizeLinear" for node in onnx.load(found.file).graph.node)
     (tmp_path / "one").mkdir()
     shutil.copy(next(data.rglob("*.jpg")), tmp_path / "one")
-    with pytest.raises(saccade.InputError, match="has 1 images; ranges need at least 2"):
+    with pytest.raises(saccade.InputError, match="has 1 image; ranges need at least 2"):
         export_network(run, int8=tmp_path / "one", out=tmp_path / "other.onnx")

@@ -75,6 +75,11 @@ BODIES = {"blocks": (_IN_BLOCKS, 18), "blocks, 8 bits": (_IN_BLOCKS_OF_8_BITS, 1
 """Name of a body to its text and the first opset that has its operators."""
 
 
+def has_nodes(model: Any) -> bool:
+    """Return whether an ONNX model has softmax attention nodes that have no body yet."""
+    return any(node.domain == "saccade" for node in model.graph.node)
+
+
 def with_bodies(model: Any, body: str) -> Any:
     """Return an ONNX model in which every softmax attention node is replaced by a body.
 
@@ -85,7 +90,7 @@ def with_bodies(model: Any, body: str) -> Any:
     onnx: Any = require("onnx", extra="onnx")
     require("onnx.inliner", extra="onnx")
     require("onnx.parser", extra="onnx")
-    if not any(node.domain == "saccade" for node in model.graph.node):
+    if not has_nodes(model):
         return model
     function = onnx.parser.parse_function(BODIES[body][0])
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))

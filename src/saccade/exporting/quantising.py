@@ -88,7 +88,8 @@ def calibration(folder: Path, subject: Subject, shape: Shape) -> Calibration:
     found = images_in(folder)
     if len(found) < _LEAST:
         raise InputError(
-            f"--int8: {folder} has {len(found)} images; ranges need at least {_LEAST}, better {_MOST}",
+            f"--int8: {folder} has {len(found) or 'no'} image{'' if len(found) == 1 else 's'}; "
+            f"ranges need at least {_LEAST}, better {_MOST}",
             "name a folder with more of them",
         )
     chosen = _spread(found, _MOST)
@@ -137,6 +138,7 @@ def compressed(model: Any, plan: Plan, named: Mapping[str, Collection[str]]) -> 
         named: Names of the nodes of each mechanism in the ONNX model that it was read from.
     """
     nncf: Any = require("nncf", extra="openvino")
+    ranges: Any = require("nncf.quantization.range_estimator", extra="openvino")
     assert plan.calibration is not None
     images = list(plan.calibration.images)
     layers = {
@@ -147,7 +149,17 @@ def compressed(model: Any, plan: Plan, named: Mapping[str, Collection[str]]) -> 
     def made(in_float: Collection[str]) -> Any:
         ignored = nncf.IgnoredScope(names=list(in_float), types=list(_IN_FLOAT), validate=False)
         with quiet(), redirect_stdout(io.StringIO()):  # which it draws bars on
-            return nncf.quantize(model, nncf.Dataset(images), ignored_scope=ignored, subset_size=len(images))
+            return nncf.quantize(
+                model,
+                nncf.Dataset(images),
+                ignored_scope=ignored,
+                subset_size=len(images),
+                # Weights that sums in 16 bits hold, and the extremes of all images instead of their means.
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    overflow_fix=nncf.OverflowFix.ENABLE,
+                    activations_range_estimator_params=ranges.RangeEstimatorParametersSet.MINMAX,
+                ),
+            )
 
     nncf.set_log_level(40)
     return _chosen(layers, made, _by_openvino, model, plan)
@@ -256,6 +268,7 @@ def _quantise(model: Any, images: Sequence[Array], left_out: Collection[str]) ->
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             nodes_to_exclude=[*left_out, *products],
             per_channel=True,
+            reduce_range=True,  # processors without VNNI add two products in 16 bits, which 8 bits of weights overflow
         )
         return onnx.load(made)
 

@@ -74,11 +74,14 @@ def open_exported(path: Path) -> Opened:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file", "give what saccade export wrote")
+    kind = of_file(path)
     try:
-        session = of_file(path).open(path)
+        session = kind.open(path)
         about = dict(session.about)
-    except (InputError, MissingExtraError):
+    except MissingExtraError:
         raise
+    except InputError as cause:
+        raise InputError(f"{path}: {cause.message}", cause.hint) from cause
     except Exception as cause:
         raise InputError(
             f"{path}: its runtime refuses it: {type(cause).__name__}: {' '.join(str(cause).split())[:300]}",
@@ -96,9 +99,9 @@ def open_exported(path: Path) -> Opened:
             )
         known = None if about["task"] is None else from_json(about["task"])
         reading = Reading.from_json(about["reading"] or {})
-        size = [int(side) for side in about["size"]]
+        height, width = (int(side) for side in about["size"])
         checked = {
-            "free": [str(axis) for axis in about["free"]], "size": size, "pre": bool(about["pre"]),
+            "free": [str(axis) for axis in about["free"]], "size": [height, width], "pre": bool(about["pre"]),
             "statistics": IMAGENET if known is None else known.statistics,
         }  # fmt: skip
         name, source = str(about["name"]), Path(about["source"] or path)

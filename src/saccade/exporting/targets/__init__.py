@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,6 +154,27 @@ def of_file(path: Path) -> Target:
 def as_arrays(found: Any) -> tuple[Array, ...]:
     """Return the outputs of a runtime, or its only one, as arrays."""
     return tuple(np.asarray(part) for part in (found if isinstance(found, (list, tuple)) else [found]))
+
+
+def described(text: str) -> dict[str, Any]:
+    """Return what saccade wrote into a file of itself, from its JSON; empty if the text is.
+
+    Raises:
+        InputError: It is no object of JSON.
+    """
+    try:
+        about = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        about = None
+    if not isinstance(about, dict):
+        raise InputError("what the file says of itself is damaged", "write it with saccade export")
+    return about
+
+
+def beside(path: Path) -> str:
+    """Return the text of the file of JSON next to a file that has no place for a description; empty without one."""
+    file = path.with_name(f"{path.name}.json")
+    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
 def free_dims(shape: Shape) -> dict[int, Any]:

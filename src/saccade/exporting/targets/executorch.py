@@ -9,7 +9,7 @@ from typing import Any
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, beside, described
 from saccade.exporting.targets.onnx import quiet
 from saccade.exporting.targets.torch_export import program
 
@@ -38,8 +38,7 @@ class _Session(Session):
     def __init__(self, path: Path) -> None:
         runtime: Any = require("executorch.runtime", extra="executorch")
         self._method = runtime.Runtime.get().load_program(path).load_method("forward")
-        beside = path.with_name(f"{path.name}.json")
-        self.about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        self.about = described(beside(path))
 
     def outputs(self, x: Array) -> tuple[Array, ...]:
         import torch

@@ -11,7 +11,7 @@ import numpy as np
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, beside, described
 from saccade.exporting.targets.onnx import quiet
 
 
@@ -41,8 +41,7 @@ class _Session(Session):
         self._interpreter = interpreter.Interpreter(model_path=str(path))  # which its runners read from
         self._run = self._interpreter.get_signature_runner()
         self._input = next(iter(self._run.get_input_details()))
-        beside = path.with_name(f"{path.name}.json")
-        self.about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        self.about = described(beside(path))
 
     def outputs(self, x: Array) -> tuple[Array, ...]:
         found = self._run(**{self._input: np.ascontiguousarray(x)})

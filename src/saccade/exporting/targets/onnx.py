@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from saccade.errors import InputError, require
-from saccade.exporting.attention_bodies import BODIES, with_bodies
+from saccade.exporting.attention_bodies import BODIES, has_nodes, with_bodies
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, free_dims
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, described, free_dims
 from saccade.ops.nodes import as_nodes
 
 KEY = "saccade"
@@ -55,7 +55,7 @@ class _Session(Session):
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         kept = self._session.get_modelmeta().custom_metadata_map
-        self.about = json.loads(kept[KEY]) if KEY in kept else {}
+        self.about = described(kept.get(KEY, ""))
 
     def outputs(self, x: Array) -> tuple[Array, ...]:
         return as_arrays(self._session.run(None, {self._input: x}))
@@ -71,15 +71,12 @@ def converted(subject: Subject, plan: Plan, *, opset: int, body: str) -> Any:
         body: Body of softmax attention, in :data:`saccade.exporting.attention_bodies.BODIES`.
 
     Raises:
-        InputError: The version does not have the operators of the body.
+        InputError: The version does not have the operators of the network.
     """
     import torch
 
     require("onnx", extra="onnx")
     require("onnxscript", extra="onnx")
-    least = BODIES[body][1]
-    if opset < least:
-        raise InputError(f"--opset {opset}: softmax attention needs operators of version {least}", f"--opset {least}")
     example = subject.example(plan.shape.batch or 2, plan.shape.size)
     free = free_dims(plan.shape)
     with as_nodes(), quiet(), torch.no_grad():
@@ -94,7 +91,16 @@ def converted(subject: Subject, plan: Plan, *, opset: int, body: str) -> Any:
             verbose=False,
         )
     assert program is not None
-    return with_bodies(program.model_proto, body)
+    model, least = program.model_proto, BODIES[body][1]
+    written = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    if written != opset:
+        raise InputError(
+            f"--opset {opset}: PyTorch wrote {subject.name} with operators of version {written} instead",
+            f"--opset {max(written, least)}",
+        )
+    if opset < least and has_nodes(model):
+        raise InputError(f"--opset {opset}: softmax attention needs operators of version {least}", f"--opset {least}")
+    return with_bodies(model, body)
 
 
 @contextmanager

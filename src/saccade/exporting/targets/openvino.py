@@ -9,7 +9,7 @@ from typing import Any
 
 from saccade.errors import require
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, described
 from saccade.exporting.targets.onnx import KEY, converted
 
 _OPSET = 23
@@ -33,7 +33,10 @@ class OpenVino(Target):
 
             model = compressed(model, plan, nodes_of_mechanisms(made, plan))
         model.set_rt_info(json.dumps(plan.told(about, openvino=openvino.__version__)), [KEY])
-        openvino.save_model(model, str(path), compress_to_fp16=plan.half)
+        try:
+            openvino.save_model(model, str(path), compress_to_fp16=plan.half)
+        except RuntimeError as cause:  # of its streams, which do not say more
+            raise OSError(f"OpenVINO failed to write it ({' '.join(str(cause).split())[:100]})") from cause
 
     def open(self, path: Path) -> Session:
         return _Session(path)
@@ -46,7 +49,7 @@ class _Session(Session):
 
         core = openvino.Core()
         model = core.read_model(str(path))
-        self.about = json.loads(str(model.get_rt_info([KEY]).astype(str))) if model.has_rt_info([KEY]) else {}
+        self.about = described(str(model.get_rt_info([KEY]).astype(str)) if model.has_rt_info([KEY]) else "")
         # By default it computes in bfloat16 where the processor has it, which is another network.
         # With one thread OpenVINO 2026.4.1 does not always say that an operator refuses a size.
         threads = max(2, torch.get_num_threads())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, free_dims
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, described, free_dims
 from saccade.exporting.targets.onnx import quiet
 
 FILE = "saccade.json"
@@ -22,7 +23,9 @@ class TorchExport(Target):
     name, runtime, suffixes, extra = "torch-export", "torch", (".pt2",), ""
 
     def write(self, subject: Subject, plan: Plan, path: Path, about: Mapping[str, Any]) -> None:
-        torch.export.save(program(subject, plan), path, extra_files={FILE: json.dumps(about)})
+        made = io.BytesIO()  # on a full disk PyTorch's own writing of files ends the process
+        torch.export.save(program(subject, plan), made, extra_files={FILE: json.dumps(about)})
+        path.write_bytes(made.getbuffer())
 
     def open(self, path: Path) -> Session:
         return _Session(path)
@@ -32,7 +35,7 @@ class _Session(Session):
     def __init__(self, path: Path) -> None:
         kept = {FILE: ""}
         self._run = torch.export.load(path, extra_files=kept).module()
-        self.about = json.loads(kept[FILE]) if kept[FILE] else {}
+        self.about = described(kept[FILE])
 
     @torch.no_grad()
     def outputs(self, x: Array) -> tuple[Array, ...]:

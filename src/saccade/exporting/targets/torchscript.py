@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from saccade.exporting.subject import Subject
-from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays
+from saccade.exporting.targets import Array, Plan, Session, Target, as_arrays, described
 from saccade.exporting.targets.onnx import quiet
 
 FILE = "saccade.json"
@@ -25,7 +26,9 @@ class TorchScript(Target):
         example = subject.example(plan.shape.batch or 2, plan.shape.size)
         with torch.no_grad(), quiet():
             traced = torch.jit.trace(subject.net, (example,), check_trace=False)  # type: ignore[no-untyped-call]
-            torch.jit.save(traced, str(path), _extra_files={FILE: json.dumps(about)})
+            made = io.BytesIO()  # on a full disk PyTorch's own writing of files ends the process
+            torch.jit.save(traced, made, _extra_files={FILE: json.dumps(about)})
+        path.write_bytes(made.getbuffer())
 
     def open(self, path: Path) -> Session:
         return _Session(path)
@@ -36,7 +39,7 @@ class _Session(Session):
         kept: dict[str, Any] = {FILE: ""}
         with quiet():
             self._run = torch.jit.load(str(path), _extra_files=kept)  # type: ignore[no-untyped-call]
-        self.about = json.loads(kept[FILE]) if kept[FILE] else {}
+        self.about = described(kept[FILE])
 
     @torch.no_grad()
     def outputs(self, x: Array) -> tuple[Array, ...]:
