@@ -38,8 +38,15 @@ TEST = ("test", "Testing", "test_set", "TEST", "test2017")
 IMAGES = ("images", "img", "imgs", "JPEGImages", "Image", "IMAGES")
 MASKS = ("masks", "labels", "gt", "SegmentationClass", "ground_truth", "Annotations", "mask")
 CLASSES = ("cat", "dog", "bird cage", "train", "images", "Café", "0", "1", "set", "mask", "bus", "x.y", "trainer")
-MASK_VALUES = ("01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA")
+MASK_VALUES = (
+    "01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA", "mixed", "ignored", "odd"
+)  # fmt: skip
 SUFFIXES = ("_mask", "-mask", "_gt", "_seg", "_labelIds")
+KINDS = (
+    "classes", "sided", "pairs", "sided pairs", "sides below", "prefixed", "together", "chaos", "sides inside", "twice",
+    "two ends", "table", "two deep",
+)  # fmt: skip
+ENDS = (("_sat", "_mask"), ("_image", "_label"), ("_L", "_R"), ("", "_mask"), ("_rgb", "_gt"))
 WRAPPERS = ("dataset", "v1", "my data", "release 2")
 
 
@@ -64,8 +71,10 @@ class Planter:
     def __init__(self, rng: np.random.Generator, tree: Tree) -> None:
         self.rng, self.tree, self.number = rng, tree, 0
         self.image_mode = self.pick(("RGB", "RGB", "RGB", "L", "RGBA", "P", "1", "I;16", "CMYK"))
-        self.mask_values = self.pick(
-            ("01", "01", "012", "0-255", "0-128", "one", "colour", "palette", "16 bit", "RGBA")
+        self.mask_values = self.pick(MASK_VALUES)
+        self.white = self.pick((65535, 65535, 4095, 2000))
+        self.suffixes = self.pick(
+            ((".png", ".png", ".PNG", ".bmp"), (".jpg", ".jpeg", ".JPG"), (".jfif", ".tif", ".webp"))
         )
         self.pictures: list[Path] = []
 
@@ -80,9 +89,10 @@ class Planter:
         pixels = self.rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         mode = self.image_mode
         if mode == "I;16":
-            Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(path.with_suffix(".png"))
+            wide = np.round(pixels[..., 0] / 255 * self.white)
+            Image.fromarray(wide.astype(np.uint16)).save(path.with_suffix(".png"))
         else:
-            suffix = ".jpg" if mode == "CMYK" else self.pick((".png", ".png", ".PNG", ".bmp"))
+            suffix = ".jpg" if mode == "CMYK" else self.pick(self.suffixes)
             suffix = ".png" if mode in ("RGBA", "P", "1") else suffix
             Image.fromarray(pixels).convert(mode).save(path.with_suffix(suffix))
             path = path.with_suffix(suffix)
@@ -101,6 +111,12 @@ class Planter:
             values *= 128
         elif kind == "one":
             values[:] = 1
+        elif kind == "mixed":
+            values *= self.pick((1, 255))
+        elif kind == "ignored":
+            values[2:4, :2] = 255
+        elif kind == "odd":
+            values *= self.pick((1, 1, 1, 1, 7))
         if kind == "colour":
             made = Image.fromarray(values[..., None] * np.array([200, 30, 40], np.uint8))
         elif kind == "palette":
@@ -113,6 +129,23 @@ class Planter:
         else:
             made = Image.fromarray(values)
         made.save(path.with_suffix(".png"))
+
+    def together(self, place: Path, image: str, mask: str) -> None:
+        for _ in range(int(self.rng.integers(2, 5))):
+            stem = self.stem()
+            self.image(place / f"{stem}{image}.png")
+            if not self.chance(0.04):
+                self.mask(place / f"{stem}{mask}.png")
+
+    def table(self, top: Path, names: list[str]) -> None:
+        rows = []
+        for _ in range(int(self.rng.integers(3, 9))):
+            self.image(top / "pictures" / f"{self.stem()}.png")
+            some = sorted({self.pick(names) for _ in range(self.pick((1, 1, 2)))})
+            rows.append(f"pictures/{self.pictures[-1].name},{','.join(some)}")
+        if self.chance(0.1):
+            rows.append(self.pick((rows[0], "pictures/none.png,cat", "pictures/1.png")))
+        (top / "labels.csv").write_text("\n".join(["file,class,class", *rows]), encoding="utf-8")
 
     def stem(self) -> str:
         self.number += 1
@@ -152,7 +185,7 @@ def draw(rng: np.random.Generator, root: Path) -> Tree:
     names = sorted({plant.pick(CLASSES) for _ in range(int(rng.integers(1, 5)))})
     if plant.chance(0.6):
         names = [name for name in names if role_of(name) is None] or ["cat"]
-    kind = plant.pick(("classes", "sided", "pairs", "sided pairs", "sides below", "prefixed", "together", "chaos"))
+    kind = plant.pick(KINDS)
     tree.story += [kind, plant.image_mode, plant.mask_values]
     suffix = plant.pick(SUFFIXES) if plant.chance(0.15) else ""
     images, masks = plant.pick(IMAGES), plant.pick(MASKS)
@@ -176,6 +209,22 @@ def draw(rng: np.random.Generator, root: Path) -> Tree:
         where = [top / side for side in sides] if plant.chance(0.6) else [top]
         for place in where:
             plant.pairs(place, place, suffix or "_mask")
+    elif kind == "sides inside":
+        for name in names:
+            for side in sides:
+                plant.class_folders(top / name, [side])
+    elif kind == "twice":
+        for side in sides:
+            plant.class_folders(top / side / side, names)
+    elif kind == "two ends":
+        ends = plant.pick(ENDS)
+        for place in [top / side for side in sides] if plant.chance(0.6) else [top]:
+            plant.together(place, *ends)
+    elif kind == "table":
+        plant.table(top, names)
+    elif kind == "two deep":
+        for name in names:
+            plant.class_folders(top / name, sorted({plant.pick(CLASSES) for _ in range(3)}))
     else:
         words = (*TRAIN, *VAL, *TEST, *IMAGES, *MASKS, *CLASSES)
         for _ in range(int(rng.integers(1, 6))):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from benchmarks.tuning import tables, wrong
 import saccade
 from saccade import InputError
 from saccade.comparison.arms import resolve_arms
+from saccade.comparison.backends import ray
 from saccade.comparison.experiment import Experiment
 from saccade.comparison.inner import held_out, inner
+from saccade.comparison.mirror import Mirror
 from saccade.comparison.options import CompareOptions
 from saccade.comparison.results import Results, read_results
 from saccade.comparison.settings import Settings
@@ -22,6 +25,7 @@ from saccade.comparison.worker import Worker
 from saccade.data import Arrays, Split
 from saccade.data.augment import middles
 from saccade.data.reading import AS_IT_IS, Reading
+from saccade.files import write_json
 from saccade.finite import NotFiniteError
 from saccade.report.build import build_report
 from saccade.report.table import text
@@ -169,6 +173,26 @@ def test_every_arm_gets_the_same_number_of_trials_and_the_best_setting(tmp_path)
         assert job["settings"][0]["learning_rate"] == min(rates, key=lambda rate: abs(np.log(rate / 2e-3))) != 1e-3
         assert made.job_folder(job) == tmp_path / "tuned" / made.arms[job["arm"]].folder / str(job["index"])
     assert trials_of(made).steps_left == 9
+
+
+@pytest.mark.parametrize("job", ["trial", "tuned", "run"])
+def test_a_node_without_shared_storage_brings_back_what_a_job_made(tmp_path, monkeypatch, job):
+    pytest.importorskip("fsspec")
+    made = experiment(tmp_path / "here")
+    made.save(SimpleNamespace(identity=None, split=()))
+    others = made.trial_folder(made.arms[0], 1, 0), made.tuned.run_folder(made.arms[0], 1)
+    for folder in others:
+        write_json(folder / "result.json", {})
+    mirror = Mirror(f"file://{tmp_path}/there", tmp_path / "here")
+    mirror.push()
+    monkeypatch.setattr(ray, "_scratch", lambda session: tmp_path / session)
+    job = {"job": job, "arm": 1, "index": 0} | ({"number": 2} if job == "trial" else {})
+    with ray._working({"address": mirror.address, "session": "node", "job": job}) as folder:
+        on_node = Experiment.load(folder)
+        write_json(on_node.job_folder(job) / "result.json", {"score": 1})
+        assert sorted(folder.rglob("result.json")) == [on_node.job_folder(job) / "result.json"], "and no others"
+    mirror.pull()
+    assert json.loads((made.job_folder(job) / "result.json").read_text()) == {"score": 1}
 
 
 def test_a_run_whose_best_setting_is_the_untuned_one_is_not_done_again(tmp_path):

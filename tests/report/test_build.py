@@ -478,3 +478,17 @@ class TestGoingOn:
         assert section(page, "further")
         assert "saccade train &#39;photos of shapes&#39; --network resnet18" in page
         assert not section(build(tmp_path / "demo")[0], "further")
+
+
+@pytest.mark.parametrize("damage", ["other arrays", "fewer images"])
+def test_pictures_that_do_not_fit_the_results_are_named(tmp_path, damage):
+    folder = write_comparison(tmp_path, task="classification", arms=("none", "se"), seeds=(0, 1), logs=False)
+    arrays = folder / "pictures" / "images.npz"
+    with np.load(arrays) as opened:
+        stored = dict(opened)
+    if damage == "other arrays":
+        np.savez(arrays, photographs=stored["images"])
+    else:
+        np.savez(arrays, **{name: values[:1] for name, values in stored.items()})
+    with pytest.raises(InputError, match=r"pictures: its arrays, .*index.json and .*results.json do not fit together"):
+        build_report(folder)

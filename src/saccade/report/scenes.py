@@ -11,6 +11,7 @@ import numpy as np
 
 from saccade import schema
 from saccade.comparison.results import ArmResult, Results, Shown, ShownImage
+from saccade.errors import InputError
 from saccade.files import read_json
 from saccade.inspection.colours import gate_limits
 from saccade.inspection.pictures import PEAK, SOURCES
@@ -18,6 +19,7 @@ from saccade.report import attention, numbers, pictures
 from saccade.report.pictures import Array
 from saccade.report.texts import TEXTS, attribute, both, known, pair
 from saccade.report.verdict import is_control
+from saccade.runs.names import RESULTS
 from saccade.runs.records import read_arrays
 from saccade.tasks import from_json
 from saccade.tasks.base import Task
@@ -169,10 +171,26 @@ class Gallery:
 
 
 def load_gallery(directory: Path, results: Results) -> Gallery | None:
-    """Read ``directory/pictures``; return None if it is missing or holds no image."""
+    """Read ``directory/pictures``; return None if it is missing or holds no image.
+
+    Raises:
+        InputError: A file of it is damaged, or does not fit the results.
+    """
     folder = directory / "pictures"
     if not (folder / "index.json").is_file() or not (folder / "images.npz").is_file():
         return None
+    try:
+        return _gallery(folder, results)
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as cause:
+        raise InputError(
+            f"{folder}: its arrays, {folder / 'index.json'} and {directory / RESULTS} do not fit together ({cause})",
+            _MOVED,
+        ) from cause
+
+
+def _gallery(folder: Path, results: Results) -> Gallery | None:
     listed = schema.from_json(Shown, read_json(folder / "index.json"), source=str(folder / "index.json"), hint=_MOVED)
     shown = _arrays(folder / "images.npz")
     if not listed.images:
