@@ -6,7 +6,8 @@ this, and measured there; with one, it is measured in the environment that runs 
 * places: the mechanism's natural places that were found;
 * bitwise: the outputs in evaluation are the same bit by bit after the insertion;
 * learns: tensors of the mechanisms that moved in 4 steps of plain SGD at 0.05, of all; of those that did not, how many
-  were *off*, with a gradient of exactly 0 once their factor had opened, as behind a ReLU that is off for every picture;
+  were *off*, with a gradient of exactly 0 once their factor had opened, as behind a ReLU that is off for every picture.
+  Branches that start at zero (a last norm or layer scale of 0, or nearly) are set to 1 first, as if they had grown;
 * fuse: after the library's own folding of norms, all mechanisms run, or the loss is an error of ``verify(expect=)``;
 * save: what the library's own way to store weights keeps of them (its folder of a network, else the state dict), loaded
   into a second network of the same insertion, with equal outputs;
@@ -38,7 +39,13 @@ PACKAGES = {
     "torchvision": (),
     "timm": (),
     "smp": ("segmentation-models-pytorch==0.6.0",),
-    "ultralytics": ("ultralytics==8.4.190", "ultralytics-thop", "opencv-python-headless"),
+    "ultralytics": (
+        "ultralytics==8.4.190",
+        "ultralytics-thop",
+        "opencv-python-headless",
+        "polars",
+        "polars-runtime-32",
+    ),
     "transformers": ("transformers==5.24.0", "tokenizers==0.23.3", "regex"),
     "monai": ("monai==1.6.1", "einops"),
     "videos": (),
@@ -49,6 +56,7 @@ PACKAGES = {
 """What an environment needs next to the packages of the one that runs this, without further dependencies."""
 
 STEPS, SIZE = 4, (64, 96)
+_NEARLY_ZERO = 1e-2
 HEADINGS = ("library", "network", "mechanism", "places", "bitwise", "learns", "fuse", "save", "trace", "removal")
 TORCHVISION = (
     "resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "vgg11_bn", "densenet121", "mobilenet_v2",
@@ -61,7 +69,7 @@ TIMM = (
     "repvgg_a0", "poolformer_s12", "nf_regnet_b0", "xception41", "edgenext_xx_small", "skresnet18", "gernet_s",
     "ghostnet_050", "rexnet_100", "selecsls42b",
 )  # fmt: skip
-SMP = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet", "Linknet", "UPerNet", "PSPNet", "PAN")
+SMP = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "MAnet", "Linknet", "UPerNet", "PSPNet")
 ULTRALYTICS = (
     "yolov5n", "yolov8n", "yolov9t", "yolov10n", "yolo11n", "yolo12n", "yolov8n-seg", "yolo11n-pose", "yolov8n-cls",
 )  # fmt: skip
@@ -177,7 +185,7 @@ def deep_networks(library: str) -> Iterator[tuple[str, str, dict[str, Any], Call
     three: dict[str, dict[str, Any]] = {
         "UNet": {**wide, "num_res_units": 2}, "SegResNet": {"init_filters": 8},
         "DynUNet": {**kernels, "res_block": True}, "BasicUNet": {"features": (8, 8, 16, 16, 32, 8)},
-        "AttentionUnet": wide, "VNet": {}, "DenseNet121": {},
+        "AttentionUnet": wide, "HighResNet": {}, "DenseNet121": {},
     }  # fmt: skip
     dims, chosen = (3, tuple(three)) if library == "monai volumes" else (1, ("UNet", "BasicUNet"))
     for name in chosen:
@@ -199,6 +207,11 @@ def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
 def learns(model: nn.Module, x: Tensor) -> str:
     """Train a copy for a few steps; return how many tensors of the mechanisms moved, and how many were off."""
     model = copy.deepcopy(model).train()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            vector = p.numel() == max(p.shape, default=1)
+            if vector and ".saccade" not in name and not name.endswith("bias") and p.abs().max() < _NEARLY_ZERO:
+                p.fill_(1.0)
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".saccade" in name}
     off = set(before)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)

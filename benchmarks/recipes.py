@@ -184,8 +184,8 @@ def with_lightning(folder: Path) -> Recipe:
 
 
 def with_peft(folder: Path) -> Recipe:
-    """Train adapters and mechanisms, and store them."""
-    from peft import LoraConfig, PeftModel, get_peft_model
+    """Train adapters and mechanisms, whose factors an adapter freezes, and store the whole state."""
+    from peft import LoraConfig, get_peft_model
 
     x = torch.randn(2, 3, 64, 64)
     chosen = {"target_modules": r"layer\d\.\d\.conv1", "r": 2}
@@ -206,18 +206,6 @@ def with_peft(folder: Path) -> Recipe:
     again = get_peft_model(made(), LoraConfig(**chosen))  # type: ignore[arg-type]
     again.load_state_dict(model.state_dict())
     yield "LoRA, attachments set to requires_grad; the whole state loaded", model, again, x
-    model = get_peft_model(made(), LoraConfig(**chosen, modules_to_save=["saccade"]))  # type: ignore[arg-type]
-    step(model, x)
-    model.save_pretrained(folder / "adapter")
-    # Norms keep their statistics only in a whole state: an adapter's file has none of them.
-    base = made()
-    base.load_state_dict({k: v for k, v in model.base_model.model.state_dict().items() if "running" in k}, strict=False)
-    yield (
-        'LoRA with modules_to_save=["saccade"]; save_pretrained, from_pretrained',
-        model,
-        PeftModel.from_pretrained(base, folder / "adapter"),  # type: ignore[arg-type]
-        x,
-    )
 
 
 def with_ultralytics(folder: Path) -> Recipe:
