@@ -44,7 +44,7 @@ since processors without VNNI add two products in 16 bits, which 8 bits overflow
         "open": "Empty cells are still to be measured: the command takes them up where it ended.",
         "count": "{way}: {right} of {all}",
         "tables": "Attention over positions",
-        "tables_note": "512 channels, {side} x {side}, float32, one thread: peak memory above what the process held, and processor time, of the authors' form and of ours, exported by the same exporter. In ONNX files softmax attention runs over blocks of queries (`Scan`), made of standard operators; in OpenVINO it is one operator. Neither holds the table of all pairs of positions. The concatenation form of non-local attention still does.",
+        "tables_note": "512 channels, {side} x {side}, float32, one thread: peak memory above what the process held, and processor time, of the authors' form and of ours, exported by the same exporter. In ONNX files softmax attention runs over blocks of queries (`Scan`), made of standard operators; in OpenVINO it is one operator. Neither holds the table of all pairs of positions. Dot products associate in both: keys and values make a small matrix first. The concatenation form of non-local attention still does.",
         "columns": ("mechanism", "runtime", "authors' MiB", "ours", "authors' s", "ours"),
         "why": "Why cells are empty",
         "limits": """- Attention over positions in `torch-export`, `torchscript`, `executorch` and `litert` files is the definition, with its table.
@@ -52,6 +52,7 @@ since processors without VNNI add two products in 16 bits, which 8 bits overflow
 - ONNX Runtime 1.32 joins a transposition and a product with a vector into one operator that is wrong
   (`findings/onnxruntime-transposed-vector.sh`); here such a vector is a matrix of one column, which is right.
 - OpenVINO does not pool a map of one position in windows of two, as some networks do below 32 pixels.
+- ExecuTorch 1.5 plans memory of FLA's grids for the size of the example, and its runtime stops at others: no file is left.
 - LiteRT: litert-torch cannot leave sizes free, so `--size` or the size of training fixes them.
 - Other exporters take networks with mechanisms too: `torch.onnx.export` in both forms, `torch.jit.trace`, and OpenVINO's own
   conversion give right numbers at any size. OpenVINO fuses a traced softmax(X Xᵀ) X over the wrong axes; here the maximum is
@@ -93,13 +94,14 @@ OpenVINO 和 NNCF 默认收集使用数据(见其文档);它们安装的命令 `
         "open": "空格尚未测量:再次运行同一命令会接着测量。",
         "count": "{way}:{all} 个中的 {right} 个",
         "tables": "位置之间的注意力",
-        "tables_note": "512 通道,{side} x {side},float32,单线程:作者写法与我们的写法由同一导出器导出后,超出进程原有内存的峰值,以及处理器时间。ONNX 文件里 softmax 注意力按查询分块运行(`Scan`),只用标准算子;OpenVINO 里是一个算子。两者都不保存所有位置对的大表。非局部注意力的 concatenation 形式仍然保存。",
+        "tables_note": "512 通道,{side} x {side},float32,单线程:作者写法与我们的写法由同一导出器导出后,超出进程原有内存的峰值,以及处理器时间。ONNX 文件里 softmax 注意力按查询分块运行(`Scan`),只用标准算子;OpenVINO 里是一个算子。两者都不保存所有位置对的大表。点积在两者中都先结合:键和值先乘成小矩阵。非局部注意力的 concatenation 形式仍然保存。",
         "columns": ("机制", "运行时", "作者写法 MiB", "我们的", "作者写法 s", "我们的"),
         "why": "为什么有空格",
         "limits": """- `torch-export`、`torchscript`、`executorch` 和 `litert` 文件里,位置之间的注意力是定义形式,含大表。
 - `torch-export` 和 `torchscript` 不写成 8 位,`executorch` 和 `litert` 既不写成 8 位也不写成半精度。
 - ONNX Runtime 1.32 把转置和与向量的乘积合并成一个算子,结果是错的(`findings/onnxruntime-transposed-vector.sh`);这里的向量写成一列的矩阵,结果正确。
 - OpenVINO 不以两格的窗口池化只有一个位置的特征图;有些网络在 32 像素以下会这样做。
+- ExecuTorch 1.5 按示例的尺寸为 FLA 的网格规划内存,运行时在其他尺寸停止:不留下文件。
 - LiteRT:litert-torch 不能让尺寸自由,因此由 `--size` 或训练尺寸固定。
 - 其他导出器同样可用于含机制的网络:两种形式的 `torch.onnx.export`、`torch.jit.trace` 和 OpenVINO 自己的转换,在任何尺寸都给出正确的数。
   OpenVINO 会把跟踪得到的 softmax(X Xᵀ) X 沿错误的轴融合;这里把最大值写出来,就不会被融合。""",

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saccade.comparison.statistics import judge
-from saccade.comparison.tuning import WIDTH, Setting, Trial, best_first, next_trials
+from saccade.comparison.tuning import WIDTH, Rates, Trial, best_first, next_trials
 
 Floats = NDArray[np.float64]
-UNTUNED = Setting(learning_rate=1e-3)
+UNTUNED = Rates(learning_rate=1e-3)
 DROPS = (0.5, 2.0, 5.0, 20.0)
 """Fall of the score, in units of a seed's deviation, at a tenth of the best learning rate."""
 
@@ -33,7 +33,7 @@ def expected(rate: Floats | float, drop: float) -> Floats:
 def tuned_score(trials: int, seed: int, drop: float, random: np.random.Generator) -> float:
     """Return the score of one run after the trials that the comparison would make."""
 
-    def score(setting: Setting) -> float:
+    def score(setting: Rates) -> float:
         return float(expected(setting.learning_rate / UNTUNED.learning_rate, drop) + random.standard_normal())
 
     done: list[Trial | None] = [None] * trials

@@ -44,9 +44,9 @@ def network() -> keras.Model:
     x = layers.Conv2D(16, 3, padding="same", activation="relu", name="stem")(image)
     for number in (1, 2):
         y = layers.Conv2D(16, 3, padding="same", use_bias=False, name=f"block{number}_conv1")(x)
-        y = layers.ReLU()(layers.BatchNormalization(name=f"block{number}_bn1")(y))
+        y = layers.ReLU()(layers.BatchNormalization(momentum=0.9, name=f"block{number}_bn1")(y))
         y = layers.Conv2D(16, 3, padding="same", use_bias=False, name=f"block{number}_conv2")(y)
-        y = layers.BatchNormalization(name=f"block{number}_bn2")(y)
+        y = layers.BatchNormalization(momentum=0.9, name=f"block{number}_bn2")(y)
         x = layers.ReLU(name=f"block{number}_out")(layers.Add()([x, y]))
     x = layers.GlobalAveragePooling2D(name="mean")(x)
     return keras.Model(image, layers.Dense(10, name="classes")(x), name="digits")

@@ -20,7 +20,7 @@ from saccade.comparison.options import CompareOptions
 from saccade.comparison.results import Results, read_results
 from saccade.comparison.settings import Settings
 from saccade.comparison.trials import Trials
-from saccade.comparison.tuning import Setting, Trial, best_first, next_trials, proposed, rounds
+from saccade.comparison.tuning import Rates, Trial, best_first, next_trials, proposed, rounds
 from saccade.comparison.worker import Worker
 from saccade.data import Arrays, Split
 from saccade.data.augment import middles
@@ -33,7 +33,7 @@ from tests.comparison import folders
 from tests.comparison.inline import InlinePool
 from tests.report.fixture import make_results, write_comparison
 
-UNTUNED = Setting(learning_rate=1e-3)
+UNTUNED = Rates(learning_rate=1e-3)
 
 
 def done(settings, scores):
@@ -84,7 +84,7 @@ def test_trials_after_a_stop_are_those_that_would_have_followed():
 
 
 def test_the_best_setting_comes_first_and_the_untuned_one_is_the_last_resort():
-    settings = [UNTUNED, *(Setting(learning_rate=rate) for rate in (2e-3, 3e-3, 4e-3))]
+    settings = [UNTUNED, *(Rates(learning_rate=rate) for rate in (2e-3, 3e-3, 4e-3))]
     found = best_first(UNTUNED, done(settings, [0.5, 0.5, None, 0.9]))
     assert found == [settings[3], UNTUNED, settings[1]]
     assert best_first(UNTUNED, done(settings, [None, 0.1, 0.2, None])) == [settings[2], settings[1], UNTUNED]
@@ -234,7 +234,7 @@ def test_a_trial_that_diverges_loses_and_a_setting_that_diverges_later_gives_way
         worker.do_trial(1, 0, number, rate, 20.0)
     first, second = trials_of(worker.experiment).trials(1, 0)[:2]
     assert (first.score, second.score, second.train_seconds) == (None, 0.75, 2.0)
-    assert (second.setting, told[1][2]) == (Setting(learning_rate=5e-4, gate_lr_factor=20.0), 0)
+    assert (second.setting, told[1][2]) == (Rates(learning_rate=5e-4, gate_lr_factor=20.0), 0)
     settings = [{"learning_rate": rate, "gate_lr_factor": 30.0} for rate in (4e-3, 2e-3, 5e-4)]
     worker.do_tuned(1, 0, settings)
     assert [one[0] for one in told[2:]] == [4e-3, 2e-3, 5e-4]

@@ -64,11 +64,15 @@ def measure(
     used = _use(backend)
     import keras
 
-    rows = []
+    on_progress(0, len(chosen), chosen[0])
+    prepared = [_prepare(name, _smaller(name) if size == "small" else CASES[name][1]) for name in chosen]
     _return_memory()
-    for done, name in enumerate(chosen):
-        on_progress(done, len(chosen), name)
-        rows.append(_row(name, _smaller(name) if size == "small" else CASES[name][1], rounds))
+    peaks = [_peaks(steps) for _, steps in prepared]
+    _keep_memory()
+    rows = []
+    for done, (row, steps) in enumerate(prepared):
+        on_progress(done, len(chosen), row["name"])
+        rows.append(row | _times(steps, peaks[done], rounds))
     versions = {"keras": keras.__version__, used: sys.modules[used].__version__}
     return {"schema": 1, "framework": "keras", "backend": used, "versions": versions, "size": size, "rows": rows}
 
@@ -138,7 +142,12 @@ def _smaller(name: str) -> tuple[int, ...]:
     return batch, height // 2, width // 2, max(32, channels // 4)
 
 
-def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
+_Steps = dict[str, dict[str, Callable[[], None]]]
+"""Actions by mode and form."""
+
+
+def _prepare(name: str, shape: tuple[int, ...]) -> tuple[dict[str, Any], _Steps]:
+    """Return what identifies a case, and its steps."""
     from keras import ops
 
     from saccade.keras import layer
@@ -153,29 +162,41 @@ def _row(name: str, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
     x, over = (random.normal(size=shape).astype("float32") for _ in range(2))
     forms: dict[str, Callable[[Any], Any]] = {"authors": _as_authors(mechanism, made), "saccade": made}
     row: dict[str, Any] = {"name": name, "mechanism": mechanism, "options": dict(options), "shape": list(shape)}
-    for mode in MODES:
-        steps = {
-            form: _step(made, function, x, over if mode != "forward" else None) for form, function in forms.items()
-        }
-        times: dict[str, list[float]] = {form: [] for form in steps}
+    steps = {
+        mode: {form: _step(made, function, x, over if mode != "forward" else None) for form, function in forms.items()}
+        for mode in MODES
+    }
+    return row, steps
+
+
+def _peaks(steps: _Steps) -> dict[str, dict[str, float]]:
+    """Return the memory of every step, which has run before: a first one compiles."""
+    for own in steps.values():
+        for step in own.values():
+            step()
+    return {mode: {form: _peak(step) for form, step in own.items()} for mode, own in steps.items()}
+
+
+def _times(steps: _Steps, peaks: Mapping[str, Mapping[str, float]], rounds: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for mode, own in steps.items():
+        times: dict[str, list[float]] = {form: [] for form in own}
         for _ in range(_WARM_UP + rounds):
-            for form, step in steps.items():
+            for form, step in own.items():
                 started = time.perf_counter()
                 step()
                 times[form].append(1000 * (time.perf_counter() - started))
-        peaks = {form: _peak(step) for form, step in steps.items()}
-        row[mode] = {
+        authors, memory = times["authors"][_WARM_UP:], peaks[mode]
+        found[mode] = {
             form: {
-                "ms": statistics.median(own[_WARM_UP:]),
-                "ratio": statistics.median(
-                    a / b for a, b in zip(times["authors"][_WARM_UP:], own[_WARM_UP:], strict=True)
-                ),
-                "peak_mib": peaks[form],
-                "memory_ratio": peaks["authors"] / max(peaks[form], 1e-3),
+                "ms": statistics.median(taken[_WARM_UP:]),
+                "ratio": statistics.median(a / b for a, b in zip(authors, taken[_WARM_UP:], strict=True)),
+                "peak_mib": memory[form],
+                "memory_ratio": memory["authors"] / max(memory[form], 1e-3),
             }
-            for form, own in times.items()
+            for form, taken in times.items()
         }
-    return row
+    return found
 
 
 def _as_authors(mechanism: str, made: Any) -> Callable[[Any], Any]:
@@ -284,6 +305,13 @@ def _return_memory() -> None:
     """Make the allocator give large blocks back at once, so that resident memory tells what is in use."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
+
+
+def _keep_memory() -> None:
+    """Let the allocator reuse large blocks, as it comes to do by itself: asking the system each time takes longer."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-3, 1 << 25)
+        ctypes.CDLL(None).mallopt(-1, 1 << 26)  # M_TRIM_THRESHOLD
 
 
 def _peak(step: Callable[[], None]) -> float:

@@ -15,7 +15,7 @@ from saccade.comparison.arms import Arm
 from saccade.comparison.demos import find_demo
 from saccade.comparison.options import DEFAULT_EPOCHS, DEMO_BATCH, FEWEST_STEPS, MOST_STEPS
 from saccade.comparison.settings import Settings
-from saccade.comparison.tuning import Setting
+from saccade.comparison.tuning import Rates
 from saccade.data import Arrays, OnProgress
 from saccade.data.identity import Identity
 from saccade.data.reading import Reading
@@ -118,9 +118,9 @@ class Experiment:
         return replace(self, runs=TUNED)
 
     @property
-    def untuned(self) -> Setting:
+    def untuned(self) -> Rates:
         """The setting of runs without trials."""
-        return Setting(learning_rate=self.learning_rate)
+        return Rates(learning_rate=self.learning_rate)
 
     def job_folder(self, job: Mapping[str, Any]) -> Path | None:
         """Return the folder that a job of a worker writes; None for one that is about all runs."""
@@ -133,7 +133,7 @@ class Experiment:
             return found.run_folder(self.arms[job["arm"]], job["index"])
         return None
 
-    def recipe(self, seed: int, setting: Setting | None = None) -> Recipe:
+    def recipe(self, seed: int, setting: Rates | None = None) -> Recipe:
         """Return the recipe that every arm is trained with; in a trial and after trials with a setting of its own."""
         setting = setting or self.untuned
         return Recipe(

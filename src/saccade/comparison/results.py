@@ -10,7 +10,7 @@ from typing import Any, Literal
 from saccade import schema
 from saccade.comparison.sequential import Plan
 from saccade.comparison.statistics import Difference
-from saccade.comparison.tuning import Setting, Trial
+from saccade.comparison.tuning import Rates, Trial
 from saccade.errors import InputError
 from saccade.files import read_json, write_json
 from saccade.runs.names import RESULTS
@@ -84,7 +84,7 @@ class Tuned:
     """The runs of an arm before each of which settings were tried.
 
     Args:
-        settings: Setting of each seed, the best one of its trials.
+        settings: Learning rate and gate factor of each seed, those of its best trial.
         trials: Trials of each seed, in order.
         scores: Score of each seed with its setting.
         mean: Mean of the scores.
@@ -92,7 +92,7 @@ class Tuned:
         difference: Difference from the control, which was tuned likewise; None for the control itself.
     """
 
-    settings: tuple[Setting, ...]
+    settings: tuple[Rates, ...]
     trials: tuple[tuple[Trial, ...], ...]
     scores: tuple[float, ...]
     mean: float

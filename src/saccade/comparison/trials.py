@@ -14,7 +14,7 @@ from saccade.comparison.inner import held_out
 from saccade.comparison.judging import Judging
 from saccade.comparison.results import Tuned
 from saccade.comparison.statistics import Difference, mean_interval
-from saccade.comparison.tuning import Setting, Trial, best_first, next_trials, read_trial
+from saccade.comparison.tuning import Rates, Trial, best_first, next_trials, read_trial
 from saccade.data import Arrays
 from saccade.data.reading import Reading
 from saccade.errors import InputError
@@ -119,7 +119,7 @@ class Trials:
             for arm, difference in enumerate((None, *judged))
         )
 
-    def _arm(self, arm: int, runs: Sequence[tuple[float, Setting]], difference: Difference | None) -> Tuned:
+    def _arm(self, arm: int, runs: Sequence[tuple[float, Rates]], difference: Difference | None) -> Tuned:
         mean, low, high = mean_interval([score for score, _ in runs])
         return Tuned(
             settings=tuple(setting for _, setting in runs),
@@ -130,10 +130,10 @@ class Trials:
             difference=difference,
         )
 
-    def _run(self, arm: int, index: int) -> tuple[float, Setting]:
+    def _run(self, arm: int, index: int) -> tuple[float, Rates]:
         """The score of a tuned run, and the setting it was trained with."""
         folder = self.experiment.tuned.run_folder(self.experiment.arms[arm], index)
-        return read_run(folder / RESULT).score, read_record(folder / CONFIG, Setting)
+        return read_run(folder / RESULT).score, read_record(folder / CONFIG, Rates)
 
     def _done(self, arm: int, index: int) -> bool:
         path = self.experiment.tuned.run_folder(self.experiment.arms[arm], index) / RESULT

@@ -32,7 +32,7 @@ _LARGEST = 1e9  # learning rate that a recipe takes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Rates:
     """What trials vary.
 
     Args:
@@ -50,7 +50,7 @@ class Trial:
 
     Args:
         learning_rate: Largest learning rate of the schedule.
-        gate_lr_factor: See :class:`Setting`.
+        gate_lr_factor: See :class:`Rates`.
         score: Score on the held-out part of the training images; None if the training diverged.
         train_seconds: Training time in seconds.
     """
@@ -61,9 +61,9 @@ class Trial:
     train_seconds: float
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> Rates:
         """The setting that was tried."""
-        return Setting(learning_rate=self.learning_rate, gate_lr_factor=self.gate_lr_factor)
+        return Rates(learning_rate=self.learning_rate, gate_lr_factor=self.gate_lr_factor)
 
 
 def rounds(trials: int) -> tuple[range, ...]:
@@ -79,7 +79,7 @@ def rounds(trials: int) -> tuple[range, ...]:
     return tuple(one for one in found if len(one))
 
 
-def proposed(untuned: Setting, before: Sequence[Trial], count: int, seed: int, *, gated: bool) -> list[Setting]:
+def proposed(untuned: Rates, before: Sequence[Trial], count: int, seed: int, *, gated: bool) -> list[Rates]:
     """Return the settings of the next round.
 
     Args:
@@ -108,10 +108,10 @@ def proposed(untuned: Setting, before: Sequence[Trial], count: int, seed: int, *
         asked = [study.ask(space).params for _ in range(count)]
     finally:
         optuna.logging.set_verbosity(told)
-    return [Setting(**{"gate_lr_factor": untuned.gate_lr_factor, **params}) for params in asked]
+    return [Rates(**{"gate_lr_factor": untuned.gate_lr_factor, **params}) for params in asked]
 
 
-def best_first(untuned: Setting, trials: Sequence[Trial]) -> list[Setting]:
+def best_first(untuned: Rates, trials: Sequence[Trial]) -> list[Rates]:
     """Return the settings in the order of their scores, of equal ones the earlier first; diverged ones are left out.
 
     The untuned setting, with which an untuned run was trained, is the last resort.
@@ -131,8 +131,8 @@ def read_trial(path: Path) -> Trial:
 
 
 def next_trials(
-    untuned: Setting, done: Sequence[Trial | None], seed: int, *, gated: Callable[[], bool]
-) -> list[tuple[int, Setting]]:
+    untuned: Rates, done: Sequence[Trial | None], seed: int, *, gated: Callable[[], bool]
+) -> list[tuple[int, Rates]]:
     """Return the trials that a run needs now, with their numbers; none once all are done.
 
     Args:
@@ -150,7 +150,7 @@ def next_trials(
     return []
 
 
-def _drawn(untuned: Setting, count: int, seed: int, gated: bool) -> list[Setting]:
+def _drawn(untuned: Rates, count: int, seed: int, gated: bool) -> list[Rates]:
     """Settings with one rate in each of `count` equal parts of the range of its logarithm, and likewise the factor."""
     random = np.random.default_rng(_seed(seed, 0))
     parts = [(random.permutation(count) + random.uniform(size=count)) / max(count, 1) for _ in range(2)]
@@ -158,12 +158,12 @@ def _drawn(untuned: Setting, count: int, seed: int, gated: bool) -> list[Setting
     rates = low * (high / low) ** parts[0]
     factors = least * (most / least) ** parts[1]
     return [
-        Setting(learning_rate=float(rate), gate_lr_factor=float(factor) if gated else untuned.gate_lr_factor)
+        Rates(learning_rate=float(rate), gate_lr_factor=float(factor) if gated else untuned.gate_lr_factor)
         for rate, factor in zip(rates, factors, strict=True)
     ]
 
 
-def _ranges(untuned: Setting) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ranges(untuned: Rates) -> tuple[tuple[float, float], tuple[float, float]]:
     """Ends of the ranges of rate and factor."""
     return (
         (untuned.learning_rate / WIDTH, min(untuned.learning_rate * WIDTH, _LARGEST)),

@@ -29,7 +29,7 @@ from saccade import schema
 from saccade.catalog.imports import accept, imported
 from saccade.comparison.experiment import Experiment, load_start
 from saccade.comparison.inner import inner
-from saccade.comparison.tuning import Setting, Trial
+from saccade.comparison.tuning import Rates, Trial
 from saccade.data import Arrays
 from saccade.data.reading import Reading
 from saccade.errors import InputError
@@ -124,7 +124,7 @@ class Worker:
     def do_trial(self, arm: int, index: int, number: int, learning_rate: float, gate_lr_factor: float) -> None:
         """Train one arm on a part of the training images, and score it on the rest of them."""
         experiment, chosen = self.experiment, self.experiment.arms[arm]
-        setting = Setting(learning_rate=learning_rate, gate_lr_factor=gate_lr_factor)
+        setting = Rates(learning_rate=learning_rate, gate_lr_factor=gate_lr_factor)
         seed, folder = experiment.seed(chosen, index), experiment.trial_folder(chosen, index, number)
         data = inner(self.data, seed, Reading.of(experiment.settings))
         net = experiment.network(chosen, seed, data)
@@ -148,7 +148,7 @@ class Worker:
         seed, folder = experiment.seed(chosen, index), experiment.run_folder(chosen, index)
         for number, one in enumerate(settings):
             net = experiment.network(chosen, seed, self.data)
-            recipe = self._here(experiment.recipe(seed, Setting(**one)))
+            recipe = self._here(experiment.recipe(seed, Rates(**one)))
             config = {"arm": chosen.name, "options": chosen.options, "seed": seed} | vars(recipe)
             before = read_object(folder / CONFIG) if (folder / CONFIG).exists() else one
             if any(before.get(name) != value for name, value in one.items()):

@@ -160,7 +160,7 @@ def described(text: str) -> dict[str, Any]:
     """Return what saccade wrote into a file of itself, from its JSON; empty if the text is.
 
     Raises:
-        InputError: It is no object of JSON.
+        InputError: It is not an object of JSON.
     """
     try:
         about = json.loads(text) if text else {}
