@@ -18,6 +18,7 @@ from saccade.version import __version__
 _PAIR = "pip install --upgrade --force-reinstall 'torch>=2.14' 'torchvision>=0.29' (both from the same index)"
 _MODULES = {  # others: by their own name
     "scikit-learn": "sklearn", "scikit-image": "skimage", "pillow": "PIL", "pytest-xdist": "xdist", "pyyaml": "yaml",
+    "opencv-python-headless": "cv2",
 }  # fmt: skip
 _EXTRAS = ("train", "demo", "formats", "pose", "dev")
 _MIN_FREE_GIB = 1.0

@@ -39,7 +39,7 @@ def run(capsys):
         with pytest.raises(SystemExit) as left:
             main(list(map(str, words)))
         printed = capsys.readouterr()
-        print(printed.err, file=sys.stderr)  # pytest shows it where a test fails
+        print(printed.err, file=sys.__stderr__)  # shown where a test fails
         return left.value.code, printed.out, printed.err
 
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from saccade import schema
 from saccade.comparison.backends.base import Event
@@ -55,7 +55,7 @@ class Trials:
         untuned, found = self.experiment.untuned, []
         for arm, index in self.runs:
             seed = self.experiment.seed(self.experiment.arms[arm], index)
-            trials = next_trials(untuned, self.trials(arm, index), seed, gated=lambda arm=arm: self.gated[arm])
+            trials = next_trials(untuned, self.trials(arm, index), seed, gated=partial(self._is_gated, arm))
             found += [
                 {"job": "trial", "arm": arm, "index": index, "number": number, **schema.to_json(setting)}
                 for number, setting in trials
@@ -92,6 +92,9 @@ class Trials:
         nets = (self.experiment.network(arm, 0, self.data) for arm in self.experiment.arms)
         groups = (parameter_groups(net, lr=1.0, weight_decay=0.0) for net in nets)
         return [any(group["name"] == "gates" for group in found) for found in groups]
+
+    def _is_gated(self, arm: int) -> bool:
+        return self.gated[arm]
 
     def refuse_too_few(self) -> None:
         """Refuse data with too few training images to be divided again.

@@ -111,7 +111,8 @@ def _trace(graph: Any, path: Path, *, opset_version: int | None = None, verbose:
             self.wrapped = graph
 
         def forward(self, *inputs: Any) -> list[Any]:
-            return keras.tree.flatten(self.wrapped(_packed(self.wrapped, list(inputs)), training=False))
+            found: list[Any] = keras.tree.flatten(self.wrapped(_packed(self.wrapped, list(inputs)), training=False))
+            return found
 
     names = [x.name for x in graph.inputs]
     free = {

@@ -40,7 +40,7 @@ class ChannelAttention(Mechanism):
         return True
 
     def start_open(self) -> None:
-        self.gamma.assign(ops.ones_like(self.gamma))
+        self.gamma.assign(ops.ones(self.gamma.shape, self.gamma.dtype))
 
     def compute(self, x: Any, training: bool) -> Any:
         positions = flat(x)

@@ -97,7 +97,8 @@ class CBAM(Mechanism):
 
     def start_open(self) -> None:
         if self.spatial is not None and self.spatial.norm is not None:
-            self.spatial.norm.gamma.assign(ops.ones_like(self.spatial.norm.gamma))
+            gamma = self.spatial.norm.gamma
+            gamma.assign(ops.ones(gamma.shape, gamma.dtype))  # JAX takes no variable in `ones_like`
 
     def compute(self, x: Any, training: bool) -> Any:
         if self.channel is not None:

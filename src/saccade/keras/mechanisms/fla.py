@@ -81,7 +81,7 @@ class FullyAttentional(Mechanism):
         return super().torch_options()
 
     def start_open(self) -> None:
-        self.gamma.assign(ops.ones_like(self.gamma))
+        self.gamma.assign(ops.ones(self.gamma.shape, self.gamma.dtype))
 
     def check(self, shape: tuple[int | None, ...], training: bool) -> None:
         normalises = self.options["norm_layer"] is None

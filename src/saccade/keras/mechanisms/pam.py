@@ -46,7 +46,7 @@ class PositionAttention(Mechanism):
         return True
 
     def start_open(self) -> None:
-        self.gamma.assign(ops.ones_like(self.gamma))
+        self.gamma.assign(ops.ones(self.gamma.shape, self.gamma.dtype))
 
     def compute(self, x: Any, training: bool) -> Any:
         positions, gamma = flat(x), ops.cast(self.gamma, x.dtype)

@@ -56,7 +56,7 @@ class SelfAttention(Mechanism):
         return True
 
     def start_open(self) -> None:
-        self.gamma.assign(ops.ones_like(self.gamma))
+        self.gamma.assign(ops.ones(self.gamma.shape, self.gamma.dtype))
 
     def check(self, shape: tuple[int | None, ...], training: bool) -> None:
         if self.official:
