@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.processes
-FILES = ("test_golden.py", "test_blocks.py", "test_layers.py")
+FILES = (
+    "test_golden.py",
+    "test_blocks.py",
+    "test_layers.py",
+    "test_insertion.py::test_saved_files_hold_the_mechanisms",
+    "test_insertion.py::test_other_networks_are_refused_with_what_to_do",
+)
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -35,6 +35,16 @@ def torch_module(key, **options):
     return module.eval()
 
 
+@pytest.mark.parametrize("key", ["cam", "cbam", "dual", "fla", "gc", "pam", "sagan"])
+def test_wrapped_it_starts_open(key):
+    """Two factors that start at zero in series would keep each other there; others have none, or are never wrapped."""
+    made = layer(key, **FORMS[key])
+    made.build((None, 8, 8, 16))
+    made.start_open()
+    factors = {w.path: keras.ops.convert_to_numpy(w) for w in made.trainable_variables if w.path.endswith("gamma")}
+    assert all(factor.any() for factor in factors.values()), factors
+
+
 @pytest.mark.parametrize("key", sorted(LAYERS))
 def test_equals_the_module_and_gives_its_weights_back(key):
     module = torch_module(key, **FORMS[key])
