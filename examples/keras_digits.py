@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -66,8 +67,14 @@ def predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def other_backend(path: Path, images: Path, wanted: str | None) -> str | None:
-    """Load a file in a fresh process with another backend, which writes its logits; return that backend's name."""
+    """Load a file in a fresh process with another backend, which writes its logits; return that backend's name.
+
+    Raises:
+        RuntimeError: The backend is installed, and cannot use the file.
+    """
     for backend in [wanted] if wanted else _OTHERS[keras.backend.backend()]:
+        if find_spec(backend) is None:
+            continue
         code = (
             "import sys, keras, numpy as np, saccade.keras\n"
             "model = keras.saving.load_model(sys.argv[1])\n"
@@ -83,8 +90,7 @@ def other_backend(path: Path, images: Path, wanted: str | None) -> str | None:
         )
         if done.returncode == 0:
             return backend
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"  {backend}: {said}")
+        raise RuntimeError(f"{backend}: {done.stderr}")
     return None
 
 
