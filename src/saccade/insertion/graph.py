@@ -29,6 +29,7 @@ PRODUCTS = frozenset(("mul", "div", "matmul", "mm", "bmm", "baddbmm", "einsum"))
 SCALING = frozenset(("mul", "div", "add", "sub", "neg"))
 MATRIX = frozenset(("addmm", "mm"))
 BOUNDED = frozenset(("sigmoid", "hardsigmoid", "tanh", "softmax", "_softmax", "_safe_softmax", "clamp", "hardtanh"))
+_SOFTMAX = frozenset(("softmax", "_softmax", "_safe_softmax"))
 _ANSWERING = (
     LAYOUT | BOUNDED | SCALING | {name for name in UPSAMPLING if name != "conv_transpose"}
     | {"cat", "stack", "exp", "log", "pow", "sqrt", "_log_softmax", "max", "argmax", "topk", "sort", "gather", "index"}
@@ -81,6 +82,14 @@ class Graph:
     @cached_property
     def carriers(self) -> int:
         """The values the outputs are computed from, as bits, without those that only become a gate's factors."""
+        return self._carriers(BOUNDED)
+
+    @cached_property
+    def _carriers_and_queries(self) -> int:
+        """The same with what becomes the weights of a softmax, such as the queries of attention."""
+        return self._carriers(BOUNDED - _SOFTMAX)
+
+    def _carriers(self, bounded: frozenset[str]) -> int:
         seen, waiting = 0, list(self.trace.outputs)
         while waiting:
             value = waiting.pop()
@@ -90,13 +99,16 @@ class Graph:
             op = self.trace.producer[value]
             if op is None:
                 continue
-            gates = [source for source in op.inputs if is_product(op) and self.gate_of(source)]
+            found = [self.gate_of(source) if is_product(op) else None for source in op.inputs]
+            gates = [source for source, gate in zip(op.inputs, found, strict=True) if gate and gate.name in bounded]
             waiting += [source for source in op.inputs if source not in gates or len(gates) == len(op.inputs)]
         return seen
 
     def only_a_gate(self, value: int) -> bool:
-        """Return whether the outputs depend on a value, but only by the factors of a gate."""
-        return not self.carriers >> value & 1 and any(self.reaches(value, out) for out in self.trace.outputs)
+        """Return whether the outputs depend on a value, but only by the factors of a gate, and not of a softmax."""
+        return not self._carriers_and_queries >> value & 1 and any(
+            self.reaches(value, out) for out in self.trace.outputs
+        )
 
     def gate_of(self, value: int) -> Op | None:
         """Return the bounded function whose result, reshaped or rescaled, a value is; None if it is not a gate."""
