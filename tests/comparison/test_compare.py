@@ -173,7 +173,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(pictures, tmp_path):
         # The workers are held: an answer that waited for one of them would never come.
         os.killpg(process.pid, signal.SIGSTOP)
         os.kill(process.pid, signal.SIGCONT)
-        hanging = threading.Timer(60, os.killpg, (process.pid, signal.SIGKILL))
+        hanging = threading.Timer(300, os.killpg, (process.pid, signal.SIGKILL))
         hanging.start()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
         answered = any(STOPPING in line for line in process.stderr)
