@@ -53,7 +53,7 @@ PACKAGES = {
     "monai sequences": ("monai==1.6.1",),
     "nnunet": ("dynamic-network-architectures==0.4.4",),
 }
-"""What an environment needs next to the packages of the one that runs this, without further dependencies."""
+"""Packages of an environment next to those of the one that runs this, installed without their dependencies."""
 
 STEPS, SIZE = 4, (64, 96)
 _NEARLY_ZERO = 1e-2

@@ -1,4 +1,4 @@
-"""How far inserted mechanisms move in a short training, form by form: ``python -m benchmarks.learning [FORM ...]``.
+"""Movement of inserted mechanisms in a short training, form by form: ``python -m benchmarks.learning [FORM ...]``.
 
 A small residual network on noise whose images differ in their means, 40 steps with 8 images each, all parameters in the
 optimizer. Printed for plain SGD at torch's default rate and at 0.05, and for AdamW at its default rate: the number of

@@ -34,11 +34,11 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "peft": (*PACKAGES["transformers"], "peft==0.21.2", "accelerate==1.15.0", "psutil"),
     "ultralytics": PACKAGES["ultralytics"],
 }
-"""What an environment needs next to the packages of the one that runs this, without further dependencies."""
+"""Packages of an environment next to those of the one that runs this, installed without their dependencies."""
 
 HEADINGS = ("library", "recipe", "keys", "outputs", "verify")
 Recipe = Iterator[tuple[str, nn.Module, nn.Module, Tensor]]
-"""What was done, the network as it was trained, the one it was loaded into, and an input."""
+"""Result of a recipe: its name, the network as trained, the one it was loaded into, and an input."""
 
 
 def network(classes: int = 3) -> nn.Module:

@@ -68,9 +68,7 @@ def inner(data: Arrays, seed: int, reading: Reading) -> Arrays:
     held = held_out(data, seed, reading)
     train, shape = data.train, data.val.images.shape[1:3]
     kept = np.flatnonzero(~np.isin(np.arange(len(train.images)), held))
-    return replace(
-        data, train=_part(train, kept, None), val=_part(train, held, shape), split=(),
-    )  # fmt: skip
+    return replace(data, train=_part(train, kept, None), val=_part(train, held, shape), split=())
 
 
 def held_out(data: Arrays, seed: int, reading: Reading) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ _LARGEST = 1e9  # learning rate that a recipe takes
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What trials vary.
+    """Rates that trials vary.
 
     Args:
         learning_rate: Largest learning rate of the schedule.

@@ -1,4 +1,4 @@
-"""What trials before the runs found: the settings that were chosen, and the score over the learning rate."""
+"""Results of the trials before the runs: the settings that were chosen, and the score over the learning rate."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from saccade.tasks.pose.warping import inverse, warp
 
 @pytest.fixture(params=["ours", "OpenCV"])
 def resampler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What bytes are warped by."""
+    """Choose the library that warps bytes."""
     if request.param == "ours":
         monkeypatch.setattr(warping, "opencv", lambda: None)
     elif warping.opencv() is None:

@@ -413,7 +413,7 @@ def _ends(folder: Folder, reading: Reading) -> _Ends | None:
 
 
 def _image_ends(base: str, stems: Iterable[str], suffix: str) -> list[str]:
-    """What images may have after the name that they share with a mask, such as ``_sat`` where masks have ``_mask``."""
+    """Return ends that images may have after the name they share with a mask: ``_sat`` where masks have ``_mask``."""
     found = (stem[len(base) :] for stem in stems if stem.startswith(base))
     return [end for end in found if end and end != suffix and end[0] in " _-."]
 
